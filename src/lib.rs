@@ -1,0 +1,5 @@
+//! Longhaul carries a goal that is too big for one chat answer to its end.
+
+pub mod models;
+pub mod task;
+pub mod tools;

@@ -1,0 +1,132 @@
+//! How asking a model can fail, told apart by what helps.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::task::{Fault, FaultClass};
+
+/// A cause from below.
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why a model gave no usable answer.
+#[derive(Debug, Error)]
+pub enum ModelError {
+    /// No configured model has this name or serves this role.
+    #[error("{0}")]
+    NotConfigured(String),
+    /// The provider refuses the key, or there is none.
+    #[error("the provider of {model} does not accept the API key: {detail}")]
+    Unauthorized {
+        /// Which model.
+        model: String,
+        /// The provider's words.
+        detail: String,
+    },
+    /// Too many requests; `retry_after` is the provider's word.
+    #[error("the provider of {model} asks to slow down")]
+    RateLimited {
+        /// Which model.
+        model: String,
+        /// How long to wait at least.
+        retry_after: Option<Duration>,
+    },
+    /// The account has no credit or quota left: waiting does not help.
+    #[error("the account for {model} has no quota left: {detail}")]
+    Quota {
+        /// Which model.
+        model: String,
+        /// The provider's words.
+        detail: String,
+    },
+    /// The prompt is longer than the model's window.
+    #[error("the prompt is too long for {model}: {detail}")]
+    ContextOverflow {
+        /// Which model.
+        model: String,
+        /// The provider's words.
+        detail: String,
+    },
+    /// The provider finds the request faulty (4xx).
+    #[error("the provider of {model} rejects the request: {detail}")]
+    Rejected {
+        /// Which model.
+        model: String,
+        /// The provider's words.
+        detail: String,
+    },
+    /// The provider is in trouble (5xx, 529) or out of reach.
+    #[error("the provider of {model} is unavailable: {detail}")]
+    Unavailable {
+        /// Which model.
+        model: String,
+        /// What was seen.
+        detail: String,
+        /// The cause.
+        #[source]
+        source: Option<Source>,
+    },
+    /// A deadline passed: `connect`, `first byte`, `between chunks` or `total`.
+    #[error("{model} timed out ({phase})")]
+    Timeout {
+        /// Which model.
+        model: String,
+        /// Which deadline.
+        phase: &'static str,
+    },
+    /// The answer was cut or cannot be read.
+    #[error("the answer of {model} cannot be used: {detail}")]
+    Malformed {
+        /// Which model.
+        model: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+impl ModelError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::NotConfigured(_) => "model_not_configured",
+            Self::Unauthorized { .. } => "provider_unauthorized",
+            Self::RateLimited { .. } => "provider_rate_limited",
+            Self::Quota { .. } => "provider_quota",
+            Self::ContextOverflow { .. } => "context_overflow",
+            Self::Rejected { .. } => "provider_rejected",
+            Self::Unavailable { .. } => "provider_unavailable",
+            Self::Timeout { phase: "connect", .. } => "provider_timeout_connect",
+            Self::Timeout { phase: "first byte", .. } => "provider_timeout_first_byte",
+            Self::Timeout { phase: "between chunks", .. } => "provider_timeout_chunk",
+            Self::Timeout { .. } => "provider_timeout_total",
+            Self::Malformed { .. } => "model_malformed",
+        }
+    }
+
+    /// The failure as the journal records it.
+    pub fn fault(&self) -> Fault {
+        let class = match self {
+            Self::RateLimited { .. } => FaultClass::RateLimited,
+            Self::Unavailable { .. } => FaultClass::Transient,
+            Self::Timeout { .. } => FaultClass::Timeout,
+            Self::Malformed { .. } => FaultClass::Malformed,
+            _ => FaultClass::Permanent,
+        };
+        let mut fault = Fault::new(class, self.code(), self.with_causes());
+        if let Self::RateLimited { retry_after: Some(wait), .. } = self {
+            fault.retry_after_ms = u64::try_from(wait.as_millis()).ok();
+        }
+        fault
+    }
+
+    fn with_causes(&self) -> String {
+        let mut text = self.to_string();
+        let mut cause = self.source();
+        while let Some(next) = cause {
+            text = format!("{text}: {next}");
+            cause = next.source();
+        }
+        text
+    }
+}

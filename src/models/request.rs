@@ -1,0 +1,133 @@
+//! What a model is asked and what it answers, in our own types.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use crate::task::{ToolRequest, Usage};
+
+/// What a model is asked for; decides which of the configured models answers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Role {
+    /// A simple chat answer.
+    Chat,
+    /// Does this message need a task?
+    Detect,
+    /// Which steps lead to the goal?
+    Plan,
+    /// Do this step.
+    Execute,
+    /// Is the goal reached?
+    Evaluate,
+    /// Compress this context.
+    Summarize,
+}
+
+/// One question to a model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Request {
+    /// What it is for.
+    pub role: Role,
+    /// The goal in the user's own words, apart from the prompt built around it. Rules (the
+    /// offline model) read this instead of guessing at the prompt.
+    pub goal: String,
+    /// Instructions that precede the conversation.
+    pub system: String,
+    /// The conversation, oldest first.
+    pub messages: Vec<Message>,
+    /// Tools it may ask for. For [`Role::Plan`] these are the tools a plan may name; they are
+    /// described in the prompt and must not be offered to the provider as callable.
+    pub tools: Vec<ToolSpec>,
+    /// The JSON Schema the answer's text must satisfy, if it must be JSON.
+    pub schema: Option<Value>,
+    /// At most so many tokens of answer; the model's own limit otherwise.
+    pub max_output_tokens: Option<u32>,
+}
+
+impl Request {
+    /// A request with instructions and one user message.
+    pub fn new(role: Role, goal: &str, system: impl Into<String>, user: impl Into<String>) -> Self {
+        Self {
+            role,
+            goal: goal.to_owned(),
+            system: system.into(),
+            messages: vec![Message::User(user.into())],
+            tools: Vec::new(),
+            schema: None,
+            max_output_tokens: None,
+        }
+    }
+}
+
+/// One message of a conversation.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Message {
+    /// What the user, or the engine in the user's place, said.
+    User(String),
+    /// What the model said and which tools it asked for.
+    Assistant {
+        /// Its text; may be empty.
+        text: String,
+        /// The tools it asked for.
+        requests: Vec<ToolRequest>,
+    },
+    /// What a tool returned.
+    ToolResult {
+        /// The request's id.
+        id: String,
+        /// The tool's full name.
+        tool: String,
+        /// Its result as text.
+        content: String,
+        /// Whether the tool called it an error.
+        is_error: bool,
+    },
+}
+
+/// A tool as a model sees it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct ToolSpec {
+    /// Its full name; letters, digits, `_` and `-`, at most 64 characters.
+    pub name: String,
+    /// What it does.
+    pub description: String,
+    /// The JSON Schema of its arguments.
+    pub schema: Value,
+}
+
+/// A complete answer.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Answer {
+    /// The text; may be empty if tools are asked for.
+    pub text: String,
+    /// The tools it asks for.
+    pub requests: Vec<ToolRequest>,
+    /// Why it stopped: `stop`, `length`, `tool-calls`, or the provider's own word.
+    pub finish: String,
+    /// What it consumed; `model_calls` is 1.
+    pub usage: Usage,
+}
+
+impl Answer {
+    /// A plain text answer that consumed nothing.
+    pub fn text(text: impl Into<String>) -> Self {
+        Self {
+            text: text.into(),
+            requests: Vec::new(),
+            finish: "stop".to_owned(),
+            usage: Usage { model_calls: 1, ..Usage::default() },
+        }
+    }
+}
+
+/// A piece of a streamed answer.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Chunk {
+    /// More of the text.
+    Text(String),
+    /// More of the model's visible reasoning.
+    Reasoning(String),
+    /// The whole answer; always the last piece.
+    End(Answer),
+}

@@ -1,0 +1,453 @@
+//! The one place where the state of a task changes.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::state::{State, Summary};
+use super::{
+    Call, CallState, CallSubject, Entry, Event, Fault, Pause, Payload, Plan, Status, Step, StepStatus,
+    TaskId, TaskSpec, Timestamp,
+};
+
+/// An entry that contradicts what has already happened. The task is unchanged.
+#[derive(Debug, Clone, PartialEq, Eq, Error)]
+pub enum Illegal {
+    /// The journal would have a gap or a repetition.
+    #[error("entry {got} cannot follow entry {last}")]
+    OutOfSequence {
+        /// The newest entry.
+        last: i64,
+        /// The entry that was offered.
+        got: i64,
+    },
+    /// The writer lost its lease to a newer one.
+    #[error("an entry of epoch {got} cannot follow epoch {current}")]
+    OldEpoch {
+        /// The newest epoch.
+        current: i64,
+        /// The epoch of the entry.
+        got: i64,
+    },
+    /// The task or the step is not in a state in which this can happen.
+    #[error("'{event}' cannot happen: {why}")]
+    NotNow {
+        /// The tag of the event.
+        event: &'static str,
+        /// What stands against it.
+        why: String,
+    },
+}
+
+/// A goal on its way, as the fold of its journal.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Task {
+    /// Its name.
+    pub id: TaskId,
+    pub(super) spec: Arc<TaskSpec>,
+    pub(super) state: State,
+    pub(super) steps: Vec<Step>,
+    /// Steps that are not settled and wait for no other step. Kept up to date so that finding
+    /// the next step costs the same in a plan of ten and of ten thousand steps.
+    pub(super) frontier: BTreeSet<u32>,
+    /// For a step that others wait for: which ones.
+    pub(super) dependents: HashMap<u32, Vec<u32>>,
+}
+
+type Verdict = Result<(), String>;
+
+impl Task {
+    /// A task from its first entry, which must be [`Event::Created`] with number 1.
+    pub fn begin(id: TaskId, first: &Entry) -> Result<Self, Illegal> {
+        if first.seq != 1 {
+            return Err(Illegal::OutOfSequence { last: 0, got: first.seq });
+        }
+        let Event::Created { spec } = &first.event else {
+            return Err(Illegal::NotNow { event: first.event.kind(), why: "the task does not exist".into() });
+        };
+        Ok(Self {
+            id,
+            spec: Arc::new((**spec).clone()),
+            state: State::new(first.epoch, first.at),
+            steps: Vec::new(),
+            frontier: BTreeSet::new(),
+            dependents: HashMap::new(),
+        })
+    }
+
+    /// A task from its whole journal.
+    pub fn fold<'a>(id: TaskId, entries: impl IntoIterator<Item = &'a Entry>) -> Result<Self, Illegal> {
+        let mut entries = entries.into_iter();
+        let first = entries.next().ok_or(Illegal::OutOfSequence { last: 0, got: 0 })?;
+        let mut task = Self::begin(id, first)?;
+        for entry in entries {
+            task.apply(entry)?;
+        }
+        Ok(task)
+    }
+
+    /// Stamps an event as the next entry of this task and applies it.
+    pub fn record(&mut self, at: Timestamp, event: Event) -> Result<Entry, Illegal> {
+        let entry = Entry { seq: self.state.seq + 1, epoch: self.state.epoch, at, event };
+        self.apply(&entry)?;
+        Ok(entry)
+    }
+
+    /// Applies the next entry of the journal, or says why it cannot be the next one.
+    pub fn apply(&mut self, entry: &Entry) -> Result<(), Illegal> {
+        if entry.seq != self.state.seq + 1 {
+            return Err(Illegal::OutOfSequence { last: self.state.seq, got: entry.seq });
+        }
+        if entry.epoch < self.state.epoch {
+            return Err(Illegal::OldEpoch { current: self.state.epoch, got: entry.epoch });
+        }
+        self.happen(&entry.event, entry).map_err(|why| Illegal::NotNow { event: entry.event.kind(), why })?;
+        self.state.seq = entry.seq;
+        self.state.epoch = entry.epoch;
+        self.state.updated_at = entry.at;
+        Ok(())
+    }
+
+    fn happen(&mut self, event: &Event, entry: &Entry) -> Verdict {
+        if self.status().is_terminal() && !event.is_outcome() {
+            return Err(format!("the task is {}", self.status()));
+        }
+        match event {
+            Event::Created { .. } => Err("the task exists already".into()),
+            Event::Planned { revision, plan, .. } => self.planned(*revision, plan, entry.at),
+            Event::Detected { .. } => Ok(()),
+            Event::Claimed { crashes, .. } => {
+                self.state.crashes = *crashes;
+                Ok(())
+            }
+            Event::Evaluated { usage, .. } => {
+                self.state.usage += *usage;
+                Ok(())
+            }
+            Event::CheckpointTaken { completed, .. } => {
+                self.state.checkpointed = *completed;
+                Ok(())
+            }
+            Event::ContextSummarized { through, summary, usage, .. } => {
+                self.state.usage += *usage;
+                self.summarized(*through, summary)
+            }
+            Event::Paused { pause, .. } => self.paused(pause),
+            Event::Resumed { .. } => self.resumed(),
+            Event::Completed { output } => self.completed(output, entry.at),
+            Event::Failed { fault } => self.ended(Status::Failed, Some(fault), entry.at),
+            Event::Cancelled { .. } => self.ended(Status::Cancelled, None, entry.at),
+            about_step => self.step_event(about_step, entry),
+        }
+    }
+
+    fn step_event(&mut self, event: &Event, entry: &Entry) -> Verdict {
+        match event {
+            Event::StepStarted { step, attempt } => self.step_started(*step, *attempt, entry),
+            Event::StepCompleted { step, output } => self.step_completed(*step, output.as_ref(), entry.at),
+            Event::StepFailed { step, fault, retry_at } => {
+                self.step_failed(*step, fault, *retry_at, entry.at)
+            }
+            Event::StepSkipped { step, .. } => self.step_skipped(*step, entry.at),
+            about_call => self.call_event(about_call, entry.at),
+        }
+    }
+
+    fn planned(&mut self, revision: u32, plan: &Plan, at: Timestamp) -> Verdict {
+        let expected = self.state.revision + 1;
+        if revision != expected {
+            return Err(format!("revision {expected} comes next, not {revision}"));
+        }
+        if self.steps.iter().any(|step| step.status == StepStatus::Running && !step.replaced) {
+            return Err("a step is running".into());
+        }
+        plan.validate(self.steps.len(), &self.spec.limits).map_err(|error| error.to_string())?;
+        for index in 0..self.steps.len() as u32 {
+            self.replace(index, at);
+        }
+        self.state.revision = revision;
+        let steps = plan.steps.iter().map(|step| Step::new(step.clone(), revision));
+        self.steps.extend(steps);
+        self.rebuild_frontier();
+        Ok(())
+    }
+
+    /// Takes a step that is not done out of the plan. What has been completed stays.
+    fn replace(&mut self, index: u32, at: Timestamp) {
+        let step = &mut self.steps[index as usize];
+        if step.is_settled() {
+            return;
+        }
+        step.replaced = true;
+        step.retry_at = None;
+        self.state.replaced += 1;
+        if step.status == StepStatus::Pending {
+            step.status = StepStatus::Skipped;
+            step.completed_at = Some(at);
+        }
+    }
+
+    fn summarized(&mut self, through: u32, summary: &Payload) -> Verdict {
+        if through as usize >= self.steps.len() {
+            return Err(format!("there is no step with index {through}"));
+        }
+        self.state.summary = Some(Summary { through, text: summary.clone() });
+        Ok(())
+    }
+
+    fn paused(&mut self, pause: &Pause) -> Verdict {
+        self.expect_status(&[Status::Pending, Status::Running])?;
+        self.state.status = Status::Paused;
+        self.state.pause = Some(pause.clone());
+        Ok(())
+    }
+
+    fn resumed(&mut self) -> Verdict {
+        self.expect_status(&[Status::Paused])?;
+        let started = self.steps.iter().any(|step| step.attempts > 0);
+        self.state.status = if started { Status::Running } else { Status::Pending };
+        self.state.pause = None;
+        // A person looked at it: the deaths before do not count against it any more.
+        self.state.crashes = 0;
+        Ok(())
+    }
+
+    fn completed(&mut self, output: &Payload, at: Timestamp) -> Verdict {
+        self.expect_status(&[Status::Running])?;
+        if let Some(open) = self.frontier.first() {
+            return Err(format!("step {open} is not settled"));
+        }
+        self.state.output = Some(output.clone());
+        self.ended(Status::Completed, None, at)
+    }
+
+    fn ended(&mut self, status: Status, fault: Option<&Fault>, at: Timestamp) -> Verdict {
+        for index in &self.frontier {
+            let step = &mut self.steps[*index as usize];
+            step.retry_at = None;
+            if step.status == StepStatus::Running {
+                step.status = StepStatus::Skipped;
+                step.completed_at = Some(at);
+            }
+        }
+        self.state.status = status;
+        self.state.pause = None;
+        self.state.fault = fault.cloned();
+        self.state.completed_at = Some(at);
+        Ok(())
+    }
+
+    fn step_started(&mut self, index: u32, attempt: u32, entry: &Entry) -> Verdict {
+        self.expect_status(&[Status::Pending, Status::Running])?;
+        if !self.frontier.contains(&index) {
+            return Err(format!("step {index} is not there, is settled, or waits for another step"));
+        }
+        let step = &mut self.steps[index as usize];
+        let due = step.status == StepStatus::Pending || step.retry_at.is_some();
+        if !due || attempt != step.attempts + 1 {
+            return Err(format!("step {index} is {} after {} attempts", step.status, step.attempts));
+        }
+        step.status = StepStatus::Running;
+        step.attempts = attempt;
+        step.retry_at = None;
+        step.first_seq.get_or_insert(entry.seq);
+        step.started_at.get_or_insert(entry.at);
+        self.state.status = Status::Running;
+        Ok(())
+    }
+
+    fn step_completed(&mut self, index: u32, output: Option<&Payload>, at: Timestamp) -> Verdict {
+        let step = self.running_step(index)?;
+        let last_result = step.calls.iter().rev().find_map(|call| call.result.clone());
+        step.output = output.cloned().or(last_result);
+        step.fault = None;
+        self.state.completed += 1;
+        self.state.crashes = 0;
+        self.settle(index, StepStatus::Completed, at);
+        Ok(())
+    }
+
+    fn step_failed(
+        &mut self,
+        index: u32,
+        fault: &Fault,
+        retry_at: Option<Timestamp>,
+        at: Timestamp,
+    ) -> Verdict {
+        let step = self.running_step(index)?;
+        step.fault = Some(fault.clone());
+        step.retry_at = retry_at;
+        step.status = StepStatus::Failed;
+        if step.is_settled() {
+            self.settle(index, StepStatus::Failed, at);
+        } else if retry_at.is_none() {
+            step.completed_at = Some(at);
+        }
+        Ok(())
+    }
+
+    fn step_skipped(&mut self, index: u32, at: Timestamp) -> Verdict {
+        let step = self.step_mut(index)?;
+        if step.is_settled() {
+            return Err(format!("step {index} is {}", step.status));
+        }
+        self.settle(index, StepStatus::Skipped, at);
+        Ok(())
+    }
+
+    fn settle(&mut self, index: u32, status: StepStatus, at: Timestamp) {
+        let step = &mut self.steps[index as usize];
+        step.status = status;
+        step.retry_at = None;
+        step.completed_at = Some(at);
+        if status == StepStatus::Completed {
+            step.calls = Vec::new();
+        }
+        self.frontier.remove(&index);
+        for waiting in self.dependents.get(&index).into_iter().flatten() {
+            let step = &self.steps[*waiting as usize];
+            if !step.is_settled() && self.dependencies_settled(step) {
+                self.frontier.insert(*waiting);
+            }
+        }
+    }
+
+    fn call_event(&mut self, event: &Event, at: Timestamp) -> Verdict {
+        match event {
+            Event::ModelRequested { step, call, attempt, model, .. } => {
+                let subject = CallSubject::Model { model: model.clone() };
+                self.dispatched(*step, *call, *attempt, subject, at)
+            }
+            Event::ToolDispatched { step, call, attempt, tool, arguments, effect, request_id } => {
+                let subject = CallSubject::Tool {
+                    tool: tool.clone(),
+                    arguments: arguments.clone(),
+                    effect: *effect,
+                    request_id: request_id.clone(),
+                };
+                self.dispatched(*step, *call, *attempt, subject, at)
+            }
+            outcome => self.outcome(outcome),
+        }
+    }
+
+    fn dispatched(
+        &mut self,
+        step: u32,
+        number: u32,
+        attempt: u32,
+        subject: CallSubject,
+        at: Timestamp,
+    ) -> Verdict {
+        self.expect_status(&[Status::Running])?;
+        let is_tool = matches!(subject, CallSubject::Tool { .. });
+        let running = self.running_step(step)?;
+        let call = Call::new(number, attempt, subject, at);
+        let comes_next = running.calls.len() as u32 + 1;
+        match running.calls.iter_mut().find(|known| known.number == number) {
+            None if number == comes_next && attempt == 1 => running.calls.push(call),
+            None => return Err(format!("call {comes_next} of step {step} comes next")),
+            Some(known) if attempt == known.attempt + 1 && known.may_be_dispatched_again() => *known = call,
+            Some(known) => return Err(format!("call {number} of step {step} is {}", known.state.as_str())),
+        }
+        if is_tool {
+            running.usage.tool_calls += 1;
+            self.state.usage.tool_calls += 1;
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, event: &Event) -> Verdict {
+        if let Event::ModelAnswered { step, call, text, requests, usage, .. } = event {
+            let known = self.call_in(*step, *call, &CallState::Dispatched)?;
+            known.state = CallState::Committed;
+            known.result = Some(text.clone());
+            known.requests = requests.clone();
+            self.steps[*step as usize].usage += *usage;
+            self.state.usage += *usage;
+            return Ok(());
+        }
+        match event {
+            Event::ToolReturned { step, call, result, is_error } => {
+                let known = self.call_in(*step, *call, &CallState::Dispatched)?;
+                known.state = CallState::Committed;
+                known.result = Some(result.clone());
+                known.is_error = *is_error;
+            }
+            Event::CallFailed { step, call, fault } => {
+                self.call_in(*step, *call, &CallState::Dispatched)?.state = CallState::Failed(fault.clone());
+            }
+            Event::CallLost { step, call, .. } => {
+                let known = self.call_in(*step, *call, &CallState::Dispatched)?;
+                known.state = if known.may_repeat() { CallState::Lost } else { CallState::Unknown };
+            }
+            Event::OutcomeDecided { step, call, result, by } => {
+                let known = self.call_in(*step, *call, &CallState::Unknown)?;
+                known.decide(result.clone(), by);
+            }
+            other => return Err(format!("'{}' is not about a call", other.kind())),
+        }
+        Ok(())
+    }
+
+    fn expect_status(&self, allowed: &[Status]) -> Verdict {
+        if allowed.contains(&self.status()) { Ok(()) } else { Err(format!("the task is {}", self.status())) }
+    }
+
+    fn step_mut(&mut self, index: u32) -> Result<&mut Step, String> {
+        self.steps.get_mut(index as usize).ok_or_else(|| format!("there is no step with index {index}"))
+    }
+
+    fn running_step(&mut self, index: u32) -> Result<&mut Step, String> {
+        let step = self.step_mut(index)?;
+        if step.status != StepStatus::Running {
+            return Err(format!("step {index} is {}", step.status));
+        }
+        Ok(step)
+    }
+
+    fn call_in(&mut self, step: u32, number: u32, state: &CallState) -> Result<&mut Call, String> {
+        let step = self.step_mut(step)?;
+        let call = step.calls.iter_mut().find(|call| call.number == number);
+        let call = call.ok_or_else(|| format!("there is no call {number}"))?;
+        if call.state != *state {
+            return Err(format!("call {number} is {}", call.state.as_str()));
+        }
+        Ok(call)
+    }
+
+    /// Applies only what an entry says about the calls of a step: for a task that was loaded
+    /// from its tables, where everything else is known already.
+    pub(super) fn recall(&mut self, entry: &Entry) {
+        let Some(index) = entry.event.step() else { return };
+        let before = (self.state.usage, self.state.status);
+        let Some(step) = self.steps.get_mut(index as usize) else { return };
+        let kept = (step.usage, step.status);
+        // What was recorded was legal when it was recorded; the status now may be a later one.
+        step.status = StepStatus::Running;
+        self.state.status = Status::Running;
+        let _ = self.call_event(&entry.event, entry.at);
+        (self.state.usage, self.state.status) = before;
+        let step = &mut self.steps[index as usize];
+        (step.usage, step.status) = kept;
+    }
+
+    pub(super) fn rebuild_frontier(&mut self) {
+        self.frontier.clear();
+        self.dependents.clear();
+        for index in 0..self.steps.len() as u32 {
+            let step = &self.steps[index as usize];
+            if step.is_settled() {
+                continue;
+            }
+            if self.dependencies_settled(step) {
+                self.frontier.insert(index);
+            } else {
+                for on in step.plan.depends_on.clone() {
+                    self.dependents.entry(on).or_default().push(index);
+                }
+            }
+        }
+    }
+}

@@ -1,0 +1,135 @@
+//! One model turn or tool call inside a step: the smallest thing that is never repeated.
+
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
+
+use super::{Effect, Fault, ModelName, Payload, Timestamp};
+
+/// What was called.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallSubject {
+    /// A model turn.
+    Model {
+        /// Which model was asked.
+        model: ModelName,
+    },
+    /// A tool call.
+    Tool {
+        /// The tool's full name.
+        tool: String,
+        /// What it was called with.
+        arguments: Payload,
+        /// What calling it does to the world.
+        effect: Effect,
+        /// The model's own id for this call; none if the plan itself named the tool.
+        request_id: Option<String>,
+    },
+}
+
+/// Where a call stands.
+#[derive(Debug, Clone, PartialEq)]
+pub enum CallState {
+    /// The intent is recorded; the outcome is not.
+    Dispatched,
+    /// The outcome is recorded and is never asked for again.
+    Committed,
+    /// It is known that it had no outcome.
+    Failed(Fault),
+    /// Its worker is gone and the call may be repeated.
+    Lost,
+    /// Nobody knows whether it took effect, and it must not be repeated.
+    Unknown,
+}
+
+/// A tool call that a model asks for.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolRequest {
+    /// The model's own id for the call.
+    pub id: String,
+    /// The tool's full name.
+    pub tool: String,
+    /// The arguments as JSON.
+    pub arguments: Value,
+}
+
+/// A call of a step that has not ended.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Call {
+    /// Its number within the step, from 1; constant over attempts.
+    pub number: u32,
+    /// How often it was dispatched.
+    pub attempt: u32,
+    /// When it was dispatched last.
+    pub dispatched_at: Timestamp,
+    /// What was called.
+    pub subject: CallSubject,
+    /// Where it stands.
+    pub state: CallState,
+    /// What came back: the model's text or the tool's result.
+    pub result: Option<Payload>,
+    /// The tool calls the model asked for.
+    pub requests: Vec<ToolRequest>,
+    /// Whether the tool itself called its result an error.
+    pub is_error: bool,
+}
+
+impl Call {
+    /// Whether dispatching it again is allowed without a person's word.
+    pub fn may_repeat(&self) -> bool {
+        match &self.subject {
+            CallSubject::Model { .. } => true,
+            CallSubject::Tool { effect, .. } => effect.may_repeat(),
+        }
+    }
+}
+
+impl Call {
+    pub(super) fn new(number: u32, attempt: u32, subject: CallSubject, dispatched_at: Timestamp) -> Self {
+        Self {
+            number,
+            attempt,
+            dispatched_at,
+            subject,
+            state: CallState::Dispatched,
+            result: None,
+            requests: Vec::new(),
+            is_error: false,
+        }
+    }
+
+    /// Whether the next attempt may be dispatched: the last one is known to have had no
+    /// outcome, or repeating it does no harm. A recorded success is never repeated.
+    pub(super) fn may_be_dispatched_again(&self) -> bool {
+        match self.state {
+            CallState::Failed(_) => true,
+            CallState::Lost => self.may_repeat(),
+            CallState::Committed => self.is_error && self.may_repeat(),
+            CallState::Dispatched | CallState::Unknown => false,
+        }
+    }
+
+    /// Ends the doubt about an unknown outcome.
+    pub(super) fn decide(&mut self, result: Option<Payload>, by: &str) {
+        self.state = match result {
+            Some(_) => CallState::Committed,
+            None => {
+                CallState::Failed(Fault::transient("did_not_happen", format!("{by}: it did not take effect")))
+            }
+        };
+        self.result = result;
+    }
+}
+
+impl CallState {
+    /// The word for it.
+    pub fn as_str(&self) -> &'static str {
+        match self {
+            Self::Dispatched => "dispatched",
+            Self::Committed => "committed",
+            Self::Failed(_) => "failed",
+            Self::Lost => "lost",
+            Self::Unknown => "unknown",
+        }
+    }
+}

@@ -1,0 +1,69 @@
+//! Why something failed, in a form that decides what happens next.
+
+use serde::{Deserialize, Serialize};
+
+/// What kind of failure it was: decides whether trying again can help.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FaultClass {
+    /// Passing: network trouble, 5xx, an overloaded provider.
+    Transient,
+    /// The provider asked for patience (429).
+    RateLimited,
+    /// A deadline passed.
+    Timeout,
+    /// The answer could not be used: cut, not JSON, not the schema.
+    Malformed,
+    /// Trying again will fail again: bad arguments, no permission, quota, missing model.
+    Permanent,
+    /// The step killed its worker too often.
+    Poison,
+    /// A limit of the task was reached.
+    Limit,
+    /// Somebody stopped it.
+    Cancelled,
+}
+
+/// One recorded failure.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Fault {
+    /// Decides whether the step may be tried again.
+    pub class: FaultClass,
+    /// A stable code in snake_case, for programs: `provider_rate_limited`, `tool_timeout`, …
+    pub code: String,
+    /// What happened and what to do, for people; with its causes.
+    pub message: String,
+    /// The least wait before another attempt, in milliseconds, where the other side named one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_after_ms: Option<u64>,
+}
+
+impl Fault {
+    /// A failure of the given class.
+    pub fn new(class: FaultClass, code: &str, message: impl Into<String>) -> Self {
+        Self { class, code: code.to_owned(), message: message.into(), retry_after_ms: None }
+    }
+
+    /// A failure that no repetition mends.
+    pub fn permanent(code: &str, message: impl Into<String>) -> Self {
+        Self::new(FaultClass::Permanent, code, message)
+    }
+
+    /// A failure that may pass.
+    pub fn transient(code: &str, message: impl Into<String>) -> Self {
+        Self::new(FaultClass::Transient, code, message)
+    }
+
+    /// Whether another attempt of the same step can end differently.
+    pub fn is_retryable(&self) -> bool {
+        use FaultClass::{Malformed, RateLimited, Timeout, Transient};
+        matches!(self.class, Transient | RateLimited | Timeout | Malformed)
+    }
+}
+
+impl std::fmt::Display for Fault {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{} ({})", self.message, self.code)
+    }
+}

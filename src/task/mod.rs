@@ -1,0 +1,71 @@
+//! The specification in code: what a task is and how it may change.
+//!
+//! Nothing here is asynchronous, reads a clock, rolls dice or does I/O: the caller passes
+//! the time and the random number in. [`Task::apply`] is the only place where the state of
+//! a task changes; every store, every recovery and every test folds that one function.
+//!
+//! ```text
+//! events ──apply──▶ Task ──next(now)──▶ Next (run these steps │ wait │ revise │ conclude │ rest)
+//! ```
+
+mod apply;
+mod call;
+mod effect;
+mod event;
+mod fault;
+mod limits;
+mod model_name;
+mod next;
+mod payload;
+mod plan;
+mod retry;
+mod spec;
+mod state;
+mod status;
+mod step;
+mod time;
+mod usage;
+
+pub use apply::{Illegal, Task};
+pub use call::{Call, CallState, CallSubject, ToolRequest};
+pub use effect::Effect;
+pub use event::{Entry, Event, Planner, TraceType};
+pub use fault::{Fault, FaultClass};
+pub use limits::Limits;
+pub use model_name::{InvalidModelName, ModelName};
+pub use next::Next;
+pub use payload::{Blob, BlobHash, Payload};
+pub use plan::{Plan, PlanError, PlannedStep, ToolUse};
+pub use retry::RetryPolicy;
+pub use spec::{AllowedTools, Mention, TaskSpec, ToolAllowance};
+pub use state::{State, Summary};
+pub use status::{Pause, PauseReason, Status};
+pub use step::{Step, StepStatus, StepType};
+pub use time::Timestamp;
+pub use usage::Usage;
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+use uuid::Uuid;
+
+/// Names one task: a UUID, version 7 when Longhaul makes it, so ids sort by creation.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(transparent)]
+pub struct TaskId(pub Uuid);
+
+impl fmt::Display for TaskId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.0.hyphenated().fmt(f)
+    }
+}
+
+impl FromStr for TaskId {
+    type Err = uuid::Error;
+
+    /// Reads the hyphenated or the plain form.
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        Uuid::try_parse(text).map(Self)
+    }
+}

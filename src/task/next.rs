@@ -1,0 +1,54 @@
+//! What a task wants next: a pure question to its state.
+
+use super::{Step, StepStatus, Task, Timestamp};
+
+/// The next thing to do for a task.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Next {
+    /// Start, retry or continue these steps; they may run side by side.
+    Run(Vec<u32>),
+    /// Nothing before this moment: every step that could run waits for its next attempt.
+    WaitUntil(Timestamp),
+    /// This step failed for good and is in the way: revise the plan or fail.
+    Revise(u32),
+    /// Every step is settled: decide whether the goal is reached.
+    Conclude,
+    /// The task has ended or waits for a person.
+    Rest,
+}
+
+impl Task {
+    /// What to do at `now`. Steps that run already are named again, up to the limit of
+    /// parallel steps: whoever drives the task knows which of them it drives.
+    pub fn next(&self, now: Timestamp) -> Next {
+        if !self.status().is_live() {
+            return Next::Rest;
+        }
+        let runnable: Vec<u32> = self
+            .frontier()
+            .iter()
+            .copied()
+            .filter(|index| self.step(*index).is_some_and(|step| is_ready(step, now)))
+            .take(self.spec().limits.max_parallel_steps.max(1) as usize)
+            .collect();
+        if !runnable.is_empty() {
+            return Next::Run(runnable);
+        }
+        let open = || self.frontier().iter().filter_map(|index| Some((*index, self.step(*index)?)));
+        if let Some(at) = open().filter_map(|(_, step)| step.retry_at).min() {
+            return Next::WaitUntil(at);
+        }
+        match open().find(|(_, step)| step.is_dead_end()) {
+            Some((index, _)) => Next::Revise(index),
+            None => Next::Conclude,
+        }
+    }
+}
+
+fn is_ready(step: &Step, now: Timestamp) -> bool {
+    match step.status {
+        StepStatus::Running | StepStatus::Pending => true,
+        StepStatus::Failed => step.retry_at.is_some_and(|at| at <= now),
+        StepStatus::Completed | StepStatus::Skipped => false,
+    }
+}

@@ -1,0 +1,77 @@
+//! When a failed step is tried again. There is no other retry layer anywhere.
+
+use std::time::Duration;
+
+use serde::{Deserialize, Serialize};
+
+use super::Fault;
+
+/// Exponential backoff with jitter; the seed's 5 attempts from 5,000 ms by default.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct RetryPolicy {
+    /// Attempts in all, the first one included.
+    pub max_attempts: u32,
+    /// Wait before the second attempt, in milliseconds, before jitter.
+    pub base_ms: u64,
+    /// Each further wait is this many times the one before.
+    pub factor: f64,
+    /// No wait is longer than this, in milliseconds.
+    pub max_ms: u64,
+}
+
+impl Default for RetryPolicy {
+    fn default() -> Self {
+        Self { max_attempts: 5, base_ms: 5_000, factor: 2.0, max_ms: 300_000 }
+    }
+}
+
+impl RetryPolicy {
+    /// How long to wait after attempt number `attempt` (from 1) ended with `fault`; `None`
+    /// if the step has failed for good.
+    ///
+    /// `dice` is a random number in 0..1. The wait lies between half of the exponential step
+    /// and the whole of it: full jitter would allow a retry at once, which a struggling
+    /// provider does not deserve. A wait that the other side asked for is the minimum.
+    pub fn delay(&self, attempt: u32, fault: &Fault, dice: f64) -> Option<Duration> {
+        if attempt >= self.max_attempts || !fault.is_retryable() {
+            return None;
+        }
+        let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
+        let step = (self.base_ms as f64 * self.factor.powi(exponent)).min(self.max_ms as f64);
+        let wait = step / 2.0 + step / 2.0 * dice.clamp(0.0, 1.0);
+        Some(Duration::from_millis((wait as u64).max(fault.retry_after_ms.unwrap_or(0))))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::FaultClass;
+
+    #[test]
+    fn waits_double_up_to_the_cap() {
+        let policy = RetryPolicy { max_attempts: 20, ..RetryPolicy::default() };
+        let fault = Fault::transient("x", "x");
+        let waits: Vec<u64> = (1..9)
+            .filter_map(|attempt| policy.delay(attempt, &fault, 1.0))
+            .map(|wait| wait.as_millis() as u64)
+            .collect();
+        assert_eq!(waits, [5_000, 10_000, 20_000, 40_000, 80_000, 160_000, 300_000, 300_000]);
+        assert_eq!(policy.delay(1, &fault, 0.0), Some(Duration::from_millis(2_500)));
+    }
+
+    #[test]
+    fn the_last_attempt_and_permanent_faults_end_it() {
+        let policy = RetryPolicy::default();
+        assert_eq!(policy.delay(5, &Fault::transient("x", "x"), 0.5), None);
+        assert_eq!(policy.delay(1, &Fault::permanent("x", "x"), 0.5), None);
+    }
+
+    #[test]
+    fn a_wait_the_provider_asked_for_is_the_minimum() {
+        let mut fault = Fault::new(FaultClass::RateLimited, "x", "x");
+        fault.retry_after_ms = Some(60_000);
+        assert_eq!(RetryPolicy::default().delay(1, &fault, 0.0), Some(Duration::from_secs(60)));
+    }
+}

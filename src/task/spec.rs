@@ -1,0 +1,125 @@
+//! What was asked for: the part of a task that never changes.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Limits, ModelName, RetryPolicy};
+
+/// A request to carry one goal to its end.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskSpec {
+    /// The goal in the user's words.
+    pub goal: String,
+    /// Whose task it is.
+    pub user_id: String,
+    /// The conversation it belongs to; any text.
+    pub thread_id: String,
+    /// The model that was asked for; the configured ones otherwise.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub chat_model: Option<ModelName>,
+    /// Which tools it may use.
+    #[serde(default)]
+    pub tools: ToolAllowance,
+    /// Named instructions, model and tools to work with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub agent_id: Option<String>,
+    /// How far it may go.
+    #[serde(default)]
+    pub limits: Limits,
+    /// When its failed steps are tried again.
+    #[serde(default)]
+    pub retry: RetryPolicy,
+}
+
+/// Which of the configured tools a request may use. All of them where nothing is said.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase", default)]
+pub struct ToolAllowance {
+    /// Tools, servers, workflows and agents that the user named. If any tool or server is
+    /// named, only the named ones are offered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub mentions: Vec<Mention>,
+    /// MCP tools by server id; `None` allows every configured server.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_mcp_servers: Option<BTreeMap<String, AllowedTools>>,
+    /// Names of built-in toolkits; `None` allows all of them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub allowed_app_default_toolkit: Option<Vec<String>>,
+}
+
+/// The tools of one MCP server that may be used.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+pub struct AllowedTools {
+    /// Their names as the server gives them.
+    pub tools: Vec<String>,
+}
+
+/// Something the user named in the message, in the seed's shapes.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
+pub enum Mention {
+    /// One tool of an MCP server.
+    McpTool {
+        /// The tool's own name.
+        name: String,
+        /// What it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+        /// The server's display name.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        server_name: Option<String>,
+        /// The server's name in the configuration.
+        server_id: String,
+    },
+    /// One built-in tool.
+    DefaultTool {
+        /// The tool's name.
+        name: String,
+        /// Its display name.
+        label: String,
+        /// What it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+    },
+    /// All tools of an MCP server.
+    McpServer {
+        /// The server's display name.
+        name: String,
+        /// What it offers.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+        /// How many tools it has.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tool_count: Option<u32>,
+        /// The server's name in the configuration.
+        server_id: String,
+    },
+    /// A template offered as a tool.
+    Workflow {
+        /// Its name.
+        name: String,
+        /// What it does.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+        /// Its id.
+        workflow_id: String,
+        /// How it is shown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        icon: Option<serde_json::Value>,
+    },
+    /// Named instructions, model and tools.
+    Agent {
+        /// Its name.
+        name: String,
+        /// What it is for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        description: Option<String>,
+        /// Its id.
+        agent_id: String,
+        /// How it is shown.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        icon: Option<serde_json::Value>,
+    },
+}

@@ -1,0 +1,153 @@
+//! What is known of a task besides its request and its steps; and the questions one may ask.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Entry, Fault, Pause, Payload, Status, Step, Task, TaskId, TaskSpec, Timestamp, Usage};
+
+/// The part of a task that its steps do not hold, as the tables keep it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct State {
+    /// Where it stands.
+    pub status: Status,
+    /// The epoch of the newest lease.
+    pub epoch: i64,
+    /// The number of the newest entry.
+    pub seq: i64,
+    /// The revision of its plan; 0 before there is one.
+    pub revision: u32,
+    /// Steps that are completed.
+    pub completed: u32,
+    /// Steps that a later revision does without.
+    pub replaced: u32,
+    /// Workers that lost it since it last made progress.
+    pub crashes: u32,
+    /// How many steps were completed at the newest checkpoint.
+    pub checkpointed: u32,
+    /// What it has consumed.
+    pub usage: Usage,
+    /// What stands for older outputs in prompts.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<Summary>,
+    /// Why it is paused, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// The answer, once completed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Payload>,
+    /// Why it failed, once failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When the newest entry was written.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+}
+
+/// A summary of older step outputs.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Summary {
+    /// It covers the outputs of all steps up to this index.
+    pub through: u32,
+    /// The text that stands for them.
+    pub text: Payload,
+}
+
+impl State {
+    pub(super) fn new(epoch: i64, at: Timestamp) -> Self {
+        Self {
+            status: Status::Pending,
+            epoch,
+            seq: 1,
+            revision: 0,
+            completed: 0,
+            replaced: 0,
+            crashes: 0,
+            checkpointed: 0,
+            usage: Usage::default(),
+            summary: None,
+            pause: None,
+            output: None,
+            fault: None,
+            created_at: at,
+            updated_at: at,
+            completed_at: None,
+        }
+    }
+}
+
+impl Task {
+    /// A task as its tables have it: equal to the fold of its journal, without reading all of
+    /// it. `calls` are the entries about calls of the steps that have not ended, in order.
+    pub fn restore(id: TaskId, spec: TaskSpec, state: State, steps: Vec<Step>, calls: &[Entry]) -> Self {
+        let spec = Arc::new(spec);
+        let mut task = Self { id, spec, state, steps, frontier: BTreeSet::new(), dependents: HashMap::new() };
+        task.rebuild_frontier();
+        calls.iter().for_each(|entry| task.recall(entry));
+        task
+    }
+
+    /// What was asked for.
+    pub fn spec(&self) -> &TaskSpec {
+        &self.spec
+    }
+
+    /// Everything that is known besides request and steps.
+    pub fn state(&self) -> &State {
+        &self.state
+    }
+
+    /// Where it stands.
+    pub fn status(&self) -> Status {
+        self.state.status
+    }
+
+    /// Takes the epoch of a lease that was just granted.
+    pub fn enter_epoch(&mut self, epoch: i64) {
+        self.state.epoch = epoch;
+    }
+
+    /// Its steps over all revisions; the position is the index.
+    pub fn steps(&self) -> &[Step] {
+        &self.steps
+    }
+
+    /// The step with this index.
+    pub fn step(&self, index: u32) -> Option<&Step> {
+        self.steps.get(index as usize)
+    }
+
+    /// Indexes of the steps that are not settled and wait for no other step.
+    pub fn frontier(&self) -> &BTreeSet<u32> {
+        &self.frontier
+    }
+
+    /// Whether everything the step waits for is settled.
+    pub fn dependencies_settled(&self, step: &Step) -> bool {
+        step.plan.depends_on.iter().all(|on| self.step(*on).is_none_or(Step::is_settled))
+    }
+
+    /// Steps of the plan as it is now: those a revision dropped do not count.
+    pub fn total_steps(&self) -> u32 {
+        self.steps.len() as u32 - self.state.replaced
+    }
+
+    /// Completed steps per hundred, rounded down; 100 only when every step counts as done.
+    pub fn progress(&self) -> u32 {
+        match self.total_steps() {
+            0 => 0,
+            total => self.state.completed * 100 / total,
+        }
+    }
+
+    /// The key under which a call is known to the outside, the same over all its attempts.
+    pub fn idempotency_key(&self, step: u32, call: u32) -> String {
+        format!("{}-{step}-{call}", self.id)
+    }
+}

@@ -1,0 +1,165 @@
+//! One step of a plan and where it stands.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Call, Fault, Payload, PlannedStep, Timestamp, Usage};
+
+/// What kind of work a step is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepType {
+    /// A language model thinks and answers.
+    LlmReasoning,
+    /// Tools are called: one named by the plan, or those a model chooses turn by turn.
+    ToolCall,
+    /// The context is written down to resume from.
+    Checkpoint,
+    /// The context is compressed.
+    Summarization,
+}
+
+impl StepType {
+    /// Every type, in the order of the specification.
+    pub const ALL: [Self; 4] = [Self::LlmReasoning, Self::ToolCall, Self::Checkpoint, Self::Summarization];
+
+    /// The word used on the wire and in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LlmReasoning => "llm-reasoning",
+            Self::ToolCall => "tool-call",
+            Self::Checkpoint => "checkpoint",
+            Self::Summarization => "summarization",
+        }
+    }
+}
+
+impl fmt::Display for StepType {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// Where a step stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum StepStatus {
+    /// Not started.
+    Pending,
+    /// Started; what it did so far is in its calls.
+    Running,
+    /// Done; its output is recorded and never changes.
+    Completed,
+    /// The last attempt failed.
+    Failed,
+    /// Not needed any more.
+    Skipped,
+}
+
+impl StepStatus {
+    /// The word used on the wire and in the tables.
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Running => "running",
+            Self::Completed => "completed",
+            Self::Failed => "failed",
+            Self::Skipped => "skipped",
+        }
+    }
+}
+
+impl fmt::Display for StepStatus {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
+}
+
+/// A step of a task.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Step {
+    /// What the plan says.
+    #[serde(flatten)]
+    pub plan: PlannedStep,
+    /// The revision of the plan that brought it.
+    pub revision: u32,
+    /// Where it stands.
+    pub status: StepStatus,
+    /// Whether a later revision of the plan does without it. It is not required then.
+    #[serde(default)]
+    pub replaced: bool,
+    /// Attempts that were started.
+    #[serde(default)]
+    pub attempts: u32,
+    /// When the next attempt is due; only while [`StepStatus::Failed`] and not for good.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry_at: Option<Timestamp>,
+    /// What it brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output: Option<Payload>,
+    /// Why the last attempt failed.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// What its calls consumed.
+    #[serde(default)]
+    pub usage: Usage,
+    /// The entry that started it first: its calls are recorded behind it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub first_seq: Option<i64>,
+    /// When it was started first.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub started_at: Option<Timestamp>,
+    /// When it ended.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub completed_at: Option<Timestamp>,
+    /// What it has done so far, in order; emptied when the step ends, for the journal has it.
+    #[serde(skip)]
+    pub calls: Vec<Call>,
+}
+
+impl Step {
+    /// A step as the plan brings it.
+    pub fn new(plan: PlannedStep, revision: u32) -> Self {
+        Self {
+            plan,
+            revision,
+            status: StepStatus::Pending,
+            replaced: false,
+            attempts: 0,
+            retry_at: None,
+            output: None,
+            fault: None,
+            usage: Usage::default(),
+            first_seq: None,
+            started_at: None,
+            completed_at: None,
+            calls: Vec::new(),
+        }
+    }
+
+    /// Whether the task cannot be completed without it.
+    pub fn is_required(&self) -> bool {
+        !self.plan.optional && !self.replaced
+    }
+
+    /// Whether nothing is left to do for it.
+    pub fn is_settled(&self) -> bool {
+        match self.status {
+            StepStatus::Completed | StepStatus::Skipped => true,
+            StepStatus::Failed => self.replaced || (self.plan.optional && self.retry_at.is_none()),
+            StepStatus::Pending | StepStatus::Running => self.replaced,
+        }
+    }
+
+    /// Whether it failed, will not be tried again, and is in the way of the goal.
+    pub fn is_dead_end(&self) -> bool {
+        self.status == StepStatus::Failed && self.retry_at.is_none() && self.is_required()
+    }
+
+    /// The call with this number, if it was made.
+    pub fn call(&self, number: u32) -> Option<&Call> {
+        self.calls.iter().find(|call| call.number == number)
+    }
+}

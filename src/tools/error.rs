@@ -1,0 +1,100 @@
+//! How calling a tool can fail, told apart by whether it may have taken effect.
+
+use std::error::Error as StdError;
+use std::time::Duration;
+
+use thiserror::Error;
+
+use crate::task::{Fault, FaultClass};
+
+/// A cause from below.
+type Source = Box<dyn StdError + Send + Sync>;
+
+/// Why there is no result. A result that the tool itself calls an error is not among these:
+/// it is a result.
+#[derive(Debug, Error)]
+pub enum ToolError {
+    /// No such tool, or not for this task.
+    #[error("there is no tool '{0}' for this task")]
+    Unknown(String),
+    /// The arguments do not fit the tool's schema. Nothing was dispatched.
+    #[error("the arguments do not fit: {0}")]
+    Arguments(String),
+    /// Policy forbids it: a path outside of the workspace, a private address. Nothing was
+    /// dispatched.
+    #[error("{0}")]
+    Denied(String),
+    /// The other side could not be reached. Nothing was dispatched.
+    #[error("tool server '{server}' cannot be reached: {detail}")]
+    Unreachable {
+        /// Which server.
+        server: String,
+        /// What was seen.
+        detail: String,
+        /// The cause.
+        #[source]
+        source: Option<Source>,
+    },
+    /// The result is larger than the limit.
+    #[error("the result is larger than {limit} bytes")]
+    OutputTooLarge {
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// No answer in time; it may have taken effect.
+    #[error("no answer within {0:?}")]
+    Timeout(Duration),
+    /// Cancelled while in flight; it may have taken effect.
+    #[error("cancelled while in flight")]
+    Cancelled,
+    /// The other side died or answered nonsense; it may have taken effect.
+    #[error("the connection was lost during the call: {detail}")]
+    Interrupted {
+        /// What was seen.
+        detail: String,
+        /// The cause.
+        #[source]
+        source: Option<Source>,
+    },
+}
+
+impl ToolError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Unknown(_) => "tool_unknown",
+            Self::Arguments(_) => "tool_arguments",
+            Self::Denied(_) => "tool_denied",
+            Self::Unreachable { .. } => "tool_unreachable",
+            Self::OutputTooLarge { .. } => "tool_output_too_large",
+            Self::Timeout(_) => "tool_timeout",
+            Self::Cancelled => "tool_cancelled",
+            Self::Interrupted { .. } => "tool_interrupted",
+        }
+    }
+
+    /// Whether the call may have changed the world although there is no result.
+    pub fn may_have_taken_effect(&self) -> bool {
+        matches!(
+            self,
+            Self::OutputTooLarge { .. } | Self::Timeout(_) | Self::Cancelled | Self::Interrupted { .. }
+        )
+    }
+
+    /// The failure as the journal records it.
+    pub fn fault(&self) -> Fault {
+        let class = match self {
+            Self::Unreachable { .. } | Self::Interrupted { .. } => FaultClass::Transient,
+            Self::Timeout(_) => FaultClass::Timeout,
+            Self::Cancelled => FaultClass::Cancelled,
+            _ => FaultClass::Permanent,
+        };
+        let mut text = self.to_string();
+        let mut cause = StdError::source(self);
+        while let Some(next) = cause {
+            text = format!("{text}: {next}");
+            cause = next.source();
+        }
+        Fault::new(class, self.code(), text)
+    }
+}

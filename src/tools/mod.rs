@@ -1,0 +1,94 @@
+//! The door to the world: tools, wherever they come from.
+//!
+//! A tool is called with a key that stays the same over all attempts of one call, a deadline
+//! and a cancel signal. What calling it does to the world is its [`Effect`].
+
+mod error;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use crate::task::Effect;
+
+pub use error::ToolError;
+
+/// Something that can be called with JSON and answers with JSON.
+#[async_trait]
+pub trait Tool: Send + Sync {
+    /// What models and plans know of it.
+    fn description(&self) -> &ToolDescription;
+
+    /// Calls it. Never panics; gives up at the deadline or when cancelled, with an error that
+    /// says whether the call may have taken effect.
+    async fn call(&self, arguments: Value, context: CallContext) -> Result<ToolOutput, ToolError>;
+}
+
+/// What is known of a tool before it is called.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolDescription {
+    /// The full name, unique among all tools: `workspace_search`, `github_create_issue`.
+    /// Letters, digits, `_` and `-`, at most 64 characters.
+    pub name: String,
+    /// What it does, for models.
+    pub description: String,
+    /// The JSON Schema of its arguments.
+    pub schema: Value,
+    /// What calling it does to the world.
+    pub effect: Effect,
+    /// Where it comes from.
+    pub origin: Origin,
+}
+
+/// Where a tool comes from; what allowances and mentions refer to.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A built-in toolkit, by its name: `workspace`, `http`, `clock`, `calculation`, `report`.
+    App {
+        /// The toolkit.
+        toolkit: String,
+    },
+    /// An MCP server from the configuration.
+    Mcp {
+        /// The server's name in the configuration.
+        server: String,
+        /// The tool's own name on that server.
+        tool: String,
+    },
+}
+
+/// What a tool is told besides its arguments.
+#[derive(Debug, Clone)]
+pub struct CallContext {
+    /// The same over all attempts of one call; handed on to whoever can use it.
+    pub idempotency_key: String,
+    /// The call ends by then.
+    pub timeout: Duration,
+    /// Ends the call early.
+    pub cancel: CancellationToken,
+    /// A longer result fails with [`ToolError::OutputTooLarge`].
+    pub max_output_bytes: u64,
+}
+
+/// What a tool returned.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToolOutput {
+    /// The result. Texts are JSON strings.
+    pub content: Value,
+    /// Whether the tool itself calls it an error.
+    pub is_error: bool,
+}
+
+impl ToolOutput {
+    /// A successful result.
+    pub fn ok(content: impl Into<Value>) -> Self {
+        Self { content: content.into(), is_error: false }
+    }
+
+    /// A result that the tool itself calls an error: shown to the model, which may do better.
+    pub fn error(message: impl Into<String>) -> Self {
+        Self { content: Value::String(message.into()), is_error: true }
+    }
+}
