@@ -1,5 +1,7 @@
 //! Longhaul carries a goal that is too big for one chat answer to its end.
 
 pub mod models;
+pub mod queue;
+pub mod repository;
 pub mod task;
 pub mod tools;

@@ -1,0 +1,91 @@
+//! One write to one task, prepared outside of the database.
+
+use std::collections::BTreeSet;
+
+use crate::task::{Blob, Entry, Event, State, Step, Task, TaskId, Timestamp};
+
+/// What becomes of the lease with a commit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Lease {
+    /// Whoever holds the task goes on holding it. A task that nobody holds becomes due, if it
+    /// is live. For commits within a lease, and for writers without one.
+    Keep,
+    /// The task is given back and is due at this moment, if it is live.
+    Release(Timestamp),
+}
+
+/// New entries of one task with everything that follows from them.
+///
+/// All commits are optimistic: they state the epoch and the newest entry that their writer
+/// knew. A lease does not add a second check; it only keeps other workers from trying.
+#[derive(Debug, Clone)]
+pub struct Commit {
+    pub(super) id: TaskId,
+    pub(super) base_seq: i64,
+    pub(super) entries: Vec<Entry>,
+    pub(super) blobs: Vec<Blob>,
+    pub(super) state: State,
+    pub(super) total_steps: u32,
+    pub(super) steps: Vec<(u32, Step)>,
+    pub(super) lease: Lease,
+}
+
+impl Commit {
+    /// The commit that makes `entries` known; they must be the newest that were applied to
+    /// `task`. Large contents must have been sealed into `blobs` before.
+    pub fn new(task: &Task, entries: Vec<Entry>, blobs: Vec<Blob>, lease: Lease) -> Self {
+        let base_seq = entries.first().map_or(task.state().seq, |first| first.seq - 1);
+        let touched = touched_steps(task, &entries);
+        let steps = touched.into_iter().filter_map(|index| Some((index, task.step(index)?.clone())));
+        Self {
+            id: task.id,
+            base_seq,
+            blobs,
+            state: task.state().clone(),
+            total_steps: task.total_steps(),
+            steps: steps.collect(),
+            entries,
+            lease,
+        }
+    }
+
+    /// The number of the newest entry after this commit.
+    pub fn seq(&self) -> i64 {
+        self.state.seq
+    }
+}
+
+/// Which steps the entries changed. The end of a task closes whatever step was running.
+fn touched_steps(task: &Task, entries: &[Entry]) -> BTreeSet<u32> {
+    let mut touched: BTreeSet<u32> = entries
+        .iter()
+        .filter(|entry| !entry.event.is_about_call() || is_counted(&entry.event))
+        .filter_map(|entry| entry.event.step())
+        .collect();
+    for entry in entries {
+        match &entry.event {
+            Event::Planned { .. } => touched.extend(0..task.steps().len() as u32),
+            Event::Cancelled { .. } | Event::Failed { .. } => touched.extend(task.frontier()),
+            _ => {}
+        }
+    }
+    touched
+}
+
+/// Whether an entry about a call changes what the step's row says of its usage.
+fn is_counted(event: &Event) -> bool {
+    matches!(event, Event::ModelAnswered { .. } | Event::ToolDispatched { .. })
+}
+
+impl Commit {
+    /// The hint that goes out once this is durable.
+    pub(super) fn change(&self) -> super::Change {
+        let is_given_back = self.lease != Lease::Keep;
+        super::Change {
+            id: self.id,
+            seq: self.state.seq,
+            status: self.state.status,
+            is_due: self.state.status.is_live() && is_given_back,
+        }
+    }
+}

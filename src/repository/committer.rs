@@ -1,0 +1,119 @@
+//! Group commit: whatever waits is written together.
+//!
+//! One durable transaction costs one trip to the disk, whether it holds one commit or two
+//! hundred. So commits are handed to a few writers, each of which takes all that wait, writes
+//! them in one transaction, and answers everybody. Alone, a commit waits for nobody.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
+
+use super::{Change, Commit, RepositoryError};
+
+/// Commits in one transaction at most. Larger groups make the first one wait for the last
+/// without saving anything measurable.
+const GROUP: usize = 256;
+
+/// Commits that may wait before their writers have to: bounds the memory, and a database that
+/// is too slow slows its callers down instead of growing a queue.
+const WAITING: usize = 1024;
+
+/// Writes a group of commits, all of different tasks, in one transaction.
+#[async_trait]
+pub(super) trait WriteGroup: Send + Sync + 'static {
+    /// One answer per commit. An error means that nothing of the group was written.
+    async fn write_group(
+        &self,
+        group: &[Commit],
+    ) -> Result<Vec<Result<(), RepositoryError>>, RepositoryError>;
+}
+
+struct Pending {
+    commit: Commit,
+    reply: oneshot::Sender<Result<(), RepositoryError>>,
+}
+
+/// The way in. Clones share the writers; the writers end when the last clone is dropped.
+#[derive(Clone)]
+pub(super) struct Committer {
+    pending: mpsc::Sender<Pending>,
+}
+
+impl Committer {
+    /// Starts `writers` writers.
+    pub(super) fn start(
+        store: Arc<dyn WriteGroup>,
+        writers: usize,
+        changes: broadcast::Sender<Change>,
+    ) -> Self {
+        let (pending, waiting) = mpsc::channel(WAITING);
+        let waiting = Arc::new(Mutex::new(waiting));
+        for _ in 0..writers {
+            tokio::spawn(write_groups(store.clone(), waiting.clone(), changes.clone()));
+        }
+        Self { pending }
+    }
+
+    /// Hands a commit in and waits until it is durable or refused.
+    pub(super) async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || RepositoryError::Unavailable(sqlx::Error::WorkerCrashed);
+        self.pending.send(Pending { commit, reply }).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+async fn write_groups(
+    store: Arc<dyn WriteGroup>,
+    waiting: Arc<Mutex<mpsc::Receiver<Pending>>>,
+    changes: broadcast::Sender<Change>,
+) {
+    let mut group = Vec::new();
+    let mut later: Vec<Pending> = Vec::new();
+    loop {
+        group.append(&mut later);
+        if group.is_empty() && waiting.lock().await.recv_many(&mut group, GROUP).await == 0 {
+            return;
+        }
+        later = split_off_repeated(&mut group);
+        let (commits, replies): (Vec<Commit>, Vec<_>) =
+            group.drain(..).map(|pending| (pending.commit, pending.reply)).unzip();
+        let answers = write_or_isolate(store.as_ref(), &commits).await;
+        for ((commit, reply), answer) in commits.iter().zip(replies).zip(answers) {
+            if answer.is_ok() {
+                // Nobody listening is fine: a change is a hint.
+                let _ = changes.send(commit.change());
+            }
+            // A caller that gave up finds out by reading.
+            let _ = reply.send(answer);
+        }
+    }
+}
+
+/// Two commits of one task cannot be in one statement; the second one waits for the next.
+fn split_off_repeated(group: &mut Vec<Pending>) -> Vec<Pending> {
+    let mut seen = HashSet::new();
+    let (first, repeated) = group.drain(..).partition(|pending| seen.insert(pending.commit.id));
+    *group = first;
+    repeated
+}
+
+/// Writes a group; if it is refused as a whole, writes each commit alone, so that one commit
+/// the database does not accept fails alone.
+async fn write_or_isolate(store: &dyn WriteGroup, group: &[Commit]) -> Vec<Result<(), RepositoryError>> {
+    let refused = match store.write_group(group).await {
+        Ok(answers) => return answers,
+        Err(error) => error,
+    };
+    if group.len() == 1 {
+        return vec![Err(refused)];
+    }
+    let mut answers = Vec::with_capacity(group.len());
+    for commit in group {
+        let alone = store.write_group(std::slice::from_ref(commit)).await;
+        answers.push(alone.and_then(|mut answers| answers.pop().unwrap_or(Ok(()))));
+    }
+    answers
+}

@@ -1,0 +1,96 @@
+//! How the database can fail.
+
+use thiserror::Error;
+
+/// Why nothing was read or written.
+#[derive(Debug, Error)]
+pub enum RepositoryError {
+    /// Somebody else wrote to the task first. Load it again and decide again.
+    #[error("the task was changed by somebody else meanwhile")]
+    Stale,
+    /// A newer lease was granted: this writer must stop.
+    #[error("the lease on the task was lost to a newer one")]
+    Fenced,
+    /// No such task.
+    #[error("there is no such task")]
+    NotFound,
+    /// A task with this id exists.
+    #[error("the task exists already")]
+    Exists,
+    /// Another process works on this database file.
+    #[error(
+        "another process{pid} works on {path}: stop it, or choose another file with --db, or use PostgreSQL \
+         (DATABASE_URL) for several workers"
+    )]
+    InUse {
+        /// The database file.
+        path: String,
+        /// ` (process 123)`, if it said who it is.
+        pid: String,
+    },
+    /// The disk or the quota is full. Nothing was lost: what was recorded stays.
+    #[error("the database is full: free space, then resume")]
+    Full(#[source] sqlx::Error),
+    /// The tables are older or newer than this program.
+    #[error("the database has schema version {found}, this program needs {needed}: {advice}")]
+    Schema {
+        /// What is there.
+        found: i64,
+        /// What is needed.
+        needed: i64,
+        /// What to do.
+        advice: &'static str,
+    },
+    /// Stored data cannot be read: `what` says which.
+    #[error("stored data cannot be read: {what}")]
+    Corrupt {
+        /// Which data, and what is wrong with it.
+        what: String,
+    },
+    /// The address or the options are wrong.
+    #[error("'{0}' is not a database this program knows: give a file, or postgres://…")]
+    Address(String),
+    /// The database is out of reach or refuses.
+    #[error("the database is unavailable")]
+    Unavailable(#[source] sqlx::Error),
+}
+
+impl RepositoryError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Stale => "task_stale",
+            Self::Fenced => "lease_lost",
+            Self::NotFound => "task_not_found",
+            Self::Exists => "task_exists",
+            Self::InUse { .. } => "database_in_use",
+            Self::Full(_) => "database_full",
+            Self::Schema { .. } => "database_schema",
+            Self::Corrupt { .. } => "database_corrupt",
+            Self::Address(_) => "database_address",
+            Self::Unavailable(_) => "database_unavailable",
+        }
+    }
+
+    /// Whether the same call can succeed a little later without anybody doing anything.
+    pub fn is_passing(&self) -> bool {
+        matches!(self, Self::Unavailable(_) | Self::Full(_))
+    }
+}
+
+impl From<sqlx::Error> for RepositoryError {
+    fn from(error: sqlx::Error) -> Self {
+        match &error {
+            sqlx::Error::Database(cause) if is_full(cause.code().as_deref()) => Self::Full(error),
+            sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
+                Self::Corrupt { what: error.to_string() }
+            }
+            _ => Self::Unavailable(error),
+        }
+    }
+}
+
+/// SQLITE_FULL is 13; PostgreSQL's `disk_full` is 53100.
+fn is_full(code: Option<&str>) -> bool {
+    matches!(code, Some("13" | "53100"))
+}

@@ -1,0 +1,123 @@
+//! The door to the database: what is known, and the only way to make more known.
+//!
+//! Every SQL word of Longhaul is in this room. One text serves both engines: the files under
+//! `sql/` are compiled twice, once by `sqlite.rs` and once by `postgres.rs`, which differ in a
+//! handful of fragments (how a list of rows is passed, how the time is asked for).
+//!
+//! ```text
+//! Commit ──▶ committer (groups what waits) ──▶ one transaction: task, steps, entries, wake-up
+//! ```
+
+mod commit;
+mod committer;
+pub mod conformance;
+mod error;
+mod postgres;
+mod records;
+mod sqlite;
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use tokio::sync::broadcast;
+
+use crate::task::{Entry, Payload, Task, TaskId, Timestamp};
+
+pub use commit::{Commit, Lease};
+pub use error::RepositoryError;
+pub use postgres::PostgresRepository;
+pub use records::{
+    Change, Claim, Claimed, ListFilter, Message, Pruned, Renewal, Retention, Stats, TaskSummary, Thread,
+    Violation,
+};
+pub use sqlite::{SqliteDurability, SqliteRepository};
+
+/// Where tasks live.
+///
+/// Every method that writes returns only after the write is durable, and then nothing less
+/// than all of it is. A method that fails has written nothing, unless it fails with
+/// [`RepositoryError::Unavailable`]: then the outcome of that one write is not known, and the
+/// caller finds out by reading.
+#[async_trait]
+pub trait Repository: Send + Sync {
+    /// Makes a task known: its row, steps, entries and wake-up in one transaction. From here
+    /// on the task is not lost. Fails with [`RepositoryError::Exists`] if it is known already.
+    async fn create(&self, task: &Task, entries: Vec<Entry>) -> Result<(), RepositoryError>;
+
+    /// A task as its newest entry left it.
+    async fn load(&self, id: TaskId) -> Result<Option<Task>, RepositoryError>;
+
+    /// The only write to a live task: state, steps, entries and wake-up in one transaction.
+    ///
+    /// Fails with [`RepositoryError::Stale`] if somebody else wrote since the task was
+    /// loaded, and with [`RepositoryError::Fenced`] if a newer lease was granted: load again.
+    async fn commit(&self, commit: Commit) -> Result<(), RepositoryError>;
+
+    /// Leases due tasks to a worker, oldest wake-up first. Each claim makes the epoch one
+    /// larger, whether or not anything is ever written under it.
+    async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError>;
+
+    /// Extends leases. A lease that is missing from the answer is lost.
+    async fn renew(
+        &self,
+        worker: &str,
+        leases: &[(TaskId, i64)],
+        lease: Duration,
+    ) -> Result<Vec<Renewal>, RepositoryError>;
+
+    /// Makes every leased task due at once. For the start of a process that is the only
+    /// worker of its database: whoever held these leases is dead.
+    async fn expire_leases(&self) -> Result<u64, RepositoryError>;
+
+    /// The earliest wake-up of any live task.
+    async fn next_wake(&self) -> Result<Option<Timestamp>, RepositoryError>;
+
+    /// Entries of a task with a number above `after`, in order, at most `limit`.
+    async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>, RepositoryError>;
+
+    /// The newest entries of a task, oldest of them first, at most `limit`.
+    async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>, RepositoryError>;
+
+    /// Tasks, newest first.
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>, RepositoryError>;
+
+    /// The content that a payload stands for.
+    async fn content(&self, payload: &Payload) -> Result<Value, RepositoryError>;
+
+    /// Tells of every commit made through this repository, in any order, as a hint: a slow
+    /// receiver misses some and must look for itself.
+    fn changes(&self) -> broadcast::Receiver<Change>;
+
+    /// Makes a conversation known, or returns it as it is. `title` is for a new one.
+    async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread, RepositoryError>;
+
+    /// The conversation with this id.
+    async fn thread(&self, id: &str) -> Result<Option<Thread>, RepositoryError>;
+
+    /// Stores a message of a conversation; the same id again changes its parts.
+    async fn put_message(&self, message: &Message) -> Result<(), RepositoryError>;
+
+    /// The newest messages of a conversation, oldest of them first, at most `limit`.
+    async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError>;
+
+    /// Removes what is older than asked, and nothing else: ended tasks with all that belongs
+    /// to them, and journal entries of ended tasks. Contents that nothing refers to any more
+    /// go with them.
+    async fn prune(&self, retention: &Retention) -> Result<Pruned, RepositoryError>;
+
+    /// Tasks by status and what is due.
+    async fn stats(&self) -> Result<Stats, RepositoryError>;
+
+    /// Checks every invariant of the promises; an empty answer is a healthy database.
+    async fn violations(&self) -> Result<Vec<Violation>, RepositoryError>;
+
+    /// Answers if the database answers.
+    async fn ping(&self) -> Result<(), RepositoryError>;
+
+    /// Which engine it is, with its version, for people.
+    async fn engine(&self) -> Result<String, RepositoryError>;
+
+    /// Whether this process is the only one that may work on the database.
+    fn is_embedded(&self) -> bool;
+}

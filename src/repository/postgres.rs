@@ -1,0 +1,128 @@
+//! The SQL text on PostgreSQL: many processes may work on one database.
+
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use sqlx::pool::PoolConnection;
+use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
+use sqlx::{ConnectOptions, Postgres};
+use uuid::Uuid;
+
+use super::RepositoryError;
+use crate::task::{TaskId, Timestamp};
+
+type Conn = PgConnection;
+type Row = PgRow;
+type Key = Uuid;
+type Time = DateTime<Utc>;
+
+const BEGIN_WRITE: &str = "BEGIN";
+/// Reads see one snapshot.
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Groups that are written at the same time. PostgreSQL joins their trips to the disk; with
+/// more writers the groups get smaller and cost more than they save.
+const WRITERS: usize = 2;
+/// Whether one statement can change several tables.
+const COMMITS_AT_ONCE: bool = true;
+const IS_EMBEDDED: bool = false;
+const VERSION: &str = "SELECT 'PostgreSQL ' || current_setting('server_version')";
+
+/// The types of the tables.
+const TYPES: [(&str, &str); 6] = [
+    ("{uuid}", "uuid"),
+    ("{json}", "jsonb"),
+    ("{time}", "timestamptz"),
+    ("{bytes}", "bytea"),
+    ("{clustered}", ""),
+    // Every commit changes the task's row: room on its page lets the new version stay there
+    // and leaves the indexes alone.
+    ("{tuning}", " WITH (fillfactor = 50)"),
+];
+
+fn key(id: TaskId) -> Key {
+    id.0
+}
+
+fn task_id(key: Key) -> TaskId {
+    TaskId(key)
+}
+
+fn moment(time: Time) -> Result<Timestamp, String> {
+    Ok(time.into())
+}
+
+/// A list of rows as a table: `rows!("$1"; id uuid, data json)`.
+macro_rules! rows {
+    ($list:literal; $first:ident $type:ident $(, $more:ident $types:ident)* $(,)?) => {
+        concat!(
+            "jsonb_to_recordset(CAST(", $list, " AS jsonb)) AS r(",
+            field!($first $type), $(", ", field!($more $types),)* ")"
+        )
+    };
+}
+macro_rules! field {
+    ($name:ident json) => {
+        concat!(stringify!($name), " jsonb")
+    };
+    ($name:ident time) => {
+        concat!(stringify!($name), " timestamptz")
+    };
+    ($name:ident $type:ident) => {
+        concat!(stringify!($name), " ", stringify!($type))
+    };
+}
+/// The time by the database's clock.
+macro_rules! now {
+    () => {
+        "now()"
+    };
+}
+/// The same, so many milliseconds later or (negative) earlier.
+macro_rules! now_plus {
+    ($millis:literal) => {
+        concat!("now() + ", $millis, " * interval '1 millisecond'")
+    };
+}
+/// Rows that another claim is looking at are passed over.
+macro_rules! skip_locked {
+    () => {
+        " FOR UPDATE SKIP LOCKED"
+    };
+}
+
+#[path = "sql/mod.rs"]
+mod sql;
+
+pub use sql::Store as PostgresRepository;
+
+/// Connections, all alike.
+pub(crate) struct Link {
+    pool: PgPool,
+}
+
+impl Link {
+    async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
+        Ok(self.pool.acquire().await?)
+    }
+
+    async fn reader(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
+        self.writer().await
+    }
+}
+
+impl PostgresRepository {
+    /// Connects to `postgres://user:password@host/database` with at most `connections`.
+    pub async fn connect(url: &str, connections: u32) -> Result<Self, RepositoryError> {
+        let options: PgConnectOptions =
+            url.parse().map_err(|_| RepositoryError::Address("DATABASE_URL".to_owned()))?;
+        let pool = PgPoolOptions::new()
+            .max_connections(connections)
+            .acquire_timeout(Duration::from_secs(10))
+            // A check before each use would double every round trip; a dead connection is
+            // noticed by its first statement all the same.
+            .test_before_acquire(false)
+            .connect_with(options.application_name("longhaul").disable_statement_logging())
+            .await?;
+        Ok(Self::over(Link { pool }))
+    }
+}

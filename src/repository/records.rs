@@ -1,0 +1,179 @@
+//! What goes in and out of the repository besides tasks and entries.
+
+use std::time::Duration;
+
+use serde::Serialize;
+use serde_json::Value;
+
+use crate::task::{Fault, Pause, Status, Task, TaskId, Timestamp, Usage};
+
+/// A worker's wish for work.
+#[derive(Debug, Clone, Copy)]
+pub struct Claim<'a> {
+    /// The worker's name.
+    pub worker: &'a str,
+    /// At most so many tasks.
+    pub limit: u32,
+    /// For how long, unless renewed.
+    pub lease: Duration,
+    /// Only this task, if it is due.
+    pub only: Option<TaskId>,
+}
+
+/// A lease that was granted.
+#[derive(Debug, Clone)]
+pub struct Claimed {
+    /// The task, in its new epoch.
+    pub task: Task,
+    /// How many workers lost it since it last made progress.
+    pub crashes: u32,
+}
+
+/// A lease that was extended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Renewal {
+    /// Which task.
+    pub id: TaskId,
+    /// Its newest entry: larger than the worker knows if somebody else wrote.
+    pub seq: i64,
+}
+
+/// A hint that a task has new entries.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Change {
+    /// Which task.
+    pub id: TaskId,
+    /// Its newest entry.
+    pub seq: i64,
+    /// Where it stands.
+    pub status: Status,
+    /// Whether it wants a worker that it does not have.
+    pub is_due: bool,
+}
+
+/// Which tasks to list; empty fields do not restrict.
+#[derive(Debug, Clone, Default)]
+pub struct ListFilter {
+    /// Only this user's.
+    pub user_id: Option<String>,
+    /// Only of this conversation.
+    pub thread_id: Option<String>,
+    /// Only in one of these states.
+    pub statuses: Vec<Status>,
+    /// Only those created before this one.
+    pub before: Option<TaskId>,
+    /// At most so many; 0 means 100.
+    pub limit: u32,
+}
+
+/// A task in a list.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct TaskSummary {
+    /// Its name.
+    pub id: TaskId,
+    /// Whose it is.
+    pub user_id: String,
+    /// The conversation it belongs to.
+    pub thread_id: String,
+    /// The goal.
+    pub goal: String,
+    /// Where it stands.
+    pub status: Status,
+    /// Why it is paused, if it is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub pause: Option<Pause>,
+    /// Steps that are completed.
+    pub completed_steps: u32,
+    /// Steps of the plan.
+    pub total_steps: u32,
+    /// What it has consumed.
+    pub usage: Usage,
+    /// Why it failed, if it did.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub fault: Option<Fault>,
+    /// The number of its newest entry.
+    pub seq: i64,
+    /// When it was created.
+    pub created_at: Timestamp,
+    /// When its newest entry was written.
+    pub updated_at: Timestamp,
+    /// When it ended.
+    pub completed_at: Option<Timestamp>,
+    /// Which worker holds it.
+    pub worker: Option<String>,
+}
+
+/// A conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Thread {
+    /// Any text.
+    pub id: String,
+    /// Whose it is.
+    pub user_id: String,
+    /// For people.
+    pub title: String,
+    /// When it began.
+    pub created_at: Timestamp,
+}
+
+/// A message of a conversation.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Message {
+    /// Unique within the conversation; any text.
+    pub id: String,
+    /// The conversation.
+    pub thread_id: String,
+    /// `user` or `assistant`.
+    pub role: String,
+    /// The parts of a UI message.
+    pub parts: Value,
+    /// The task it started, if it did.
+    pub task_id: Option<TaskId>,
+    /// When it was written.
+    pub created_at: Timestamp,
+}
+
+/// What to remove.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Retention {
+    /// Tasks that ended longer ago than this go as a whole; `None` keeps them.
+    pub tasks: Option<Duration>,
+    /// Entries of tasks that ended longer ago than this go, their tasks stay; `None` keeps
+    /// them. A task without its entries can be looked at but no longer be audited.
+    pub traces: Option<Duration>,
+}
+
+/// What was removed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize)]
+pub struct Pruned {
+    /// Whole tasks.
+    pub tasks: u64,
+    /// Entries of tasks that stay.
+    pub traces: u64,
+    /// Contents that nothing referred to any more.
+    pub blobs: u64,
+}
+
+/// What is in the database.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stats {
+    /// Tasks by status.
+    pub tasks: std::collections::BTreeMap<String, u64>,
+    /// Live tasks that wait for a worker now.
+    pub due: u64,
+    /// Live tasks that a worker holds.
+    pub leased: u64,
+}
+
+/// An invariant that does not hold.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Violation {
+    /// Which invariant, in words.
+    pub invariant: &'static str,
+    /// How many rows break it.
+    pub rows: u64,
+    /// Some of the tasks.
+    pub examples: Vec<String>,
+}

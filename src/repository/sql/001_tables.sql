@@ -1,0 +1,120 @@
+-- A task as its newest entry left it. Exactly the live tasks have a wake-up: there is no way
+-- to strand one. While a worker holds a task, wake_at is the moment its lease ends.
+CREATE TABLE task_execution (
+    id {uuid} NOT NULL PRIMARY KEY,
+    user_id text NOT NULL,
+    thread_id text NOT NULL,
+    goal text NOT NULL,
+    status text NOT NULL,
+    pause_reason text,
+    seq bigint NOT NULL,
+    epoch bigint NOT NULL,
+    wake_at {time},
+    lease_owner text,
+    crashes bigint NOT NULL,
+    completed_steps bigint NOT NULL,
+    total_steps bigint NOT NULL,
+    spec {json} NOT NULL,
+    state {json} NOT NULL,
+    created_at {time} NOT NULL,
+    updated_at {time} NOT NULL,
+    completed_at {time},
+    CONSTRAINT task_status_known CHECK
+        (status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled')),
+    CONSTRAINT task_live_iff_wake_up CHECK ((status IN ('pending', 'running')) = (wake_at IS NOT NULL)),
+    CONSTRAINT task_ended_iff_completed_at CHECK
+        ((status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL)),
+    CONSTRAINT task_paused_iff_reason CHECK ((status = 'paused') = (pause_reason IS NOT NULL)),
+    CONSTRAINT task_counts CHECK
+        (seq >= 1 AND epoch >= 0 AND crashes >= 0 AND completed_steps >= 0 AND completed_steps <= total_steps)
+){tuning};
+
+CREATE INDEX task_execution_due ON task_execution (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX task_execution_by_user ON task_execution (user_id, id);
+CREATE INDEX task_execution_by_thread ON task_execution (thread_id, id);
+CREATE INDEX task_execution_ended ON task_execution (completed_at) WHERE completed_at IS NOT NULL;
+
+-- A step of a task's plan, over all revisions.
+CREATE TABLE task_execution_step (
+    task_id {uuid} NOT NULL REFERENCES task_execution (id) ON DELETE CASCADE,
+    step_index bigint NOT NULL,
+    step_id text NOT NULL,
+    revision bigint NOT NULL,
+    type text NOT NULL,
+    description text NOT NULL,
+    status text NOT NULL,
+    optional boolean NOT NULL,
+    replaced boolean NOT NULL,
+    depends_on {json} NOT NULL,
+    input {json},
+    output {json},
+    error {json},
+    usage {json} NOT NULL,
+    attempts bigint NOT NULL,
+    estimated_ms bigint,
+    first_seq bigint,
+    retry_at {time},
+    started_at {time},
+    completed_at {time},
+    PRIMARY KEY (task_id, step_index),
+    CONSTRAINT step_type_known CHECK (type IN ('llm-reasoning', 'tool-call', 'checkpoint', 'summarization')),
+    CONSTRAINT step_status_known CHECK (status IN ('pending', 'running', 'completed', 'failed', 'skipped')),
+    CONSTRAINT step_started_iff_attempts CHECK ((attempts > 0) = (started_at IS NOT NULL)),
+    CONSTRAINT step_retry_only_after_failure CHECK (retry_at IS NULL OR status = 'failed'),
+    CONSTRAINT step_done_has_end CHECK (status NOT IN ('completed', 'skipped') OR completed_at IS NOT NULL)
+){clustered};
+
+-- The journal: what happened, in order, without gaps. Entries are only ever added.
+CREATE TABLE task_execution_trace (
+    task_id {uuid} NOT NULL REFERENCES task_execution (id) ON DELETE CASCADE,
+    seq bigint NOT NULL,
+    epoch bigint NOT NULL,
+    at {time} NOT NULL,
+    step_index bigint,
+    type text NOT NULL,
+    kind text NOT NULL,
+    data {json} NOT NULL,
+    PRIMARY KEY (task_id, seq),
+    CONSTRAINT trace_type_known CHECK
+        (type IN ('tool-call', 'llm-request', 'llm-response', 'checkpoint', 'error', 'decision')),
+    CONSTRAINT trace_numbers CHECK (seq >= 1 AND epoch >= 0)
+){clustered};
+
+-- Large contents, once each, under the SHA-256 of their canonical JSON; compressed with zstd.
+CREATE TABLE blob (
+    hash {bytes} NOT NULL PRIMARY KEY,
+    size bigint NOT NULL,
+    bytes {bytes} NOT NULL,
+    touched_at {time} NOT NULL
+);
+
+-- Which tasks refer to which contents.
+CREATE TABLE task_execution_blob (
+    task_id {uuid} NOT NULL REFERENCES task_execution (id) ON DELETE CASCADE,
+    hash {bytes} NOT NULL,
+    PRIMARY KEY (task_id, hash)
+){clustered};
+
+CREATE INDEX task_execution_blob_by_hash ON task_execution_blob (hash);
+
+-- Conversations and their messages.
+CREATE TABLE chat_thread (
+    id text NOT NULL PRIMARY KEY,
+    user_id text NOT NULL,
+    title text NOT NULL,
+    created_at {time} NOT NULL
+);
+
+CREATE TABLE chat_message (
+    thread_id text NOT NULL REFERENCES chat_thread (id) ON DELETE CASCADE,
+    id text NOT NULL,
+    position bigint NOT NULL,
+    role text NOT NULL,
+    parts {json} NOT NULL,
+    task_id {uuid},
+    created_at {time} NOT NULL,
+    PRIMARY KEY (thread_id, id),
+    CONSTRAINT message_role_known CHECK (role IN ('user', 'assistant', 'system'))
+);
+
+CREATE UNIQUE INDEX chat_message_in_order ON chat_message (thread_id, position);

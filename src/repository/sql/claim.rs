@@ -1,0 +1,108 @@
+//! Leases: who may work on which task, and until when.
+
+use std::collections::HashMap;
+use std::time::Duration;
+
+use sqlx::{Connection, Row as _};
+
+use super::{BEGIN_WRITE, Conn, Key, Result, Time, key, moment, read, task_id};
+use crate::repository::{Claim, Claimed, Renewal, RepositoryError};
+use crate::task::{TaskId, Timestamp};
+
+/// A wake-up that has passed is either due work or the lease of a worker that is gone. The
+/// epoch grows with every claim, so whatever the one before still writes is refused; a lease
+/// that was not given back counts as a crash.
+macro_rules! lease {
+    ($due:expr) => {
+        concat!(
+            "UPDATE task_execution SET epoch = epoch + 1, ",
+            "crashes = crashes + CASE WHEN lease_owner IS NULL THEN 0 ELSE 1 END, ",
+            "lease_owner = $1, wake_at = ",
+            now_plus!("$2"),
+            " WHERE id IN (SELECT id FROM task_execution WHERE wake_at <= ",
+            now!(),
+            $due,
+            " ORDER BY wake_at LIMIT $3",
+            skip_locked!(),
+            ") RETURNING id, crashes"
+        )
+    };
+}
+
+const CLAIM_DUE: &str = lease!("");
+const CLAIM_ONE: &str = lease!(" AND id = $4");
+
+/// Leases due tasks and loads them.
+pub(super) async fn claim(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<Claimed>> {
+    let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+    let leased = match claim.only {
+        None => sqlx::query(CLAIM_DUE),
+        Some(_) => sqlx::query(CLAIM_ONE),
+    };
+    let mut leased = leased.bind(claim.worker).bind(millis(claim.lease)).bind(i64::from(claim.limit));
+    if let Some(only) = claim.only {
+        leased = leased.bind(key(only));
+    }
+    let rows = leased.fetch_all(&mut *transaction).await?;
+    let mut crashes: HashMap<TaskId, i64> = HashMap::new();
+    for row in &rows {
+        crashes.insert(task_id(row.try_get::<Key, _>(0)?), row.try_get(1)?);
+    }
+    let ids: Vec<TaskId> = crashes.keys().copied().collect();
+    let tasks = if ids.is_empty() { Vec::new() } else { read::tasks(&mut transaction, &ids).await? };
+    transaction.commit().await?;
+    let count = |id| crashes.get(&id).map_or(0, |count| u32::try_from(*count).unwrap_or(u32::MAX));
+    Ok(tasks.into_iter().map(|task| Claimed { crashes: count(task.id), task }).collect())
+}
+
+/// Extends leases, and tells what the newest entries are.
+pub(super) async fn renew(
+    conn: &mut Conn,
+    worker: &str,
+    leases: &[(TaskId, i64)],
+    lease: Duration,
+) -> Result<Vec<Renewal>> {
+    const RENEW: &str = concat!(
+        "UPDATE task_execution AS t SET wake_at = CASE WHEN t.wake_at IS NULL THEN NULL ELSE ",
+        now_plus!("$2"),
+        " END FROM ",
+        rows!("$3"; task_id uuid, epoch bigint),
+        " WHERE t.id = r.task_id AND t.epoch = r.epoch AND t.lease_owner = $1 RETURNING id, seq"
+    );
+    #[derive(serde::Serialize)]
+    struct Held {
+        task_id: TaskId,
+        epoch: i64,
+    }
+    let held: Vec<Held> =
+        leases.iter().map(|(task_id, epoch)| Held { task_id: *task_id, epoch: *epoch }).collect();
+    let held = super::rows::list(&held)
+        .map_err(|error| RepositoryError::Corrupt { what: format!("leases cannot be listed: {error}") })?;
+    let rows = sqlx::query(RENEW).bind(worker).bind(millis(lease)).bind(held).fetch_all(conn).await?;
+    rows.iter()
+        .map(|row| Ok(Renewal { id: task_id(row.try_get::<Key, _>(0)?), seq: row.try_get(1)? }))
+        .collect()
+}
+
+/// Makes every leased task due at once.
+pub(super) async fn expire_leases(conn: &mut Conn) -> Result<u64> {
+    const EXPIRE: &str = concat!(
+        "UPDATE task_execution SET wake_at = ",
+        now!(),
+        " WHERE lease_owner IS NOT NULL AND wake_at IS NOT NULL"
+    );
+    Ok(sqlx::query(EXPIRE).execute(conn).await?.rows_affected())
+}
+
+/// The earliest wake-up.
+pub(super) async fn next_wake(conn: &mut Conn) -> Result<Option<Timestamp>> {
+    let row = sqlx::query("SELECT min(wake_at) FROM task_execution WHERE wake_at IS NOT NULL")
+        .fetch_one(conn)
+        .await?;
+    let wake: Option<Time> = row.try_get(0)?;
+    wake.map(moment).transpose().map_err(|what| RepositoryError::Corrupt { what })
+}
+
+fn millis(wait: Duration) -> i64 {
+    i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
+}

@@ -1,0 +1,86 @@
+//! The promises as queries: each finds the rows that break one.
+
+use sqlx::Row as _;
+
+use super::{Conn, Key, Result, Row, task_id};
+use crate::repository::Violation;
+
+/// How many of the tasks that break an invariant are named.
+const EXAMPLES: usize = 5;
+
+/// Each text selects the ids of the tasks that break the invariant. Tasks whose entries went
+/// by retention are passed over where the entries are needed.
+const INVARIANTS: [(&str, &str); 8] = [
+    (
+        "entries are numbered 1..n without gaps, and n is what the task says",
+        "SELECT t.id FROM task_execution AS t JOIN (SELECT task_id, min(seq) AS low, max(seq) AS high, \
+         count(*) AS entries FROM task_execution_trace GROUP BY task_id) AS e ON e.task_id = t.id \
+         WHERE e.low <> 1 OR e.high <> e.entries OR e.high <> t.seq",
+    ),
+    (
+        "every live or paused task has entries",
+        "SELECT t.id FROM task_execution AS t WHERE t.completed_at IS NULL AND NOT EXISTS \
+         (SELECT 1 FROM task_execution_trace AS e WHERE e.task_id = t.id)",
+    ),
+    (
+        "no entry of an older epoch follows a newer one, and none is newer than its task",
+        "SELECT e.task_id FROM task_execution_trace AS e JOIN task_execution AS t ON t.id = e.task_id \
+         LEFT JOIN task_execution_trace AS n ON n.task_id = e.task_id AND n.seq = e.seq + 1 \
+         WHERE e.epoch > t.epoch OR n.epoch < e.epoch",
+    ),
+    (
+        "one terminal entry exactly if the task has ended, and it says how",
+        "SELECT t.id FROM task_execution AS t JOIN (SELECT task_id, \
+         count(CASE WHEN kind IN ('completed', 'failed', 'cancelled') THEN 1 END) AS ends, \
+         max(CASE WHEN kind IN ('completed', 'failed', 'cancelled') THEN kind END) AS how \
+         FROM task_execution_trace GROUP BY task_id) AS e ON e.task_id = t.id \
+         WHERE (t.completed_at IS NOT NULL AND (e.ends <> 1 OR e.how <> t.status)) \
+         OR (t.completed_at IS NULL AND e.ends <> 0)",
+    ),
+    (
+        "no orphans: every live task has a wake-up or a lease, every paused one a reason",
+        "SELECT id FROM task_execution WHERE (status IN ('pending', 'running') AND wake_at IS NULL) \
+         OR (status = 'paused' AND pause_reason IS NULL)",
+    ),
+    (
+        "a completed task has all required steps completed",
+        "SELECT t.id FROM task_execution AS t JOIN task_execution_step AS s ON s.task_id = t.id \
+         WHERE t.status = 'completed' AND NOT s.optional AND NOT s.replaced \
+         AND s.status NOT IN ('completed', 'skipped')",
+    ),
+    (
+        "the counts of a task are those of its steps",
+        "SELECT t.id FROM task_execution AS t JOIN (SELECT task_id, \
+         count(CASE WHEN status = 'completed' THEN 1 END) AS completed, \
+         count(CASE WHEN NOT replaced THEN 1 END) AS total \
+         FROM task_execution_step GROUP BY task_id) AS s ON s.task_id = t.id \
+         WHERE s.completed <> t.completed_steps OR s.total <> t.total_steps",
+    ),
+    ("an unsafe call is dispatched again only after it is known to have had no outcome", UNSAFE_TWICE),
+];
+
+const UNSAFE_TWICE: &str = concat!(
+    "SELECT d.task_id FROM task_execution_trace AS d WHERE d.kind = 'tool_dispatched' ",
+    "AND d.data->>'effect' = 'unsafe' AND CAST(d.data->>'attempt' AS bigint) > 1 AND NOT EXISTS ",
+    "(SELECT 1 FROM task_execution_trace AS f WHERE f.task_id = d.task_id AND f.seq < d.seq ",
+    "AND f.step_index = d.step_index AND f.kind IN ('call_failed', 'outcome_decided') ",
+    "AND f.data->>'call' = d.data->>'call')"
+);
+
+/// The invariants that do not hold.
+pub(super) async fn violations(conn: &mut Conn) -> Result<Vec<Violation>> {
+    let mut violations = Vec::new();
+    for (invariant, query) in INVARIANTS {
+        let rows: Vec<Row> = sqlx::query(query).fetch_all(&mut *conn).await?;
+        if rows.is_empty() {
+            continue;
+        }
+        let ids = rows.iter().take(EXAMPLES).map(|row| Ok(task_id(row.try_get::<Key, _>(0)?).to_string()));
+        violations.push(Violation {
+            invariant,
+            rows: rows.len() as u64,
+            examples: ids.collect::<Result<_>>()?,
+        });
+    }
+    Ok(violations)
+}

@@ -1,0 +1,206 @@
+//! The store: one SQL text, compiled once for each engine.
+
+mod chat;
+mod claim;
+mod invariants;
+mod prune;
+mod read;
+mod rows;
+mod schema;
+mod write;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use serde_json::Value;
+use sqlx::{Connection, Row as _};
+use tokio::sync::broadcast;
+
+use super::{
+    BEGIN_READ, BEGIN_WRITE, COMMITS_AT_ONCE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION,
+    WRITERS, key, moment, task_id,
+};
+use crate::repository::committer::{Committer, WriteGroup};
+use crate::repository::{
+    Change, Claim, Claimed, Commit, ListFilter, Message, Pruned, Renewal, Repository, RepositoryError,
+    Retention, Stats, TaskSummary, Thread, Violation,
+};
+use crate::task::{Entry, Payload, Task, TaskId, Timestamp};
+
+/// How many changes a slow listener may be behind before it misses some.
+const CHANGES: usize = 4096;
+
+type Result<T> = std::result::Result<T, RepositoryError>;
+
+/// Tasks in a database.
+pub struct Store {
+    link: Arc<Link>,
+    committer: Committer,
+    changes: broadcast::Sender<Change>,
+}
+
+impl Store {
+    pub(super) fn over(link: Link) -> Self {
+        let link = Arc::new(link);
+        let (changes, _) = broadcast::channel(CHANGES);
+        let committer = Committer::start(link.clone(), WRITERS, changes.clone());
+        Self { link, committer, changes }
+    }
+
+    // One engine keeps more in its link than the other.
+    #[allow(dead_code, reason = "only one of the two engines needs it")]
+    pub(super) fn link(&self) -> &Link {
+        &self.link
+    }
+
+    /// Makes the tables on an empty database and brings older ones up to date. Running it
+    /// again, or from several processes at once, does nothing more. Returns the version.
+    pub async fn migrate(&self) -> Result<i64> {
+        let mut conn = self.link.writer().await?;
+        schema::migrate(&mut conn).await
+    }
+
+    /// Makes the tables if there are none at all; otherwise only checks that this program
+    /// knows them, so that a running deployment is never changed by the way.
+    pub async fn prepare(&self) -> Result<()> {
+        let mut conn = self.link.writer().await?;
+        match schema::version(&mut conn).await? {
+            0 => schema::migrate(&mut conn).await.map(drop),
+            found => schema::check(found),
+        }
+    }
+}
+
+#[async_trait]
+impl WriteGroup for Link {
+    async fn write_group(
+        &self,
+        group: &[Commit],
+    ) -> std::result::Result<Vec<std::result::Result<(), RepositoryError>>, RepositoryError> {
+        let mut conn = self.writer().await?;
+        write::commit_group(&mut conn, group).await
+    }
+}
+
+#[async_trait]
+impl Repository for Store {
+    async fn create(&self, task: &Task, entries: Vec<Entry>) -> Result<()> {
+        let mut conn = self.link.writer().await?;
+        write::create(&mut conn, task, entries).await?;
+        let state = task.state();
+        let is_due = state.status.is_live();
+        let _ = self.changes.send(Change { id: task.id, seq: state.seq, status: state.status, is_due });
+        Ok(())
+    }
+
+    async fn load(&self, id: TaskId) -> Result<Option<Task>> {
+        let mut conn = self.link.reader().await?;
+        let mut snapshot = conn.begin_with(BEGIN_READ).await?;
+        read::task(&mut snapshot, id).await
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<()> {
+        self.committer.commit(commit).await
+    }
+
+    async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>> {
+        let mut conn = self.link.writer().await?;
+        claim::claim(&mut conn, claim).await
+    }
+
+    async fn renew(&self, worker: &str, leases: &[(TaskId, i64)], lease: Duration) -> Result<Vec<Renewal>> {
+        let mut conn = self.link.writer().await?;
+        claim::renew(&mut conn, worker, leases, lease).await
+    }
+
+    async fn expire_leases(&self) -> Result<u64> {
+        let mut conn = self.link.writer().await?;
+        claim::expire_leases(&mut conn).await
+    }
+
+    async fn next_wake(&self) -> Result<Option<Timestamp>> {
+        let mut conn = self.link.reader().await?;
+        claim::next_wake(&mut conn).await
+    }
+
+    async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>> {
+        let mut conn = self.link.reader().await?;
+        read::journal(&mut conn, id, after, limit).await
+    }
+
+    async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>> {
+        let mut conn = self.link.reader().await?;
+        read::latest(&mut conn, id, limit).await
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>> {
+        let mut conn = self.link.reader().await?;
+        read::list(&mut conn, filter).await
+    }
+
+    async fn content(&self, payload: &Payload) -> Result<Value> {
+        match payload {
+            Payload::Inline(value) => Ok(value.clone()),
+            Payload::Blob { hash, .. } => {
+                let mut conn = self.link.reader().await?;
+                read::blob(&mut conn, *hash).await
+            }
+        }
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.changes.subscribe()
+    }
+
+    async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread> {
+        let mut conn = self.link.writer().await?;
+        chat::open_thread(&mut conn, id, user_id, title).await
+    }
+
+    async fn thread(&self, id: &str) -> Result<Option<Thread>> {
+        let mut conn = self.link.reader().await?;
+        chat::thread(&mut conn, id).await
+    }
+
+    async fn put_message(&self, message: &Message) -> Result<()> {
+        let mut conn = self.link.writer().await?;
+        chat::put_message(&mut conn, message).await
+    }
+
+    async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>> {
+        let mut conn = self.link.reader().await?;
+        chat::messages(&mut conn, thread_id, limit).await
+    }
+
+    async fn prune(&self, retention: &Retention) -> Result<Pruned> {
+        let mut conn = self.link.writer().await?;
+        prune::prune(&mut conn, retention).await
+    }
+
+    async fn stats(&self) -> Result<Stats> {
+        let mut conn = self.link.reader().await?;
+        read::stats(&mut conn).await
+    }
+
+    async fn violations(&self) -> Result<Vec<Violation>> {
+        let mut conn = self.link.reader().await?;
+        invariants::violations(&mut conn).await
+    }
+
+    async fn ping(&self) -> Result<()> {
+        let mut conn = self.link.reader().await?;
+        sqlx::query("SELECT 1").execute(&mut *conn).await?;
+        Ok(())
+    }
+
+    async fn engine(&self) -> Result<String> {
+        let mut conn = self.link.reader().await?;
+        let row = sqlx::query(VERSION).fetch_one(&mut *conn).await?;
+        Ok(row.try_get(0)?)
+    }
+
+    fn is_embedded(&self) -> bool {
+        IS_EMBEDDED
+    }
+}

@@ -1,0 +1,269 @@
+//! The reads: tasks, journals, lists, contents.
+
+use std::collections::{BTreeMap, HashMap};
+
+use serde_json::Value;
+use sqlx::Row as _;
+use sqlx::types::Json;
+
+use super::rows::list as row_list;
+use super::{Conn, Key, Result, Row, Time, key, moment, task_id};
+use crate::repository::{ListFilter, RepositoryError, Stats, TaskSummary};
+use crate::task::{
+    BlobHash, Entry, Event, Fault, Payload, PlannedStep, State, Step, Task, TaskId, TaskSpec, Timestamp,
+    ToolUse, Usage,
+};
+
+/// How many tasks a list has if nobody says.
+const LIST_LIMIT: u32 = 100;
+
+/// One task; call within a snapshot.
+pub(super) async fn task(conn: &mut Conn, id: TaskId) -> Result<Option<Task>> {
+    Ok(tasks(conn, &[id]).await?.pop())
+}
+
+/// Several tasks; call within a snapshot. Reads their rows, their steps, and of their journals
+/// only what steps that have not ended did so far.
+pub(super) async fn tasks(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> {
+    let wanted = id_list(ids)?;
+    let mut steps = steps(conn, &wanted).await?;
+    let mut calls = calls_of_open_steps(conn, &wanted).await?;
+    const TASKS: &str = concat!(
+        "SELECT t.id, t.spec, t.state, t.epoch FROM task_execution AS t JOIN ",
+        rows!("$1"; task_id uuid),
+        " ON t.id = r.task_id"
+    );
+    let rows = sqlx::query(TASKS).bind(wanted).fetch_all(conn).await?;
+    rows.iter()
+        .map(|row| {
+            let id = task_id(row.try_get::<Key, _>(0)?);
+            let Json(spec): Json<TaskSpec> = row.try_get(1)?;
+            let Json(state): Json<State> = row.try_get(2)?;
+            let steps = steps.remove(&id).unwrap_or_default();
+            let calls = calls.remove(&id).unwrap_or_default();
+            let mut task = Task::restore(id, spec, state, steps, &calls);
+            task.enter_epoch(row.try_get(3)?);
+            Ok(task)
+        })
+        .collect()
+}
+
+async fn steps(conn: &mut Conn, wanted: &str) -> Result<HashMap<TaskId, Vec<Step>>> {
+    const STEPS: &str = concat!(
+        "SELECT s.task_id, s.step_id, s.revision, s.type, s.description, s.status, s.optional, s.replaced, ",
+        "s.depends_on, s.input, s.output, s.error, s.usage, s.attempts, s.estimated_ms, s.first_seq, ",
+        "s.retry_at, s.started_at, s.completed_at FROM task_execution_step AS s JOIN ",
+        rows!("$1"; task_id uuid),
+        " ON s.task_id = r.task_id ORDER BY s.task_id, s.step_index"
+    );
+    let rows = sqlx::query(STEPS).bind(wanted).fetch_all(conn).await?;
+    let mut steps: HashMap<TaskId, Vec<Step>> = HashMap::new();
+    for row in &rows {
+        steps.entry(task_id(row.try_get::<Key, _>(0)?)).or_default().push(step(row)?);
+    }
+    Ok(steps)
+}
+
+fn step(row: &Row) -> Result<Step> {
+    let plan = PlannedStep {
+        id: row.try_get("step_id")?,
+        description: row.try_get("description")?,
+        kind: word(row, "type")?,
+        depends_on: row.try_get::<Json<Vec<u32>>, _>("depends_on")?.0,
+        tool: row.try_get::<Option<Json<ToolUse>>, _>("input")?.map(|tool| tool.0),
+        estimated_duration: row.try_get::<Option<i64>, _>("estimated_ms")?.map(i64::unsigned_abs),
+        optional: row.try_get("optional")?,
+    };
+    Ok(Step {
+        plan,
+        revision: count(row, "revision")?,
+        status: word(row, "status")?,
+        replaced: row.try_get("replaced")?,
+        attempts: count(row, "attempts")?,
+        retry_at: time_in(row, "retry_at")?,
+        output: row.try_get::<Option<Json<Payload>>, _>("output")?.map(|output| output.0),
+        fault: row.try_get::<Option<Json<Fault>>, _>("error")?.map(|fault| fault.0),
+        usage: row.try_get::<Json<Usage>, _>("usage")?.0,
+        first_seq: row.try_get("first_seq")?,
+        started_at: time_in(row, "started_at")?,
+        completed_at: time_in(row, "completed_at")?,
+        calls: Vec::new(),
+    })
+}
+
+/// What was recorded of the calls of steps that were started and have not brought a result.
+async fn calls_of_open_steps(conn: &mut Conn, wanted: &str) -> Result<HashMap<TaskId, Vec<Entry>>> {
+    const CALLS: &str = concat!(
+        "SELECT e.task_id, e.seq, e.epoch, e.at, e.kind, e.data FROM ",
+        rows!("$1"; task_id uuid),
+        " JOIN task_execution_step AS s ON s.task_id = r.task_id AND s.first_seq IS NOT NULL ",
+        "AND s.status IN ('running', 'failed', 'skipped') ",
+        "JOIN task_execution_trace AS e ON e.task_id = s.task_id AND e.seq > s.first_seq ",
+        "AND e.step_index = s.step_index AND e.kind IN ('model_requested', 'model_answered', ",
+        "'tool_dispatched', 'tool_returned', 'call_failed', 'call_lost', 'outcome_decided') ",
+        "ORDER BY e.task_id, e.seq"
+    );
+    let rows = sqlx::query(CALLS).bind(wanted).fetch_all(conn).await?;
+    let mut calls: HashMap<TaskId, Vec<Entry>> = HashMap::new();
+    for row in &rows {
+        calls.entry(task_id(row.try_get::<Key, _>(0)?)).or_default().push(entry(row)?);
+    }
+    Ok(calls)
+}
+
+/// Entries after a number.
+pub(super) async fn journal(conn: &mut Conn, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>> {
+    let rows = sqlx::query(
+        "SELECT task_id, seq, epoch, at, kind, data FROM task_execution_trace \
+         WHERE task_id = $1 AND seq > $2 ORDER BY seq LIMIT $3",
+    )
+    .bind(key(id))
+    .bind(after)
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().map(entry).collect()
+}
+
+/// The newest entries, oldest of them first.
+pub(super) async fn latest(conn: &mut Conn, id: TaskId, limit: u32) -> Result<Vec<Entry>> {
+    let rows = sqlx::query(
+        "SELECT task_id, seq, epoch, at, kind, data FROM task_execution_trace \
+         WHERE task_id = $1 ORDER BY seq DESC LIMIT $2",
+    )
+    .bind(key(id))
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().rev().map(entry).collect()
+}
+
+fn entry(row: &Row) -> Result<Entry> {
+    let seq: i64 = row.try_get("seq")?;
+    let kind: String = row.try_get("kind")?;
+    let Json(data): Json<Value> = row.try_get("data")?;
+    let event: Event = serde_json::from_value(serde_json::json!({"kind": kind, "data": data}))
+        .map_err(|error| RepositoryError::Corrupt { what: format!("entry {seq} ({kind}): {error}") })?;
+    let at = time_in(row, "at")?.unwrap_or_default();
+    Ok(Entry { seq, epoch: row.try_get("epoch")?, at, event })
+}
+
+/// Tasks by filter, newest first.
+pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<TaskSummary>> {
+    // An absent restriction is NULL, which every row passes: one text for all filters.
+    const LIST: &str = concat!(
+        "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner ",
+        "FROM task_execution WHERE ($1 IS NULL OR user_id = $1) AND ($2 IS NULL OR thread_id = $2) ",
+        "AND ($3 IS NULL OR id < $3) AND ($4 IS NULL OR status IN (SELECT r.word FROM ",
+        rows!("$4"; word text),
+        ")) ORDER BY id DESC LIMIT $5"
+    );
+    #[derive(serde::Serialize)]
+    struct Word {
+        word: &'static str,
+    }
+    let words: Vec<Word> = filter.statuses.iter().map(|status| Word { word: status.as_str() }).collect();
+    let words = if words.is_empty() { None } else { Some(row_list(&words).map_err(unlistable)?) };
+    let limit = if filter.limit == 0 { LIST_LIMIT } else { filter.limit };
+    let rows = sqlx::query(LIST)
+        .bind(filter.user_id.as_deref())
+        .bind(filter.thread_id.as_deref())
+        .bind(filter.before.map(key))
+        .bind(words)
+        .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(summary).collect()
+}
+
+fn summary(row: &Row) -> Result<TaskSummary> {
+    let Json(state): Json<State> = row.try_get("state")?;
+    Ok(TaskSummary {
+        id: task_id(row.try_get::<Key, _>("id")?),
+        user_id: row.try_get("user_id")?,
+        thread_id: row.try_get("thread_id")?,
+        goal: row.try_get("goal")?,
+        status: state.status,
+        pause: state.pause,
+        completed_steps: count(row, "completed_steps")?,
+        total_steps: count(row, "total_steps")?,
+        usage: state.usage,
+        fault: state.fault,
+        seq: state.seq,
+        created_at: state.created_at,
+        updated_at: state.updated_at,
+        completed_at: state.completed_at,
+        worker: row.try_get("lease_owner")?,
+    })
+}
+
+/// A large content.
+pub(super) async fn blob(conn: &mut Conn, hash: BlobHash) -> Result<Value> {
+    let broken = |what: String| RepositoryError::Corrupt { what: format!("content {hash}: {what}") };
+    let row = sqlx::query("SELECT size, bytes FROM blob WHERE hash = $1")
+        .bind(hash.0.to_vec())
+        .fetch_optional(conn)
+        .await?
+        .ok_or_else(|| broken("missing".into()))?;
+    let size: i64 = row.try_get(0)?;
+    let bytes: Vec<u8> = row.try_get(1)?;
+    let json = zstd::bulk::decompress(&bytes, usize::try_from(size).unwrap_or(0))
+        .map_err(|error| broken(error.to_string()))?;
+    if BlobHash::of(&json) != hash {
+        return Err(broken("it is not what its name says".into()));
+    }
+    serde_json::from_slice(&json).map_err(|error| broken(error.to_string()))
+}
+
+/// Tasks by status, due and leased.
+pub(super) async fn stats(conn: &mut Conn) -> Result<Stats> {
+    let rows = sqlx::query("SELECT status, count(*) FROM task_execution GROUP BY status")
+        .fetch_all(&mut *conn)
+        .await?;
+    let mut tasks = BTreeMap::new();
+    for row in &rows {
+        tasks.insert(row.try_get(0)?, row.try_get::<i64, _>(1)?.unsigned_abs());
+    }
+    const DUE: &str = concat!(
+        "SELECT count(CASE WHEN wake_at <= ",
+        now!(),
+        " THEN 1 END), count(CASE WHEN wake_at > ",
+        now!(),
+        " THEN lease_owner END) FROM task_execution WHERE wake_at IS NOT NULL"
+    );
+    let row = sqlx::query(DUE).fetch_one(conn).await?;
+    let due = row.try_get::<i64, _>(0)?.unsigned_abs();
+    Ok(Stats { tasks, due, leased: row.try_get::<i64, _>(1)?.unsigned_abs() })
+}
+
+fn id_list(ids: &[TaskId]) -> Result<String> {
+    #[derive(serde::Serialize)]
+    struct Wanted {
+        task_id: TaskId,
+    }
+    let ids: Vec<Wanted> = ids.iter().map(|id| Wanted { task_id: *id }).collect();
+    row_list(&ids).map_err(unlistable)
+}
+
+fn unlistable(error: serde_json::Error) -> RepositoryError {
+    RepositoryError::Corrupt { what: format!("a list cannot be written as JSON: {error}") }
+}
+
+fn word<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
+    let word: String = row.try_get(column)?;
+    serde_json::from_value(Value::String(word))
+        .map_err(|error| RepositoryError::Corrupt { what: format!("{column}: {error}") })
+}
+
+fn count(row: &Row, column: &str) -> Result<u32> {
+    let count: i64 = row.try_get(column)?;
+    u32::try_from(count).map_err(|error| RepositoryError::Corrupt { what: format!("{column}: {error}") })
+}
+
+/// A moment in a column, if there is one.
+pub(super) fn time_in(row: &Row, column: &str) -> Result<Option<Timestamp>> {
+    let time: Option<Time> = row.try_get(column)?;
+    time.map(moment)
+        .transpose()
+        .map_err(|what| RepositoryError::Corrupt { what: format!("{column}: {what}") })
+}

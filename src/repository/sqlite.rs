@@ -1,0 +1,193 @@
+//! The SQL text on SQLite: one file, one process that works on it, nothing to set up.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::str::FromStr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use sqlx::pool::PoolConnection;
+use sqlx::sqlite::{
+    SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
+    SqliteSynchronous,
+};
+use sqlx::{ConnectOptions, Sqlite};
+use tokio::sync::{Mutex, OwnedMutexGuard};
+use uuid::fmt::Hyphenated;
+
+use super::RepositoryError;
+use crate::task::{TaskId, Timestamp};
+
+type Conn = SqliteConnection;
+type Row = SqliteRow;
+type Key = Hyphenated;
+type Time = String;
+
+/// Takes the write lock at once, so that a transaction cannot fail half-way for want of it.
+const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
+/// Reads see one snapshot.
+const BEGIN_READ: &str = "BEGIN";
+/// SQLite has one writer.
+const WRITERS: usize = 1;
+/// Whether one statement can change several tables.
+const COMMITS_AT_ONCE: bool = false;
+const IS_EMBEDDED: bool = true;
+const VERSION: &str = "SELECT 'SQLite ' || sqlite_version()";
+
+/// The types of the tables.
+const TYPES: [(&str, &str); 6] = [
+    ("{uuid}", "text"),
+    ("{json}", "text"),
+    ("{time}", "text"),
+    ("{bytes}", "blob"),
+    ("{clustered}", " WITHOUT ROWID"),
+    ("{tuning}", ""),
+];
+
+fn key(id: TaskId) -> Key {
+    id.0.hyphenated()
+}
+
+fn task_id(key: Key) -> TaskId {
+    TaskId(key.into_uuid())
+}
+
+fn moment(text: Time) -> Result<Timestamp, String> {
+    text.parse().map_err(|error| format!("{error}: {text}"))
+}
+
+/// A list of rows as a table: `rows!("$1"; id uuid, data json)`.
+macro_rules! rows {
+    ($list:literal; $first:ident $type:ident $(, $more:ident $types:ident)* $(,)?) => {
+        concat!(
+            "(SELECT ", field!($first $type), $(", ", field!($more $types),)*
+            " FROM json_each(", $list, ")) AS r"
+        )
+    };
+}
+macro_rules! field {
+    ($name:ident json) => {
+        concat!("value->'", stringify!($name), "' AS ", stringify!($name))
+    };
+    ($name:ident $type:ident) => {
+        concat!("value->>'", stringify!($name), "' AS ", stringify!($name))
+    };
+}
+/// The time by the database's clock.
+macro_rules! now {
+    () => {
+        "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+    };
+}
+/// The same, so many milliseconds later or (negative) earlier.
+macro_rules! now_plus {
+    ($millis:literal) => {
+        concat!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', (", $millis, " / 1000.0) || ' seconds')")
+    };
+}
+/// Rows that another claim is looking at are passed over. SQLite has no other claim.
+macro_rules! skip_locked {
+    () => {
+        ""
+    };
+}
+
+#[path = "sql/mod.rs"]
+mod sql;
+
+pub use sql::Store as SqliteRepository;
+
+/// How durable a commit is when the power fails.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum SqliteDurability {
+    /// Every commit is on the disk before it is acknowledged.
+    #[default]
+    Full,
+    /// A power cut may lose the last moments; a crash of the process loses nothing.
+    Relaxed,
+}
+
+/// One connection that writes and several that read.
+pub(crate) struct Link {
+    writer: Arc<Mutex<SqliteConnection>>,
+    readers: SqlitePool,
+    path: PathBuf,
+    /// Held for as long as this process may work on tasks; see [`SqliteRepository::lock`].
+    lock: std::sync::Mutex<Option<File>>,
+}
+
+impl Link {
+    async fn writer(&self) -> Result<OwnedMutexGuard<SqliteConnection>, RepositoryError> {
+        Ok(self.writer.clone().lock_owned().await)
+    }
+
+    async fn reader(&self) -> Result<PoolConnection<Sqlite>, RepositoryError> {
+        Ok(self.readers.acquire().await?)
+    }
+}
+
+impl SqliteRepository {
+    /// Opens a database file; makes it, and its directory, if they are missing.
+    pub async fn open(path: &Path, durability: SqliteDurability) -> Result<Self, RepositoryError> {
+        if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
+            std::fs::create_dir_all(directory)
+                .map_err(|error| RepositoryError::Unavailable(sqlx::Error::Io(error)))?;
+        }
+        let synchronous = match durability {
+            SqliteDurability::Full => SqliteSynchronous::Full,
+            SqliteDurability::Relaxed => SqliteSynchronous::Normal,
+        };
+        let options = SqliteConnectOptions::new()
+            .filename(path)
+            .create_if_missing(true)
+            .journal_mode(SqliteJournalMode::Wal)
+            .synchronous(synchronous)
+            .busy_timeout(Duration::from_secs(5))
+            .foreign_keys(true)
+            // The write-ahead log is folded back in larger pieces: each fold is two more
+            // synced writes that some commit has to wait for.
+            .pragma("wal_autocheckpoint", "4000")
+            .pragma("cache_size", "-16000")
+            .disable_statement_logging();
+        let writer = options.connect().await?;
+        let readers = SqlitePoolOptions::new()
+            .max_connections(4)
+            .test_before_acquire(false)
+            .connect_with(options.read_only(true).create_if_missing(false))
+            .await?;
+        let link = Link {
+            writer: Arc::new(Mutex::new(writer)),
+            readers,
+            path: path.to_owned(),
+            lock: std::sync::Mutex::default(),
+        };
+        Ok(Self::over(link))
+    }
+
+    /// Reserves the right to work on the tasks of this file for this process, until it ends.
+    ///
+    /// Reading and single writes (cancel, pause) stay possible from other processes. Fails
+    /// with [`RepositoryError::InUse`] if another process has the right.
+    pub fn lock(&self) -> Result<(), RepositoryError> {
+        let lost = |error| RepositoryError::Unavailable(sqlx::Error::Io(error));
+        let path = self.link().path.with_added_extension("lock");
+        let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
+        let file = file.map_err(lost)?;
+        match file.try_lock() {
+            Ok(()) => {}
+            Err(TryLockError::Error(error)) => return Err(lost(error)),
+            Err(TryLockError::WouldBlock) => {
+                let holder = std::fs::read_to_string(&path).unwrap_or_default();
+                let pid = u32::from_str(holder.trim()).map(|pid| format!(" (process {pid})"));
+                let path = self.link().path.display().to_string();
+                return Err(RepositoryError::InUse { path, pid: pid.unwrap_or_default() });
+            }
+        }
+        file.set_len(0).map_err(lost)?;
+        std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes()).map_err(lost)?;
+        if let Ok(mut held) = self.link().lock.lock() {
+            *held = Some(file);
+        }
+        Ok(())
+    }
+}
