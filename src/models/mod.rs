@@ -1,18 +1,37 @@
 //! The door to language models: one narrow trait, and behind it whoever answers.
 //!
 //! What is stored in the journal are our own types; the client library's types never leave
-//! this room.
+//! this room. [`Models`] knows which model answers for which [`Role`].
 
+mod client;
+#[cfg(test)]
+mod client_tests;
+mod config;
+mod deadline;
+mod discovery;
 mod error;
+mod failure;
+mod fallback;
+mod offline;
+mod provider;
 mod request;
+mod router;
+mod scripted;
+mod tool_text;
+mod translate;
+mod transport;
 
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
 use crate::task::ModelName;
 
+pub use config::{ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
 pub use error::ModelError;
+pub use offline::Offline;
 pub use request::{Answer, Chunk, Message, Request, Role, ToolSpec};
+pub use router::Models;
+pub use scripted::Scripted;
 
 /// A language model, or something that stands in for one.
 #[async_trait]

@@ -1,0 +1,221 @@
+//! A model of a provider: one implementation for Anthropic, OpenAI, Gemini, Ollama and every
+//! server that speaks OpenAI's chat completions.
+//!
+//! Answers are always streamed, also when the caller wants them whole: only a stream tells a
+//! model that writes for minutes from one that hangs. A server that does not stream is asked
+//! again without, and remembered.
+
+use std::sync::atomic::Ordering;
+
+use async_trait::async_trait;
+use futures::StreamExt;
+use futures::stream::{self, BoxStream};
+use genai::adapter::AdapterKind;
+use genai::chat::{ChatStream, ChatStreamEvent, StreamEnd};
+
+use crate::task::ModelName;
+
+use super::config::Timeouts;
+use super::deadline::Watch;
+use super::failure::Diagnosis;
+use super::provider::Provider;
+use super::translate::{self, Expected, Returned};
+use super::{Answer, Chunk, Model, ModelError, Request};
+
+/// One model of one provider.
+pub(super) struct ProviderModel {
+    name: ModelName,
+    provider: Provider,
+    library: genai::Client,
+    timeouts: Timeouts,
+}
+
+impl ProviderModel {
+    /// The model `name` at `provider`, called through `http`.
+    pub(super) fn new(
+        name: ModelName,
+        provider: Provider,
+        http: reqwest::Client,
+        timeouts: Timeouts,
+    ) -> Result<Self, ModelError> {
+        let library = genai::Client::builder().with_reqwest(http).build().map_err(|error| {
+            ModelError::NotConfigured(format!("the client for {name} cannot be made: {error}"))
+        })?;
+        Ok(Self { name, provider, library, timeouts })
+    }
+
+    fn diagnosis(&self) -> Diagnosis<'_> {
+        Diagnosis { model: &self.name, provider: &self.provider }
+    }
+
+    async fn begin(&self, request: &Request) -> Result<Reply, ModelError> {
+        let watch = Watch::start(self.timeouts);
+        let target = self.provider.target(&self.name.model);
+        let adapter = target.model.adapter_kind;
+        let chat = translate::chat_request(request, adapter);
+        let options = translate::options(request, adapter).with_raw_frame_sink_arc(watch.sink());
+        // Nothing is sent before the stream is polled, so no deadline can pass here.
+        let response = self.library.exec_chat_stream(target, chat, Some(&options)).await;
+        Ok(Reply {
+            stream: response.map_err(|error| self.diagnosis().of(error))?.stream,
+            watch,
+            adapter,
+            expected: Expected::by(request),
+            name: self.name.clone(),
+            provider: self.provider.clone(),
+        })
+    }
+
+    async fn ask_whole(&self, request: &Request) -> Result<Answer, ModelError> {
+        let watch = Watch::start(self.timeouts);
+        let target = self.provider.target(&self.name.model);
+        let adapter = target.model.adapter_kind;
+        let chat = translate::chat_request(request, adapter);
+        let options = translate::options(request, adapter);
+        let call = self.library.exec_chat(target, chat, Some(&options));
+        let response = watch.wait_whole(call).await.map_err(|phase| self.diagnosis().timeout(phase))?;
+        let response = response.map_err(|error| self.diagnosis().of(error))?;
+        let returned =
+            Returned { content: response.content, stop: response.stop_reason, usage: Some(response.usage) };
+        Expected::by(request).answer(returned, &self.diagnosis())
+    }
+
+    /// The answer as a stream although the server gives it in one piece.
+    async fn whole_as_stream(&self, request: &Request) -> Result<Pieces, ModelError> {
+        let answer = self.ask_whole(request).await?;
+        let text = Some(answer.text.clone()).filter(|text| !text.is_empty());
+        let pieces = text.map(Chunk::Text).into_iter().chain([Chunk::End(answer)]);
+        Ok(stream::iter(pieces.map(Ok).collect::<Vec<_>>()).boxed())
+    }
+}
+
+type Pieces = BoxStream<'static, Result<Chunk, ModelError>>;
+
+#[async_trait]
+impl Model for ProviderModel {
+    fn name(&self) -> &ModelName {
+        &self.name
+    }
+
+    async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
+        let mut pieces = self.stream(request).await?;
+        while let Some(piece) = pieces.next().await {
+            if let Chunk::End(answer) = piece? {
+                return Ok(answer);
+            }
+        }
+        Err(self.diagnosis().malformed(CUT))
+    }
+
+    /// Failures before the first piece are returned, not streamed, so that a fallback can
+    /// still answer.
+    async fn stream(&self, request: Request) -> Result<Pieces, ModelError> {
+        if self.provider.answers_whole.load(Ordering::Relaxed) {
+            return self.whole_as_stream(&request).await;
+        }
+        let mut reply = self.begin(&request).await?;
+        match reply.next().await {
+            Ok(first) => Ok(reply.starting_with(first)),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::NoStream) => {
+                self.provider.answers_whole.store(true, Ordering::Relaxed);
+                self.whole_as_stream(&request).await
+            }
+        }
+    }
+}
+
+const CUT: &str = "it was cut: the stream ended before the answer did";
+
+/// Why there is no next piece.
+enum Stop {
+    Failed(ModelError),
+    /// This server cannot stream, or not this request.
+    NoStream,
+}
+
+/// An answer while it arrives.
+struct Reply {
+    stream: ChatStream,
+    watch: Watch,
+    adapter: AdapterKind,
+    expected: Expected,
+    name: ModelName,
+    provider: Provider,
+}
+
+impl Reply {
+    fn diagnosis(&self) -> Diagnosis<'_> {
+        Diagnosis { model: &self.name, provider: &self.provider }
+    }
+
+    async fn next(&mut self) -> Result<Chunk, Stop> {
+        loop {
+            let event = match self.watch.wait(self.stream.next()).await {
+                Err(phase) => return Err(Stop::Failed(self.diagnosis().timeout(phase))),
+                Ok(None) if !self.watch.has_events() => return Err(Stop::NoStream),
+                Ok(None) => return Err(Stop::Failed(self.diagnosis().malformed(CUT))),
+                Ok(Some(Err(error))) => return Err(self.stop(error)),
+                Ok(Some(Ok(event))) => event,
+            };
+            match event {
+                ChatStreamEvent::Chunk(chunk) => return Ok(Chunk::Text(chunk.content)),
+                ChatStreamEvent::ReasoningChunk(chunk) => return Ok(Chunk::Reasoning(chunk.content)),
+                ChatStreamEvent::End(end) => return self.end(end),
+                // Pieces of tool calls are useless until they are complete.
+                _ => {}
+            }
+        }
+    }
+
+    fn end(&self, end: StreamEnd) -> Result<Chunk, Stop> {
+        if !self.watch.has_events() {
+            return Err(Stop::NoStream);
+        }
+        // For these two the library makes an end up when the connection closes early.
+        let made_up = matches!(self.adapter, AdapterKind::Gemini | AdapterKind::OpenAIResp);
+        if made_up && end.captured_stop_reason.is_none() {
+            return Err(Stop::Failed(self.diagnosis().malformed(CUT)));
+        }
+        let returned = Returned {
+            content: end.captured_content.unwrap_or_default(),
+            stop: end.captured_stop_reason,
+            usage: end.captured_usage,
+        };
+        self.expected.answer(returned, &self.diagnosis()).map(Chunk::End).map_err(Stop::Failed)
+    }
+
+    fn stop(&self, error: genai::Error) -> Stop {
+        let error = self.diagnosis().of(error);
+        match &error {
+            ModelError::Rejected { detail, .. } | ModelError::Unavailable { detail, .. }
+                if !self.watch.has_events() && refuses_to_stream(detail) =>
+            {
+                Stop::NoStream
+            }
+            _ => Stop::Failed(error),
+        }
+    }
+
+    fn starting_with(self, first: Chunk) -> Pieces {
+        let rest = (!matches!(first, Chunk::End(_))).then_some(self);
+        let rest = stream::unfold(rest, |reply| async {
+            let mut reply = reply?;
+            match reply.next().await {
+                Ok(end @ Chunk::End(_)) => Some((Ok(end), None)),
+                Ok(piece) => Some((Ok(piece), Some(reply))),
+                Err(Stop::Failed(error)) => Some((Err(error), None)),
+                Err(Stop::NoStream) => Some((Err(reply.diagnosis().malformed(CUT)), None)),
+            }
+        });
+        stream::iter([Ok(first)]).chain(rest).boxed()
+    }
+}
+
+/// Whether a provider's words say that it cannot stream, for example "Cannot use tools with
+/// stream" of older llama.cpp servers.
+fn refuses_to_stream(detail: &str) -> bool {
+    let words = detail.to_lowercase();
+    let refusal = ["cannot", "not support", "unsupported", "not allowed", "must be false"];
+    words.contains("stream") && refusal.iter().any(|word| words.contains(word))
+}

@@ -1,0 +1,118 @@
+//! Asks the next model when one fails in a way that another may not.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use futures::stream::BoxStream;
+
+use crate::task::ModelName;
+
+use super::{Answer, Chunk, Model, ModelError, Request};
+
+/// Several models in the order in which they are asked.
+pub(super) struct Fallback {
+    first: Arc<dyn Model>,
+    then: Vec<Arc<dyn Model>>,
+}
+
+impl Fallback {
+    /// `first`, and after it `then`; just `first` if there is nothing else.
+    pub(super) fn chain(first: Arc<dyn Model>, then: Vec<Arc<dyn Model>>) -> Arc<dyn Model> {
+        if then.is_empty() { first } else { Arc::new(Self { first, then }) }
+    }
+
+    fn all(&self) -> impl Iterator<Item = &Arc<dyn Model>> {
+        std::iter::once(&self.first).chain(&self.then)
+    }
+}
+
+#[async_trait]
+impl Model for Fallback {
+    /// The first model's name.
+    fn name(&self) -> &ModelName {
+        self.first.name()
+    }
+
+    async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
+        let mut first_failure = None;
+        for model in self.all() {
+            match model.generate(request.clone()).await {
+                Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
+                Ok(answer) => return Ok(answer),
+                Err(error) => return Err(first_failure.unwrap_or(error)),
+            }
+        }
+        Err(first_failure.unwrap_or_else(nobody))
+    }
+
+    /// Only failures before the first piece lead to the next model: pieces cannot be taken
+    /// back.
+    async fn stream(
+        &self,
+        request: Request,
+    ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
+        let mut first_failure = None;
+        for model in self.all() {
+            match model.stream(request.clone()).await {
+                Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
+                Ok(pieces) => return Ok(pieces),
+                Err(error) => return Err(first_failure.unwrap_or(error)),
+            }
+        }
+        Err(first_failure.unwrap_or_else(nobody))
+    }
+}
+
+/// The first failure is what the caller hears in the end: it is about the model that was
+/// asked for, and it may carry the provider's wish to wait.
+fn note(first: &mut Option<ModelError>, model: &ModelName, error: ModelError) {
+    tracing::warn!(%model, %error, "this model failed; the next of the fallback chain is asked");
+    first.get_or_insert(error);
+}
+
+fn nobody() -> ModelError {
+    ModelError::NotConfigured("the fallback chain is empty".to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::{Role, Scripted};
+    use super::*;
+
+    fn scripted(name: &str, rules: &str) -> Arc<dyn Model> {
+        Arc::new(Scripted::parse(name, &format!(r#"{{"rules":[{rules}]}}"#)).unwrap())
+    }
+
+    async fn ask(models: [&str; 2]) -> Result<String, ModelError> {
+        let [first, second] = models.map(|rules| scripted("m", rules));
+        let chain = Fallback::chain(first, vec![second]);
+        let request = Request::new(Role::Execute, "g", "", "do");
+        chain.generate(request).await.map(|answer| answer.text)
+    }
+
+    const FINE: &str = r#"{"reply":{"text":"fine"}}"#;
+
+    #[tokio::test]
+    async fn passing_failures_lead_to_the_next_model() {
+        for kind in ["rate-limited", "unavailable", "timeout", "malformed"] {
+            let failing = format!(r#"{{"reply":{{"error":{{"kind":"{kind}"}}}}}}"#);
+            assert_eq!(ask([&failing, FINE]).await.unwrap(), "fine", "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn lasting_failures_do_not() {
+        for kind in ["rejected", "quota", "overflow"] {
+            let failing = format!(r#"{{"reply":{{"error":{{"kind":"{kind}"}}}}}}"#);
+            assert!(ask([&failing, FINE]).await.is_err(), "{kind}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_first_failure_is_reported_when_all_fail() {
+        let limited = r#"{"reply":{"error":{"kind":"rate-limited","retryAfterMs":50}}}"#;
+        let rejected = r#"{"reply":{"error":{"kind":"rejected"}}}"#;
+        let error = ask([limited, rejected]).await.unwrap_err();
+        assert_eq!(error.fault().retry_after_ms, Some(50));
+    }
+}

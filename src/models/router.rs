@@ -1,0 +1,279 @@
+//! Which model answers for which role.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
+
+use crate::task::ModelName;
+
+use super::client::ProviderModel;
+use super::config::{ModelsConfig, Timeouts};
+use super::fallback::Fallback;
+use super::provider::{self, Provider};
+use super::{Model, ModelError, Offline, Role, Scripted, discovery, transport};
+
+/// The model of a provider that is chosen by its key alone: the small or middle model of the
+/// provider's current family, as the test suite of genai 0.7.2 calls them live
+/// (`tests/tests_p_anthropic.rs`, `tests_p_openai_resp.rs`, `tests_p_gemini.rs`).
+const DEFAULTS: [(&str, &str); 3] =
+    [("anthropic", "claude-sonnet-5-5"), ("openai", "gpt-5.6-luna"), ("gemini", "gemini-3.8-flash")];
+
+const OLLAMA: &str = "ollama";
+
+/// All models that can be asked, and which of them is asked for what.
+///
+/// The default is, in this order: the one configured, that of the first provider the
+/// environment has a key for (Anthropic, OpenAI, Gemini), one of a running Ollama, the
+/// offline rules.
+pub struct Models {
+    default: ModelName,
+    roles: BTreeMap<Role, ModelName>,
+    fallback: Vec<ModelName>,
+    timeouts: Timeouts,
+    providers: BTreeMap<String, Provider>,
+    /// Models that are there already: scripted ones, the offline rules, a caller's own.
+    ready: BTreeMap<ModelName, Arc<dyn Model>>,
+    http: reqwest::Client,
+}
+
+impl Models {
+    /// Opens what the configuration names. `environment` looks a variable up; keys come from
+    /// there and nowhere else. Asks the network only if no default is configured and there is
+    /// no key: then a local Ollama has 300 ms to answer.
+    ///
+    /// Fails with [`ModelError::NotConfigured`] for unknown providers and unusable scripts,
+    /// and with [`ModelError::Unauthorized`] for a fallback model without a key.
+    pub async fn open(
+        config: &ModelsConfig,
+        environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    ) -> Result<Models, ModelError> {
+        let mut models = Self::empty(config, provider::all(&config.providers, environment)?)?;
+        for (name, path) in &config.scripted {
+            models.add(Arc::new(Scripted::open(name, path)?));
+        }
+        models.default = match &config.default {
+            Some(name) => name.clone(),
+            None => models.choose().await,
+        };
+        for name in std::iter::once(&models.default).chain(models.roles.values()) {
+            models.check_known(name)?;
+        }
+        for name in &models.fallback {
+            models.model(name)?;
+        }
+        Ok(models)
+    }
+
+    /// One model for every role; for tests and for programs that bring their own. The offline
+    /// rules can still be asked for by name.
+    pub fn with_model(model: Arc<dyn Model>) -> Result<Models, ModelError> {
+        let mut models = Self::empty(&ModelsConfig::default(), BTreeMap::new())?;
+        models.default = model.name().clone();
+        models.add(model);
+        Ok(models)
+    }
+
+    /// The model for `role`: the `wanted` one if there is a wish, else the role's, else the
+    /// default; with the fallback chain behind it.
+    ///
+    /// Fails with [`ModelError::NotConfigured`] if nothing of that name can be asked and with
+    /// [`ModelError::Unauthorized`] if its key is missing; both say what to do.
+    pub fn for_role(&self, role: Role, wanted: Option<&ModelName>) -> Result<Arc<dyn Model>, ModelError> {
+        let name = wanted.or_else(|| self.roles.get(&role)).unwrap_or(&self.default);
+        let first = self.model(name)?;
+        let then = self.fallback.iter().filter(|other| *other != name);
+        let then = then.map(|other| self.model(other)).collect::<Result<Vec<_>, _>>()?;
+        Ok(Fallback::chain(first, then))
+    }
+
+    /// The model for every role that has none of its own.
+    pub fn default_name(&self) -> &ModelName {
+        &self.default
+    }
+
+    /// Whether no language model is in use for anything.
+    pub fn is_offline(&self) -> bool {
+        let is_rules = |name: &ModelName| name.provider == Offline::PROVIDER;
+        is_rules(&self.default) && self.roles.values().all(is_rules)
+    }
+
+    /// All models that are known by name, sorted. Others of a known provider can be asked for
+    /// all the same.
+    pub fn known(&self) -> Vec<ModelName> {
+        let with_key = DEFAULTS.iter().filter(|(provider, _)| {
+            self.providers.get(*provider).is_some_and(Provider::is_chosen_by_environment)
+        });
+        let names: BTreeSet<_> = std::iter::once(&self.default)
+            .chain(self.roles.values())
+            .chain(&self.fallback)
+            .chain(self.ready.keys())
+            .cloned()
+            .chain(with_key.map(|(provider, model)| model_name(provider, model)))
+            .collect();
+        names.into_iter().collect()
+    }
+
+    fn empty(config: &ModelsConfig, providers: BTreeMap<String, Provider>) -> Result<Self, ModelError> {
+        let offline: Arc<dyn Model> = Arc::new(Offline::new());
+        let mut models = Self {
+            default: offline.name().clone(),
+            roles: config.roles.clone(),
+            fallback: config.fallback.clone(),
+            timeouts: config.timeouts,
+            providers,
+            ready: BTreeMap::new(),
+            http: transport::http_client(config.timeouts.connect())?,
+        };
+        models.add(offline);
+        Ok(models)
+    }
+
+    fn add(&mut self, model: Arc<dyn Model>) {
+        self.ready.insert(model.name().clone(), model);
+    }
+
+    async fn choose(&self) -> ModelName {
+        for (provider, model) in DEFAULTS {
+            if self.providers.get(provider).is_some_and(Provider::is_chosen_by_environment) {
+                return model_name(provider, model);
+            }
+        }
+        let Some(ollama) = self.providers.get(OLLAMA) else {
+            return self.default.clone();
+        };
+        match discovery::first_model(&self.http, &ollama.ollama_tags_url()).await {
+            Some(model) => model_name(OLLAMA, &model),
+            None => self.default.clone(),
+        }
+    }
+
+    fn model(&self, name: &ModelName) -> Result<Arc<dyn Model>, ModelError> {
+        if let Some(model) = self.ready.get(name) {
+            return Ok(model.clone());
+        }
+        let provider = self.providers.get(&name.provider).ok_or_else(|| self.unknown(name))?;
+        if !provider.has_key() {
+            return Err(provider.missing_key(name));
+        }
+        let model = ProviderModel::new(name.clone(), provider.clone(), self.http.clone(), self.timeouts)?;
+        Ok(Arc::new(model))
+    }
+
+    fn check_known(&self, name: &ModelName) -> Result<(), ModelError> {
+        match self.ready.contains_key(name) || self.providers.contains_key(&name.provider) {
+            true => Ok(()),
+            false => Err(self.unknown(name)),
+        }
+    }
+
+    fn unknown(&self, name: &ModelName) -> ModelError {
+        let ready: Vec<_> = self.ready.keys().map(ToString::to_string).collect();
+        let providers: Vec<_> = self.providers.keys().map(|name| format!("{name}/MODEL")).collect();
+        ModelError::NotConfigured(format!(
+            "there is no model '{name}'; known are {}. Other servers are added under \
+             [models.providers.NAME] in longhaul.toml, scripts under [models.scripted]",
+            [ready, providers].concat().join(", ")
+        ))
+    }
+}
+
+fn model_name(provider: &str, model: &str) -> ModelName {
+    ModelName { provider: provider.to_owned(), model: model.to_owned() }
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::{Json, Router, routing::get};
+    use serde_json::json;
+
+    use super::*;
+
+    /// No Ollama answers at the discard port.
+    const NO_OLLAMA: (&str, &str) = ("OLLAMA_HOST", "127.0.0.1:9");
+
+    async fn open(config: &str, variables: &[(&str, &str)]) -> Result<Models, ModelError> {
+        let config: ModelsConfig = toml::from_str(config).unwrap();
+        let environment = |wanted: &str| {
+            variables.iter().find(|(name, _)| *name == wanted).map(|(_, value)| (*value).to_owned())
+        };
+        Models::open(&config, &environment).await
+    }
+
+    async fn default_of(config: &str, variables: &[(&str, &str)]) -> String {
+        open(config, variables).await.unwrap().default_name().to_string()
+    }
+
+    #[tokio::test]
+    async fn the_default_is_configured_then_by_key_then_offline() {
+        let keys = [("OPENAI_API_KEY", "a"), ("ANTHROPIC_API_KEY", "b"), NO_OLLAMA];
+        assert_eq!(default_of("default = 'openai/x'", &keys).await, "openai/x");
+        assert_eq!(default_of("", &keys).await, "anthropic/claude-sonnet-5-5");
+        assert_eq!(default_of("", &[("GEMINI_API_KEY", "c")]).await, "gemini/gemini-3.8-flash");
+        let models = open("", &[("ANTHROPIC_API_KEY", " "), NO_OLLAMA]).await.unwrap();
+        assert_eq!(models.default_name().to_string(), "offline/rules");
+        assert!(models.is_offline());
+    }
+
+    #[tokio::test]
+    async fn a_running_ollama_is_found() {
+        let tags = json!({"models": [{"name": "nomic-embed-text"}, {"name": "qwen3:8b"}]});
+        let app = Router::new().route("/api/tags", get(move || async move { Json(tags) }));
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let host = listener.local_addr().unwrap().to_string();
+        tokio::spawn(async move { axum::serve(listener, app).await });
+        assert_eq!(default_of("", &[("OLLAMA_HOST", &host)]).await, "ollama/qwen3:8b");
+    }
+
+    #[tokio::test]
+    async fn a_wish_comes_before_the_role_and_the_role_before_the_default() {
+        let config = "default = 'ollama/a'\n[roles]\nplan = 'ollama/b'";
+        let models = open(config, &[]).await.unwrap();
+        let name = |role, wanted: Option<&str>| {
+            let wanted = wanted.map(|name| name.parse().unwrap());
+            models.for_role(role, wanted.as_ref()).unwrap().name().to_string()
+        };
+        assert_eq!(name(Role::Plan, None), "ollama/b");
+        assert_eq!(name(Role::Execute, None), "ollama/a");
+        assert_eq!(name(Role::Plan, Some("ollama/c")), "ollama/c");
+        assert_eq!(name(Role::Plan, Some("offline/rules")), "offline/rules");
+        assert!(!models.is_offline());
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_asked_says_what_to_do() {
+        let models = open("", &[NO_OLLAMA]).await.unwrap();
+        let error = |name: &str| match models.for_role(Role::Chat, Some(&name.parse().unwrap())) {
+            Ok(_) => panic!("{name} can be asked"),
+            Err(error) => error,
+        };
+        let no_key = error("anthropic/claude");
+        assert_eq!(no_key.code(), "provider_unauthorized");
+        assert!(no_key.to_string().contains("ANTHROPIC_API_KEY"), "{no_key}");
+        let unknown = error("nobody/x");
+        assert_eq!(unknown.code(), "model_not_configured");
+        assert!(unknown.to_string().contains("models.providers"), "{unknown}");
+        assert_eq!(error("scripted/missing").code(), "model_not_configured");
+    }
+
+    #[tokio::test]
+    async fn misconfiguration_is_found_when_opening() {
+        for config in [
+            "default = 'nobody/x'",
+            "fallback = ['anthropic/x']",
+            "[roles]\nchat = 'nobody/x'",
+            "[providers.own]\nkind = 'openai-compatible'",
+            "[providers.own]\nkind = 'openai-compatible'\nbase_url = 'nonsense'",
+            "[scripted]\ndemo = 'no/such/file.json'",
+        ] {
+            assert!(open(config, &[NO_OLLAMA]).await.is_err(), "{config}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_model_of_ones_own_answers_for_all_roles() {
+        let own = Scripted::parse("own", r#"{"rules":[{"reply":{"text":"hi"}}]}"#).unwrap();
+        let models = Models::with_model(Arc::new(own)).unwrap();
+        let model = models.for_role(Role::Summarize, None).unwrap();
+        assert_eq!(model.name().to_string(), "scripted/own");
+        assert_eq!(models.known().len(), 2);
+    }
+}

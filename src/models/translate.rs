@@ -1,0 +1,313 @@
+//! Between our types and those of the client library.
+
+use genai::adapter::AdapterKind;
+use genai::chat::{
+    CacheControl, ChatMessage, ChatOptions, ChatRequest, ContentPart, JsonSpec, MessageContent,
+    ReasoningEffort, StopReason, Tool, ToolCall, ToolResponse,
+};
+use serde_json::{Value, json};
+
+use crate::task::{ToolRequest, Usage};
+
+use super::failure::Diagnosis;
+use super::tool_text;
+use super::{Answer, Message, ModelError, Request, Role, ToolSpec};
+
+/// What the schema of an answer is called on the wire; only letters are allowed everywhere.
+const SCHEMA_NAME: &str = "answer";
+
+/// The conversation as the library wants it.
+pub(super) fn chat_request(request: &Request, adapter: AdapterKind) -> ChatRequest {
+    let mut chat = ChatRequest::new(messages(&request.messages));
+    let mut system = request.system.clone();
+    if let (Some(schema), SchemaWay::Words) = (&request.schema, schema_way(request, adapter)) {
+        system.push_str(&format!(
+            "\n\nAnswer with one JSON value and nothing else. It satisfies this JSON Schema:\n{schema}"
+        ));
+    }
+    if !system.trim().is_empty() {
+        chat = chat.with_system(system.trim());
+    }
+    match offered(request) {
+        [] => chat,
+        tools => chat.with_tools(tools.iter().map(|tool| {
+            Tool::new(tool.name.clone())
+                .with_description(tool.description.clone())
+                .with_schema(tool.schema.clone())
+        })),
+    }
+}
+
+/// The tools that the provider offers to the model: a plan only names its tools.
+pub(super) fn offered(request: &Request) -> &[ToolSpec] {
+    if request.role == Role::Plan { &[] } else { &request.tools }
+}
+
+/// Everything about the call that is not the conversation.
+pub(super) fn options(request: &Request, adapter: AdapterKind) -> ChatOptions {
+    let mut options = ChatOptions::default()
+        .with_capture_usage(true)
+        .with_capture_content(true)
+        .with_capture_tool_calls(true)
+        .with_normalize_reasoning_content(true);
+    options.max_tokens = request.max_output_tokens;
+    if adapter == AdapterKind::OpenAI {
+        // Without an effort the library takes one from the model's name and cuts it off:
+        // `qwen-max` would be asked for as `qwen`. A budget is what this adapter ignores.
+        options.reasoning_effort = Some(ReasoningEffort::Budget(0));
+    }
+    if adapter == AdapterKind::Anthropic && !offered(request).is_empty() {
+        // A conversation with tools is sent again turn by turn; its beginning is worth caching.
+        options.cache_control = Some(CacheControl::Ephemeral);
+    }
+    let Some(schema) = &request.schema else {
+        return options;
+    };
+    match schema_way(request, adapter) {
+        SchemaWay::Words => {}
+        SchemaWay::Native => {
+            options.response_format = Some(JsonSpec::new(SCHEMA_NAME, schema.clone()).into());
+        }
+        SchemaWay::ChatCompletions => {
+            let inner = json!({"name": SCHEMA_NAME, "strict": is_strict(schema), "schema": schema});
+            let format = json!({"type": "json_schema", "json_schema": inner});
+            options.extra_body = Some(json!({"response_format": format}));
+        }
+        SchemaWay::Responses => {
+            let strict = is_strict(schema);
+            let format =
+                json!({"type": "json_schema", "name": SCHEMA_NAME, "strict": strict, "schema": schema});
+            options.extra_body = Some(json!({"text": {"format": format}}));
+        }
+    }
+    options
+}
+
+/// How a provider is told the schema. The library itself only knows strict schemas for
+/// OpenAI and rewrites others until they are strict, after which a free-form object such as
+/// the arguments of a tool can only be empty.
+enum SchemaWay {
+    Native,
+    ChatCompletions,
+    Responses,
+    Words,
+}
+
+fn schema_way(request: &Request, adapter: AdapterKind) -> SchemaWay {
+    let closed = request.schema.as_ref().is_some_and(is_closed);
+    match adapter {
+        AdapterKind::OpenAI => SchemaWay::ChatCompletions,
+        AdapterKind::OpenAIResp => SchemaWay::Responses,
+        AdapterKind::Anthropic if closed => SchemaWay::Native,
+        // Gemini refuses tools and a schema in one request.
+        AdapterKind::Gemini if offered(request).is_empty() => SchemaWay::Native,
+        _ => SchemaWay::Words,
+    }
+}
+
+/// Whether every object of the schema lists its properties and allows no others.
+fn is_closed(schema: &Value) -> bool {
+    every_object(schema, &|object| {
+        object.get("properties").is_some()
+            && object.get("additionalProperties").is_none_or(|more| more == &Value::Bool(false))
+    })
+}
+
+/// Whether the schema is strict in OpenAI's sense: closed, and every property required.
+fn is_strict(schema: &Value) -> bool {
+    every_object(schema, &|object| {
+        let properties = object.get("properties").and_then(Value::as_object);
+        let required = object.get("required").and_then(Value::as_array).map_or(0, Vec::len);
+        object.get("additionalProperties") == Some(&Value::Bool(false))
+            && properties.is_some_and(|properties| properties.len() == required)
+    })
+}
+
+fn every_object(schema: &Value, test: &dyn Fn(&Value) -> bool) -> bool {
+    let is_object = match schema.get("type") {
+        Some(Value::String(kind)) => kind == "object",
+        Some(Value::Array(kinds)) => kinds.iter().any(|kind| kind == "object"),
+        _ => false,
+    };
+    let inner = match schema {
+        Value::Object(map) => map.values().all(|value| every_object(value, test)),
+        Value::Array(items) => items.iter().all(|value| every_object(value, test)),
+        _ => true,
+    };
+    inner && (!is_object || test(schema))
+}
+
+fn messages(messages: &[Message]) -> Vec<ChatMessage> {
+    let mut chat = Vec::with_capacity(messages.len());
+    let mut results: Vec<ToolResponse> = Vec::new();
+    for message in messages {
+        if let Message::ToolResult { id, tool, content, is_error } = message {
+            results.push(tool_response(id, tool, content, *is_error));
+            continue;
+        }
+        flush(&mut results, &mut chat);
+        match message {
+            Message::User(text) => chat.push(ChatMessage::user(text.as_str())),
+            Message::Assistant { text, requests } => chat.extend(assistant(text, requests)),
+            Message::ToolResult { .. } => {}
+        }
+    }
+    flush(&mut results, &mut chat);
+    chat
+}
+
+/// The results of one turn go into one message: Anthropic wants them together.
+fn flush(results: &mut Vec<ToolResponse>, chat: &mut Vec<ChatMessage>) {
+    if !results.is_empty() {
+        chat.push(ChatMessage::from(std::mem::take(results)));
+    }
+}
+
+fn tool_response(id: &str, tool: &str, content: &str, is_error: bool) -> ToolResponse {
+    let content = if is_error { format!("The tool reports an error: {content}") } else { content.to_owned() };
+    ToolResponse::new(id, content).with_fn_name(tool)
+}
+
+/// `None` for a message that says nothing: providers refuse empty ones.
+fn assistant(text: &str, requests: &[ToolRequest]) -> Option<ChatMessage> {
+    let mut parts = Vec::with_capacity(requests.len() + 1);
+    if !text.is_empty() {
+        parts.push(ContentPart::from_text(text));
+    }
+    parts.extend(requests.iter().map(|request| {
+        ContentPart::ToolCall(ToolCall {
+            call_id: request.id.clone(),
+            fn_name: request.tool.clone(),
+            fn_arguments: request.arguments.clone(),
+            thought_signatures: None,
+        })
+    }));
+    (!parts.is_empty()).then(|| ChatMessage::assistant(MessageContent::from_parts(parts)))
+}
+
+/// What a provider returned, before it is known to be usable.
+pub(super) struct Returned {
+    pub(super) content: MessageContent,
+    pub(super) stop: Option<StopReason>,
+    pub(super) usage: Option<genai::chat::Usage>,
+}
+
+/// What the request makes of an answer: which tools may be asked for and whether it is JSON.
+#[derive(Debug, Clone)]
+pub(super) struct Expected {
+    tools: Vec<ToolSpec>,
+    json: bool,
+}
+
+impl Expected {
+    /// What `request` expects.
+    pub(super) fn by(request: &Request) -> Self {
+        Self { tools: offered(request).to_vec(), json: request.schema.is_some() }
+    }
+
+    /// The answer in our types, or why it cannot be used.
+    pub(super) fn answer(&self, returned: Returned, diagnosis: &Diagnosis<'_>) -> Result<Answer, ModelError> {
+        let whole = returned.content.texts().concat();
+        let mut text = tool_text::without_thoughts(&whole).to_owned();
+        let mut requests = Vec::new();
+        for call in returned.content.into_tool_calls() {
+            requests.push(tool_request(call, requests.len(), diagnosis)?);
+        }
+        if requests.is_empty() && !self.tools.is_empty() {
+            (text, requests) = tool_text::extract(&text, &self.tools);
+        }
+        let finish = finish(returned.stop.as_ref(), !requests.is_empty());
+        if self.json && finish == "length" && !tool_text::is_json(&text) {
+            return Err(diagnosis.malformed("the limit of output tokens cut the JSON"));
+        }
+        if requests.is_empty() && text.trim().is_empty() {
+            return Err(diagnosis.malformed(&format!("it is empty (finish reason: {finish})")));
+        }
+        Ok(Answer { text, requests, finish, usage: usage(returned.usage.as_ref()) })
+    }
+}
+
+fn tool_request(
+    call: ToolCall,
+    position: usize,
+    diagnosis: &Diagnosis<'_>,
+) -> Result<ToolRequest, ModelError> {
+    let arguments = tool_text::arguments_from(call.fn_arguments).ok_or_else(|| {
+        diagnosis.malformed(&format!("the arguments for {} are not a JSON object", call.fn_name))
+    })?;
+    let id = if call.call_id.is_empty() { format!("call-{}", position + 1) } else { call.call_id };
+    Ok(ToolRequest { id, tool: call.fn_name, arguments })
+}
+
+fn finish(stop: Option<&StopReason>, asks_for_tools: bool) -> String {
+    match stop {
+        Some(StopReason::MaxTokens(_)) => "length",
+        _ if asks_for_tools => "tool-calls",
+        Some(StopReason::ContentFilter(_)) => "content-filter",
+        Some(StopReason::Other(word)) => word,
+        _ => "stop",
+    }
+    .to_owned()
+}
+
+fn usage(reported: Option<&genai::chat::Usage>) -> Usage {
+    let count = |tokens: Option<i32>| tokens.and_then(|tokens| u64::try_from(tokens).ok()).unwrap_or(0);
+    let mut usage = Usage { model_calls: 1, ..Usage::default() };
+    if let Some(reported) = reported {
+        usage.input_tokens = count(reported.prompt_tokens);
+        usage.output_tokens = count(reported.completion_tokens);
+        let details = reported.prompt_tokens_details.as_ref();
+        usage.cached_tokens = count(details.and_then(|details| details.cached_tokens));
+    }
+    usage
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn free_form_objects_are_never_sent_as_strict_schemas() {
+        let strict = json!({"type": "object", "properties": {"a": {"type": "string"}},
+            "required": ["a"], "additionalProperties": false});
+        let optional = json!({"type": "object", "properties": {"a": {"type": "string"}}});
+        let free = json!({"type": "object", "properties": {"arguments": {"type": "object"}},
+            "required": ["arguments"], "additionalProperties": false});
+        assert_eq!([&strict, &optional, &free].map(is_strict), [true, false, false]);
+        assert_eq!([&strict, &optional, &free].map(is_closed), [true, true, false]);
+    }
+
+    #[test]
+    fn a_schema_that_anthropic_cannot_enforce_is_put_into_words() {
+        let mut request = Request::new(Role::Plan, "g", "Plan.", "do");
+        request.schema = Some(json!({"type": "object"}));
+        let chat = chat_request(&request, AdapterKind::Anthropic);
+        assert!(chat.system.unwrap().contains(r#"{"type":"object"}"#));
+        assert!(options(&request, AdapterKind::Anthropic).response_format.is_none());
+        assert_eq!(chat_request(&request, AdapterKind::OpenAI).system.unwrap(), "Plan.");
+        let body = options(&request, AdapterKind::OpenAI).extra_body.unwrap();
+        assert_eq!(body.pointer("/response_format/json_schema/strict"), Some(&Value::Bool(false)));
+    }
+
+    #[test]
+    fn results_of_one_turn_share_a_message_and_plans_offer_no_tools() {
+        let result = |id: &str| Message::ToolResult {
+            id: id.to_owned(),
+            tool: "read".to_owned(),
+            content: "x".to_owned(),
+            is_error: false,
+        };
+        let mut request = Request::new(Role::Execute, "g", "", "do");
+        request.messages.extend([
+            Message::Assistant { text: String::new(), requests: Vec::new() },
+            result("1"),
+            result("2"),
+        ]);
+        request.tools =
+            vec![ToolSpec { name: "read".to_owned(), description: String::new(), schema: json!({}) }];
+        let chat = chat_request(&request, AdapterKind::OpenAI);
+        assert_eq!((chat.messages.len(), chat.tools.map(|tools| tools.len())), (2, Some(1)));
+        request.role = Role::Plan;
+        assert!(chat_request(&request, AdapterKind::OpenAI).tools.is_none());
+    }
+}
