@@ -5,6 +5,7 @@
 
 use super::phrase::{FILE, Masked, URL, captures, glob_of_language, is_quoted};
 use super::scope::Scope;
+use super::search::Search;
 
 /// What is wanted.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,16 +27,6 @@ pub(super) enum Subject {
     Clock,
 }
 
-/// What to look for.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) struct Search {
-    /// For people.
-    pub(super) label: String,
-    pub(super) pattern: String,
-    pub(super) is_regex: bool,
-    pub(super) ignores_case: bool,
-}
-
 /// What happens with the result.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Outcome {
@@ -47,22 +38,19 @@ pub(super) enum Outcome {
 
 const ALL: &str = r"(?:(?:me|all|every|each|any|the|of|a list of|a|an|out|there) )*";
 const INSIDE: &str = "(?:in|under|within|inside|across|throughout|from|of|below)";
-/// Markers that are also ordinary words unless they are shouted or called comments.
-const COMMON_MARKERS: [&str; 7] = ["HACK", "NOTE", "BUG", "SAFETY", "WARNING", "OPTIMIZE", "DEPRECATED"];
-const MARKER: &str = "TODO|FIXME|HACK|XXX|NOTE|BUG|SAFETY|WARNING|OPTIMIZE|DEPRECATED";
-
 /// Understands a goal; `None` if it is outside of the family.
 pub(super) fn understand(goal: &str) -> Option<Wish> {
     let masked = Masked::new(goal);
     let polite = r"(?:(?:please|kindly|can you|could you|would you|i want you to|i want to|i would like you to|i'd like you to|i'd like to|help me|let's|now|hey|hi|hello)[, ]+)*(.+?)(?:,? (?:please|for me|thanks|thank you))*[ .!?]*";
     let core = captures(polite, &masked.text)?.pop()?;
     let (core, ending) = split_ending(&core);
-    let understood = match (core, ending) {
-        (core, Some(ending)) => {
-            let (outcome, counts) = ending_outcome(ending, &masked)?;
+    let core = core.as_str();
+    let understood = match ending {
+        Some(ending) => {
+            let (outcome, counts) = ending_outcome(&ending, &masked)?;
             subject(core, &masked).and_then(|found| counted(found, counts)).map(|found| (found, outcome))
         }
-        (core, None) => report_of(core, &masked)
+        None => report_of(core, &masked)
             .or_else(|| fetch_into(core, &masked))
             .or_else(|| subject(core, &masked).map(|subject| (subject, Outcome::Answer))),
     };
@@ -70,19 +58,12 @@ pub(super) fn understand(goal: &str) -> Option<Wish> {
 }
 
 /// Splits "… and write a report" off.
-fn split_ending(goal: &str) -> (&str, Option<&str>) {
+fn split_ending(goal: &str) -> (String, Option<String>) {
     let verbs = "write|save|create|generate|make|produce|prepare|compose|compile|put|store|report|print|show|tell|count|list|give";
-    let Ok(pattern) = regex::Regex::new(&format!(r"(?i)(?:,? and(?: then)?|,? then|;|,) (?:{verbs})\b"))
-    else {
-        return (goal, None);
-    };
-    match pattern.find(goal) {
-        Some(found) => {
-            let ending = goal[found.start()..].trim_start_matches([',', ';', ' ']);
-            let ending = ending.strip_prefix("and ").unwrap_or(ending);
-            (&goal[..found.start()], Some(ending.strip_prefix("then ").unwrap_or(ending)))
-        }
-        None => (goal, None),
+    let pattern = format!("(.+?)(?:,? and(?: then)?|,? then|;|,) ((?:{verbs})(?: .*)?)");
+    match captures(&pattern, goal).as_deref() {
+        Some([core, ending]) => (core.clone(), Some(ending.clone())),
+        _ => (goal.to_owned(), None),
     }
 }
 
@@ -103,7 +84,7 @@ fn ending_outcome(ending: &str, masked: &Masked) -> Option<(Outcome, bool)> {
         "(?:{it}|(?:(?:a|an|the|one|short|brief|small|nice|markdown|summary|text|full|detailed) )*(?:report|file|summary|list|overview)(?: (?:about|of|on|with|from|for|listing) {it})?)"
     );
     let place = format!(
-        "(?: (?:to|in|into|as|at|called|named|under)(?: (?:a|the))?(?: (?:new|markdown|text))?(?: (?:file|report))?(?: (?:called|named))? ?({FILE})?)?"
+        "(?: (?:to|in|into|as|at|called|named|under)(?: (?:a|the))?(?: (?:new|markdown|text))?(?: (?:file|report))?(?: (?:called|named))?(?: ({FILE}))?)?"
     );
     let groups = captures(
         &format!(
@@ -200,7 +181,7 @@ fn count(core: &str, masked: &Masked) -> Option<Subject> {
         return Some(Subject::Lines { path: masked.unmask(&path.pop()?) });
     }
     let groups = captures(
-        "(?:count|how many|(?:what is|what's|tell me|report) the number of|number of)(?: of)?(?: (?:the|all|all the|every|each))? (.+?)(?: (?:are|is|do we have|exist|exists|are there|there are|can be found|occur|appear|does it have))*(?: (in|under|within|inside|across|of|throughout) (.+?))?(?: (?:have|has|contain))?",
+        "(?:count|how many|(?:(?:what is|what's|tell me|report|count|get) )?(?:the )?number of)(?: of)?(?: (?:the|all|all the|every|each))? (.+?)(?: (?:are|is|do we have|exist|exists|are there|there are|can be found|occur|appear|does it have))*(?: (in|under|within|inside|across|of|throughout) (.+?))?(?: (?:have|has|contain))?",
         core,
     )?;
     let [what, _, place] = groups.as_slice() else { return None };
@@ -267,7 +248,7 @@ fn files_of_kind(kind: &str, masked: &Masked) -> Option<Option<String>> {
 fn find(core: &str, masked: &Masked) -> Option<Subject> {
     if let Some(groups) = captures("(?:search|grep|scan|look)(?: through| in)? (.+?) for (.+)", core)
         && let [place, what] = groups.as_slice()
-        && let (Some(scope), Some(search)) = (Scope::read(place, masked), wanted(what, masked))
+        && let (Some(scope), Some(search)) = (Scope::read(place, masked), Search::read(what, masked))
     {
         return Some(Subject::Find { search, scope, count: false });
     }
@@ -276,74 +257,9 @@ fn find(core: &str, masked: &Masked) -> Option<Subject> {
     for split in [format!("{verb} {ALL}(.+?) {within} (.+)"), format!("{verb} {ALL}(.+)()")] {
         let Some(groups) = captures(&split, core) else { continue };
         let [what, place] = groups.as_slice() else { continue };
-        if let (Some(search), Some(scope)) = (wanted(what, masked), Scope::read(place, masked)) {
+        if let (Some(search), Some(scope)) = (Search::read(what, masked), Scope::read(place, masked)) {
             return Some(Subject::Find { search, scope, count: false });
         }
     }
     None
-}
-
-/// Reads what to look for: markers, quoted text, a regular expression, a code word, or words
-/// after "occurrences of". Plain words alone are no search: they are a goal of their own.
-fn wanted(what: &str, masked: &Masked) -> Option<Search> {
-    let case = captures("(.+?),? (?:case[- ]insensitive(?:ly)?|ignoring (?:the )?case|in any case)", what);
-    let ignores_case = case.is_some();
-    let what = case.and_then(|mut groups| groups.pop()).unwrap_or_else(|| what.to_owned());
-    let search = |label: &str, pattern: String, is_regex| Search {
-        label: label.to_owned(),
-        pattern,
-        is_regex,
-        ignores_case,
-    };
-    if let Some(markers) = markers(&what) {
-        let pattern = match markers.as_slice() {
-            [one] => format!(r"\b{one}\b"),
-            several => format!(r"\b(?:{})\b", several.join("|")),
-        };
-        return Some(search(&markers.join(" and "), pattern, true));
-    }
-    if let Some(expression) =
-        captures(r"(?:(?:the )?(?:regex|regexp|regular expression|pattern) )(\S+)(?: matches)?", &what)
-    {
-        let expression = masked.unmask(expression.first()?);
-        let bare =
-            expression.strip_prefix('/').and_then(|text| text.strip_suffix('/')).unwrap_or(&expression);
-        return Some(search(bare, bare.to_owned(), true));
-    }
-    let text = literal(&what)?;
-    let text = masked.unmask(&text);
-    Some(search(&text, text.clone(), false))
-}
-
-fn markers(what: &str) -> Option<Vec<String>> {
-    let one = format!(r"(?:{MARKER})(?:s|'s|:)?");
-    let tail = "([- ](?:comments?|markers?|notes?|items?|tags?|annotations?|entries|lines))?(?: (?:left|remaining|there))?";
-    let groups = captures(&format!("((?:{one})(?:(?:, and |, |/| and | or |, or ){one})*){tail}"), what)?;
-    let [several, called] = groups.as_slice() else { return None };
-    let is_common = |word: &str| COMMON_MARKERS.iter().any(|marker| word.to_uppercase().starts_with(marker));
-    let shouted = |word: &str| word.trim_end_matches('s').chars().all(char::is_uppercase);
-    let is_word = |word: &str| is_common(word) && !shouted(word);
-    if called.is_empty() && several.split(|c: char| !c.is_ascii_alphabetic()).any(is_word) {
-        return None;
-    }
-    let upper = several.to_uppercase();
-    let words = upper.split(|c: char| !c.is_ascii_alphabetic());
-    let known: Vec<_> = MARKER.split('|').collect();
-    let found = words
-        .filter_map(|word| known.iter().find(|marker| **marker == word.strip_suffix('S').unwrap_or(word)));
-    Some(found.map(|marker| (*marker).to_owned()).collect())
-}
-
-fn literal(what: &str) -> Option<String> {
-    let of = "(?:occurrences?|mentions?|uses?|usages?|references?|instances?|appearances?|matches|calls?|definitions?|lines?|places?|files?)(?: (?:of|to|for|containing|that contain|that mention|mentioning|with|matching|where|using|that use))+(?: the)?(?: (?:word|text|string|phrase|term|function|symbol|name))?";
-    if let Some(text) = captures(&format!("(?:{of}|(?:the )?(?:word|text|string|phrase|term)) (\\S+)"), what)
-    {
-        return text.into_iter().next();
-    }
-    let kinds = "(?: (?:functions?|calls?|structs?|types?|traits?|enums?|variables?|constants?|methods?|macros?|occurrences?|usages?|errors?|comments?|lines?|strings?))?";
-    let word = captures(&format!(r"(\S+){kinds}"), what)?.pop()?;
-    let inner_capital = word.chars().skip(1).any(char::is_uppercase) && word.chars().any(char::is_lowercase);
-    let shouts = word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
-    let is_code = word.contains('_') || word.contains("::") || word.contains('(') || word.contains('!');
-    (is_quoted(&word) || inner_capital || shouts || is_code).then_some(word)
 }

@@ -8,6 +8,7 @@ mod goal;
 mod phrase;
 mod plan;
 mod scope;
+mod search;
 
 use async_trait::async_trait;
 use futures::StreamExt;

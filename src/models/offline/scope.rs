@@ -35,7 +35,7 @@ impl Scope {
             let inside = Self::read(place, masked)?;
             return inside.files.is_none().then_some(Self { files: Some(glob), ..inside });
         }
-        let directory = r"([\w@+~⟦⟧-][\w./@+~⟦⟧-]*)";
+        let directory = r"([\w\x80-\xFF\x01\x02@+~-][\w\x80-\xFF./\x01\x02@+~-]*)";
         for pattern in [
             format!("{article}{directory} (?:directory|folder|dir|module)"),
             format!("{article}(?:directory|folder|dir) {directory}"),
@@ -61,7 +61,7 @@ impl Scope {
         {
             return Some(Self { directory: None, files: Some(plain) });
         }
-        captures(r"([\w.@+~-]+(?:/[\w.@+~-]+)*/?)", &words)?;
+        captures(r"([\w\x80-\xFF.@+~-]+(?:/[\w\x80-\xFF.@+~-]+)*/?)", &words)?;
         Some(Self::directory(&plain))
     }
 
