@@ -41,7 +41,9 @@ const INSIDE: &str = "(?:in|under|within|inside|across|throughout|from|of|below)
 /// Understands a goal; `None` if it is outside of the family.
 pub(super) fn understand(goal: &str) -> Option<Wish> {
     let masked = Masked::new(goal);
-    let polite = r"(?:(?:please|kindly|can you|could you|would you|i want you to|i want to|i would like you to|i'd like you to|i'd like to|help me|let's|now|hey|hi|hello)[, ]+)*(.+?)(?:,? (?:please|for me|thanks|thank you))*[ .!?]*";
+    let polite = "(?:(?:please|kindly|can you|could you|would you|i want you to|i want to|\
+        i would like you to|i'd like you to|i'd like to|help me|let's|now|hey|hi|\
+        hello)[, ]+)*(.+?)(?:,? (?:please|for me|thanks|thank you))*[ .!?]*";
     let core = captures(polite, &masked.text)?.pop()?;
     let (core, ending) = split_ending(&core);
     let core = core.as_str();
@@ -59,7 +61,8 @@ pub(super) fn understand(goal: &str) -> Option<Wish> {
 
 /// Splits "… and write a report" off.
 fn split_ending(goal: &str) -> (String, Option<String>) {
-    let verbs = "write|save|create|generate|make|produce|prepare|compose|compile|put|store|report|print|show|tell|count|list|give";
+    let verbs = "write|save|create|generate|make|produce|prepare|compose|compile|put|store|report|\
+        print|show|tell|count|list|give";
     let pattern = format!("(.+?)(?:,? and(?: then)?|,? then|;|,) ((?:{verbs})(?: .*)?)");
     match captures(&pattern, goal).as_deref() {
         Some([core, ending]) => (core.clone(), Some(ending.clone())),
@@ -69,7 +72,9 @@ fn split_ending(goal: &str) -> (String, Option<String>) {
 
 /// What the ending asks for, and whether it asks for a count.
 fn ending_outcome(ending: &str, masked: &Masked) -> Option<(Outcome, bool)> {
-    let it = "(?:it|them|that|this|everything|the (?:results?|findings|output|list|matches|answer|body|page|contents?|number|count|total|differences?)|results|findings|what you (?:find|found))";
+    let it = "(?:it|them|that|this|everything|the (?:results?|findings|output|list|matches|answer|\
+        body|page|contents?|number|count|total|differences?)|results|findings|what you (?:find|\
+        found))";
     if captures(&format!("(?:count {it}|(?:tell me|report|show) how many(?: there are| you find)?)"), ending)
         .is_some()
     {
@@ -81,14 +86,19 @@ fn ending_outcome(ending: &str, masked: &Masked) -> Option<(Outcome, bool)> {
         return Some((Outcome::Answer, false));
     }
     let what = format!(
-        "(?:{it}|(?:(?:a|an|the|one|short|brief|small|nice|markdown|summary|text|full|detailed) )*(?:report|file|summary|list|overview)(?: (?:about|of|on|with|from|for|listing) {it})?)"
+        "(?:{it}|(?:(?:a|an|the|one|short|brief|small|nice|markdown|summary|text|full|\
+            detailed) )*(?:report|file|summary|list|overview)(?: (?:about|of|on|with|from|for|\
+            listing) {it})?)"
     );
     let place = format!(
-        "(?: (?:to|in|into|as|at|called|named|under)(?: (?:a|the))?(?: (?:new|markdown|text))?(?: (?:file|report))?(?: (?:called|named))?(?: ({FILE}))?)?"
+        "(?: (?:to|in|into|as|at|called|named|under)(?: (?:a|the))?(?: (?:new|markdown|\
+            text))?(?: (?:file|report))?(?: (?:called|named))?(?: ({FILE}))?)?"
     );
     let groups = captures(
         &format!(
-            "(?:write|save|create|generate|make|produce|prepare|compose|compile|put|store|report|give me)(?: me)?(?: {what})?{place}(?: in (?:this|the) (?:workspace|repository|repo|directory|folder))?"
+            "(?:write|save|create|generate|make|produce|prepare|compose|compile|put|store|report|\
+                give me)(?: me)?(?: {what})?{place}(?: in (?:this|the) (?:workspace|repository|\
+                repo|directory|folder))?"
         ),
         ending,
     )?;
@@ -109,7 +119,10 @@ fn counted(subject: Subject, counts: bool) -> Option<Subject> {
 fn report_of(core: &str, masked: &Masked) -> Option<(Subject, Outcome)> {
     let groups = captures(
         &format!(
-            "(?:write|create|generate|make|produce|prepare|compose|give me)(?: me)? (?:(?:a|an|the|short|brief|markdown|summary) )*(?:report|list|overview) (?:of|on|about|with|listing|that lists|containing|for) (.+?)(?: (?:to|into|as)(?: the file)? ({FILE}))?"
+            "(?:write|create|generate|make|produce|prepare|compose|give me)(?: me)? (?:(?:a|an|\
+                the|short|brief|markdown|summary) )*(?:report|list|overview) (?:of|on|about|with|\
+                listing|that lists|containing|for) (.+?)(?: (?:to|into|\
+                as)(?: the file)? ({FILE}))?"
         ),
         core,
     )?;
@@ -139,12 +152,18 @@ fn subject(core: &str, masked: &Masked) -> Option<Subject> {
 }
 
 fn clock(core: &str) -> Option<Subject> {
-    captures("(?:(?:what(?:'s| is)|tell me|show me|show|get) (?:the )?(?:current |exact )?(?:time|date)(?: and (?:the )?(?:date|time))?|what (?:time|day|date) is it|(?:what(?:'s| is) )?today's date|what is today)(?: now| right now| today)?", core)
-        .map(|_| Subject::Clock)
+    captures(
+        "(?:(?:what(?:'s| is)|tell me|show me|show|get) (?:the )?(?:current |exact )?(?:time|\
+        date)(?: and (?:the )?(?:date|time))?|what (?:time|day|date) is it|(?:what(?:'s| is) )?today's date|\
+        what is today)(?: now| right now| today)?",
+        core,
+    )
+    .map(|_| Subject::Clock)
 }
 
 fn calculate(core: &str) -> Option<Subject> {
-    let words = "(?:(?:what is|what's|calculate|compute|evaluate|how much is|work out)(?: the (?:value|result) of)? )?";
+    let words = "(?:(?:what is|what's|calculate|compute|evaluate|how much is|\
+        work out)(?: the (?:value|result) of)? )?";
     let expression = r"((?:[\d\s.()+*/^%-]|sqrt|sin|cos|tan|ln|exp|abs)*)";
     let found = captures(&format!("{words}{expression}"), core)?.pop()?;
     let is_sum =
@@ -154,10 +173,12 @@ fn calculate(core: &str) -> Option<Subject> {
 
 fn compare(core: &str, masked: &Masked) -> Option<Subject> {
     let thing = format!("({URL}|{FILE})");
-    let verb = "(?:compare|diff|(?:what(?:'s| is| are)|show|show me|find|tell me|list) (?:the )?differences? between|what differs between)";
+    let verb = "(?:compare|diff|(?:what(?:'s| is| are)|show|show me|find|tell me|\
+        list) (?:the )?differences? between|what differs between)";
     let groups = captures(
         &format!(
-            "{verb}(?: the)?(?: (?:files|pages|contents of))? {thing} (?:and|with|to|against|vs\\.?|versus) {thing}"
+            "{verb}(?: the)?(?: (?:files|pages|contents of))? {thing} (?:and|with|to|against|\
+                vs\\.?|versus) {thing}"
         ),
         core,
     )?;
@@ -167,7 +188,8 @@ fn compare(core: &str, masked: &Masked) -> Option<Subject> {
 
 fn fetch(core: &str) -> Option<Subject> {
     let verb = "(?:fetch|download|get|read|retrieve|load|open|show|show me|save|request|report(?: on)?)";
-    let what = "(?: the)?(?: (?:web ?)?(?:pages?|files?|documents?|contents?|urls?|sites?|websites?|data|text))?(?: (?:of|at|from|on))?";
+    let what = "(?: the)?(?: (?:web ?)?(?:pages?|files?|documents?|contents?|urls?|sites?|\
+        websites?|data|text))?(?: (?:of|at|from|on))?";
     let groups = captures(&format!("{verb}{what} ({URL}(?:(?:, and|,| and) {URL})*)"), core)?;
     let urls = groups.first()?.split([' ', ',']).filter(|word| word.starts_with("http")).map(str::to_owned);
     Some(Subject::Fetch { urls: urls.collect() })
@@ -181,7 +203,10 @@ fn count(core: &str, masked: &Masked) -> Option<Subject> {
         return Some(Subject::Lines { path: masked.unmask(&path.pop()?) });
     }
     let groups = captures(
-        "(?:count|how many|(?:(?:what is|what's|tell me|report|count|get) )?(?:the )?number of)(?: of)?(?: (?:the|all|all the|every|each))? (.+?)(?: (?:are|is|do we have|exist|exists|are there|there are|can be found|occur|appear|does it have))*(?: (in|under|within|inside|across|of|throughout) (.+?))?(?: (?:have|has|contain))?",
+        "(?:(?:(?:what is|what's|tell me|report|count|get) )?(?:the )?number of|count|\
+            how many)(?: of)?(?: (?:the|all|all the|every|each))? (.+?)(?: (?:are|is|do we have|\
+            exist|exists|are there|there are|can be found|occur|appear|does it have))*(?: (in|\
+            under|within|inside|across|of|throughout) (.+?))?(?: (?:have|has|contain))?",
         core,
     )?;
     let [what, _, place] = groups.as_slice() else { return None };
@@ -212,7 +237,8 @@ fn list(core: &str, masked: &Masked) -> Option<Subject> {
     let patterns = [
         format!(r"{verb} {ALL}(?:(\S+) )?{files}{there}{within}"),
         format!(
-            r"{verb} {ALL}{files} (?:ending (?:in|with)|with (?:the )?(?:extension|ending|suffix)|matching|named|called|of type) (\S+){there}{within}"
+            "{verb} {ALL}{files} (?:ending (?:in|with)|with (?:the )?(?:extension|ending|suffix)|\
+                matching|named|called|of type) (\\S+){there}{within}"
         ),
         format!(r"{verb} {ALL}(\S*\*\S*){there}{within}"),
         format!("(?:find|locate|where is|search for) (?:the )?(?:file )?({FILE})()"),
@@ -252,7 +278,9 @@ fn find(core: &str, masked: &Masked) -> Option<Subject> {
     {
         return Some(Subject::Find { search, scope, count: false });
     }
-    let verb = "(?:find|search(?: for)?|look(?: up| for)|locate|grep(?: for)?|show|list|collect|gather|report|get|give|where (?:is|are|do we use)|what|which files (?:contain|mention|use)|are there|is there)";
+    let verb = "(?:find|search(?: for)?|look(?: up| for)|locate|grep(?: for)?|show|list|collect|\
+        gather|report|get|give|where (?:is|are|do we use)|what|which files (?:contain|mention|\
+        use)|are there|is there)";
     let within = "(?:in|under|within|inside|across|throughout|from|below)";
     for split in [format!("{verb} {ALL}(.+?) {within} (.+)"), format!("{verb} {ALL}(.+)()")] {
         let Some(groups) = captures(&split, core) else { continue };

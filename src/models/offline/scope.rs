@@ -26,7 +26,8 @@ impl Scope {
         let article = "(?:(?:the|this|all|all the|every|each|any|our|my) )?";
         if let Some(groups) = captures(
             &format!(
-                r"{article}(\S+) (?:source )?(?:files?|code|sources?|documents?)(?: (?:in|under|within|inside|of|below) (.+))?"
+                "{article}(\\S+) (?:source )?(?:files?|code|sources?|documents?)(?: (?:in|under|\
+                    within|inside|of|below) (.+))?"
             ),
             words,
         ) && let [kind, place] = groups.as_slice()

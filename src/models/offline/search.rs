@@ -53,7 +53,8 @@ impl Search {
 
 fn markers(what: &str) -> Option<Vec<String>> {
     let one = format!(r"(?:{MARKER})(?:s|'s|:)?");
-    let tail = "([- ](?:comments?|markers?|notes?|items?|tags?|annotations?|entries|lines))?(?: (?:left|remaining|there))?";
+    let tail = "([- ](?:comments?|markers?|notes?|items?|tags?|annotations?|entries|\
+        lines))?(?: (?:left|remaining|there))?";
     let groups = captures(&format!("((?:{one})(?:(?:, and |, |/| and | or |, or ){one})*){tail}"), what)?;
     let [several, called] = groups.as_slice() else { return None };
     let is_common = |word: &str| COMMON_MARKERS.iter().any(|marker| word.to_uppercase().starts_with(marker));
@@ -71,12 +72,16 @@ fn markers(what: &str) -> Option<Vec<String>> {
 }
 
 fn literal(what: &str) -> Option<String> {
-    let of = "(?:occurrences?|mentions?|uses?|usages?|references?|instances?|appearances?|matches|calls?|definitions?|lines?|places?|files?)(?: (?:of|to|for|containing|that contain|that mention|mentioning|with|matching|where|using|that use))+(?: the)?(?: (?:word|text|string|phrase|term|function|symbol|name))?";
+    let of = "(?:occurrences?|mentions?|uses?|usages?|references?|instances?|appearances?|matches|\
+        calls?|definitions?|lines?|places?|files?)(?: (?:of|to|for|containing|that contain|\
+        that mention|mentioning|with|matching|where|using|that use))+(?: the)?(?: (?:word|text|\
+        string|phrase|term|function|symbol|name))?";
     if let Some(text) = captures(&format!("(?:{of}|(?:the )?(?:word|text|string|phrase|term)) (\\S+)"), what)
     {
         return text.into_iter().next();
     }
-    let kinds = "(?: (?:functions?|calls?|structs?|types?|traits?|enums?|variables?|constants?|methods?|macros?|occurrences?|usages?|errors?|comments?|lines?|strings?))?";
+    let kinds = "(?: (?:functions?|calls?|structs?|types?|traits?|enums?|variables?|constants?|\
+        methods?|macros?|occurrences?|usages?|errors?|comments?|lines?|strings?))?";
     let word = captures(&format!(r"(\S+){kinds}"), what)?.pop()?;
     let inner_capital = word.chars().skip(1).any(char::is_uppercase) && word.chars().any(char::is_lowercase);
     let shouts = word.len() > 2 && word.chars().all(|c| c.is_ascii_uppercase() || c.is_ascii_digit());
