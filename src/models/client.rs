@@ -19,7 +19,7 @@ use super::config::Timeouts;
 use super::deadline::Watch;
 use super::failure::Diagnosis;
 use super::provider::Provider;
-use super::translate::{self, Expected, Returned};
+use super::translate::{self, Dialect, Expected, Returned};
 use super::{Answer, Chunk, Model, ModelError, Request};
 
 /// One model of one provider.
@@ -48,12 +48,34 @@ impl ProviderModel {
         Diagnosis { model: &self.name, provider: &self.provider }
     }
 
+    fn dialect(&self, adapter: AdapterKind) -> Dialect {
+        Dialect { adapter, refuses_schemas: self.provider.refuses_schemas.load(Ordering::Relaxed) }
+    }
+
+    /// Asks in the way this server is known to understand, and learns from a refusal: of
+    /// streaming, or of schemas.
+    async fn try_stream(&self, request: &Request) -> Result<Pieces, ModelError> {
+        if self.provider.answers_whole.load(Ordering::Relaxed) {
+            return self.whole_as_stream(request).await;
+        }
+        let mut reply = self.begin(request).await?;
+        match reply.next().await {
+            Ok(first) => Ok(reply.starting_with(first)),
+            Err(Stop::Failed(error)) => Err(error),
+            Err(Stop::NoStream) => {
+                self.provider.answers_whole.store(true, Ordering::Relaxed);
+                self.whole_as_stream(request).await
+            }
+        }
+    }
+
     async fn begin(&self, request: &Request) -> Result<Reply, ModelError> {
         let watch = Watch::start(self.timeouts);
         let target = self.provider.target(&self.name.model);
         let adapter = target.model.adapter_kind;
-        let chat = translate::chat_request(request, adapter);
-        let options = translate::options(request, adapter).with_raw_frame_sink_arc(watch.sink());
+        let dialect = self.dialect(adapter);
+        let chat = translate::chat_request(request, dialect);
+        let options = translate::options(request, dialect).with_raw_frame_sink_arc(watch.sink());
         // Nothing is sent before the stream is polled, so no deadline can pass here.
         let response = self.library.exec_chat_stream(target, chat, Some(&options)).await;
         Ok(Reply {
@@ -69,9 +91,9 @@ impl ProviderModel {
     async fn ask_whole(&self, request: &Request) -> Result<Answer, ModelError> {
         let watch = Watch::start(self.timeouts);
         let target = self.provider.target(&self.name.model);
-        let adapter = target.model.adapter_kind;
-        let chat = translate::chat_request(request, adapter);
-        let options = translate::options(request, adapter);
+        let dialect = self.dialect(target.model.adapter_kind);
+        let chat = translate::chat_request(request, dialect);
+        let options = translate::options(request, dialect);
         let call = self.library.exec_chat(target, chat, Some(&options));
         let response = watch.wait_whole(call).await.map_err(|phase| self.diagnosis().timeout(phase))?;
         let response = response.map_err(|error| self.diagnosis().of(error))?;
@@ -110,17 +132,13 @@ impl Model for ProviderModel {
     /// Failures before the first piece are returned, not streamed, so that a fallback can
     /// still answer.
     async fn stream(&self, request: Request) -> Result<Pieces, ModelError> {
-        if self.provider.answers_whole.load(Ordering::Relaxed) {
-            return self.whole_as_stream(&request).await;
-        }
-        let mut reply = self.begin(&request).await?;
-        match reply.next().await {
-            Ok(first) => Ok(reply.starting_with(first)),
-            Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::NoStream) => {
-                self.provider.answers_whole.store(true, Ordering::Relaxed);
-                self.whole_as_stream(&request).await
+        let has_schema = request.schema.is_some() && !self.provider.refuses_schemas.load(Ordering::Relaxed);
+        match self.try_stream(&request).await {
+            Err(ModelError::Rejected { detail, .. }) if has_schema && refuses_schemas(&detail) => {
+                self.provider.refuses_schemas.store(true, Ordering::Relaxed);
+                self.try_stream(&request).await
             }
+            result => result,
         }
     }
 }
@@ -218,4 +236,10 @@ fn refuses_to_stream(detail: &str) -> bool {
     let words = detail.to_lowercase();
     let refusal = ["cannot", "not support", "unsupported", "not allowed", "must be false"];
     words.contains("stream") && refusal.iter().any(|word| words.contains(word))
+}
+
+/// Whether a provider's words say that it does not know schemas for answers.
+fn refuses_schemas(detail: &str) -> bool {
+    let words = detail.to_lowercase();
+    ["response_format", "json_schema", "text.format"].iter().any(|word| words.contains(word))
 }

@@ -285,6 +285,20 @@ async fn a_server_that_does_not_stream_is_asked_again_without_and_remembered() {
 }
 
 #[tokio::test]
+async fn a_server_that_refuses_schemas_is_told_in_words() {
+    let refusal = || error(400, "This response_format type is unavailable now");
+    let (server, url) = Server::start([refusal(), said("{}", "stop"), said("{}", "stop")]).await;
+    let models = models(&url, "").await;
+    let request = Request { schema: Some(json!({"type": "object"})), ..question() };
+    for _ in 0..2 {
+        let model = models.for_role(Role::Plan, None).unwrap();
+        assert_eq!(model.generate(request.clone()).await.unwrap().text, "{}");
+    }
+    assert_eq!(server.sent(2).get("response_format"), None);
+    assert!(server.sent(2)["messages"][0]["content"].as_str().unwrap().contains("JSON Schema"));
+}
+
+#[tokio::test]
 async fn the_fallback_answers_when_the_first_is_in_trouble() {
     let acts = [error(503, "overloaded"), said("from the second", "stop")];
     let answer = ask_with(acts, "fallback = ['openai/second']", question()).await.unwrap();

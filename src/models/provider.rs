@@ -41,6 +41,8 @@ pub(super) struct Provider {
     key_variable: String,
     /// Whether this server was seen not to stream.
     pub(super) answers_whole: Arc<AtomicBool>,
+    /// Whether this server was seen to refuse schemas, so that they are put into words.
+    pub(super) refuses_schemas: Arc<AtomicBool>,
 }
 
 /// All providers by name.
@@ -96,6 +98,7 @@ impl Provider {
             key: key.map(SecretString::from),
             key_variable: key_variable.to_owned(),
             answers_whole: Arc::new(AtomicBool::new(false)),
+            refuses_schemas: Arc::new(AtomicBool::new(false)),
         }
     }
 

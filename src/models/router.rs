@@ -176,6 +176,15 @@ impl Models {
     }
 }
 
+impl std::fmt::Debug for Models {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Models")
+            .field("default", &self.default)
+            .field("roles", &self.roles)
+            .finish_non_exhaustive()
+    }
+}
+
 fn model_name(provider: &str, model: &str) -> ModelName {
     ModelName { provider: provider.to_owned(), model: model.to_owned() }
 }

@@ -16,11 +16,19 @@ use super::{Answer, Message, ModelError, Request, Role, ToolSpec};
 /// What the schema of an answer is called on the wire; only letters are allowed everywhere.
 const SCHEMA_NAME: &str = "answer";
 
+/// What is known of the other side.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Dialect {
+    pub(super) adapter: AdapterKind,
+    /// Whether it was seen to refuse schemas.
+    pub(super) refuses_schemas: bool,
+}
+
 /// The conversation as the library wants it.
-pub(super) fn chat_request(request: &Request, adapter: AdapterKind) -> ChatRequest {
+pub(super) fn chat_request(request: &Request, dialect: Dialect) -> ChatRequest {
     let mut chat = ChatRequest::new(messages(&request.messages));
     let mut system = request.system.clone();
-    if let (Some(schema), SchemaWay::Words) = (&request.schema, schema_way(request, adapter)) {
+    if let (Some(schema), SchemaWay::Words) = (&request.schema, schema_way(request, dialect)) {
         system.push_str(&format!(
             "\n\nAnswer with one JSON value and nothing else. It satisfies this JSON Schema:\n{schema}"
         ));
@@ -44,7 +52,8 @@ pub(super) fn offered(request: &Request) -> &[ToolSpec] {
 }
 
 /// Everything about the call that is not the conversation.
-pub(super) fn options(request: &Request, adapter: AdapterKind) -> ChatOptions {
+pub(super) fn options(request: &Request, dialect: Dialect) -> ChatOptions {
+    let adapter = dialect.adapter;
     let mut options = ChatOptions::default()
         .with_capture_usage(true)
         .with_capture_content(true)
@@ -63,7 +72,7 @@ pub(super) fn options(request: &Request, adapter: AdapterKind) -> ChatOptions {
     let Some(schema) = &request.schema else {
         return options;
     };
-    match schema_way(request, adapter) {
+    match schema_way(request, dialect) {
         SchemaWay::Words => {}
         SchemaWay::Native => {
             options.response_format = Some(JsonSpec::new(SCHEMA_NAME, schema.clone()).into());
@@ -93,9 +102,10 @@ enum SchemaWay {
     Words,
 }
 
-fn schema_way(request: &Request, adapter: AdapterKind) -> SchemaWay {
+fn schema_way(request: &Request, dialect: Dialect) -> SchemaWay {
     let closed = request.schema.as_ref().is_some_and(is_closed);
-    match adapter {
+    match dialect.adapter {
+        _ if dialect.refuses_schemas => SchemaWay::Words,
         AdapterKind::OpenAI => SchemaWay::ChatCompletions,
         AdapterKind::OpenAIResp => SchemaWay::Responses,
         AdapterKind::Anthropic if closed => SchemaWay::Native,
@@ -266,6 +276,10 @@ fn usage(reported: Option<&genai::chat::Usage>) -> Usage {
 mod tests {
     use super::*;
 
+    fn speaks(adapter: AdapterKind) -> Dialect {
+        Dialect { adapter, refuses_schemas: false }
+    }
+
     #[test]
     fn free_form_objects_are_never_sent_as_strict_schemas() {
         let strict = json!({"type": "object", "properties": {"a": {"type": "string"}},
@@ -281,11 +295,11 @@ mod tests {
     fn a_schema_that_anthropic_cannot_enforce_is_put_into_words() {
         let mut request = Request::new(Role::Plan, "g", "Plan.", "do");
         request.schema = Some(json!({"type": "object"}));
-        let chat = chat_request(&request, AdapterKind::Anthropic);
+        let chat = chat_request(&request, speaks(AdapterKind::Anthropic));
         assert!(chat.system.unwrap().contains(r#"{"type":"object"}"#));
-        assert!(options(&request, AdapterKind::Anthropic).response_format.is_none());
-        assert_eq!(chat_request(&request, AdapterKind::OpenAI).system.unwrap(), "Plan.");
-        let body = options(&request, AdapterKind::OpenAI).extra_body.unwrap();
+        assert!(options(&request, speaks(AdapterKind::Anthropic)).response_format.is_none());
+        assert_eq!(chat_request(&request, speaks(AdapterKind::OpenAI)).system.unwrap(), "Plan.");
+        let body = options(&request, speaks(AdapterKind::OpenAI)).extra_body.unwrap();
         assert_eq!(body.pointer("/response_format/json_schema/strict"), Some(&Value::Bool(false)));
     }
 
@@ -305,9 +319,9 @@ mod tests {
         ]);
         request.tools =
             vec![ToolSpec { name: "read".to_owned(), description: String::new(), schema: json!({}) }];
-        let chat = chat_request(&request, AdapterKind::OpenAI);
+        let chat = chat_request(&request, speaks(AdapterKind::OpenAI));
         assert_eq!((chat.messages.len(), chat.tools.map(|tools| tools.len())), (2, Some(1)));
         request.role = Role::Plan;
-        assert!(chat_request(&request, AdapterKind::OpenAI).tools.is_none());
+        assert!(chat_request(&request, speaks(AdapterKind::OpenAI)).tools.is_none());
     }
 }

@@ -38,8 +38,14 @@ pub(super) enum Outcome {
 
 const ALL: &str = r"(?:(?:me|all|every|each|any|the|of|a list of|a|an|out|there) )*";
 const INSIDE: &str = "(?:in|under|within|inside|across|throughout|from|of|below)";
+/// Longer goals say more than one thing, in bytes; the limit also bounds what matching costs.
+const LONGEST_GOAL: usize = 2000;
+
 /// Understands a goal; `None` if it is outside of the family.
 pub(super) fn understand(goal: &str) -> Option<Wish> {
+    if goal.len() > LONGEST_GOAL {
+        return None;
+    }
     let masked = Masked::new(goal);
     let polite = "(?:(?:please|kindly|can you|could you|would you|i want you to|i want to|\
         i would like you to|i'd like you to|i'd like to|help me|let's|now|hey|hi|\
