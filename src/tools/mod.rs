@@ -3,7 +3,14 @@
 //! A tool is called with a key that stays the same over all attempts of one call, a deadline
 //! and a cancel signal. What calling it does to the world is its [`Effect`].
 
+mod allowance;
+mod app;
+mod config;
 mod error;
+mod mcp;
+mod mcp_json;
+mod text;
+mod toolbox;
 
 use std::time::Duration;
 
@@ -13,7 +20,11 @@ use tokio_util::sync::CancellationToken;
 
 use crate::task::Effect;
 
+pub use config::{McpServerConfig, McpToolConfig, ToolsConfig};
 pub use error::ToolError;
+pub use mcp::ServerStatus;
+pub use mcp_json::{McpJsonError, read_mcp_json};
+pub use toolbox::{Toolbox, ToolboxError};
 
 /// Something that can be called with JSON and answers with JSON.
 #[async_trait]

@@ -1,0 +1,40 @@
+//! Which tools a task may use.
+
+use crate::task::{Mention, ToolAllowance};
+
+use super::{Origin, ToolDescription};
+
+/// Whether the task may use the tool: it is allowed, and if the user named tools or servers, it
+/// is among them.
+pub(super) fn permits(allowance: &ToolAllowance, tool: &ToolDescription) -> bool {
+    is_allowed(allowance, tool) && (!names_tools(allowance) || is_mentioned(allowance, tool))
+}
+
+fn is_allowed(allowance: &ToolAllowance, tool: &ToolDescription) -> bool {
+    match &tool.origin {
+        Origin::App { toolkit } => allowance
+            .allowed_app_default_toolkit
+            .as_ref()
+            .is_none_or(|names| names.iter().any(|name| name == toolkit || *name == tool.name)),
+        Origin::Mcp { server, tool } => allowance
+            .allowed_mcp_servers
+            .as_ref()
+            .is_none_or(|servers| servers.get(server).is_some_and(|allowed| allowed.tools.contains(tool))),
+    }
+}
+
+fn names_tools(allowance: &ToolAllowance) -> bool {
+    let is_tool = |mention: &Mention| !matches!(mention, Mention::Workflow { .. } | Mention::Agent { .. });
+    allowance.mentions.iter().any(is_tool)
+}
+
+fn is_mentioned(allowance: &ToolAllowance, tool: &ToolDescription) -> bool {
+    allowance.mentions.iter().any(|mention| match (mention, &tool.origin) {
+        (Mention::McpTool { server_id, name, .. }, Origin::Mcp { server, tool }) => {
+            server_id == server && name == tool
+        }
+        (Mention::McpServer { server_id, .. }, Origin::Mcp { server, .. }) => server_id == server,
+        (Mention::DefaultTool { name, .. }, Origin::App { .. }) => *name == tool.name,
+        _ => false,
+    })
+}

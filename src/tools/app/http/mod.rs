@@ -1,0 +1,186 @@
+//! Reads from the web, and only from the web.
+
+mod address;
+
+use std::error::Error as StdError;
+use std::net::SocketAddr;
+use std::sync::{Arc, OnceLock};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use reqwest::dns::{Addrs, Name, Resolve, Resolving};
+use reqwest::redirect::{Attempt, Policy};
+use reqwest::{Client, Response, Url, header};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use self::address::{Refused, check_address, check_url};
+use super::{Early, Operation};
+use crate::task::Effect;
+use crate::tools::{CallContext, ToolError};
+
+/// A page that is longer is cut: no model reads more, and the journal keeps every byte.
+const MAX_BODY_BYTES: usize = 1024 * 1024;
+/// Real sites need two or three.
+const MAX_REDIRECTS: usize = 5;
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
+const USER_AGENT: &str = concat!("longhaul/", env!("CARGO_PKG_VERSION"));
+
+/// `http_fetch`.
+pub(super) struct Fetch {
+    allow_private: bool,
+    /// Built at the first call, because building needs certificates and may fail where nobody
+    /// ever fetches anything.
+    client: OnceLock<Client>,
+}
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Arguments {
+    /// The address, beginning with http:// or https://.
+    url: String,
+}
+
+impl Fetch {
+    pub(super) fn new(allow_private: bool) -> Self {
+        Self { allow_private, client: OnceLock::new() }
+    }
+
+    fn client(&self) -> Result<Client, ToolError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client.clone());
+        }
+        let client = build_client(self.allow_private).map_err(|error| ToolError::Unreachable {
+            server: "http".to_owned(),
+            detail: "no HTTP client can be made on this machine".to_owned(),
+            source: Some(Box::new(error)),
+        })?;
+        Ok(self.client.get_or_init(|| client).clone())
+    }
+}
+
+#[async_trait]
+impl Operation for Fetch {
+    type Arguments = Arguments;
+    const TOOLKIT: &'static str = "http";
+    const NAME: &'static str = "http_fetch";
+    const DESCRIPTION: &'static str =
+        "Reads a page or file from the web (GET) and returns its status, content type and text.";
+    const EFFECT: Effect = Effect::ReadOnly;
+
+    async fn run(&self, arguments: Arguments, context: CallContext) -> Result<Value, Early> {
+        let url = Url::parse(arguments.url.trim()).map_err(|error| {
+            ToolError::Arguments(format!("'{}' is not an address: {error}", arguments.url))
+        })?;
+        check_url(&url, self.allow_private).map_err(denied)?;
+        let response = self.client()?.get(url.clone()).send().await.map_err(|error| failed(&url, error))?;
+        let limit = MAX_BODY_BYTES.min(usize::try_from(context.max_output_bytes / 2).unwrap_or(usize::MAX));
+        read_response(response, limit).await
+    }
+}
+
+fn build_client(allow_private: bool) -> reqwest::Result<Client> {
+    let builder = Client::builder()
+        .user_agent(USER_AGENT)
+        .connect_timeout(CONNECT_TIMEOUT)
+        .redirect(Policy::custom(move |attempt| follow(attempt, allow_private)));
+    if allow_private {
+        return builder.build();
+    }
+    // A proxy would resolve names where the guard below cannot see the addresses.
+    builder.no_proxy().dns_resolver(GuardedResolver).build()
+}
+
+fn follow(attempt: Attempt<'_>, allow_private: bool) -> reqwest::redirect::Action {
+    if attempt.previous().len() > MAX_REDIRECTS {
+        return attempt.error(Refused(format!("more than {MAX_REDIRECTS} redirects")));
+    }
+    match check_url(attempt.url(), allow_private) {
+        Ok(()) => attempt.follow(),
+        Err(refused) => attempt.error(refused),
+    }
+}
+
+/// Resolves names as the system does, and forgets the addresses that must not be reached. The
+/// connection is made to exactly the addresses that were checked.
+struct GuardedResolver;
+
+impl Resolve for GuardedResolver {
+    fn resolve(&self, name: Name) -> Resolving {
+        Box::pin(async move {
+            let found: Vec<SocketAddr> = tokio::net::lookup_host((name.as_str(), 0)).await?.collect();
+            let allowed: Vec<SocketAddr> =
+                found.iter().copied().filter(|address| check_address(address.ip()).is_ok()).collect();
+            if allowed.is_empty() && !found.is_empty() {
+                let refused = Refused(format!("'{}' is a private or reserved address", name.as_str()));
+                return Err(Box::new(refused) as Box<dyn StdError + Send + Sync>);
+            }
+            Ok(Box::new(allowed.into_iter()) as Addrs)
+        })
+    }
+}
+
+fn denied(refused: Refused) -> ToolError {
+    ToolError::Denied(format!("{refused}; set allow_private_addresses to reach it"))
+}
+
+/// What a failed request means. The guard's refusal travels as a cause of it.
+fn failed(url: &Url, error: reqwest::Error) -> Early {
+    let mut cause: Option<&dyn StdError> = Some(&error);
+    while let Some(current) = cause {
+        if let Some(Refused(reason)) = current.downcast_ref::<Refused>() {
+            return Early::Failed(ToolError::Denied(reason.clone()));
+        }
+        cause = current.source();
+    }
+    Early::Failed(ToolError::Unreachable {
+        server: url.host_str().unwrap_or_default().to_owned(),
+        detail: if error.is_timeout() { "no connection in time" } else { "the request failed" }.to_owned(),
+        source: Some(Box::new(Arc::new(error.without_url()))),
+    })
+}
+
+async fn read_response(mut response: Response, limit: usize) -> Result<Value, Early> {
+    let url = without_credentials(response.url().clone());
+    let status = response.status().as_u16();
+    let content_type = response
+        .headers()
+        .get(header::CONTENT_TYPE)
+        .and_then(|value| value.to_str().ok())
+        .unwrap_or_default()
+        .to_owned();
+    let mut body = Vec::new();
+    let mut truncated = false;
+    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&url, error))? {
+        let room = limit - body.len();
+        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
+        if chunk.len() > room {
+            truncated = true;
+            break;
+        }
+    }
+    let body = decode(&body, &content_type);
+    Ok(json!({
+        "url": url.as_str(), "status": status, "contentType": content_type, "body": body, "truncated": truncated,
+    }))
+}
+
+fn without_credentials(mut url: Url) -> Url {
+    // Both fail only for addresses without a host, which were refused before.
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url
+}
+
+/// The text of a body. Latin-1 is decoded where it is declared; anything else is read as UTF-8.
+fn decode(body: &[u8], content_type: &str) -> String {
+    let declared = content_type.to_ascii_lowercase();
+    if declared.contains("charset=iso-8859-1") || declared.contains("charset=latin1") {
+        return body.iter().copied().map(char::from).collect();
+    }
+    String::from_utf8_lossy(body).into_owned()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,122 @@
+//! What may be fetched, from whom, and how much of it. All servers are on loopback.
+
+use axum::Router;
+use axum::response::Redirect;
+use axum::routing::get;
+use serde_json::json;
+
+use super::super::{built_in, tests::context};
+use super::*;
+use crate::tools::ToolOutput;
+
+async fn serve(router: Router) -> String {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move { axum::serve(listener, router).await });
+    format!("http://{address}")
+}
+
+async fn fetch(url: &str, allow_private: bool) -> Result<ToolOutput, ToolError> {
+    built_in(Fetch::new(allow_private)).call(json!({"url": url}), context()).await
+}
+
+#[tokio::test]
+async fn a_page_is_read_with_its_status_and_type() {
+    let base = serve(Router::new().route("/a", get(|| async { "hello\0" }))).await;
+    let output = fetch(&format!("{base}/a"), true).await.unwrap();
+    assert_eq!(
+        output.content,
+        json!({"url": format!("{base}/a"), "status": 200, "contentType": "text/plain; charset=utf-8",
+               "body": "hello\u{fffd}", "truncated": false})
+    );
+    let missing = fetch(&format!("{base}/none"), true).await.unwrap();
+    assert_eq!((missing.content["status"].clone(), missing.is_error), (json!(404), false));
+}
+
+#[tokio::test]
+async fn a_long_page_is_cut() {
+    let base = serve(Router::new().route("/", get(|| async { "x".repeat(3 * MAX_BODY_BYTES) }))).await;
+    let content = fetch(&base, true).await.unwrap().content;
+    assert_eq!(content["truncated"], json!(true));
+    assert_eq!(content["body"].as_str().unwrap().len(), MAX_BODY_BYTES);
+}
+
+#[tokio::test]
+async fn private_addresses_are_refused_before_anything_is_sent() {
+    let base = serve(Router::new().route("/", get(|| async { "secret" }))).await;
+    let port = base.rsplit(':').next().unwrap();
+    for url in [
+        base.clone(),
+        format!("http://localhost:{port}/"),
+        format!("http://[::1]:{port}/"),
+        format!("http://[::ffff:127.0.0.1]:{port}/"),
+        format!("http://2130706433:{port}/"),
+        format!("http://0x7f.1:{port}/"),
+        format!("http://0.0.0.0:{port}/"),
+        format!("http://user:pass@127.0.0.1:{port}/"),
+        "http://169.254.169.254/latest/meta-data/".to_owned(),
+        "http://[fd00:ec2::254]/".to_owned(),
+        "http://10.0.0.1/".to_owned(),
+        "http://100.64.0.1/".to_owned(),
+    ] {
+        let error = fetch(&url, false).await.unwrap_err();
+        assert_eq!(error.code(), "tool_denied", "{url}: {error:?}");
+        assert!(!error.may_have_taken_effect());
+    }
+}
+
+#[tokio::test]
+async fn only_the_web_is_fetched() {
+    for url in ["file:///etc/passwd", "ftp://example.com/", "gopher://example.com/", "data:text/plain,x"] {
+        assert_eq!(fetch(url, true).await.unwrap_err().code(), "tool_denied", "{url}");
+    }
+    assert_eq!(fetch("not an address", true).await.unwrap_err().code(), "tool_arguments");
+}
+
+#[tokio::test]
+async fn redirects_are_followed_and_counted() {
+    let router = Router::new()
+        .route("/from", get(|| async { Redirect::temporary("/to") }))
+        .route("/to", get(|| async { "arrived" }))
+        .route("/loop", get(|| async { Redirect::temporary("/loop") }))
+        .route("/out", get(|| async { Redirect::temporary("file:///etc/passwd") }));
+    let base = serve(router).await;
+    let content = fetch(&format!("{base}/from"), true).await.unwrap().content;
+    assert_eq!((&content["body"], &content["url"]), (&json!("arrived"), &json!(format!("{base}/to"))));
+    let endless = fetch(&format!("{base}/loop"), true).await.unwrap_err();
+    assert!(endless.to_string().contains("more than 5 redirects"), "{endless:?}");
+    assert_ne!(
+        fetch(&format!("{base}/out"), true).await.ok().map(|o| o.content["status"].clone()),
+        Some(json!(200))
+    );
+}
+
+#[tokio::test]
+async fn the_guard_stands_at_every_redirect() {
+    // The policy itself is asked, because no public server may be used here to redirect inwards.
+    for url in ["http://127.0.0.1/", "http://[::1]/", "file:///etc/passwd"] {
+        assert!(check_url(&Url::parse(url).unwrap(), false).is_err(), "{url}");
+    }
+    let base =
+        serve(Router::new().route("/", get(|| async { Redirect::temporary("http://10.0.0.1/") }))).await;
+    let client =
+        Client::builder().redirect(Policy::custom(|attempt| follow(attempt, false))).build().unwrap();
+    let url = Url::parse(&base).unwrap();
+    let error = client.get(url.clone()).send().await.map_err(|error| failed(&url, error)).err().unwrap();
+    assert!(matches!(error, Early::Failed(ToolError::Denied(_))));
+}
+
+#[tokio::test]
+async fn a_server_that_is_not_there_is_unreachable() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let error = fetch(&format!("http://{address}/"), true).await.unwrap_err();
+    assert_eq!(error.code(), "tool_unreachable");
+}
+
+#[test]
+fn declared_latin_1_is_decoded() {
+    assert_eq!(decode(b"caf\xe9", "text/html; charset=ISO-8859-1"), "café");
+    assert_eq!(decode("café".as_bytes(), "text/html"), "café");
+}

@@ -1,0 +1,226 @@
+//! The built-in toolkits: what Longhaul can do without any server.
+//!
+//! One file per tool. A tool is an [`Operation`]: its argument type gives the schema, its
+//! constants the description, its `run` does the work. What all of them need — reading the
+//! arguments, the deadline, the cancel signal, the size limit — is done once, here.
+
+mod calculation;
+mod clock;
+mod http;
+mod report;
+mod workspace;
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use schemars::JsonSchema;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use super::text::{json_bytes, value_without_nul, without_nul};
+use super::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, ToolboxError, ToolsConfig};
+use crate::task::Effect;
+
+/// All built-in tools for this configuration.
+pub(super) fn tools(config: &ToolsConfig) -> Result<Vec<Arc<dyn Tool>>, ToolboxError> {
+    let mut tools = workspace::tools(config.workspace.as_deref())?;
+    tools.push(built_in(http::Fetch::new(config.allow_private_addresses)));
+    tools.push(built_in(clock::Now));
+    tools.push(built_in(calculation::Evaluate));
+    tools.extend(report::tools());
+    Ok(tools)
+}
+
+/// One built-in tool.
+#[async_trait]
+trait Operation: Send + Sync + 'static {
+    /// What it is called with.
+    type Arguments: DeserializeOwned + JsonSchema + Send;
+    const TOOLKIT: &'static str;
+    const NAME: &'static str;
+    const DESCRIPTION: &'static str;
+    const EFFECT: Effect;
+
+    /// Does the work. The context's cancel signal is also given when the time is up, so that
+    /// work on blocking threads can end.
+    async fn run(&self, arguments: Self::Arguments, context: CallContext) -> Result<Value, Early>;
+}
+
+/// How an operation ends without a result.
+enum Early {
+    /// The call failed.
+    Failed(ToolError),
+    /// The tool's answer is an error that the model should read: there is no such file.
+    Said(String),
+}
+
+impl From<ToolError> for Early {
+    fn from(error: ToolError) -> Self {
+        Self::Failed(error)
+    }
+}
+
+struct BuiltIn<O> {
+    description: ToolDescription,
+    operation: O,
+}
+
+fn built_in<O: Operation>(operation: O) -> Arc<dyn Tool> {
+    let description = ToolDescription {
+        name: O::NAME.to_owned(),
+        description: O::DESCRIPTION.to_owned(),
+        schema: schema::<O::Arguments>(),
+        effect: O::EFFECT,
+        origin: Origin::App { toolkit: O::TOOLKIT.to_owned() },
+    };
+    Arc::new(BuiltIn { description, operation })
+}
+
+/// The schema without what providers neither need nor all accept.
+fn schema<T: JsonSchema>() -> Value {
+    let mut schema = schemars::schema_for!(T).to_value();
+    if let Some(fields) = schema.as_object_mut() {
+        fields.remove("$schema");
+        fields.remove("title");
+    }
+    schema
+}
+
+#[async_trait]
+impl<O: Operation> Tool for BuiltIn<O> {
+    fn description(&self) -> &ToolDescription {
+        &self.description
+    }
+
+    async fn call(&self, arguments: Value, context: CallContext) -> Result<ToolOutput, ToolError> {
+        let arguments = match arguments {
+            Value::Null => Value::Object(serde_json::Map::new()),
+            other => other,
+        };
+        let arguments = serde_json::from_value(value_without_nul(arguments))
+            .map_err(|error| ToolError::Arguments(error.to_string()))?;
+        if context.cancel.is_cancelled() {
+            return Err(ToolError::Cancelled);
+        }
+        let limit = context.max_output_bytes;
+        let stop = context.cancel.child_token();
+        let _stop_on_return = stop.clone().drop_guard();
+        let inner = CallContext { cancel: stop, ..context.clone() };
+        let outcome = tokio::select! {
+            biased;
+            outcome = self.operation.run(arguments, inner) => outcome,
+            () = context.cancel.cancelled() => return Err(ToolError::Cancelled),
+            () = tokio::time::sleep(context.timeout) => return Err(ToolError::Timeout(context.timeout)),
+        };
+        match outcome {
+            Ok(value) => limited(value_without_nul(value), limit),
+            Err(Early::Said(message)) => Ok(ToolOutput::error(without_nul(message))),
+            Err(Early::Failed(error)) => Err(error),
+        }
+    }
+}
+
+fn limited(value: Value, limit: u64) -> Result<ToolOutput, ToolError> {
+    if json_bytes(&value) > limit {
+        return Err(ToolError::OutputTooLarge { limit });
+    }
+    Ok(ToolOutput::ok(value))
+}
+
+/// Runs file work or long computation where it cannot hold up other tasks.
+async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, Early> + Send + 'static,
+) -> Result<T, Early> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) => Err(Early::Failed(ToolError::Interrupted {
+            detail: "the tool's thread ended early".to_owned(),
+            source: Some(Box::new(error)),
+        })),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use serde_json::json;
+    use tokio_util::sync::CancellationToken;
+
+    use super::*;
+
+    pub(super) fn context() -> CallContext {
+        CallContext {
+            idempotency_key: "key".to_owned(),
+            timeout: Duration::from_secs(60),
+            cancel: CancellationToken::new(),
+            max_output_bytes: 8 * 1024 * 1024,
+        }
+    }
+
+    #[derive(serde::Deserialize, JsonSchema)]
+    #[serde(rename_all = "camelCase", deny_unknown_fields)]
+    struct Text {
+        #[serde(default)]
+        the_text: String,
+    }
+
+    /// Gives its argument back; waits for ever if there is none.
+    struct Echo;
+
+    #[async_trait]
+    impl Operation for Echo {
+        type Arguments = Text;
+        const TOOLKIT: &'static str = "test";
+        const NAME: &'static str = "test_echo";
+        const DESCRIPTION: &'static str = "Echoes.";
+        const EFFECT: Effect = Effect::ReadOnly;
+
+        async fn run(&self, arguments: Text, _: CallContext) -> Result<Value, Early> {
+            match arguments.the_text.as_str() {
+                "" => std::future::pending().await,
+                "missing" => Err(Early::Said("there is\0no such thing".to_owned())),
+                text => Ok(json!(text)),
+            }
+        }
+    }
+
+    #[tokio::test]
+    async fn arguments_must_fit_the_schema_that_is_shown() {
+        let tool = built_in(Echo);
+        assert_eq!(tool.description().schema["additionalProperties"], json!(false));
+        for wrong in [json!({"theTxt": "x"}), json!({"theText": 1}), json!("x")] {
+            let error = tool.call(wrong, context()).await.unwrap_err();
+            assert_eq!(error.code(), "tool_arguments");
+            assert!(!error.may_have_taken_effect());
+        }
+    }
+
+    #[tokio::test]
+    async fn results_never_contain_nul() {
+        let tool = built_in(Echo);
+        let output = tool.call(json!({"theText": "a\0b"}), context()).await.unwrap();
+        assert_eq!(output, ToolOutput::ok("a\u{fffd}b"));
+        let output = tool.call(json!({"theText": "missing"}), context()).await.unwrap();
+        assert_eq!(output, ToolOutput::error("there is\u{fffd}no such thing"));
+    }
+
+    #[tokio::test]
+    async fn a_result_over_the_limit_is_an_error() {
+        let small = CallContext { max_output_bytes: 10, ..context() };
+        let error = built_in(Echo).call(json!({"theText": "0123456789"}), small).await.unwrap_err();
+        assert!(matches!(error, ToolError::OutputTooLarge { limit: 10 }));
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_deadline_and_the_cancel_signal_end_a_call() {
+        let late = built_in(Echo).call(json!({}), context()).await.unwrap_err();
+        assert!(matches!(late, ToolError::Timeout(_)));
+        let cancelled = context();
+        let tool = built_in(Echo);
+        let (call, ()) = tokio::join!(tool.call(json!({}), cancelled.clone()), async {
+            cancelled.cancel.cancel();
+        });
+        assert!(matches!(call.unwrap_err(), ToolError::Cancelled));
+    }
+}

@@ -1,0 +1,108 @@
+//! Puts foreign text into Markdown so that it stays text.
+
+use std::iter;
+
+/// The text as a code span on one line.
+pub(super) fn code_span(text: &str) -> String {
+    let text = one_line(text);
+    if text.is_empty() {
+        return "` `".to_owned();
+    }
+    let fence: String = iter::repeat_n('`', longest_backtick_run(&text) + 1).collect();
+    // Without the spaces a backtick at the edge would become part of the fence, and a text
+    // that has spaces on both sides would lose them.
+    let edge = text.starts_with(['`', ' ']) || text.ends_with(['`', ' ']);
+    let pad = if edge { " " } else { "" };
+    format!("{fence}{pad}{text}{pad}{fence}")
+}
+
+/// The text as a fenced block.
+pub(super) fn fenced(language: &str, text: &str) -> String {
+    let fence: String = iter::repeat_n('`', (longest_backtick_run(text) + 1).max(3)).collect();
+    format!("{fence}{language}\n{}\n{fence}", text.trim_end_matches('\n'))
+}
+
+/// The text as the content of a heading: one line, in which nothing is markup.
+pub(super) fn heading(text: &str) -> String {
+    let mut escaped = String::with_capacity(text.len());
+    for character in one_line(text).trim().chars() {
+        if matches!(character, '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '#') {
+            escaped.push('\\');
+        }
+        escaped.push(character);
+    }
+    escaped
+}
+
+/// Text that is meant to be Markdown. If a code block in it is never closed, which would
+/// swallow the rest of the report, it is shown as it is written.
+pub(super) fn prose(text: &str) -> String {
+    let text = text.trim();
+    if text.is_empty() {
+        return "(empty)".to_owned();
+    }
+    if has_open_fence(text) { fenced("", text) } else { text.to_owned() }
+}
+
+fn has_open_fence(text: &str) -> bool {
+    let mut open: Option<(char, usize)> = None;
+    for line in text.lines().map(str::trim_start) {
+        let Some(mark) = line.chars().next().filter(|mark| matches!(mark, '`' | '~')) else { continue };
+        let run = line.chars().take_while(|character| *character == mark).count();
+        let rest_is_empty = line[run..].trim().is_empty();
+        match open {
+            None if run >= 3 && (mark == '~' || !line[run..].contains('`')) => open = Some((mark, run)),
+            Some((opening, length)) if opening == mark && run >= length && rest_is_empty => open = None,
+            _ => {}
+        }
+    }
+    open.is_some()
+}
+
+fn one_line(text: &str) -> String {
+    text.replace(['\n', '\r', '\u{2028}', '\u{2029}'], " ")
+}
+
+fn longest_backtick_run(text: &str) -> usize {
+    text.split(|character| character != '`').map(str::len).max().unwrap_or(0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_code_span_holds_any_text() {
+        for (text, expected) in [
+            ("x", "`x`"),
+            ("a `b` c", "``a `b` c``"),
+            ("`", "`` ` ``"),
+            ("``a", "``` ``a ```"),
+            ("two\nlines", "`two lines`"),
+            ("", "` `"),
+            ("<script>[x](y)", "`<script>[x](y)`"),
+        ] {
+            assert_eq!(code_span(text), expected);
+        }
+    }
+
+    #[test]
+    fn a_fence_is_longer_than_any_in_the_text() {
+        assert_eq!(fenced("json", "{}"), "```json\n{}\n```");
+        assert_eq!(fenced("", "```\nx\n```"), "````\n```\nx\n```\n````");
+    }
+
+    #[test]
+    fn a_heading_stays_one_plain_line() {
+        assert_eq!(heading("# A *b*\n<c> [d](e)"), "\\# A \\*b\\* \\<c\\> \\[d\\](e)");
+        assert_eq!(heading("some_name"), "some_name");
+    }
+
+    #[test]
+    fn an_open_code_block_cannot_swallow_the_rest() {
+        assert_eq!(prose("a\n```\nb\n```"), "a\n```\nb\n```");
+        assert!(prose("a\n```rust\nb").starts_with("````\n"));
+        assert!(prose("~~~\nb").starts_with("```\n"));
+        assert_eq!(prose("an ```inline``` span"), "an ```inline``` span");
+    }
+}

@@ -1,0 +1,166 @@
+//! Puts a text into a file, completely or not at all.
+
+use std::io::{self, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use cap_std::fs::{Dir, OpenOptions};
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::super::{Early, Operation, blocking};
+use super::{Workspace, refused, shown};
+use crate::task::Effect;
+use crate::tools::{CallContext, ToolError};
+
+/// `workspace_write`.
+pub(super) struct Write(pub(super) Arc<Workspace>);
+
+#[derive(Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub(super) struct Arguments {
+    /// The file, relative to the workspace. Missing directories are created.
+    path: String,
+    /// The whole new content.
+    content: String,
+}
+
+#[async_trait]
+impl Operation for Write {
+    type Arguments = Arguments;
+    const TOOLKIT: &'static str = "workspace";
+    const NAME: &'static str = "workspace_write";
+    const DESCRIPTION: &'static str =
+        "Writes a text file into the workspace. Replaces the file if there is one.";
+    /// The same call again leaves the same file behind.
+    const EFFECT: Effect = Effect::Idempotent;
+
+    async fn run(&self, arguments: Arguments, _: CallContext) -> Result<Value, Early> {
+        let workspace = Arc::clone(&self.0);
+        blocking(move || write(&workspace, &arguments.path, arguments.content.as_bytes())).await
+    }
+}
+
+fn write(workspace: &Workspace, path: &str, content: &[u8]) -> Result<Value, Early> {
+    let relative = workspace.relative(path)?;
+    refuse_git(path, &relative)?;
+    let Some(name) = relative.file_name().map(PathBuf::from) else {
+        return Err(Early::Said(format!("'{path}' is a directory")));
+    };
+    let parent = relative.parent().filter(|parent| !parent.as_os_str().is_empty());
+    let directory = open_parent(&workspace.dir, parent).map_err(|error| refused(path, error))?;
+    if directory.metadata(&name).is_ok_and(|metadata| metadata.is_dir()) {
+        return Err(Early::Said(format!("'{path}' is a directory")));
+    }
+    replace(&directory, &name, content).map_err(|error| refused(path, error))?;
+    Ok(json!({"path": shown(&relative), "bytes": content.len()}))
+}
+
+/// Files in `.git` are run by git: hooks and configured programs.
+fn refuse_git(path: &str, relative: &Path) -> Result<(), ToolError> {
+    let is_git = |name: &std::ffi::OsStr| name.eq_ignore_ascii_case(".git");
+    if relative.iter().any(is_git) {
+        return Err(ToolError::Denied(format!("'{path}' belongs to git and is not written")));
+    }
+    Ok(())
+}
+
+fn open_parent(root: &Dir, parent: Option<&Path>) -> io::Result<Dir> {
+    match parent {
+        None => root.try_clone(),
+        Some(parent) => {
+            root.create_dir_all(parent)?;
+            root.open_dir(parent)
+        }
+    }
+}
+
+/// Writes beside the target and renames over it, so that whoever reads the target, and a crash
+/// at any moment, finds the old content or the new one.
+fn replace(directory: &Dir, name: &Path, content: &[u8]) -> io::Result<()> {
+    let beside = PathBuf::from(format!(".longhaul-{}.tmp", Uuid::now_v7().simple()));
+    let outcome = write_new(directory, &beside, name, content)
+        .and_then(|()| directory.rename(&beside, directory, name))
+        .and_then(|()| sync(directory));
+    if outcome.is_err() {
+        // What remains is only a leftover; the error that counts is the first one.
+        let _ = directory.remove_file(&beside);
+    }
+    outcome
+}
+
+fn write_new(directory: &Dir, beside: &Path, name: &Path, content: &[u8]) -> io::Result<()> {
+    let mut file = directory.open_with(beside, OpenOptions::new().write(true).create_new(true))?;
+    if let Ok(old) = directory.symlink_metadata(name)
+        && old.is_file()
+    {
+        file.set_permissions(old.permissions())?;
+    }
+    file.write_all(content)?;
+    file.sync_all()
+}
+
+/// A rename lasts over a power failure only when its directory is written too. Only Unix lets
+/// a directory be opened for that.
+fn sync(directory: &Dir) -> io::Result<()> {
+    if cfg!(unix) { directory.open(".")?.sync_all() } else { Ok(()) }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::super::tests::World;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_file_is_written_with_its_directories_and_nothing_else() {
+        let world = World::new(&[]);
+        let result = world.ok("workspace_write", json!({"path": "out/new/report.md", "content": "é"})).await;
+        assert_eq!(result, json!({"path": "out/new/report.md", "bytes": 2}));
+        assert_eq!(fs::read_to_string(world.path("out/new/report.md")).unwrap(), "é");
+        assert_eq!(fs::read_dir(world.path("out/new")).unwrap().count(), 1, "no leftover");
+    }
+
+    #[tokio::test]
+    async fn a_file_is_replaced_and_keeps_its_mode() {
+        let world = World::new(&[("run.sh", "old")]);
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            fs::set_permissions(world.path("run.sh"), fs::Permissions::from_mode(0o755)).unwrap();
+        }
+        for _ in 0..2 {
+            world.ok("workspace_write", json!({"path": "run.sh", "content": "new"})).await;
+        }
+        assert_eq!(fs::read_to_string(world.path("run.sh")).unwrap(), "new");
+        #[cfg(unix)]
+        {
+            use std::os::unix::fs::PermissionsExt;
+            assert_eq!(fs::metadata(world.path("run.sh")).unwrap().permissions().mode() & 0o777, 0o755);
+        }
+    }
+
+    #[tokio::test]
+    async fn a_directory_is_not_replaced() {
+        let world = World::new(&[("dir/file", "")]);
+        for path in ["dir", ".", "dir/file/below"] {
+            let output = world.call("workspace_write", json!({"path": path, "content": "x"})).await.unwrap();
+            assert!(output.is_error, "{path}: {output:?}");
+        }
+        assert!(world.path("dir/file").is_file());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn a_link_is_replaced_and_not_followed() {
+        let world = World::new(&[]);
+        std::os::unix::fs::symlink("../secret.txt", world.path("link")).unwrap();
+        world.ok("workspace_write", json!({"path": "link", "content": "mine"})).await;
+        assert_eq!(fs::read_to_string(world.outer.path().join("secret.txt")).unwrap(), "the secret");
+        assert_eq!(fs::read_to_string(world.path("link")).unwrap(), "mine");
+    }
+}

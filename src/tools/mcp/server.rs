@@ -1,0 +1,269 @@
+//! One configured server: connected, down, or on its way back.
+
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
+
+use serde_json::{Map, Value};
+use tokio::runtime::Handle;
+use tokio_util::sync::CancellationToken;
+
+use super::ServerStatus;
+use super::backoff::{Failures, Verdict};
+use super::connection::{self, Connection};
+use super::tool::{McpTool, describe};
+use crate::tools::text::without_nul;
+use crate::tools::{CallContext, McpServerConfig, Tool, ToolDescription, ToolError, ToolOutput};
+
+/// A call waits so long for the next attempt to connect. Longer waits are left to the task's own
+/// retry, which holds no slot meanwhile.
+const PATIENCE: Duration = Duration::from_secs(2);
+
+/// What holds for all servers.
+#[derive(Debug, Clone, Copy)]
+pub(in crate::tools) struct Limits {
+    pub(in crate::tools) call_timeout: Duration,
+    pub(in crate::tools) max_output_bytes: u64,
+}
+
+/// One configured server.
+pub(in crate::tools) struct Server {
+    name: String,
+    config: McpServerConfig,
+    limits: Limits,
+    state: Mutex<State>,
+    /// Held while connecting, so that many calls make one attempt.
+    dialing: tokio::sync::Mutex<()>,
+    closing: CancellationToken,
+}
+
+#[derive(Default)]
+struct State {
+    link: Option<Arc<Connection>>,
+    /// As of the last connection; kept while the server is down, so that plans can be made.
+    tools: Vec<ToolDescription>,
+    failures: Failures,
+    last_error: Option<String>,
+}
+
+impl Server {
+    pub(in crate::tools) fn new(name: String, config: McpServerConfig, limits: Limits) -> Arc<Self> {
+        Arc::new(Self {
+            name,
+            config,
+            limits,
+            state: Mutex::default(),
+            dialing: tokio::sync::Mutex::default(),
+            closing: CancellationToken::new(),
+        })
+    }
+
+    /// Connects for the first time. A failure is remembered and tried again later.
+    pub(in crate::tools) async fn connect(self: &Arc<Self>) {
+        if let Err(error) = self.dial().await {
+            tracing::warn!(server = self.name, %error, "the MCP server is down");
+        }
+    }
+
+    /// Its tools as of the last connection. A server that is down is tried again in the
+    /// background when its time has come, so that its tools appear by themselves.
+    pub(in crate::tools) fn tools(self: &Arc<Self>) -> Vec<Arc<dyn Tool>> {
+        self.revive();
+        let descriptions = self.state().tools.clone();
+        descriptions.into_iter().map(|tool| McpTool::new(Arc::clone(self), tool)).collect()
+    }
+
+    pub(in crate::tools) fn status(self: &Arc<Self>) -> ServerStatus {
+        let state = self.state();
+        ServerStatus {
+            name: self.name.clone(),
+            transport: self.config.transport(),
+            connected: state.live().is_some(),
+            tools: state.tools.iter().map(|tool| tool.name.clone()).collect(),
+            last_error: state.last_error.clone(),
+        }
+    }
+
+    /// Ends the server and waits until its processes are gone.
+    pub(in crate::tools) async fn close(&self) {
+        self.closing.cancel();
+        // Whoever is connecting just now notices and gives up.
+        let _no_more = self.dialing.lock().await;
+        let link = self.state().link.take();
+        if let Some(link) = link {
+            link.close().await;
+        }
+    }
+
+    /// Calls a tool of this server.
+    pub(super) async fn call(
+        self: &Arc<Self>,
+        tool: &str,
+        arguments: Map<String, Value>,
+        context: CallContext,
+    ) -> Result<ToolOutput, ToolError> {
+        let most = self.config.call_timeout_ms.map_or(self.limits.call_timeout, Duration::from_millis);
+        let allowed = context.timeout.min(most);
+        let deadline = tokio::time::Instant::now() + allowed;
+        let link = tokio::select! {
+            biased;
+            () = context.cancel.cancelled() => return Err(ToolError::Cancelled),
+            link = tokio::time::timeout_at(deadline, self.link()) => match link {
+                Ok(link) => link?,
+                Err(_) => return Err(self.unreachable("still connecting")),
+            },
+        };
+        let limit = context.max_output_bytes.min(self.limits.max_output_bytes);
+        // Dropping the call's future tells the server that it is cancelled.
+        tokio::select! {
+            biased;
+            outcome = link.call(tool, arguments, &context.idempotency_key, limit) => {
+                outcome.map_err(|error| self.named(error))
+            }
+            () = context.cancel.cancelled() => Err(ToolError::Cancelled),
+            () = tokio::time::sleep_until(deadline) => {
+                self.examine(link);
+                Err(ToolError::Timeout(allowed))
+            }
+        }
+    }
+
+    /// A live connection, made now if need be and allowed.
+    async fn link(self: &Arc<Self>) -> Result<Arc<Connection>, ToolError> {
+        loop {
+            let verdict = {
+                let state = self.state();
+                if let Some(link) = state.live() {
+                    return Ok(link);
+                }
+                state.failures.verdict(Instant::now())
+            };
+            match verdict {
+                Verdict::Try => return self.dial().await.map_err(|error| self.unreachable(&error)),
+                Verdict::Wait(wait) if wait <= PATIENCE => tokio::time::sleep(wait).await,
+                Verdict::Wait(wait) => {
+                    return Err(self.unreachable(&format!("it is tried again in {} s", wait.as_secs() + 1)));
+                }
+                Verdict::Open(wait) => {
+                    let detail = format!("it failed too often and rests for {} s", wait.as_secs() + 1);
+                    return Err(self.unreachable(&detail));
+                }
+            }
+        }
+    }
+
+    /// Connects in a task of its own, so that a caller who gives up does not end an attempt
+    /// that others wait for.
+    async fn dial(self: &Arc<Self>) -> Result<Arc<Connection>, String> {
+        let server = Arc::clone(self);
+        match tokio::spawn(async move { server.dial_once().await }).await {
+            Ok(outcome) => outcome,
+            Err(error) => Err(format!("connecting ended early: {error}")),
+        }
+    }
+
+    async fn dial_once(self: &Arc<Self>) -> Result<Arc<Connection>, String> {
+        let _alone = self.dialing.lock().await;
+        {
+            let state = self.state();
+            if let Some(link) = state.live() {
+                return Ok(link);
+            }
+            // Another caller's attempt may have failed while this one waited for its turn.
+            if state.failures.verdict(Instant::now()) != Verdict::Try {
+                return Err(state.last_error.clone().unwrap_or_default());
+            }
+        }
+        let opened = tokio::select! {
+            biased;
+            () = self.closing.cancelled() => return Err("the tools are being closed".to_owned()),
+            opened = connection::open(&self.name, &self.config, self.limits.max_output_bytes) => opened,
+        };
+        let opened = opened.map_err(|error| self.note_failure(without_nul(error)))?;
+        let tools = opened.tools.iter().map(|tool| describe(&self.name, &self.config, tool)).collect();
+        let server = Arc::downgrade(self);
+        let link = Arc::new(opened.watch(move || {
+            if let Some(server) = server.upgrade() {
+                server.lost();
+            }
+        }));
+        let mut state = self.state();
+        state.tools = tools;
+        state.link = Some(Arc::clone(&link));
+        tracing::debug!(server = self.name, tools = state.tools.len(), "the MCP server is connected");
+        Ok(link)
+    }
+
+    fn note_failure(&self, error: String) -> String {
+        let mut state = self.state();
+        state.failures.add(Instant::now());
+        state.last_error = Some(error.clone());
+        error
+    }
+
+    /// The connection has ended.
+    fn lost(&self) {
+        let Some(link) = self.state().link.take() else { return };
+        if self.closing.is_cancelled() {
+            return;
+        }
+        let error = match link.diagnostics() {
+            said if said.is_empty() => "the connection was lost".to_owned(),
+            said => format!("the connection was lost; it said: {said}"),
+        };
+        tracing::warn!(server = self.name, error, "the MCP server is gone");
+        self.note_failure(error);
+    }
+
+    /// After a call without an answer: a server that does not answer anything else either hangs
+    /// as a whole, and is ended so that the next call finds a fresh one.
+    fn examine(self: &Arc<Self>, link: Arc<Connection>) {
+        let name = self.name.clone();
+        tokio::spawn(async move {
+            if !link.shows_life().await {
+                tracing::warn!(server = name, "the MCP server hangs and is ended");
+                link.stop();
+            }
+        });
+    }
+
+    /// Tries a server that is down in the background, if its time has come.
+    fn revive(self: &Arc<Self>) {
+        let due = {
+            let state = self.state();
+            state.live().is_none() && state.failures.verdict(Instant::now()) == Verdict::Try
+        };
+        if due
+            && !self.closing.is_cancelled()
+            && let Ok(runtime) = Handle::try_current()
+        {
+            let server = Arc::clone(self);
+            runtime.spawn(async move { server.dial_once().await.map(drop) });
+        }
+    }
+
+    fn unreachable(&self, detail: &str) -> ToolError {
+        let last = self.state().last_error.clone().filter(|last| last != detail);
+        let detail = last.map_or_else(|| detail.to_owned(), |last| format!("{detail}; last: {last}"));
+        ToolError::Unreachable { server: self.name.clone(), detail, source: None }
+    }
+
+    /// The error with this server's name where it was not known.
+    fn named(&self, error: ToolError) -> ToolError {
+        match error {
+            ToolError::Unreachable { server, detail, source } if server.is_empty() => {
+                ToolError::Unreachable { server: self.name.clone(), detail, source }
+            }
+            other => other,
+        }
+    }
+
+    fn state(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl State {
+    fn live(&self) -> Option<Arc<Connection>> {
+        self.link.clone().filter(|link| link.is_live())
+    }
+}

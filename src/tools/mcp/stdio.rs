@@ -1,0 +1,195 @@
+//! The transport to a server's program: one JSON message per line.
+
+use std::io;
+
+use rmcp::RoleClient;
+use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData, NumberOrString, ServerJsonRpcMessage};
+use rmcp::transport::Transport;
+use serde_json::{Value, json};
+use tokio::io::AsyncWriteExt;
+use tokio::process::{ChildStdin, ChildStdout};
+use tokio::sync::{mpsc, oneshot};
+use tokio::task::AbortHandle;
+
+use super::child::{ServerProcess, Started};
+use super::line::{Incoming, LineReader};
+
+/// What JSON and the protocol add to a result of the largest size.
+const ENVELOPE_BYTES: usize = 64 * 1024;
+/// In the range that JSON-RPC leaves to implementations.
+const OWN_CODE: ErrorCode = ErrorCode(-32_090);
+/// Marks answers that were made here, in the place of one that could not be used.
+const MARK: &str = "longhaul";
+
+/// Why an answer of the server could not be used.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Unusable {
+    Overlong,
+    Malformed,
+}
+
+/// A message for the server, and who waits for it to be written.
+type Outgoing = (Vec<u8>, oneshot::Sender<io::Result<()>>);
+
+/// A connection to a program over its standard input and output.
+pub(super) struct StdioTransport {
+    process: Option<ServerProcess>,
+    reader: LineReader<ChildStdout>,
+    writer: mpsc::Sender<Outgoing>,
+    /// Ends the writer, which closes the program's input, even if the program does not read.
+    writing: AbortHandle,
+}
+
+impl StdioTransport {
+    pub(super) fn new(started: Started, max_output_bytes: u64) -> Self {
+        let limit = usize::try_from(max_output_bytes).unwrap_or(usize::MAX).saturating_add(ENVELOPE_BYTES);
+        // Messages are written by a task of their own, so that a caller who gives up cannot
+        // leave half a message behind.
+        let (writer, messages) = mpsc::channel(16);
+        let writing = tokio::spawn(write(started.input, messages)).abort_handle();
+        Self {
+            process: Some(started.process),
+            reader: LineReader::new(started.output, limit),
+            writer,
+            writing,
+        }
+    }
+}
+
+impl Transport<RoleClient> for StdioTransport {
+    type Error = io::Error;
+
+    fn send(
+        &mut self,
+        message: ClientJsonRpcMessage,
+    ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
+        let writer = self.writer.clone();
+        async move {
+            let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "the server's input is closed");
+            let mut line = serde_json::to_vec(&message)?;
+            line.push(b'\n');
+            let (written, done) = oneshot::channel();
+            writer.send((line, written)).await.map_err(|_| closed())?;
+            done.await.map_err(|_| closed())?
+        }
+    }
+
+    async fn receive(&mut self) -> Option<ServerJsonRpcMessage> {
+        loop {
+            match self.reader.next().await {
+                Ok(Incoming::Line(line)) => {
+                    if let Some(message) = parse(&line) {
+                        return Some(message);
+                    }
+                }
+                Ok(Incoming::Overlong(Some(request))) => return Some(instead(request, Unusable::Overlong)),
+                Ok(Incoming::Overlong(None)) => {
+                    tracing::warn!("an MCP server sent a message that is too large")
+                }
+                Ok(Incoming::End) => return None,
+                Err(error) => {
+                    tracing::debug!(%error, "the output of an MCP server cannot be read");
+                    return None;
+                }
+            }
+        }
+    }
+
+    async fn close(&mut self) -> Result<(), io::Error> {
+        self.writing.abort();
+        match self.process.take() {
+            Some(process) => process.end().await,
+            None => Ok(()),
+        }
+    }
+}
+
+impl Drop for StdioTransport {
+    fn drop(&mut self) {
+        self.writing.abort();
+    }
+}
+
+async fn write(mut input: ChildStdin, mut messages: mpsc::Receiver<Outgoing>) {
+    while let Some((line, written)) = messages.recv().await {
+        let mut outcome = input.write_all(&line).await;
+        if outcome.is_ok() {
+            outcome = input.flush().await;
+        }
+        let failed = outcome.is_err();
+        // Whoever sent it may have given up meanwhile.
+        let _ = written.send(outcome);
+        if failed {
+            return;
+        }
+    }
+}
+
+/// Reads one line. Programs print all kinds of things; what is no message is passed over, but
+/// an answer that cannot be understood is one, and somebody waits for it.
+fn parse(line: &[u8]) -> Option<ServerJsonRpcMessage> {
+    if line.iter().all(u8::is_ascii_whitespace) {
+        return None;
+    }
+    match serde_json::from_slice(line) {
+        Ok(message) => Some(message),
+        Err(error) => {
+            tracing::debug!(%error, "an MCP server wrote a line that is no message");
+            let value: Value = serde_json::from_slice(line).ok()?;
+            let id = u32::try_from(value.get("id")?.as_u64()?).ok()?;
+            value.get("method").is_none().then(|| instead(id, Unusable::Malformed))
+        }
+    }
+}
+
+/// The client numbers its requests. The answer that a waiting call gets in the place of one that cannot be used.
+fn instead(id: u32, why: Unusable) -> ServerJsonRpcMessage {
+    let (message, mark) = match why {
+        Unusable::Overlong => ("the answer is too large", "overlong"),
+        Unusable::Malformed => ("the answer is not a valid MCP message", "malformed"),
+    };
+    let error = ErrorData::new(OWN_CODE, message, Some(json!({ MARK: mark })));
+    ServerJsonRpcMessage::error(error, Some(NumberOrString::Number(id.into())))
+}
+
+/// Whether an error is one that [`instead`] made.
+pub(super) fn unusable(error: &ErrorData) -> Option<Unusable> {
+    match error.data.as_ref()?.get(MARK)?.as_str()? {
+        "overlong" if error.code == OWN_CODE => Some(Unusable::Overlong),
+        "malformed" if error.code == OWN_CODE => Some(Unusable::Malformed),
+        _ => None,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rmcp::model::JsonRpcMessage;
+
+    use super::*;
+
+    fn error_of(message: Option<ServerJsonRpcMessage>) -> (Option<NumberOrString>, Option<Unusable>) {
+        match message {
+            Some(JsonRpcMessage::Error(error)) => (error.id.clone(), unusable(&error.error)),
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[test]
+    fn what_a_program_prints_besides_messages_is_passed_over() {
+        for line in ["", "  ", "Server started on stdio", "{}", r#"{"level":"info"}"#, "[1,2]"] {
+            assert!(parse(line.as_bytes()).is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_understood_ends_the_call_it_answers() {
+        let (id, why) = error_of(parse(br#"{"jsonrpc":"1.0","id":7,"outcome":{}}"#));
+        assert_eq!((id, why), (Some(NumberOrString::Number(7)), Some(Unusable::Malformed)));
+    }
+
+    #[test]
+    fn an_error_of_the_server_is_not_taken_for_one_of_ours() {
+        let (_, why) = error_of(parse(br#"{"jsonrpc":"2.0","id":7,"error":{"code":-32603,"message":"x"}}"#));
+        assert_eq!(why, None);
+    }
+}

@@ -1,0 +1,204 @@
+//! Reads the MCP server lists that other programs keep: Claude Desktop, Cursor and VS Code.
+
+use std::collections::BTreeMap;
+use std::env;
+
+use serde_json::{Map, Value};
+use thiserror::Error;
+
+use super::{McpServerConfig, McpToolConfig};
+
+/// Why a list of MCP servers cannot be used.
+#[derive(Debug, Error)]
+pub enum McpJsonError {
+    /// It is not JSON.
+    #[error("the list of MCP servers is not JSON")]
+    Json(#[from] serde_json::Error),
+    /// There is neither `mcpServers` nor `servers`.
+    #[error("the list of MCP servers needs an object `mcpServers` (or `servers`, as VS Code writes it)")]
+    NoServers,
+    /// One server's entry is wrong.
+    #[error("MCP server '{server}': {detail}")]
+    Server {
+        /// Which one.
+        server: String,
+        /// What is wrong with it.
+        detail: String,
+    },
+}
+
+/// Reads `{"mcpServers": {name: {command, args, env} | {url, headers}}}`, also under VS Code's
+/// key `servers`, and our own `trusted` and `tools: {name: {effect}}`. Keys of other programs
+/// are ignored, disabled servers are left out. `${env:NAME}` stands for an environment variable;
+/// other placeholders stay as they are.
+///
+/// # Errors
+/// [`McpJsonError`] names the server and what is wrong with it.
+pub fn read_mcp_json(text: &str) -> Result<BTreeMap<String, McpServerConfig>, McpJsonError> {
+    read_with(text, &|name| env::var(name).ok())
+}
+
+type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
+
+fn read_with(text: &str, lookup: Lookup<'_>) -> Result<BTreeMap<String, McpServerConfig>, McpJsonError> {
+    // Editors on Windows like to begin files with a byte order mark.
+    let document: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))?;
+    let servers = ["mcpServers", "servers"]
+        .iter()
+        .find_map(|key| document.get(key)?.as_object())
+        .ok_or(McpJsonError::NoServers)?;
+    let mut read = BTreeMap::new();
+    for (name, entry) in servers {
+        let fault = |detail| McpJsonError::Server { server: name.clone(), detail };
+        let entry = entry.as_object().ok_or_else(|| fault("an object is needed".to_owned()))?;
+        if entry.get("disabled") == Some(&Value::Bool(true)) {
+            continue;
+        }
+        let server = server(entry, lookup).map_err(fault)?;
+        server.validate().map_err(fault)?;
+        read.insert(name.clone(), server);
+    }
+    Ok(read)
+}
+
+fn server(entry: &Map<String, Value>, lookup: Lookup<'_>) -> Result<McpServerConfig, String> {
+    Ok(McpServerConfig {
+        command: text(entry, "command", lookup)?,
+        args: texts(entry, "args", lookup)?,
+        env: pairs(entry, "env", lookup)?,
+        cwd: text(entry, "cwd", lookup)?.map(Into::into),
+        url: text(entry, "url", lookup)?,
+        headers: pairs(entry, "headers", lookup)?,
+        trusted: match entry.get("trusted") {
+            None => false,
+            Some(Value::Bool(trusted)) => *trusted,
+            Some(_) => return Err("`trusted` must be true or false".to_owned()),
+        },
+        tools: tools(entry)?,
+        ..McpServerConfig::default()
+    })
+}
+
+fn text(entry: &Map<String, Value>, key: &str, lookup: Lookup<'_>) -> Result<Option<String>, String> {
+    match entry.get(key) {
+        None | Some(Value::Null) => Ok(None),
+        Some(Value::String(text)) => expand(text, lookup).map(Some),
+        Some(_) => Err(format!("`{key}` must be a text")),
+    }
+}
+
+fn texts(entry: &Map<String, Value>, key: &str, lookup: Lookup<'_>) -> Result<Vec<String>, String> {
+    let Some(value) = entry.get(key) else { return Ok(Vec::new()) };
+    let items = value.as_array().ok_or_else(|| format!("`{key}` must be a list of texts"))?;
+    items.iter().map(|item| scalar(key, item, lookup)).collect()
+}
+
+fn pairs(
+    entry: &Map<String, Value>,
+    key: &str,
+    lookup: Lookup<'_>,
+) -> Result<BTreeMap<String, String>, String> {
+    let Some(value) = entry.get(key) else { return Ok(BTreeMap::new()) };
+    let fields = value.as_object().ok_or_else(|| format!("`{key}` must be an object of texts"))?;
+    fields.iter().map(|(name, value)| Ok((name.clone(), scalar(key, value, lookup)?))).collect()
+}
+
+/// People write ports and flags without quotes; the meaning is clear.
+fn scalar(key: &str, value: &Value, lookup: Lookup<'_>) -> Result<String, String> {
+    match value {
+        Value::String(text) => expand(text, lookup),
+        Value::Number(_) | Value::Bool(_) => Ok(value.to_string()),
+        _ => Err(format!("`{key}` holds something that is not a text")),
+    }
+}
+
+/// Other programs keep a list under `tools`; only an object is ours.
+fn tools(entry: &Map<String, Value>) -> Result<BTreeMap<String, McpToolConfig>, String> {
+    match entry.get("tools") {
+        Some(tools @ Value::Object(_)) => {
+            serde_json::from_value(tools.clone()).map_err(|error| format!("`tools`: {error}"))
+        }
+        _ => Ok(BTreeMap::new()),
+    }
+}
+
+/// Replaces `${env:NAME}`. A variable that is not set is an error: a server that is started
+/// with an empty key fails much later and says much less.
+fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
+    const OPENING: &str = "${env:";
+    let mut expanded = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some((before, after)) = rest.split_once(OPENING) {
+        expanded.push_str(before);
+        let (name, tail) = after.split_once('}').ok_or_else(|| format!("`{OPENING}` is not closed"))?;
+        let value = lookup(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
+        expanded.push_str(&value);
+        rest = tail;
+    }
+    expanded.push_str(rest);
+    Ok(expanded)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Effect;
+
+    fn read(text: &str) -> Result<BTreeMap<String, McpServerConfig>, McpJsonError> {
+        read_with(text, &|name| (name == "TOKEN").then(|| "t0k3n".to_owned()))
+    }
+
+    #[test]
+    fn claude_desktop_and_cursor_lists_are_read() {
+        let servers = read(
+            r#"{"mcpServers": {
+                "files": {"command": "npx", "args": ["-y", "server", 8080], "env": {"DEBUG": true}},
+                "web": {"type": "http", "url": "https://example.com/mcp", "headers": {"Authorization": "Bearer ${env:TOKEN}"}},
+                "off": {"command": "x", "disabled": true}
+            }, "theme": "dark"}"#,
+        )
+        .unwrap();
+        assert_eq!(servers.keys().collect::<Vec<_>>(), ["files", "web"]);
+        assert_eq!(servers["files"].args, ["-y", "server", "8080"]);
+        assert_eq!(servers["files"].env["DEBUG"], "true");
+        assert_eq!(servers["web"].headers["Authorization"], "Bearer t0k3n");
+    }
+
+    #[test]
+    fn vs_code_lists_are_read_and_foreign_placeholders_stay() {
+        let servers = read(
+            r#"{"inputs": [], "servers": {"a": {"type": "stdio", "command": "a", "env": {"K": "${input:key}"}, "tools": ["*"]}}}"#,
+        )
+        .unwrap();
+        assert_eq!(servers["a"].env["K"], "${input:key}");
+        assert!(servers["a"].tools.is_empty());
+    }
+
+    #[test]
+    fn our_own_keys_are_understood() {
+        let servers = read(
+            r#"{"mcpServers": {"a": {"command": "a", "trusted": true, "tools": {"get": {"effect": "read-only"}}}}}"#,
+        )
+        .unwrap();
+        assert!(servers["a"].trusted);
+        assert_eq!(servers["a"].tools["get"].effect, Effect::ReadOnly);
+    }
+
+    #[test]
+    fn errors_name_the_server_and_the_key() {
+        for (text, expected) in [
+            ("nonsense", "not JSON"),
+            ("[]", "mcpServers"),
+            (r#"{"mcpServers": {"a": 1}}"#, "'a': an object"),
+            (r#"{"mcpServers": {"a": {}}}"#, "'a': one of `command` and `url`"),
+            (r#"{"mcpServers": {"a": {"command": 1}}}"#, "'a': `command` must be a text"),
+            (r#"{"mcpServers": {"a": {"command": "a", "args": "x"}}}"#, "'a': `args`"),
+            (r#"{"mcpServers": {"a": {"command": "a", "env": {"K": "${env:NONE}"}}}}"#, "NONE is not set"),
+            (r#"{"mcpServers": {"a": {"command": "${env:TOKEN"}}}"#, "not closed"),
+            (r#"{"mcpServers": {"a": {"command": "a", "tools": {"t": {"effect": "safe"}}}}}"#, "`tools`"),
+        ] {
+            let error = read(text).unwrap_err().to_string();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}
