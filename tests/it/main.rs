@@ -1,0 +1,3 @@
+//! Longhaul from the outside, in one test program.
+
+mod mcp;

@@ -1,0 +1,147 @@
+//! An MCP server over standard input and output that counts what happens to it.
+//!
+//! Every call appends one line of JSON, `{tool, label, key, atMs}`, to the file named by the
+//! environment variable `LEDGER`, before it is answered: what the ledger holds did happen, and
+//! tests compare it with what was recorded of it.
+
+use std::fs::{File, OpenOptions};
+use std::io::{self, Write};
+use std::process;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
+
+use rmcp::model::{
+    CallToolRequestParams, CallToolResponse, CallToolResult, ContentBlock, ErrorData, JsonObject,
+    ListToolsResult, PaginatedRequestParams, ServerCapabilities, ServerConfig, Tool, ToolAnnotations,
+};
+use rmcp::service::RequestContext;
+use rmcp::{RoleServer, ServerHandler, ServiceExt};
+use serde_json::{Value, json};
+
+/// The largest answer the server makes up; enough to be too much for anybody.
+const MAX_BYTES: u64 = 256 * 1024 * 1024;
+
+struct CountingServer {
+    ledger: Option<File>,
+    served: AtomicU64,
+}
+
+impl CountingServer {
+    /// Appends one line. A single write to a file opened for appending is not torn apart by
+    /// other processes, or by the death of this one.
+    fn record(&self, tool: &str, label: &str, key: &Value) -> io::Result<u64> {
+        if let Some(mut ledger) = self.ledger.as_ref() {
+            let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default().as_millis();
+            let at = u64::try_from(at).unwrap_or(u64::MAX);
+            let line = json!({"tool": tool, "label": label, "key": key, "atMs": at});
+            ledger.write_all(format!("{line}\n").as_bytes())?;
+        }
+        Ok(self.served.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+}
+
+impl ServerHandler for CountingServer {
+    fn get_info(&self) -> ServerConfig {
+        ServerConfig::new(ServerCapabilities::builder().enable_tools().build())
+    }
+
+    async fn list_tools(
+        &self,
+        _: Option<PaginatedRequestParams>,
+        _: RequestContext<RoleServer>,
+    ) -> Result<ListToolsResult, ErrorData> {
+        Ok(ListToolsResult::with_all_items(tools()))
+    }
+
+    async fn call_tool(
+        &self,
+        request: CallToolRequestParams,
+        context: RequestContext<RoleServer>,
+    ) -> Result<CallToolResponse, ErrorData> {
+        let arguments = request.arguments.unwrap_or_default();
+        let label = arguments.get("label").and_then(Value::as_str).unwrap_or_default();
+        let number = |name: &str| arguments.get(name).and_then(Value::as_u64).unwrap_or_default();
+        let key = context.meta.get("longhaul/idempotencyKey").cloned().unwrap_or_default();
+        let n = self.record(&request.name, label, &key).map_err(|error| {
+            ErrorData::internal_error(format!("the ledger cannot be written: {error}"), None)
+        })?;
+        let text = |text: String| Ok(CallToolResult::success(vec![ContentBlock::text(text)]).into());
+        match request.name.as_ref() {
+            "count" | "keyed" | "read" => Ok(counted(label, n)),
+            "slow" => {
+                tokio::select! {
+                    () = tokio::time::sleep(Duration::from_millis(number("ms"))) => Ok(counted(label, n)),
+                    () = context.ct.cancelled() => {
+                        self.record("cancelled", label, &key).ok();
+                        Ok(counted(label, n))
+                    }
+                }
+            }
+            "huge" => text("x".repeat(usize::try_from(number("bytes").min(MAX_BYTES)).unwrap_or_default())),
+            "hang" => {
+                context.ct.cancelled().await;
+                self.record("cancelled", label, &key).ok();
+                std::future::pending().await
+            }
+            "die" => {
+                eprintln!("dying as asked");
+                process::exit(1)
+            }
+            "fail" => {
+                let message = arguments.get("message").and_then(Value::as_str).unwrap_or("failed");
+                Ok(CallToolResult::error(vec![ContentBlock::text(message)]).into())
+            }
+            "environment" => text(json!(std::env::vars().collect::<Vec<_>>()).to_string()),
+            other => Err(ErrorData::invalid_params(format!("there is no tool '{other}'"), None)),
+        }
+    }
+}
+
+fn counted(label: &str, n: u64) -> CallToolResponse {
+    CallToolResult::structured(json!({"label": label, "n": n})).into()
+}
+
+fn tools() -> Vec<Tool> {
+    let text = || json!({"type": "string"});
+    let number = || json!({"type": "integer", "minimum": 0});
+    let label = || json!({"label": text()});
+    vec![
+        tool("count", "Counts a call.", label()),
+        tool("keyed", "Counts a call that may be repeated.", label())
+            .with_annotations(ToolAnnotations::new().idempotent(true)),
+        tool("read", "Counts a call that changes nothing.", label())
+            .with_annotations(ToolAnnotations::new().read_only(true)),
+        tool(
+            "slow",
+            "Counts a call and answers after `ms` milliseconds.",
+            json!({"label": text(), "ms": number()}),
+        ),
+        tool("huge", "Answers with `bytes` bytes of text.", json!({"bytes": number()})),
+        tool("hang", "Never answers.", json!({})),
+        tool("die", "Ends the server in the middle of the call.", json!({})),
+        tool("fail", "Answers with an error.", json!({"message": text()})),
+        tool("environment", "Lists the server's environment variables.", json!({})),
+    ]
+}
+
+fn tool(name: &'static str, description: &'static str, properties: Value) -> Tool {
+    let required: Vec<String> =
+        properties.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
+    let mut schema = JsonObject::new();
+    schema.insert("type".to_owned(), json!("object"));
+    schema.insert("properties".to_owned(), properties);
+    schema.insert("required".to_owned(), json!(required));
+    Tool::new(name, description, Arc::new(schema))
+}
+
+#[tokio::main]
+async fn main() -> Result<(), Box<dyn std::error::Error>> {
+    let ledger = match std::env::var_os("LEDGER") {
+        Some(path) => Some(OpenOptions::new().create(true).append(true).open(path)?),
+        None => None,
+    };
+    let server = CountingServer { ledger, served: AtomicU64::new(0) };
+    server.serve(rmcp::transport::stdio()).await?.waiting().await?;
+    Ok(())
+}
