@@ -23,7 +23,7 @@ pub struct Entry {
 }
 
 /// Who made a plan.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Planner {
     /// The model, or none where the caller brought the plan.
@@ -327,13 +327,13 @@ impl Event {
     /// Whether it is the intent or the outcome of a call.
     pub fn is_about_call(&self) -> bool {
         self.is_outcome()
-            || matches!(
-                self,
-                Self::ModelRequested { .. }
-                    | Self::ToolDispatched { .. }
-                    | Self::CallLost { .. }
-                    | Self::OutcomeDecided { .. }
-            )
+            || self.is_dispatch()
+            || matches!(self, Self::CallLost { .. } | Self::OutcomeDecided { .. })
+    }
+
+    /// Whether it is the intent of a call.
+    pub fn is_dispatch(&self) -> bool {
+        matches!(self, Self::ModelRequested { .. } | Self::ToolDispatched { .. })
     }
 
     /// Whether it tells how a dispatched call ended. Outcomes are recorded even when they

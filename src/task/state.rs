@@ -98,6 +98,11 @@ impl Task {
         &self.spec
     }
 
+    /// The same, to keep.
+    pub fn shared_spec(&self) -> Arc<TaskSpec> {
+        self.spec.clone()
+    }
+
     /// Everything that is known besides request and steps.
     pub fn state(&self) -> &State {
         &self.state
@@ -147,7 +152,7 @@ impl Task {
     }
 
     /// The key under which a call is known to the outside, the same over all its attempts.
-    pub fn idempotency_key(&self, step: u32, call: u32) -> String {
-        format!("{}-{step}-{call}", self.id)
+    pub fn idempotency_key(id: TaskId, step: u32, call: u32) -> String {
+        format!("{id}-{step}-{call}")
     }
 }

@@ -1,0 +1,122 @@
+//! Tasks are kept whole and found again.
+
+use serde_json::json;
+
+use super::world::{World, cancelled, completed, dispatched, now, returned, started};
+use super::{Check, Verdict, ensure};
+use crate::repository::{Lease, ListFilter, RepositoryError};
+use crate::task::{Effect, Event, Payload, Status, Task};
+
+pub(super) const CHECKS: &[(&str, Check)] = &[
+    ("a created task is read back as it was created", |world| Box::pin(read_back(world))),
+    ("a task can be created once", |world| Box::pin(created_once(world))),
+    ("a loaded task equals the fold of its journal, calls included", |world| Box::pin(equals_fold(world))),
+    ("large contents are stored by name and read back", |world| Box::pin(large_contents(world))),
+    ("NUL characters are stored as replacement characters", |world| Box::pin(nul_characters(world))),
+    ("lists are by user, thread and status, newest first, in pages", |world| Box::pin(lists(world))),
+    ("a plan of ten thousand steps is kept", |world| Box::pin(long_plan(world))),
+    ("a task that is not there is not found", |world| Box::pin(not_found(world))),
+];
+
+async fn read_back(world: World) -> Verdict {
+    let task = world.task("Read me back: é 漢字 🚚 '\"\\", 3).await?;
+    let loaded = world.load(task.id).await?;
+    ensure!(loaded == task, "{loaded:?} instead of {task:?}");
+    Ok(())
+}
+
+async fn created_once(world: World) -> Verdict {
+    let (task, entries) = world.draft("Once", 1)?;
+    world.repository.create(&task, entries.clone()).await?;
+    let again = world.repository.create(&task, entries).await;
+    ensure!(matches!(again, Err(RepositoryError::Exists)), "the second time: {again:?}");
+    Ok(())
+}
+
+async fn equals_fold(world: World) -> Verdict {
+    let id = world.task("Fold me", 4).await?.id;
+    let mut task = world.hold(id).await?;
+    let claimed = Event::Claimed { worker: "w".into(), crashes: 0 };
+    world.commit(&mut task, vec![claimed, started(0)], Lease::Keep).await?;
+    let first = vec![dispatched(0, 1, Effect::ReadOnly), returned(0, 1, json!({"a": [1, 2.5, null]}))];
+    world.commit(&mut task, first, Lease::Keep).await?;
+    world.commit(&mut task, vec![completed(0, "one"), started(1)], Lease::Keep).await?;
+    let open =
+        vec![dispatched(1, 1, Effect::Unsafe), returned(1, 1, json!("x")), dispatched(1, 2, Effect::Unsafe)];
+    world.commit(&mut task, open, Lease::Keep).await?;
+    let loaded = world.load(id).await?;
+    let journal = world.repository.journal(id, 0, 1000).await?;
+    let folded = Task::fold(id, &journal)?;
+    ensure!(loaded == task, "loaded {loaded:?} instead of {task:?}");
+    ensure!(folded == task, "folded {folded:?} instead of {task:?}");
+    Ok(())
+}
+
+async fn large_contents(world: World) -> Verdict {
+    let id = world.task("Large", 1).await?.id;
+    let mut task = world.hold(id).await?;
+    let content = json!({"text": "long ".repeat(50_000), "z": 1, "a": 2});
+    let events = vec![started(0), dispatched(0, 1, Effect::ReadOnly), returned(0, 1, content.clone())];
+    world.commit(&mut task, events, Lease::Keep).await?;
+    let loaded = world.load(id).await?;
+    let call = loaded.step(0).and_then(|step| step.call(1));
+    let Some(result) = call.and_then(|call| call.result.clone()) else {
+        return Err(super::Broken("the result is not there".into()));
+    };
+    ensure!(matches!(result, Payload::Blob { .. }), "stored inline: {} bytes", result.preview().len());
+    let read = world.repository.content(&result).await?;
+    ensure!(read == content, "another content came back");
+    Ok(())
+}
+
+async fn nul_characters(world: World) -> Verdict {
+    let id = world.task("Nul \0 here", 1).await?.id;
+    let mut task = world.hold(id).await?;
+    let events = vec![started(0), dispatched(0, 1, Effect::ReadOnly), returned(0, 1, json!({"k\0": "v\0"}))];
+    world.commit(&mut task, events, Lease::Keep).await?;
+    let loaded = world.load(id).await?;
+    ensure!(loaded.spec().goal == "Nul \u{fffd} here", "{:?}", loaded.spec().goal);
+    let result = loaded.step(0).and_then(|step| step.call(1)).and_then(|call| call.result.clone());
+    let expected = Payload::Inline(json!({"k\u{fffd}": "v\u{fffd}"}));
+    ensure!(result == Some(expected), "{result:?}");
+    Ok(())
+}
+
+async fn lists(world: World) -> Verdict {
+    let (first, second) = (world.task("First", 1).await?, world.task("Second", 1).await?);
+    let mut third = world.task("Third", 1).await?;
+    world.commit(&mut third, vec![cancelled()], Lease::Keep).await?;
+    let mine = ListFilter { user_id: Some(world.user.clone()), ..ListFilter::default() };
+    let ids =
+        |tasks: Vec<crate::repository::TaskSummary>| tasks.iter().map(|task| task.id).collect::<Vec<_>>();
+    let all = ids(world.repository.list(&mine).await?);
+    ensure!(all == [third.id, second.id, first.id], "all: {all:?}");
+    let ended = ListFilter { statuses: vec![Status::Cancelled, Status::Failed], ..mine.clone() };
+    ensure!(ids(world.repository.list(&ended).await?) == [third.id], "by status");
+    let thread = ListFilter { thread_id: Some("another".into()), ..mine.clone() };
+    ensure!(world.repository.list(&thread).await?.is_empty(), "by thread");
+    let page = ListFilter { before: Some(third.id), limit: 1, ..mine };
+    ensure!(ids(world.repository.list(&page).await?) == [second.id], "by page");
+    Ok(())
+}
+
+async fn long_plan(world: World) -> Verdict {
+    let task = world.task("Long", 10_000).await?;
+    let loaded = world.load(task.id).await?;
+    ensure!(loaded == task, "another task came back");
+    let mut held = world.hold(task.id).await?;
+    world.commit(&mut held, vec![started(0), completed(0, "x")], Lease::Release(now())).await?;
+    let loaded = world.load(task.id).await?;
+    ensure!(loaded.state().completed == 1 && loaded.total_steps() == 10_000, "{:?}", loaded.state());
+    world.commit(&mut held, vec![cancelled()], Lease::Keep).await?;
+    Ok(())
+}
+
+async fn not_found(world: World) -> Verdict {
+    let (mut task, _) = world.draft("Never stored", 1)?;
+    ensure!(world.repository.load(task.id).await?.is_none(), "something was loaded");
+    ensure!(world.repository.journal(task.id, 0, 10).await?.is_empty(), "it has entries");
+    let refused = world.commit(&mut task, vec![cancelled()], Lease::Keep).await;
+    ensure!(matches!(refused, Err(RepositoryError::NotFound)), "the commit: {refused:?}");
+    Ok(())
+}

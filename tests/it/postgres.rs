@@ -1,0 +1,24 @@
+//! A database of its own for each test, in the cluster that `scripts/test` starts.
+
+use longhaul::repository::PostgresRepository;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// The address of a new, empty database. `LONGHAUL_TEST_POSTGRES` names the cluster.
+pub(crate) async fn fresh_url() -> String {
+    let cluster = std::env::var("LONGHAUL_TEST_POSTGRES").expect(
+        "LONGHAUL_TEST_POSTGRES names a PostgreSQL cluster for tests: run scripts/test, which starts one",
+    );
+    let name = format!("longhaul_{}", uuid::Uuid::now_v7().simple());
+    let mut admin = PgConnection::connect(&cluster).await.expect("the test cluster answers");
+    sqlx::raw_sql(AssertSqlSafe(format!("CREATE DATABASE {name}"))).execute(&mut admin).await.unwrap();
+    let mut url = url::Url::parse(&cluster).unwrap();
+    url.set_path(&name);
+    url.to_string()
+}
+
+/// A repository on such a database.
+pub(crate) async fn fresh_database() -> PostgresRepository {
+    let repository = PostgresRepository::connect(&fresh_url().await, 10).await.unwrap();
+    repository.prepare().await.unwrap();
+    repository
+}
