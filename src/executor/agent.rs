@@ -1,0 +1,233 @@
+//! The step a model carries out: turn by turn, with tools or without, within limits.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::calls::Dispatch;
+use super::conversation::{Conversation, Recorded, recorded_contents};
+use super::{Attempt, Stop};
+use crate::models::{Answer, Message, Model, Request, Role, ToolSpec};
+use crate::orchestrator::StepContext;
+use crate::task::{CallState, CallSubject, Event, Fault, FaultClass, Payload, Task, ToolRequest};
+use crate::tools::ToolError;
+
+/// What a model sees of one tool result at most, in bytes. The whole result is recorded.
+const RESULT_BYTES: usize = 48 * 1024;
+
+impl Attempt {
+    /// Converses until the model answers without asking for a tool; that answer is the output.
+    pub(super) async fn converse(
+        &mut self,
+        task: Arc<Task>,
+        with_tools: bool,
+    ) -> Result<Option<Payload>, Stop> {
+        let mut conversation = self.recall().await?;
+        let tools = if with_tools { self.tool_specs()? } else { Vec::new() };
+        let context = self.orchestrator.step_context(&task, &self.step, with_tools).await?;
+        drop(task);
+        let model = self.orchestrator.models().for_role(Role::Execute, self.spec.chat_model.as_ref());
+        let model = model.map_err(|error| Stop::Failed(error.fault()))?;
+        if let Some(text) = finished_answer(&conversation) {
+            return Ok(Some(Payload::text(text)));
+        }
+        loop {
+            while let Some(request) = conversation.open.front().cloned() {
+                self.answer_request(&mut conversation, request).await?;
+            }
+            if conversation.turns >= self.spec.limits.max_turns {
+                return Err(Stop::Failed(too_many_turns(conversation.turns)));
+            }
+            let answer = self.ask(model.as_ref(), &mut conversation, &context, &tools).await?;
+            if answer.requests.is_empty() {
+                return Ok(Some(Payload::text(answer.text)));
+            }
+        }
+    }
+
+    async fn recall(&self) -> Result<Conversation, Stop> {
+        let mut recorded = Vec::new();
+        for (call, result) in recorded_contents(&self.step) {
+            let text = match result {
+                Some(payload) => self.orchestrator.text_of(payload).await?,
+                None => failure_text(&call.state),
+            };
+            // A failure that the model was told of is a result of the conversation.
+            let was_told = matches!(call.subject, CallSubject::Tool { .. })
+                && matches!(call.state, CallState::Failed(_))
+                && call.number < self.step.calls.len() as u32;
+            recorded.push(Recorded {
+                number: call.number,
+                attempt: call.attempt,
+                state: if was_told { CallState::Committed } else { call.state.clone() },
+                subject: call.subject.clone(),
+                text: cut(text),
+                requests: call.requests.clone(),
+                is_error: call.is_error || was_told,
+            });
+        }
+        Ok(Conversation::recall(recorded))
+    }
+
+    async fn ask(
+        &mut self,
+        model: &dyn Model,
+        conversation: &mut Conversation,
+        context: &StepContext,
+        tools: &[ToolSpec],
+    ) -> Result<Answer, Stop> {
+        let (call, attempt) = conversation.next_call();
+        let opening = || vec![Payload::text(&context.system), Payload::text(&context.brief)];
+        self.journal
+            .record(Event::ModelRequested {
+                step: self.index,
+                call,
+                attempt,
+                model: model.name().clone(),
+                base: conversation.first_call,
+                parts: if conversation.first_call.is_some() { Vec::new() } else { opening() },
+            })
+            .await?;
+        let request = self.request(conversation, context, tools);
+        let outcome = tokio::select! {
+            outcome = model.generate(request) => outcome,
+            () = self.cancel.cancelled() => return Err(Stop::Interrupted),
+        };
+        match outcome {
+            Ok(answer) => {
+                self.journal.note(Event::ModelAnswered {
+                    step: self.index,
+                    call,
+                    text: Payload::text(&answer.text),
+                    requests: answer.requests.clone(),
+                    finish: answer.finish.clone(),
+                    usage: answer.usage,
+                });
+                conversation.answered(call, answer.text.clone(), answer.requests.clone());
+                Ok(answer)
+            }
+            Err(error) => {
+                let fault = error.fault();
+                self.journal.note(Event::CallFailed { step: self.index, call, fault: fault.clone() });
+                Err(Stop::Failed(fault))
+            }
+        }
+    }
+
+    fn request(&self, conversation: &Conversation, context: &StepContext, tools: &[ToolSpec]) -> Request {
+        let goal = &self.spec.goal;
+        let mut request = Request::new(Role::Execute, goal, &context.system, &context.brief);
+        request.messages.extend(conversation.messages.iter().cloned());
+        request.tools = tools.to_vec();
+        request
+    }
+
+    /// Does what the model asked for and tells it how that ended. What a tool refuses is told
+    /// to the model too: it may do better.
+    async fn answer_request(
+        &mut self,
+        conversation: &mut Conversation,
+        request: ToolRequest,
+    ) -> Result<(), Stop> {
+        let (number, attempt) = conversation.next_call();
+        let arguments = Payload::Inline(request.arguments.clone()).hash();
+        let (content, is_error) = match self.tool(&request.tool) {
+            Ok(tool) => {
+                let request_id = Some(request.id.clone());
+                let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
+                told(self.dispatch(tool.as_ref(), dispatch).await?)?
+            }
+            Err(unknown) => self.refuse(number, attempt, &request, &unknown),
+        };
+        let repeats = conversation.returned(&request.tool, arguments, &cut(content), is_error);
+        let most = self.spec.limits.max_repeats;
+        if repeats >= most.max(1) {
+            return Err(Stop::Failed(no_progress(&request.tool, repeats)));
+        }
+        Ok(())
+    }
+
+    /// Records a call of a tool that is not there: it had no effect, and the model is told.
+    fn refuse(
+        &mut self,
+        call: u32,
+        attempt: u32,
+        request: &ToolRequest,
+        error: &ToolError,
+    ) -> (String, bool) {
+        self.journal.note(Event::ToolDispatched {
+            step: self.index,
+            call,
+            attempt,
+            tool: request.tool.clone(),
+            arguments: Payload::Inline(request.arguments.clone()),
+            effect: crate::task::Effect::ReadOnly,
+            request_id: Some(request.id.clone()),
+        });
+        self.journal.note(Event::CallFailed { step: self.index, call, fault: error.fault() });
+        (error.to_string(), true)
+    }
+
+    fn tool_specs(&self) -> Result<Vec<ToolSpec>, Stop> {
+        let offered = self.orchestrator.tools().offered(&self.spec.tools);
+        let offered = offered
+            .map_err(|error| Stop::Failed(Fault::permanent("tools_unavailable", error.to_string())))?;
+        let specs = offered.iter().map(|tool| tool.description()).map(|known| ToolSpec {
+            name: known.name.clone(),
+            description: known.description.clone(),
+            schema: known.schema.clone(),
+        });
+        Ok(specs.collect())
+    }
+}
+
+/// The answer, if the recorded conversation has come to its end already.
+fn finished_answer(conversation: &Conversation) -> Option<String> {
+    match conversation.messages.last() {
+        Some(Message::Assistant { text, requests }) if requests.is_empty() => Some(text.clone()),
+        _ => None,
+    }
+}
+
+/// The outcome of a call as the model reads it. A passing failure of something that may be
+/// repeated is not the model's business: the step is tried again.
+fn told(outcome: Result<crate::tools::ToolOutput, ToolError>) -> Result<(String, bool), Stop> {
+    match outcome {
+        Ok(output) => {
+            let text = match output.content {
+                Value::String(text) => text,
+                other => other.to_string(),
+            };
+            Ok((text, output.is_error))
+        }
+        Err(
+            error @ (ToolError::Unreachable { .. } | ToolError::Interrupted { .. } | ToolError::Cancelled),
+        ) => Err(Stop::Failed(error.fault())),
+        Err(error) => Ok((error.to_string(), true)),
+    }
+}
+
+fn failure_text(state: &CallState) -> String {
+    match state {
+        CallState::Failed(fault) => fault.message.clone(),
+        _ => String::new(),
+    }
+}
+
+fn cut(text: String) -> String {
+    if text.len() <= RESULT_BYTES {
+        return text;
+    }
+    let end = (0..=RESULT_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
+    format!("{}\n[… {} more bytes are recorded but not shown here]", &text[..end], text.len() - end)
+}
+
+fn too_many_turns(turns: u32) -> Fault {
+    let message = format!("the model did not finish the step within {turns} turns (limits.maxTurns)");
+    Fault::new(FaultClass::Limit, "too_many_turns", message)
+}
+
+fn no_progress(tool: &str, times: u32) -> Fault {
+    let message = format!("{tool} was called {times} times with the same arguments and the same result");
+    Fault::new(FaultClass::Limit, "no_progress", message)
+}

@@ -1,0 +1,157 @@
+//! Calls: the intent is recorded before the world can change, the outcome after.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::Value;
+
+use super::{Attempt, Stop};
+use crate::task::{CallState, CallSubject, Effect, Event, Fault, FaultClass, Payload, Task};
+use crate::tools::{CallContext, Tool, ToolError, ToolOutput};
+
+/// A call that may be repeated is recorded together with its outcome if it is quicker than
+/// this: that saves a commit. A slower one is recorded meanwhile, so that it is seen.
+const QUICK: Duration = Duration::from_millis(20);
+
+/// One dispatch of a tool.
+pub(super) struct Dispatch {
+    /// The call's number within the step.
+    pub(super) number: u32,
+    /// From 1.
+    pub(super) attempt: u32,
+    /// The model's own id for it, if a model asked.
+    pub(super) request_id: Option<String>,
+    pub(super) arguments: Value,
+}
+
+impl Attempt {
+    /// Looks at the calls that were in flight when an earlier worker was lost.
+    pub(super) async fn recover(&mut self) -> Result<(), Stop> {
+        for call in &mut self.step.calls {
+            match call.state {
+                CallState::Unknown => return Err(Stop::Unknown(unknown_detail(&call.subject))),
+                CallState::Dispatched => {}
+                _ => continue,
+            }
+            let detail = "the worker was lost while the call was in flight".to_owned();
+            self.journal.note(Event::CallLost { step: self.index, call: call.number, detail });
+            if !call.may_repeat() {
+                return Err(Stop::Unknown(unknown_detail(&call.subject)));
+            }
+            call.state = CallState::Lost;
+        }
+        Ok(())
+    }
+
+    /// Finds a tool that this task may use.
+    pub(super) fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolError> {
+        let allowance = &self.spec.tools;
+        self.orchestrator.tools().find(name, allowance).ok_or_else(|| ToolError::Unknown(name.to_owned()))
+    }
+
+    /// Calls a tool: records the intent, waits for the outcome, records that.
+    ///
+    /// The inner error is a failure that is known to have had no effect, or one that may be
+    /// repeated; an unsafe call with an unknown outcome stops the step.
+    pub(super) async fn dispatch(
+        &mut self,
+        tool: &dyn Tool,
+        dispatch: Dispatch,
+    ) -> Result<Result<ToolOutput, ToolError>, Stop> {
+        self.count_dispatch()?;
+        let known = tool.description();
+        let (step, call, effect) = (self.index, dispatch.number, known.effect);
+        self.journal.note(Event::ToolDispatched {
+            step,
+            call,
+            attempt: dispatch.attempt,
+            tool: known.name.clone(),
+            arguments: Payload::Inline(dispatch.arguments.clone()),
+            effect,
+            request_id: dispatch.request_id,
+        });
+        if effect != Effect::ReadOnly {
+            self.journal.flush().await?;
+        }
+        let context = CallContext {
+            idempotency_key: Task::idempotency_key(self.task_id, step, call),
+            timeout: self.tool_timeout,
+            cancel: self.cancel.child_token(),
+            max_output_bytes: self.spec.limits.max_output_bytes,
+        };
+        let outcome = self.await_call(tool.call(dispatch.arguments, context)).await?;
+        self.record_outcome(call, effect, &known.name, outcome).await
+    }
+
+    fn count_dispatch(&mut self) -> Result<(), Stop> {
+        let most = self.spec.limits.max_tool_calls;
+        if self.called + self.dispatched >= most {
+            let message = format!("the task has made {most} tool calls (limits.maxToolCalls)");
+            return Err(Stop::Failed(Fault::new(FaultClass::Limit, "too_many_tool_calls", message)));
+        }
+        self.dispatched += 1;
+        Ok(())
+    }
+
+    async fn await_call<T>(&mut self, call: impl Future<Output = T>) -> Result<T, Stop> {
+        let mut call = std::pin::pin!(call);
+        match tokio::time::timeout(QUICK, &mut call).await {
+            Ok(outcome) => Ok(outcome),
+            Err(_) => {
+                self.journal.flush().await?;
+                Ok(call.await)
+            }
+        }
+    }
+
+    async fn record_outcome(
+        &mut self,
+        call: u32,
+        effect: Effect,
+        tool: &str,
+        outcome: Result<ToolOutput, ToolError>,
+    ) -> Result<Result<ToolOutput, ToolError>, Stop> {
+        let step = self.index;
+        match outcome {
+            Ok(output) => {
+                let result = Payload::Inline(output.content.clone());
+                self.journal.note(Event::ToolReturned { step, call, result, is_error: output.is_error });
+                Ok(Ok(output))
+            }
+            Err(error) if error.may_have_taken_effect() && !effect.may_repeat() => {
+                let detail = format!("{tool}: {error}");
+                self.journal.note(Event::CallLost { step, call, detail: detail.clone() });
+                Err(Stop::Unknown(detail))
+            }
+            Err(error) => {
+                self.journal.note(Event::CallFailed { step, call, fault: error.fault() });
+                Ok(Err(error))
+            }
+        }
+    }
+}
+
+/// What a person is asked when nobody knows whether a call took effect.
+fn unknown_detail(subject: &CallSubject) -> String {
+    match subject {
+        CallSubject::Tool { tool, arguments, .. } => {
+            format!("{tool} was called with {} and may or may not have taken effect", arguments.preview())
+        }
+        CallSubject::Model { model } => format!("{model} was asked"),
+    }
+}
+
+/// A tool's own error as the failure of a step. An unsafe tool that reported an error may
+/// have done half of its work: trying again is not ours to decide.
+pub(super) fn reported(tool: &str, effect: Effect, output: &ToolOutput) -> Fault {
+    let said = match &output.content {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    };
+    let class = if effect.may_repeat() { FaultClass::Transient } else { FaultClass::Permanent };
+    Fault::new(
+        class,
+        "tool_reported_error",
+        format!("{tool} reported an error: {}", Payload::text(said).preview()),
+    )
+}

@@ -1,0 +1,62 @@
+//! What an executor sees of the journal: it can add to it, and nothing else.
+
+use thiserror::Error;
+use tokio::sync::{mpsc, oneshot};
+
+use crate::task::Event;
+
+/// The journal takes no more entries of this attempt.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
+#[error("the task does not go on")]
+pub struct Interrupted;
+
+/// Events on their way to whoever writes the task.
+#[derive(Debug)]
+pub struct Note {
+    /// In order.
+    pub events: Vec<Event>,
+    /// Answered once they are durable, or refused.
+    pub answer: oneshot::Sender<Result<(), Interrupted>>,
+}
+
+/// One attempt's way into the journal.
+#[derive(Debug)]
+pub struct Journal {
+    noted: Vec<Event>,
+    notes: mpsc::Sender<Note>,
+}
+
+impl Journal {
+    /// A journal whose events go to the given writer.
+    pub fn new(notes: mpsc::Sender<Note>) -> Self {
+        Self { noted: Vec::new(), notes }
+    }
+
+    /// Adds an event that becomes durable with the next one that has to: for whatever may be
+    /// done again if it is lost.
+    pub fn note(&mut self, event: Event) {
+        self.noted.push(event);
+    }
+
+    /// Adds an event and waits until it, and all that were noted before, are durable.
+    pub async fn record(&mut self, event: Event) -> Result<(), Interrupted> {
+        self.noted.push(event);
+        self.flush().await
+    }
+
+    /// Waits until all that was noted is durable.
+    pub async fn flush(&mut self) -> Result<(), Interrupted> {
+        if self.noted.is_empty() {
+            return Ok(());
+        }
+        let (answer, answered) = oneshot::channel();
+        let events = std::mem::take(&mut self.noted);
+        self.notes.send(Note { events, answer }).await.map_err(|_| Interrupted)?;
+        answered.await.unwrap_or(Err(Interrupted))
+    }
+
+    /// What was noted and is not durable yet.
+    pub(super) fn into_events(self) -> Vec<Event> {
+        self.noted
+    }
+}

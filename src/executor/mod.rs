@@ -1,0 +1,145 @@
+//! Does one step. It sees models, tools and a narrow journal; it cannot change a task.
+//!
+//! Whatever a step did before a crash is in its calls: an executor starts by looking at them,
+//! repeats what may be repeated, and never asks again for what was answered.
+
+mod agent;
+mod calls;
+mod checkpoint;
+mod conversation;
+mod journal;
+mod outputs;
+mod summarization;
+mod tool_call;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio_util::sync::CancellationToken;
+
+use crate::orchestrator::{Orchestrator, OrchestratorError};
+use crate::task::{Event, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec};
+
+pub(crate) use checkpoint::checkpoint_event;
+pub use journal::{Interrupted, Journal, Note};
+
+/// How one attempt of a step ended.
+#[derive(Debug, Clone, PartialEq)]
+pub enum StepEnd {
+    /// Done. Without an output, the result of the last call is the output.
+    Done(Option<Payload>),
+    /// The attempt failed.
+    Failed(Fault),
+    /// A call was in flight and must not be repeated: a person has to say how it ended.
+    Unknown(String),
+    /// The journal took no more entries: the task was paused, ended, or taken over.
+    Interrupted,
+}
+
+/// Executes steps. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Executor {
+    orchestrator: Orchestrator,
+    tool_timeout: Duration,
+}
+
+/// One attempt of one step, as the code that does it sees it.
+///
+/// It does not hold the task: whoever writes the task changes it in place only while nobody
+/// else looks at it, and would have to copy a long plan otherwise.
+struct Attempt {
+    orchestrator: Orchestrator,
+    tool_timeout: Duration,
+    task_id: TaskId,
+    spec: Arc<TaskSpec>,
+    /// Tools that the task had called when the attempt began.
+    called: u32,
+    /// The step as it was when the attempt began.
+    step: Step,
+    index: u32,
+    journal: Journal,
+    cancel: CancellationToken,
+    /// Tools this attempt has dispatched: the limit is one over all steps.
+    dispatched: u32,
+}
+
+/// Why an attempt stops before it is done; what `?` carries.
+enum Stop {
+    Failed(Fault),
+    Unknown(String),
+    Interrupted,
+}
+
+impl Executor {
+    /// An executor whose tool calls end after `tool_timeout`.
+    pub fn new(orchestrator: Orchestrator, tool_timeout: Duration) -> Self {
+        Self { orchestrator, tool_timeout }
+    }
+
+    /// Does a step of a task. Returns how it ended, and the events that were noted since the
+    /// last commit: they belong into the commit that records the end.
+    ///
+    /// `cancel` ends the call in flight; its outcome is still among the events.
+    pub async fn execute(
+        &self,
+        task: Arc<Task>,
+        index: u32,
+        journal: Journal,
+        cancel: CancellationToken,
+    ) -> (StepEnd, Vec<Event>) {
+        let Some(step) = task.step(index).cloned() else {
+            let fault = Fault::permanent("step_unknown", format!("there is no step with index {index}"));
+            return (StepEnd::Failed(fault), Vec::new());
+        };
+        let mut attempt = Attempt {
+            orchestrator: self.orchestrator.clone(),
+            tool_timeout: self.tool_timeout,
+            task_id: task.id,
+            spec: task.shared_spec(),
+            called: task.state().usage.tool_calls,
+            step,
+            index,
+            journal,
+            cancel,
+            dispatched: 0,
+        };
+        let end = match attempt.run(task).await {
+            Ok(output) => StepEnd::Done(output),
+            Err(Stop::Failed(fault)) => StepEnd::Failed(fault),
+            Err(Stop::Unknown(detail)) => StepEnd::Unknown(detail),
+            Err(Stop::Interrupted) => StepEnd::Interrupted,
+        };
+        (end, attempt.journal.into_events())
+    }
+}
+
+impl Attempt {
+    async fn run(&mut self, task: Arc<Task>) -> Result<Option<Payload>, Stop> {
+        self.recover().await?;
+        match self.step.plan.kind {
+            StepType::ToolCall if self.step.plan.tool.is_some() => self.planned_call(task).await,
+            StepType::ToolCall => self.converse(task, true).await,
+            StepType::LlmReasoning => self.converse(task, false).await,
+            StepType::Checkpoint => self.checkpoint(&task),
+            StepType::Summarization => self.summarize(&task).await,
+        }
+    }
+}
+
+impl From<Interrupted> for Stop {
+    fn from(_: Interrupted) -> Self {
+        Self::Interrupted
+    }
+}
+
+impl From<OrchestratorError> for Stop {
+    /// What fails below a step fails the attempt; whether it is tried again is the retry
+    /// policy's to say.
+    fn from(error: OrchestratorError) -> Self {
+        Self::Failed(match error {
+            OrchestratorError::Model(error) => error.fault(),
+            OrchestratorError::Repository(error) => Fault::transient(error.code(), error.to_string()),
+            other => Fault::permanent(other.code(), other.to_string()),
+        })
+    }
+}

@@ -1,0 +1,21 @@
+//! The step that compresses the context.
+
+use super::{Attempt, Stop};
+use crate::task::{Event, Payload, Task};
+
+impl Attempt {
+    /// Compresses what earlier steps brought; the summary is the step's output.
+    pub(super) async fn summarize(&mut self, task: &Task) -> Result<Option<Payload>, Stop> {
+        match self.orchestrator.summarize_context(task, Some(self.index)).await? {
+            Some(event) => {
+                let summary = match &event {
+                    Event::ContextSummarized { summary, .. } => summary.clone(),
+                    other => Payload::text(other.message()),
+                };
+                self.journal.note(event);
+                Ok(Some(summary))
+            }
+            None => Ok(Some(Payload::text("There is nothing to summarize yet."))),
+        }
+    }
+}

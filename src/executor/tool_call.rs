@@ -1,0 +1,35 @@
+//! The step that is one tool call the plan already knows.
+
+use std::sync::Arc;
+
+use super::calls::{Dispatch, reported};
+use super::{Attempt, Stop};
+use crate::task::{CallState, Fault, Payload, Task};
+
+impl Attempt {
+    /// Calls the tool the plan names, unless its outcome is recorded already.
+    pub(super) async fn planned_call(&mut self, task: Arc<Task>) -> Result<Option<Payload>, Stop> {
+        let Some(planned) = self.step.plan.tool.clone() else {
+            return Err(Stop::Failed(Fault::permanent(
+                "tool_missing",
+                "the plan names no tool for this step",
+            )));
+        };
+        let attempt = match self.step.call(1) {
+            Some(call) if call.state == CallState::Committed && !call.is_error => return Ok(None),
+            Some(call) => call.attempt + 1,
+            None => 1,
+        };
+        let tool = self.tool(&planned.name).map_err(|error| Stop::Failed(error.fault()))?;
+        let arguments = self.with_outputs(&task, planned.arguments).await?;
+        drop(task);
+        let dispatch = Dispatch { number: 1, attempt, request_id: None, arguments };
+        match self.dispatch(tool.as_ref(), dispatch).await? {
+            Ok(output) if output.is_error => {
+                Err(Stop::Failed(reported(&planned.name, tool.description().effect, &output)))
+            }
+            Ok(_) => Ok(None),
+            Err(error) => Err(Stop::Failed(error.fault())),
+        }
+    }
+}

@@ -1,0 +1,37 @@
+//! What can be set about thinking and deciding.
+
+use serde::{Deserialize, Serialize};
+
+use crate::task::{Limits, RetryPolicy};
+
+/// The `[orchestrator]` table of the configuration.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct OrchestratorConfig {
+    /// From which score (0..1) on a message becomes a task.
+    pub threshold: f64,
+    /// A score this close to the threshold is doubtful: a model is asked, if there is one.
+    pub doubt: f64,
+    /// Whether a model judges at the end of the plan whether the goal is reached, and may
+    /// revise the plan if it is not.
+    pub judge: bool,
+    /// Bytes of a goal at most.
+    pub max_goal_bytes: usize,
+    /// The limits of new tasks.
+    pub limits: Limits,
+    /// When failed steps of new tasks are tried again.
+    pub retry: RetryPolicy,
+}
+
+impl Default for OrchestratorConfig {
+    fn default() -> Self {
+        Self {
+            threshold: 0.5,
+            doubt: 0.15,
+            judge: false,
+            max_goal_bytes: 64 * 1024,
+            limits: Limits::default(),
+            retry: RetryPolicy::default(),
+        }
+    }
+}

@@ -1,0 +1,179 @@
+//! From a goal to a plan: asked for by schema, read leniently, checked strictly, mended once,
+//! and if all that fails a single honest step.
+
+use super::plan_text::{PlanText, read_json, schema};
+use super::{Orchestrator, OrchestratorError, prompts};
+use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
+use crate::task::{Fault, Limits, Plan, PlannedStep, Planner, StepType, TaskSpec, Usage};
+
+/// What is known when a plan is made.
+pub(super) struct Planning<'a> {
+    pub(super) spec: &'a TaskSpec,
+    pub(super) tools: &'a [ToolSpec],
+    /// Ids of the steps that stay from earlier revisions, in order.
+    pub(super) known: Vec<&'a str>,
+    /// What the planner is told: the goal, and for a revision what happened so far.
+    pub(super) brief: String,
+    /// Why a plan is wanted, for the journal.
+    pub(super) reason: String,
+}
+
+impl Orchestrator {
+    /// Breaks the goal of a new task down into steps. Fails only if no model answers: an
+    /// answer that is no plan leads to a one-step plan marked as degraded.
+    pub async fn decompose_goal(&self, spec: &TaskSpec) -> Result<(Plan, Planner), OrchestratorError> {
+        let tools = self.tool_specs(spec)?;
+        let planning = Planning {
+            spec,
+            tools: &tools,
+            known: Vec::new(),
+            brief: format!("Goal:\n{}", spec.goal),
+            reason: String::new(),
+        };
+        self.make_plan(planning).await
+    }
+
+    pub(super) async fn make_plan(
+        &self,
+        planning: Planning<'_>,
+    ) -> Result<(Plan, Planner), OrchestratorError> {
+        let model = self.models.for_role(Role::Plan, planning.spec.chat_model.as_ref())?;
+        let mut request = planning.request();
+        let mut by = Planner { model: Some(model.name().clone()), ..Planner::default() };
+        let first = match self.ask_for_plan(model.as_ref(), &request, &planning, &mut by).await? {
+            Ok(plan) => return Ok((plan, by)),
+            Err(refused) => refused,
+        };
+        request.messages.push(Message::Assistant { text: first.text, requests: Vec::new() });
+        request.messages.push(Message::User(format!(
+            "This cannot be used: {}. Answer with the corrected JSON only.",
+            first.problem
+        )));
+        match self.ask_for_plan(model.as_ref(), &request, &planning, &mut by).await? {
+            Ok(plan) => Ok((plan, by)),
+            Err(refused) => {
+                tracing::warn!(problem = %refused.problem, "the planner gave no usable plan");
+                by.degraded = true;
+                by.reason = format!("the planner gave no usable plan: {}", refused.problem);
+                Ok((planning.single_step(), by))
+            }
+        }
+    }
+
+    /// Asks once. The outer error is a model that does not answer, the inner one an answer
+    /// that is no plan.
+    async fn ask_for_plan(
+        &self,
+        model: &dyn Model,
+        request: &Request,
+        planning: &Planning<'_>,
+        by: &mut Planner,
+    ) -> Result<Result<Plan, Refused>, OrchestratorError> {
+        let answer = match model.generate(request.clone()).await {
+            Ok(answer) => answer,
+            Err(ModelError::Malformed { detail, .. }) => {
+                return Ok(Err(Refused { text: String::new(), problem: detail }));
+            }
+            Err(error) => return Err(error.into()),
+        };
+        by.usage += Usage { model_calls: 0, ..answer.usage };
+        by.usage.model_calls += 1;
+        let refused = |problem: String| Ok(Err(Refused { text: answer.text.clone(), problem }));
+        let text: PlanText = match read_json(&answer.text) {
+            Ok(text) => text,
+            Err(error) => return refused(format!("it is not the JSON that was asked for ({error})")),
+        };
+        by.reason = [planning.reason.as_str(), text.reason.as_str()]
+            .into_iter()
+            .filter(|part| !part.is_empty())
+            .collect::<Vec<_>>()
+            .join(": ");
+        let plan = text.into_plan(&planning.known);
+        match planning.problem_with(&plan) {
+            None => Ok(Ok(plan)),
+            Some(problem) => refused(problem),
+        }
+    }
+
+    pub(super) fn tool_specs(&self, spec: &TaskSpec) -> Result<Vec<ToolSpec>, OrchestratorError> {
+        let offered = self.tools.offered(&spec.tools)?;
+        Ok(offered
+            .iter()
+            .map(|tool| {
+                let known = tool.description();
+                ToolSpec {
+                    name: known.name.clone(),
+                    description: known.description.clone(),
+                    schema: known.schema.clone(),
+                }
+            })
+            .collect())
+    }
+}
+
+/// An answer that is no plan.
+struct Refused {
+    text: String,
+    problem: String,
+}
+
+impl Planning<'_> {
+    fn request(&self) -> Request {
+        let limits = &self.spec.limits;
+        let room = limits.max_steps.saturating_sub(self.known.len() as u32);
+        let system = prompts::plan(self.tools, room);
+        let mut request = Request::new(Role::Plan, &self.spec.goal, system, &self.brief);
+        request.schema = Some(schema());
+        request.tools = self.tools.to_vec();
+        request
+    }
+
+    /// What stands against a plan: its shape, its size, or tools that do not exist.
+    fn problem_with(&self, plan: &Plan) -> Option<String> {
+        check_plan(plan, self.known.len(), &self.spec.limits, |name| {
+            self.tools.iter().any(|tool| tool.name == name)
+        })
+    }
+
+    /// The whole goal as one step: with tools if there are any.
+    fn single_step(&self) -> Plan {
+        let kind = if self.tools.is_empty() { StepType::LlmReasoning } else { StepType::ToolCall };
+        Plan {
+            steps: vec![PlannedStep {
+                id: format!("step-{}", self.known.len() + 1),
+                description: self.spec.goal.clone(),
+                kind,
+                depends_on: Vec::new(),
+                tool: None,
+                estimated_duration: None,
+                optional: false,
+            }],
+        }
+    }
+}
+
+/// What stands against a plan, if anything does.
+pub(super) fn check_plan(
+    plan: &Plan,
+    known: usize,
+    limits: &Limits,
+    is_tool: impl Fn(&str) -> bool,
+) -> Option<String> {
+    if let Err(error) = plan.validate(known, limits) {
+        return Some(error.to_string());
+    }
+    let named = plan.steps.iter().filter_map(|step| step.tool.as_ref());
+    let unknown: Vec<&str> = named.map(|tool| tool.name.as_str()).filter(|name| !is_tool(name)).collect();
+    if !unknown.is_empty() {
+        return Some(format!("there is no tool {}", unknown.join(", ")));
+    }
+    None
+}
+
+/// What a planner is told about a failure.
+pub(super) fn describe_fault(step: &str, fault: Option<&Fault>) -> String {
+    match fault {
+        Some(fault) => format!("Step '{step}' failed for good: {fault}"),
+        None => format!("Step '{step}' failed for good."),
+    }
+}

@@ -1,0 +1,67 @@
+//! How a request can be refused.
+
+use thiserror::Error;
+
+use crate::models::ModelError;
+use crate::repository::RepositoryError;
+use crate::task::{Illegal, PlanError, Status};
+use crate::tools::ToolboxError;
+
+/// Why something that was asked for did not happen. Nothing was changed then.
+#[derive(Debug, Error)]
+pub enum OrchestratorError {
+    /// The request itself is wrong.
+    #[error("{field}: {problem}")]
+    Invalid {
+        /// Which part of it.
+        field: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
+    /// No such task, or not for this user.
+    #[error("Task not found")]
+    NotFound,
+    /// The task is somebody else's.
+    #[error("Forbidden")]
+    Forbidden,
+    /// The task is not in a state in which this can be done.
+    #[error("Cannot {verb} task with status: {status}")]
+    NotNow {
+        /// What was asked for: `cancel`, `pause`, `resume`.
+        verb: &'static str,
+        /// Where the task stands.
+        status: Status,
+    },
+    /// There is no plan.
+    #[error("no plan could be made")]
+    Plan(#[from] PlanError),
+    /// A model is needed and does not answer.
+    #[error("{0}")]
+    Model(#[from] ModelError),
+    /// The tools cannot be offered.
+    #[error("{0}")]
+    Tools(#[from] ToolboxError),
+    /// The database refuses.
+    #[error(transparent)]
+    Repository(#[from] RepositoryError),
+    /// The event contradicts the task.
+    #[error(transparent)]
+    Illegal(#[from] Illegal),
+}
+
+impl OrchestratorError {
+    /// The stable code.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Invalid { .. } => "invalid_request",
+            Self::NotFound => "task_not_found",
+            Self::Forbidden => "forbidden",
+            Self::NotNow { .. } => "task_status",
+            Self::Plan(_) => "plan_invalid",
+            Self::Model(error) => error.code(),
+            Self::Tools(_) => "tools_unavailable",
+            Self::Repository(error) => error.code(),
+            Self::Illegal(_) => "illegal_event",
+        }
+    }
+}

@@ -1,0 +1,132 @@
+//! How far is the goal? Rules answer after every step; at the end of the plan, and when a
+//! step is in the way, a model may be asked.
+
+use serde::Deserialize;
+
+use super::decompose::{Planning, describe_fault};
+use super::{Orchestrator, OrchestratorError, plan_text, prompts};
+use crate::models::{Request, Role};
+use crate::task::{Event, Fault, FaultClass, Next, Payload, Plan, Planner, StepStatus, Task, Usage};
+
+/// How a task goes on.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Evaluation {
+    /// Steps are left to do.
+    Continue,
+    /// The plan has to be revised, for this reason.
+    Replan(String),
+    /// The goal is reached.
+    Done,
+    /// The goal cannot be reached.
+    Fail(Fault),
+}
+
+impl Orchestrator {
+    /// Judges a task. The second value is the fact to record where a model was asked.
+    pub async fn evaluate_progress(&self, task: &Task) -> (Evaluation, Option<Event>) {
+        match task.next(self.now()) {
+            Next::Run(_) | Next::WaitUntil(_) | Next::Rest => (Evaluation::Continue, None),
+            Next::Revise(index) => (self.after_dead_end(task, index), None),
+            Next::Conclude if self.config.judge && !self.models.is_offline() => self.judge(task).await,
+            Next::Conclude => (Evaluation::Done, None),
+        }
+    }
+
+    fn after_dead_end(&self, task: &Task, index: u32) -> Evaluation {
+        let Some(step) = task.step(index) else { return Evaluation::Continue };
+        let described = describe_fault(&step.plan.id, step.fault.as_ref());
+        if self.may_replan(task) {
+            return Evaluation::Replan(described);
+        }
+        let code = step.fault.as_ref().map_or("step_failed", |fault| fault.code.as_str());
+        Evaluation::Fail(Fault::permanent(code, described))
+    }
+
+    /// Whether another revision is within the limits and anybody could make one.
+    pub fn may_replan(&self, task: &Task) -> bool {
+        let limits = &task.spec().limits;
+        let replans = task.state().revision.saturating_sub(1);
+        let room = (task.steps().len() as u32) < limits.max_steps;
+        replans < limits.max_replans && room && !self.models.is_offline()
+    }
+
+    async fn judge(&self, task: &Task) -> (Evaluation, Option<Event>) {
+        #[derive(Deserialize)]
+        struct Verdict {
+            verdict: String,
+            #[serde(default)]
+            reason: String,
+        }
+        let spec = task.spec();
+        let Ok(model) = self.models.for_role(Role::Evaluate, spec.chat_model.as_ref()) else {
+            return (Evaluation::Done, None);
+        };
+        let notes = self.notes(task).await.unwrap_or_default();
+        let user = format!("Goal:\n{}\n\nWhat the steps brought:\n{notes}", spec.goal);
+        let mut request = Request::new(Role::Evaluate, &spec.goal, prompts::EVALUATE, user);
+        request.schema = Some(serde_json::json!({
+            "type": "object", "additionalProperties": false, "required": ["verdict", "reason"],
+            "properties": {"verdict": {"enum": ["done", "replan", "fail"]}, "reason": {"type": "string"}},
+        }));
+        let (verdict, usage) = match model.generate(request).await {
+            Ok(answer) => (plan_text::read_json::<Verdict>(&answer.text).ok(), answer.usage),
+            Err(error) => {
+                tracing::warn!(task = %task.id, %error, "no model judges the result, the plan's end stands");
+                (None, Usage::default())
+            }
+        };
+        let Some(verdict) = verdict else { return (Evaluation::Done, None) };
+        let reason = verdict.reason;
+        let evaluation = match verdict.verdict.as_str() {
+            "replan" if self.may_replan(task) => Evaluation::Replan(reason.clone()),
+            "replan" | "fail" => {
+                Evaluation::Fail(Fault::new(FaultClass::Permanent, "goal_not_reached", reason.clone()))
+            }
+            _ => Evaluation::Done,
+        };
+        let by = model.name().to_string();
+        (evaluation, Some(Event::Evaluated { verdict: verdict.verdict, reason, by, usage }))
+    }
+
+    /// Makes the next revision of a plan. A planner that has no usable answer leaves nothing
+    /// to try: `None`.
+    pub async fn revise(
+        &self,
+        task: &Task,
+        reason: &str,
+    ) -> Result<Option<(Plan, Planner)>, OrchestratorError> {
+        let tools = self.tool_specs(task.spec())?;
+        let planning = Planning {
+            spec: task.spec(),
+            tools: &tools,
+            known: task.steps().iter().map(|step| step.plan.id.as_str()).collect(),
+            brief: self.revision_brief(task, reason).await?,
+            reason: reason.to_owned(),
+        };
+        let (plan, by) = self.make_plan(planning).await?;
+        Ok((!by.degraded).then_some((plan, by)))
+    }
+
+    async fn revision_brief(&self, task: &Task, reason: &str) -> Result<String, OrchestratorError> {
+        let notes = self.notes(task).await?;
+        let done: Vec<String> = task
+            .steps()
+            .iter()
+            .filter(|step| !step.replaced)
+            .map(|step| format!("- {} [{}] {}", step.plan.id, step.status, step.plan.description))
+            .collect();
+        Ok(format!(
+            "Goal:\n{}\n\nA plan was made and has to be revised: {reason}\n\nThe plan so far:\n{}\n\nWhat completed \
+             steps brought:\n{notes}\n\nCompleted steps stay. Plan only the steps that are to follow them, and go \
+             another way than the one that failed.",
+            task.spec().goal,
+            done.join("\n"),
+        ))
+    }
+
+    /// The answer of a task whose steps are done: what the last completed step brought.
+    pub fn answer(&self, task: &Task) -> Payload {
+        let last = task.steps().iter().rev().find(|step| step.status == StepStatus::Completed);
+        last.and_then(|step| step.output.clone()).unwrap_or_else(|| Payload::text(""))
+    }
+}

@@ -1,0 +1,224 @@
+//! Start, pause, resume, cancel: the life cycle that server, command line and library share.
+
+use std::time::Duration;
+
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::decompose::check_plan;
+use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
+use crate::repository::{Commit, Lease, RepositoryError};
+use crate::task::{
+    Blob, CallState, Entry, Event, Fault, Pause, PauseReason, Payload, Plan, Planner, Status, Task, TaskId,
+    TaskSpec,
+};
+
+/// How often a write is tried again after somebody else wrote first. Each failure means that
+/// another writer succeeded, so this many in a row do not happen to a person's click.
+const TRIES: usize = 16;
+
+/// What a person says about a call whose outcome nobody knows.
+#[derive(Debug, Clone, PartialEq)]
+pub enum OutcomeDecision {
+    /// It took effect, with this result.
+    Happened(Value),
+    /// It did not take effect: run it again.
+    DidNotHappen,
+    /// Go on without the step.
+    Skip,
+    /// Give up the step.
+    Fail,
+}
+
+impl Orchestrator {
+    /// Accepts a request: makes the plan and creates the task with plan and wake-up in one
+    /// transaction. When this returns, the task is durable.
+    pub async fn start(&self, request: TaskRequest) -> Result<Task, OrchestratorError> {
+        let spec = request.spec(&self.config)?;
+        // A collision among the tools is the caller's to mend before anything is created.
+        self.tools.offered(&spec.tools)?;
+        let (plan, by) = match request.plan {
+            Some(plan) => (self.accept_plan(&spec, plan)?, Planner::default()),
+            None => self.decompose_goal(&spec).await?,
+        };
+        let thread = self.open_thread(&spec).await?;
+        let detection = request.detection.unwrap_or_else(Detection::by_caller);
+        let (task, entries) = self.first_entries(spec, &detection, plan, by)?;
+        self.repository.create(&task, entries).await?;
+        tracing::info!(task = %task.id, %thread, steps = task.steps().len(), "task created");
+        self.wake(&task).await;
+        Ok(task)
+    }
+
+    fn accept_plan(&self, spec: &TaskSpec, plan: Plan) -> Result<Plan, OrchestratorError> {
+        let offered = self.tools.offered(&spec.tools)?;
+        let is_tool = |name: &str| offered.iter().any(|tool| tool.description().name == name);
+        match check_plan(&plan, 0, &spec.limits, is_tool) {
+            None => Ok(plan),
+            Some(problem) => Err(OrchestratorError::Invalid { field: "plan", problem }),
+        }
+    }
+
+    async fn open_thread(&self, spec: &TaskSpec) -> Result<String, OrchestratorError> {
+        let title: String = spec.goal.chars().take(100).collect();
+        let thread = self.repository.open_thread(&spec.thread_id, &spec.user_id, &title).await?;
+        if thread.user_id != spec.user_id {
+            return Err(OrchestratorError::Forbidden);
+        }
+        Ok(thread.id)
+    }
+
+    fn first_entries(
+        &self,
+        spec: TaskSpec,
+        detection: &Detection,
+        plan: Plan,
+        by: Planner,
+    ) -> Result<(Task, Vec<Entry>), OrchestratorError> {
+        let now = self.now();
+        let created = Entry { seq: 1, epoch: 0, at: now, event: Event::Created { spec: Box::new(spec) } };
+        let mut task = Task::begin(TaskId(Uuid::now_v7()), &created)?;
+        let detected = task.record(now, detection.event())?;
+        let planned = task.record(now, Event::Planned { revision: 1, plan, by })?;
+        Ok((task, vec![created, detected, planned]))
+    }
+
+    /// Stops a task for good. What has happened has happened and stays recorded.
+    pub async fn cancel(&self, id: TaskId, by: &str) -> Result<Task, OrchestratorError> {
+        self.record(id, |task| {
+            expect(task, "cancel", &[Status::Pending, Status::Running, Status::Paused])?;
+            Ok(vec![Event::Cancelled { by: by.to_owned() }])
+        })
+        .await
+    }
+
+    /// Stops a task until somebody resumes it. A call in flight ends and is recorded.
+    pub async fn pause(&self, id: TaskId, by: &str) -> Result<Task, OrchestratorError> {
+        self.record(id, |task| {
+            expect(task, "pause", &[Status::Pending, Status::Running])?;
+            let detail = format!("paused by {by}: resume it to go on");
+            Ok(vec![Event::Paused { pause: Pause { reason: PauseReason::User, detail }, by: by.to_owned() }])
+        })
+        .await
+    }
+
+    /// Lets a paused task go on. One that waits for a word about an unknown outcome needs that
+    /// word first: see [`Orchestrator::decide_outcome`].
+    pub async fn resume(&self, id: TaskId, by: &str) -> Result<Task, OrchestratorError> {
+        let task = self
+            .record(id, |task| {
+                expect(task, "resume", &[Status::Paused])?;
+                if let Some((step, call)) = unknown_call(task) {
+                    return Err(OrchestratorError::Invalid {
+                        field: "outcome",
+                        problem: format!(
+                            "nobody knows whether call {call} of step {} took effect: say whether it happened, \
+                             did not happen, is to be skipped, or fails the step",
+                            step + 1
+                        ),
+                    });
+                }
+                Ok(vec![Event::Resumed { by: by.to_owned() }])
+            })
+            .await?;
+        self.wake(&task).await;
+        Ok(task)
+    }
+
+    /// Ends the doubt about a call, and lets the task go on.
+    pub async fn decide_outcome(
+        &self,
+        id: TaskId,
+        decision: OutcomeDecision,
+        by: &str,
+    ) -> Result<Task, OrchestratorError> {
+        let task = self
+            .record(id, |task| {
+                expect(task, "resume", &[Status::Paused])?;
+                let Some((step, call)) = unknown_call(task) else {
+                    let problem = "no call of this task has an unknown outcome".to_owned();
+                    return Err(OrchestratorError::Invalid { field: "outcome", problem });
+                };
+                let mut events = decided(step, call, &decision, by);
+                events.push(Event::Resumed { by: by.to_owned() });
+                Ok(events)
+            })
+            .await?;
+        self.wake(&task).await;
+        Ok(task)
+    }
+
+    /// Writes to a task without a lease: reads it, decides, and writes if nobody wrote
+    /// meanwhile; otherwise reads again.
+    async fn record(
+        &self,
+        id: TaskId,
+        decide: impl Fn(&Task) -> Result<Vec<Event>, OrchestratorError>,
+    ) -> Result<Task, OrchestratorError> {
+        let mut tries = 0;
+        loop {
+            let mut task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+            let events = decide(&task)?;
+            let (entries, blobs) = self.apply(&mut task, events)?;
+            match self.repository.commit(Commit::new(&task, entries, blobs, Lease::Keep)).await {
+                Ok(()) => return Ok(task),
+                Err(RepositoryError::Stale | RepositoryError::Fenced) if tries < TRIES => tries += 1,
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+
+    fn apply(
+        &self,
+        task: &mut Task,
+        events: Vec<Event>,
+    ) -> Result<(Vec<Entry>, Vec<Blob>), OrchestratorError> {
+        let now = self.now();
+        let mut blobs = Vec::new();
+        let mut entries = Vec::new();
+        for mut event in events {
+            blobs.extend(event.payloads_mut().into_iter().filter_map(Payload::seal));
+            entries.push(task.record(now, event)?);
+        }
+        Ok((entries, blobs))
+    }
+
+    /// Tells the workers. If that fails, the wake-up in the database finds one.
+    async fn wake(&self, task: &Task) {
+        let step = task.frontier().first().copied().unwrap_or(0);
+        if let Err(error) = self.queue.push(task.id, step, Duration::ZERO).await {
+            tracing::warn!(task = %task.id, %error, "the queue was not told, polling will find the task");
+        }
+    }
+}
+
+fn expect(task: &Task, verb: &'static str, allowed: &[Status]) -> Result<(), OrchestratorError> {
+    let status = task.status();
+    if allowed.contains(&status) { Ok(()) } else { Err(OrchestratorError::NotNow { verb, status }) }
+}
+
+/// The call whose outcome nobody knows, if there is one: its step and its number.
+fn unknown_call(task: &Task) -> Option<(u32, u32)> {
+    task.frontier().iter().find_map(|index| {
+        let call = task.step(*index)?.calls.iter().find(|call| call.state == CallState::Unknown)?;
+        Some((*index, call.number))
+    })
+}
+
+fn decided(step: u32, call: u32, decision: &OutcomeDecision, by: &str) -> Vec<Event> {
+    let by = by.to_owned();
+    match decision {
+        OutcomeDecision::Happened(result) => {
+            vec![Event::OutcomeDecided { step, call, result: Some(Payload::Inline(result.clone())), by }]
+        }
+        OutcomeDecision::DidNotHappen => vec![Event::OutcomeDecided { step, call, result: None, by }],
+        OutcomeDecision::Skip => {
+            vec![Event::StepSkipped { step, reason: format!("{by} goes on without it") }]
+        }
+        OutcomeDecision::Fail => {
+            let fault =
+                Fault::permanent("given_up", format!("{by} gave the step up: its outcome is not known"));
+            vec![Event::StepFailed { step, fault, retry_at: None }]
+        }
+    }
+}

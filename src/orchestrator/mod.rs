@@ -1,0 +1,95 @@
+//! Thinks and decides: which requests become tasks, which steps lead to a goal, how far the
+//! goal is, what may be forgotten; and the life cycle that server, command line and library
+//! users share.
+//!
+//! ```text
+//! message ─▶ should_orchestrate ─▶ decompose_goal ─▶ start ═▶ (worker) ─▶ evaluate_progress
+//! ```
+//!
+//! Nothing here executes a step: that is the executor's, one floor up.
+
+mod config;
+mod context;
+mod decompose;
+mod detect;
+mod error;
+mod evaluate;
+mod lifecycle;
+mod plan_text;
+mod prompts;
+mod request;
+mod summarize;
+
+use std::sync::Arc;
+
+use crate::models::Models;
+use crate::queue::Queue;
+use crate::repository::Repository;
+use crate::task::Timestamp;
+use crate::tools::Toolbox;
+
+pub use config::OrchestratorConfig;
+pub use context::{StepContext, StepOutput};
+pub use detect::Detection;
+pub use error::OrchestratorError;
+pub use evaluate::Evaluation;
+pub use lifecycle::OutcomeDecision;
+pub use request::TaskRequest;
+
+/// Reads the wall clock. Passed in at the wiring, so that tests can own the time.
+pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
+
+/// The clock of this machine.
+pub fn system_clock() -> Clock {
+    Arc::new(|| chrono::Utc::now().into())
+}
+
+/// The brain. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct Orchestrator {
+    repository: Arc<dyn Repository>,
+    queue: Arc<dyn Queue>,
+    models: Arc<Models>,
+    tools: Arc<Toolbox>,
+    config: Arc<OrchestratorConfig>,
+    clock: Clock,
+}
+
+impl Orchestrator {
+    /// Puts the brain over its doors to the world.
+    pub fn new(
+        repository: Arc<dyn Repository>,
+        queue: Arc<dyn Queue>,
+        models: Arc<Models>,
+        tools: Arc<Toolbox>,
+        config: OrchestratorConfig,
+        clock: Clock,
+    ) -> Self {
+        Self { repository, queue, models, tools, config: Arc::new(config), clock }
+    }
+
+    /// Where the tasks live.
+    pub fn repository(&self) -> &Arc<dyn Repository> {
+        &self.repository
+    }
+
+    /// The models at hand.
+    pub fn models(&self) -> &Arc<Models> {
+        &self.models
+    }
+
+    /// The tools at hand.
+    pub fn tools(&self) -> &Arc<Toolbox> {
+        &self.tools
+    }
+
+    /// The clock it reads.
+    pub fn clock(&self) -> Clock {
+        self.clock.clone()
+    }
+
+    /// The moment it is.
+    pub fn now(&self) -> Timestamp {
+        (self.clock)()
+    }
+}

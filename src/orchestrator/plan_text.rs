@@ -1,0 +1,210 @@
+//! Reads what planners write. Models wrap JSON in prose and fences, number steps their own
+//! way and refer forwards; whatever can be understood is understood, the rest is refused.
+
+use std::collections::HashMap;
+
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+use crate::task::{Plan, PlannedStep, StepType, ToolUse};
+
+/// A plan as a model wrote it.
+#[derive(Debug, Deserialize)]
+pub(super) struct PlanText {
+    #[serde(default)]
+    pub(super) reason: String,
+    steps: Vec<StepText>,
+}
+
+/// Unknown fields, `status` among them, are ignored: what a step's state is, is not the
+/// model's to say.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct StepText {
+    #[serde(default)]
+    id: Option<Value>,
+    description: String,
+    #[serde(rename = "type")]
+    kind: StepType,
+    #[serde(default)]
+    depends_on: Option<Vec<Value>>,
+    #[serde(default)]
+    tool: Option<ToolUse>,
+    #[serde(default)]
+    estimated_duration: Option<f64>,
+    #[serde(default)]
+    optional: bool,
+}
+
+/// Finds the JSON in a model's text: the text itself, a fenced block, or the outermost braces.
+pub(super) fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    let text = text.trim();
+    let strict = serde_json::from_str(text);
+    if strict.is_ok() {
+        return strict;
+    }
+    let fenced = text.split("```").nth(1).map(|block| block.trim_start_matches("json").trim());
+    let braces = text.find('{').zip(text.rfind('}')).and_then(|(from, to)| text.get(from..=to));
+    fenced.into_iter().chain(braces).find_map(|part| serde_json::from_str(part).ok()).map_or(strict, Ok)
+}
+
+/// The JSON Schema of a plan.
+pub(super) fn schema() -> Value {
+    let tool = serde_json::json!({
+        "type": "object", "required": ["name", "arguments"],
+        "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
+    });
+    serde_json::json!({
+        "type": "object", "required": ["steps"],
+        "properties": {
+            "reason": {"type": "string"},
+            "steps": {"type": "array", "minItems": 1, "items": {
+                "type": "object", "required": ["id", "description", "type"],
+                "properties": {
+                    "id": {"type": "string"},
+                    "description": {"type": "string"},
+                    "type": {"enum": StepType::ALL},
+                    "dependsOn": {"type": "array", "items": {"type": "string"}},
+                    "tool": tool,
+                    "estimatedDuration": {"type": "integer"},
+                    "optional": {"type": "boolean"},
+                },
+            }},
+        },
+    })
+}
+
+impl PlanText {
+    /// The plan, as the continuation of steps that exist already under `known` ids (in order).
+    ///
+    /// Ids become `step-1`, `step-2`, …; references to the model's own ids follow. A reference
+    /// to the step itself or a later one says nothing that could be obeyed and is dropped. A
+    /// step that names no dependency waits for the one before it.
+    pub(super) fn into_plan(self, known: &[&str]) -> Plan {
+        let first = known.len();
+        let mut names: HashMap<String, u32> =
+            known.iter().enumerate().map(|(index, id)| ((*id).to_owned(), index as u32)).collect();
+        let own_ids: Vec<Option<String>> =
+            self.steps.iter().map(|step| step.id.as_ref().map(name_of)).collect();
+        for (position, own_id) in own_ids.iter().enumerate() {
+            let index = (first + position) as u32;
+            names.extend(own_id.iter().map(|id| (id.clone(), index)));
+        }
+        let steps = self.steps.into_iter().enumerate();
+        let steps =
+            steps.map(|(position, step)| step.into_planned((first + position) as u32, first as u32, &names));
+        Plan { steps: steps.collect() }
+    }
+}
+
+impl StepText {
+    fn into_planned(self, index: u32, first: u32, names: &HashMap<String, u32>) -> PlannedStep {
+        let before = if index > first { vec![index - 1] } else { Vec::new() };
+        let depends_on = match self.depends_on {
+            None => before,
+            Some(named) => {
+                let mut on: Vec<u32> = named
+                    .iter()
+                    .filter_map(|name| names.get(&name_of(name)).copied())
+                    .filter(|on| *on < index)
+                    .collect();
+                on.sort_unstable();
+                on.dedup();
+                on
+            }
+        };
+        let tool = self.tool.map(|mut tool| {
+            rename_outputs(&mut tool.arguments, names);
+            tool
+        });
+        PlannedStep {
+            id: format!("step-{}", index + 1),
+            description: self.description.trim().to_owned(),
+            kind: self.kind,
+            depends_on,
+            tool,
+            estimated_duration: self
+                .estimated_duration
+                .filter(|millis| *millis >= 0.0)
+                .map(|millis| millis as u64),
+            optional: self.optional,
+        }
+    }
+}
+
+fn name_of(id: &Value) -> String {
+    match id {
+        Value::String(text) => text.trim().to_owned(),
+        other => other.to_string(),
+    }
+}
+
+/// `{"$output": id}` follows the renaming of the steps.
+fn rename_outputs(value: &mut Value, names: &HashMap<String, u32>) {
+    match value {
+        Value::Object(fields) => {
+            for (name, field) in fields.iter_mut() {
+                match names.get(&name_of(field)) {
+                    Some(index) if name == "$output" => *field = Value::String(format!("step-{}", index + 1)),
+                    _ => rename_outputs(field, names),
+                }
+            }
+        }
+        Value::Array(items) => items.iter_mut().for_each(|item| rename_outputs(item, names)),
+        _ => {}
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn plan(value: Value) -> Plan {
+        read_json::<PlanText>(&value.to_string()).unwrap().into_plan(&[])
+    }
+
+    #[test]
+    fn json_is_found_in_prose_and_fences() {
+        let fenced = "Here is the plan:\n```json\n{\"a\": 1}\n```\nGood luck!";
+        let prose = "Sure! {\"a\": 1} is what you want.";
+        for text in [fenced, prose, " {\"a\": 1} "] {
+            assert_eq!(read_json::<Value>(text).unwrap(), json!({"a": 1}), "{text}");
+        }
+        assert!(read_json::<Value>("{\"a\": 1").is_err(), "cut JSON is not completed by guessing");
+    }
+
+    #[test]
+    fn without_dependencies_steps_follow_each_other() {
+        let plan = plan(json!({"steps": [
+            {"description": "a", "type": "llm-reasoning"},
+            {"description": "b", "type": "llm-reasoning"},
+        ]}));
+        assert_eq!(plan.steps[1].depends_on, [0]);
+        assert_eq!(plan.steps[1].id, "step-2");
+    }
+
+    #[test]
+    fn own_ids_are_renamed_and_forward_references_dropped() {
+        let plan = plan(json!({"steps": [
+            {"id": "scan", "description": "a", "type": "tool-call", "dependsOn": ["scan", "write"]},
+            {"id": "write", "description": "b", "type": "tool-call", "dependsOn": ["scan", "ghost"],
+             "status": "completed",
+             "tool": {"name": "w", "arguments": {"content": [{"$output": "scan"}]}}},
+        ]}));
+        assert_eq!(plan.steps[0].depends_on, Vec::<u32>::new());
+        assert_eq!(plan.steps[1].depends_on, [0]);
+        let arguments = &plan.steps[1].tool.as_ref().unwrap().arguments;
+        assert_eq!(arguments, &json!({"content": [{"$output": "step-1"}]}));
+    }
+
+    #[test]
+    fn a_revision_continues_the_numbers() {
+        let text = json!({"steps": [{"id": "step-1", "description": "again", "type": "llm-reasoning"}]});
+        let plan = read_json::<PlanText>(&text.to_string()).unwrap().into_plan(&["step-1", "step-2"]);
+        assert_eq!(plan.steps[0].id, "step-3");
+        assert_eq!(plan.steps[0].depends_on, Vec::<u32>::new());
+    }
+}

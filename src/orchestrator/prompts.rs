@@ -1,0 +1,62 @@
+//! The prompts: Markdown files with placeholders, so that they read as what they are.
+
+use minijinja::{Environment, UndefinedBehavior, context};
+
+use crate::models::ToolSpec;
+
+/// Decides about doubtful messages.
+pub(super) const DETECT: &str = include_str!("prompts/detect.md");
+/// Compresses a context.
+pub(super) const SUMMARIZE: &str = include_str!("prompts/summarize.md");
+/// Judges whether the goal is reached.
+pub(super) const EVALUATE: &str = include_str!("prompts/evaluate.md");
+
+const PLAN: &str = include_str!("prompts/plan.md");
+const STEP: &str = include_str!("prompts/step.md");
+
+/// The instructions of the planner.
+pub(super) fn plan(tools: &[ToolSpec], max_steps: u32) -> String {
+    let tools: Vec<_> = tools
+        .iter()
+        .map(|tool| context! { name => &tool.name, about => &tool.description, schema => tool.schema.to_string() })
+        .collect();
+    render(PLAN, context! { tools, max_steps })
+}
+
+/// The instructions of a step.
+pub(super) fn step(has_tools: bool) -> String {
+    render(STEP, context! { has_tools })
+}
+
+/// The texts are part of the program, and a test renders each of them: what could fail here
+/// fails there.
+fn render(text: &str, values: minijinja::Value) -> String {
+    let mut environment = Environment::new();
+    environment.set_undefined_behavior(UndefinedBehavior::Strict);
+    environment.render_str(text, values).unwrap_or_else(|error| {
+        tracing::error!(%error, "a prompt cannot be rendered");
+        text.to_owned()
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_planner_is_told_of_every_tool_and_the_limit() {
+        let tool = ToolSpec {
+            name: "workspace_read".into(),
+            description: "Reads a file.".into(),
+            schema: serde_json::json!({"type": "object"}),
+        };
+        insta::assert_snapshot!("plan", plan(&[tool], 50));
+        insta::assert_snapshot!("plan_without_tools", plan(&[], 3));
+    }
+
+    #[test]
+    fn a_step_is_told_whether_it_has_tools() {
+        insta::assert_snapshot!("step", step(true));
+        assert_ne!(step(true), step(false));
+    }
+}

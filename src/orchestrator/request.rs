@@ -1,0 +1,95 @@
+//! A request for a task, and what makes it acceptable.
+
+use super::{Detection, OrchestratorConfig, OrchestratorError};
+use crate::task::{Limits, ModelName, Plan, TaskSpec, ToolAllowance};
+
+/// Longest id of a user or a conversation, in bytes. They are keys of indexes.
+const MAX_ID_BYTES: usize = 512;
+
+/// What a caller asks to be carried to its end.
+#[derive(Debug, Clone, Default)]
+pub struct TaskRequest {
+    /// The goal in the user's words.
+    pub goal: String,
+    /// Whose task it will be.
+    pub user_id: String,
+    /// The conversation it belongs to.
+    pub thread_id: String,
+    /// The model to use instead of the configured ones.
+    pub chat_model: Option<ModelName>,
+    /// Which tools it may use.
+    pub tools: ToolAllowance,
+    /// Named instructions, model and tools to work with.
+    pub agent_id: Option<String>,
+    /// Limits other than the configured ones.
+    pub limits: Option<Limits>,
+    /// Why the request became a task, if it was detected rather than asked for.
+    pub detection: Option<Detection>,
+    /// The plan, if the caller brings one.
+    pub plan: Option<Plan>,
+}
+
+impl TaskRequest {
+    /// Checks the request and turns it into the part of a task that never changes.
+    pub(super) fn spec(&self, config: &OrchestratorConfig) -> Result<TaskSpec, OrchestratorError> {
+        let invalid = |field, problem: String| OrchestratorError::Invalid { field, problem };
+        let goal = self.goal.trim();
+        if goal.is_empty() {
+            return Err(invalid("goal", "is empty: say what is to be reached".into()));
+        }
+        if goal.len() > config.max_goal_bytes {
+            let (is, most) = (goal.len(), config.max_goal_bytes);
+            let problem = format!(
+                "has {is} bytes, at most {most} are allowed: put long material into a file and name it"
+            );
+            return Err(invalid("goal", problem));
+        }
+        for (field, id) in [("userId", &self.user_id), ("threadId", &self.thread_id)] {
+            if id.trim().is_empty() || id.len() > MAX_ID_BYTES || id.contains('\0') {
+                return Err(invalid(field, format!("must have 1 to {MAX_ID_BYTES} bytes and no NUL")));
+            }
+        }
+        Ok(TaskSpec {
+            goal: goal.replace('\0', "\u{fffd}"),
+            user_id: self.user_id.clone(),
+            thread_id: self.thread_id.clone(),
+            chat_model: self.chat_model.clone(),
+            tools: self.tools.clone(),
+            agent_id: self.agent_id.clone(),
+            limits: self.limits.clone().unwrap_or_else(|| config.limits.clone()),
+            retry: config.retry.clone(),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn request(goal: &str) -> TaskRequest {
+        TaskRequest {
+            goal: goal.into(),
+            user_id: "u".into(),
+            thread_id: "t".into(),
+            ..TaskRequest::default()
+        }
+    }
+
+    #[test]
+    fn a_goal_is_neither_empty_nor_endless() {
+        let config = OrchestratorConfig::default();
+        let refused = |goal: &str| request(goal).spec(&config).unwrap_err().to_string();
+        assert!(refused("  \n ").contains("is empty"));
+        assert!(refused(&"x".repeat(1_000_000)).contains("1000000 bytes"));
+        assert_eq!(request("  do it ").spec(&config).unwrap().goal, "do it");
+    }
+
+    #[test]
+    fn nul_characters_never_reach_the_store() {
+        let config = OrchestratorConfig::default();
+        assert_eq!(request("a\0b").spec(&config).unwrap().goal, "a\u{fffd}b");
+        let mut bad = request("a");
+        bad.thread_id = "t\0".into();
+        assert!(bad.spec(&config).is_err());
+    }
+}

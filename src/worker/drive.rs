@@ -1,0 +1,351 @@
+//! Drives one task for as long as this worker holds it: starts steps, writes what they note,
+//! decides what follows, and gives the task back.
+
+use std::collections::HashMap;
+use std::panic::AssertUnwindSafe;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+use futures::stream::FuturesUnordered;
+use futures::{FutureExt, StreamExt};
+use tokio::sync::mpsc;
+use tokio_util::sync::CancellationToken;
+
+use super::Shared;
+use super::leases::Signals;
+use super::writer::{Lost, Writer};
+use crate::executor::{Interrupted, Journal, Note, StepEnd, checkpoint_event};
+use crate::orchestrator::Evaluation;
+use crate::repository::Claimed;
+use crate::task::{
+    Event, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus, StepType, Task, Timestamp,
+};
+
+/// Notes that may wait while one is written: each running step has at most one on its way.
+const NOTES: usize = 16;
+
+type RunningStep = BoxFuture<'static, (u32, StepEnd, Vec<Event>)>;
+
+/// One task in the hands of this worker.
+pub(super) struct Drive {
+    shared: Arc<Shared>,
+    writer: Writer,
+    signals: Arc<Signals>,
+    running: FuturesUnordered<RunningStep>,
+    /// The steps in `running`, with the signal that ends each.
+    cancels: HashMap<u32, CancellationToken>,
+    notes: mpsc::Receiver<Note>,
+    notes_in: mpsc::Sender<Note>,
+}
+
+/// What to do after looking at the task.
+enum Turn {
+    /// Steps are running: wait for them.
+    Wait,
+    /// Look again: something was decided.
+    Again,
+    /// Nothing to do before this moment, or at all.
+    Leave(Timestamp),
+}
+
+/// Drives a claimed task until it is given back or lost.
+pub(super) async fn drive(shared: Arc<Shared>, claimed: Claimed) {
+    let id = claimed.task.id;
+    let epoch = claimed.task.state().epoch;
+    let signals = shared.leases.add(id, epoch, claimed.task.state().seq);
+    let mut drive = Drive::new(shared.clone(), claimed.task, signals);
+    match drive.run(claimed.crashes).await {
+        Ok(()) => tracing::debug!(task = %id, "task given back"),
+        Err(Lost) => tracing::warn!(task = %id, "the lease was lost, another worker goes on"),
+    }
+    shared.leases.remove(id, epoch);
+}
+
+impl Drive {
+    fn new(shared: Arc<Shared>, task: Task, signals: Arc<Signals>) -> Self {
+        let (notes_in, notes) = mpsc::channel(NOTES);
+        let orchestrator = &shared.orchestrator;
+        let writer =
+            Writer::new(task, orchestrator.repository().clone(), shared.clock.clone(), signals.clone());
+        Self {
+            shared,
+            writer,
+            signals,
+            running: FuturesUnordered::new(),
+            cancels: HashMap::new(),
+            notes,
+            notes_in,
+        }
+    }
+
+    async fn run(&mut self, crashes: u32) -> Result<(), Lost> {
+        self.writer.note(Event::Claimed { worker: self.shared.name.clone(), crashes });
+        self.stop_poison(crashes);
+        loop {
+            match self.turn().await? {
+                Turn::Again => {}
+                Turn::Wait => self.wait().await?,
+                Turn::Leave(wake) if self.running.is_empty() => return self.writer.release(wake).await,
+                Turn::Leave(_) => self.wait().await?,
+            }
+        }
+    }
+
+    /// A step that keeps killing its workers is taken out of the plan, or shown to a person.
+    fn stop_poison(&mut self, crashes: u32) {
+        let task = self.writer.task.clone();
+        if crashes < task.spec().limits.max_crashes.max(1) {
+            return;
+        }
+        let message = format!("{crashes} workers were lost while they worked on it");
+        tracing::warn!(task = %task.id, crashes, "poison");
+        let running: Vec<u32> =
+            task.frontier().iter().copied().filter(|index| is_running(&task, *index)).collect();
+        let can_replan = self.shared.orchestrator.may_replan(&task);
+        if can_replan && !running.is_empty() {
+            for step in running {
+                let fault = Fault::new(FaultClass::Poison, "poison", message.clone());
+                self.writer.note(Event::StepFailed { step, fault, retry_at: None });
+            }
+            return;
+        }
+        self.pause(PauseReason::Poison, format!("{message}: resume it to try once more, or cancel it"));
+    }
+
+    fn pause(&mut self, reason: PauseReason, detail: String) -> bool {
+        let by = self.shared.name.clone();
+        self.writer.note(Event::Paused { pause: Pause { reason, detail }, by })
+    }
+
+    /// Looks at the task and does what it wants next.
+    async fn turn(&mut self) -> Result<Turn, Lost> {
+        let now = (self.shared.clock)();
+        let next = self.writer.task.next(now);
+        if self.shared.draining.is_cancelled() && matches!(next, Next::Run(_)) {
+            return Ok(Turn::Leave(now));
+        }
+        match next {
+            Next::Run(steps) => self.start(steps).await,
+            Next::WaitUntil(at) => Ok(Turn::Leave(at)),
+            Next::Rest => {
+                if self.writer.task.status().is_terminal() {
+                    self.cancel_running();
+                }
+                Ok(Turn::Leave(now))
+            }
+            _ if !self.running.is_empty() => Ok(Turn::Wait),
+            Next::Revise(_) | Next::Conclude => self.conclude().await,
+        }
+    }
+
+    fn cancel_running(&self) {
+        self.cancels.values().for_each(CancellationToken::cancel);
+    }
+
+    /// Starts those of the steps that are not running yet.
+    async fn start(&mut self, steps: Vec<u32>) -> Result<Turn, Lost> {
+        let new: Vec<u32> = steps.into_iter().filter(|index| !self.cancels.contains_key(index)).collect();
+        if new.is_empty() {
+            return Ok(Turn::Wait);
+        }
+        self.write_down_context(&new).await?;
+        for index in &new {
+            self.shared.limiter.admit().await;
+            let task = &self.writer.task;
+            let Some(step) = task.step(*index).filter(|step| step.status != StepStatus::Running) else {
+                continue;
+            };
+            let attempt = step.attempts + 1;
+            self.writer.note(Event::StepStarted { step: *index, attempt });
+        }
+        let all_kept = self.writer.flush().await?;
+        let task = self.writer.task.clone();
+        for index in new.into_iter().filter(|index| is_running(&task, *index)) {
+            self.spawn(index);
+        }
+        // If a pause or a cancel came first, the task wants something else now.
+        Ok(if all_kept && !self.running.is_empty() { Turn::Wait } else { Turn::Again })
+    }
+
+    /// A checkpoint every so many steps, and a summary before the window overflows.
+    async fn write_down_context(&mut self, steps: &[u32]) -> Result<(), Lost> {
+        let task = &self.writer.task;
+        let (interval, state) = (task.spec().limits.checkpoint_interval, task.state());
+        let since = state.completed - state.checkpointed.min(state.completed);
+        if interval > 0 && since >= interval {
+            let checkpoint = checkpoint_event(task, None);
+            self.writer.note(checkpoint);
+        }
+        let task = &self.writer.task;
+        let asks_model = |index: &u32| task.step(*index).is_some_and(asks_model);
+        if steps.iter().any(asks_model) && self.shared.orchestrator.needs_summary(task) {
+            self.writer.flush().await?;
+            let task = self.writer.task.clone();
+            self.summarize(&task).await;
+        }
+        Ok(())
+    }
+
+    async fn summarize(&mut self, task: &Task) -> bool {
+        match self.shared.orchestrator.summarize_context(task, None).await {
+            Ok(Some(event)) => self.writer.note(event),
+            Ok(None) => false,
+            Err(error) => {
+                tracing::warn!(task = %task.id, %error, "the context was not summarized");
+                false
+            }
+        }
+    }
+
+    fn spawn(&mut self, index: u32) {
+        let cancel = CancellationToken::new();
+        self.cancels.insert(index, cancel.clone());
+        let journal = Journal::new(self.notes_in.clone());
+        let (executor, task) = (self.shared.executor.clone(), self.writer.task.clone());
+        let attempt = async move {
+            let attempt = AssertUnwindSafe(executor.execute(task, index, journal, cancel)).catch_unwind();
+            // A panic is a defect; it ends the step and not the worker.
+            let (end, events) = attempt.await.unwrap_or_else(|_| {
+                let fault =
+                    Fault::permanent("step_panicked", "the step hit a defect of the program: see the log");
+                (StepEnd::Failed(fault), Vec::new())
+            });
+            (index, end, events)
+        };
+        self.running.push(attempt.boxed());
+    }
+
+    /// Waits for whatever comes first: a note, the end of a step, or news from outside.
+    async fn wait(&mut self) -> Result<(), Lost> {
+        let is_over = self.writer.task.status().is_terminal();
+        let patience = Duration::from_millis(self.shared.config.cancel_ms);
+        tokio::select! {
+            biased;
+            () = self.signals.lost.cancelled() => Err(Lost),
+            Some(note) = self.notes.recv() => self.take(note).await,
+            Some((index, end, events)) = self.running.next() => self.ended(index, end, events).await,
+            () = self.signals.changed.notified() => self.writer.refresh().await,
+            // Whoever does not obey a cancel in time is left behind; its outcome stays open.
+            () = tokio::time::sleep(patience), if is_over => {
+                self.running.clear();
+                Ok(())
+            }
+        }
+    }
+
+    async fn take(&mut self, note: Note) -> Result<(), Lost> {
+        let mut accepted = true;
+        for event in note.events {
+            // Who drains starts nothing new: the next worker continues inside the step.
+            let starts_anew = self.shared.draining.is_cancelled() && event.is_dispatch();
+            accepted &= !starts_anew && self.writer.note(event);
+        }
+        let accepted = self.writer.flush().await? && accepted;
+        let _ = note.answer.send(if accepted { Ok(()) } else { Err(Interrupted) });
+        Ok(())
+    }
+
+    async fn ended(&mut self, index: u32, end: StepEnd, events: Vec<Event>) -> Result<(), Lost> {
+        self.cancels.remove(&index);
+        for event in events {
+            self.writer.note(event);
+        }
+        match end {
+            StepEnd::Done(output) => {
+                self.writer.note(Event::StepCompleted { step: index, output });
+                self.pause_between_steps().await?;
+            }
+            StepEnd::Failed(fault) => self.failed(index, fault).await,
+            StepEnd::Unknown(detail) => {
+                let detail = format!(
+                    "{detail}. Say how it ended: it happened (with its result), it did not happen, skip the step, or \
+                     fail it"
+                );
+                self.pause(PauseReason::UnknownOutcome, detail);
+            }
+            StepEnd::Interrupted => {}
+        }
+        Ok(())
+    }
+
+    async fn pause_between_steps(&mut self) -> Result<(), Lost> {
+        let delay = self.shared.config.continuation_delay_ms;
+        if delay > 0 {
+            self.writer.flush().await?;
+            tokio::time::sleep(Duration::from_millis(delay)).await;
+        }
+        Ok(())
+    }
+
+    async fn failed(&mut self, index: u32, fault: Fault) {
+        let task = self.writer.task.clone();
+        let Some(step) = task.step(index) else { return };
+        let now = (self.shared.clock)();
+        let overflowed = fault.code == "context_overflow" && step.attempts == 1;
+        let retry_at = if overflowed && self.summarize(&task).await {
+            Some(now)
+        } else {
+            let dice = self.shared.dice();
+            task.spec().retry.delay(step.attempts, &fault, dice).map(|wait| now.plus(wait))
+        };
+        tracing::info!(task = %task.id, step = index, %fault, ?retry_at, "step failed");
+        self.writer.note(Event::StepFailed { step: index, fault, retry_at });
+    }
+
+    /// The plan is at its end or at a dead end: decides how the task goes on.
+    async fn conclude(&mut self) -> Result<Turn, Lost> {
+        let task = self.writer.task.clone();
+        let (evaluation, fact) = self.shared.orchestrator.evaluate_progress(&task).await;
+        if let Some(fact) = fact {
+            self.writer.note(fact);
+        }
+        match evaluation {
+            Evaluation::Continue => {}
+            Evaluation::Done => {
+                let output = self.shared.orchestrator.answer(&task);
+                self.writer.note(Event::Completed { output });
+            }
+            Evaluation::Fail(fault) => {
+                self.writer.note(Event::Failed { fault });
+            }
+            Evaluation::Replan(reason) => {
+                self.writer.flush().await?;
+                self.revise(&task, &reason).await;
+            }
+        }
+        Ok(Turn::Again)
+    }
+
+    async fn revise(&mut self, task: &Task, reason: &str) {
+        match self.shared.orchestrator.revise(task, reason).await {
+            Ok(Some((plan, by))) => {
+                let revision = task.state().revision + 1;
+                self.writer.note(Event::Planned { revision, plan, by });
+            }
+            Ok(None) => {
+                let fault = Fault::permanent("no_plan", format!("{reason} No other plan was found."));
+                self.writer.note(Event::Failed { fault });
+            }
+            Err(error) => {
+                let detail = format!(
+                    "{reason} A new plan is needed and no model makes one ({error}): resume to ask again"
+                );
+                self.pause(PauseReason::Provider, detail);
+            }
+        }
+    }
+}
+
+fn is_running(task: &Task, index: u32) -> bool {
+    task.status() == Status::Running
+        && task.step(index).is_some_and(|step| step.status == StepStatus::Running)
+}
+
+fn asks_model(step: &Step) -> bool {
+    match step.plan.kind {
+        StepType::LlmReasoning => true,
+        StepType::ToolCall => step.plan.tool.is_none(),
+        StepType::Checkpoint | StepType::Summarization => false,
+    }
+}

@@ -1,0 +1,129 @@
+//! The leases this worker holds, and the heartbeat that keeps them.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicI64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+
+use crate::repository::Repository;
+use crate::task::TaskId;
+
+/// What the heartbeat tells whoever drives a task.
+#[derive(Debug)]
+pub(super) struct Signals {
+    /// The lease is gone: stop at once.
+    pub(super) lost: CancellationToken,
+    /// Somebody else wrote to the task: look.
+    pub(super) changed: Notify,
+    /// The newest entry its driver knows.
+    pub(super) known_seq: AtomicI64,
+    epoch: i64,
+}
+
+/// The leases by task. The lock is held for single look-ups only.
+#[derive(Debug, Default)]
+pub(super) struct Leases(Mutex<HashMap<TaskId, Arc<Signals>>>);
+
+impl Leases {
+    fn held(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Signals>>> {
+        // The map is whole after a panic elsewhere: every change of it is one call.
+        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub(super) fn add(&self, id: TaskId, epoch: i64, seq: i64) -> Arc<Signals> {
+        let signals = Arc::new(Signals {
+            lost: CancellationToken::new(),
+            changed: Notify::new(),
+            known_seq: AtomicI64::new(seq),
+            epoch,
+        });
+        self.held().insert(id, signals.clone());
+        signals
+    }
+
+    /// Forgets a lease, unless the task was claimed again meanwhile.
+    pub(super) fn remove(&self, id: TaskId, epoch: i64) {
+        let mut held = self.held();
+        if held.get(&id).is_some_and(|signals| signals.epoch == epoch) {
+            held.remove(&id);
+        }
+    }
+
+    pub(super) fn ids(&self) -> Vec<TaskId> {
+        self.held().keys().copied().collect()
+    }
+
+    pub(super) fn len(&self) -> usize {
+        self.held().len()
+    }
+
+    fn told(&self, id: TaskId, seq: i64) {
+        if let Some(signals) = self.held().get(&id)
+            && seq > signals.known_seq.load(Ordering::Relaxed)
+        {
+            signals.changed.notify_one();
+        }
+    }
+
+    /// Extends all leases. What the database does not extend is lost.
+    async fn renew(&self, repository: &dyn Repository, worker: &str, lease: Duration) {
+        let held: Vec<(TaskId, Arc<Signals>)> =
+            self.held().iter().map(|(id, signals)| (*id, signals.clone())).collect();
+        if held.is_empty() {
+            return;
+        }
+        let leases: Vec<(TaskId, i64)> = held.iter().map(|(id, signals)| (*id, signals.epoch)).collect();
+        let renewed = match repository.renew(worker, &leases, lease).await {
+            Ok(renewed) => renewed,
+            Err(error) => {
+                // Nothing is decided by that: the next commit finds out whether the lease holds.
+                tracing::warn!(%error, "leases were not extended");
+                return;
+            }
+        };
+        let extended: HashMap<TaskId, i64> =
+            renewed.into_iter().map(|renewal| (renewal.id, renewal.seq)).collect();
+        for (id, signals) in held {
+            match extended.get(&id) {
+                Some(seq) => self.told(id, *seq),
+                // Its task has ended or belongs to somebody else: its driver looks which.
+                None => signals.changed.notify_one(),
+            }
+        }
+    }
+}
+
+/// Extends the leases of a worker until it stops.
+pub(super) async fn heartbeat(
+    leases: Arc<Leases>,
+    repository: Arc<dyn Repository>,
+    worker: String,
+    every: Duration,
+    lease: Duration,
+) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        leases.renew(repository.as_ref(), &worker, lease).await;
+    }
+}
+
+/// Passes on what others wrote through the same repository, so that a cancel is noticed at
+/// once and not at the next heartbeat.
+pub(super) async fn listen(leases: Arc<Leases>, repository: Arc<dyn Repository>) {
+    let mut changes = repository.changes();
+    loop {
+        match changes.recv().await {
+            Ok(change) => leases.told(change.id, change.seq),
+            Err(RecvError::Lagged(_)) => {
+                leases.held().values().for_each(|signals| signals.changed.notify_one())
+            }
+            Err(RecvError::Closed) => return,
+        }
+    }
+}

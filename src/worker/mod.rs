@@ -1,0 +1,190 @@
+//! The only loop: claim, execute, commit, next.
+//!
+//! ```text
+//! hint ─▶ claim (a lease with an epoch) ─▶ drive ─▶ commit per step ─▶ … ─▶ give back
+//! ```
+//!
+//! A worker holds as many tasks as its concurrency says, one future each; a task has one
+//! writer. If the worker dies, its leases end and others go on from the journal.
+
+mod config;
+mod drive;
+mod leases;
+mod limiter;
+mod writer;
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::sync::Notify;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+
+use self::leases::Leases;
+use self::limiter::Limiter;
+use crate::executor::Executor;
+use crate::orchestrator::{Clock, Orchestrator};
+use crate::queue::{Hint, Queue};
+use crate::repository::{Claim, Claimed, RepositoryError};
+use crate::task::TaskId;
+
+pub use config::{LimiterConfig, WorkerConfig};
+
+/// What all drives of a worker share.
+struct Shared {
+    name: String,
+    config: WorkerConfig,
+    orchestrator: Orchestrator,
+    executor: Executor,
+    clock: Clock,
+    limiter: Limiter,
+    leases: Arc<Leases>,
+    draining: CancellationToken,
+}
+
+impl Shared {
+    /// A random number in 0..1 for the jitter of retries.
+    fn dice(&self) -> f64 {
+        let (_, low) = uuid::Uuid::now_v7().as_u64_pair();
+        (low & 0xffff_ffff) as f64 / f64::from(u32::MAX)
+    }
+}
+
+/// A worker. Cheap to clone; clones are the same worker.
+#[derive(Clone)]
+pub struct Worker {
+    shared: Arc<Shared>,
+    queue: Arc<dyn Queue>,
+}
+
+impl Worker {
+    /// A worker called `name`, which must differ from every other one's.
+    pub fn new(
+        name: String,
+        orchestrator: Orchestrator,
+        queue: Arc<dyn Queue>,
+        config: WorkerConfig,
+    ) -> Self {
+        let executor = Executor::new(orchestrator.clone(), Duration::from_millis(config.tool_timeout_ms));
+        let clock = orchestrator.clock();
+        let limiter = Limiter::new(&config.limiter);
+        let leases = Arc::default();
+        let draining = CancellationToken::new();
+        let shared = Shared { name, config, orchestrator, executor, clock, limiter, leases, draining };
+        Self { shared: Arc::new(shared), queue }
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &str {
+        &self.shared.name
+    }
+
+    /// How it is set up.
+    pub fn config(&self) -> &WorkerConfig {
+        &self.shared.config
+    }
+
+    /// The tasks it holds.
+    pub fn active(&self) -> Vec<TaskId> {
+        self.shared.leases.ids()
+    }
+
+    /// Whether it takes no more tasks.
+    pub fn is_draining(&self) -> bool {
+        self.shared.draining.is_cancelled()
+    }
+
+    /// Works until `stop`, then lets running steps end, gives every task back, and returns.
+    pub async fn run(&self, stop: CancellationToken) {
+        let repository = self.shared.orchestrator.repository().clone();
+        let (leases, config) = (self.shared.leases.clone(), &self.shared.config);
+        let mut company = JoinSet::new();
+        company.spawn(leases::listen(leases.clone(), repository.clone()));
+        company.spawn(leases::heartbeat(
+            leases,
+            repository,
+            self.shared.name.clone(),
+            Duration::from_millis(config.heartbeat_ms),
+            Duration::from_millis(config.lease_ms),
+        ));
+        let mut drives = JoinSet::new();
+        let freed = Arc::new(Notify::new());
+        self.recover().await;
+        // Work that was due before the first hint is not waited for.
+        let mut hint = Hint::Due;
+        while !stop.is_cancelled() {
+            let full = self.fill(&hint, &mut drives, &freed).await;
+            hint = tokio::select! {
+                () = stop.cancelled() => break,
+                () = freed.notified() => Hint::Due,
+                next = self.queue.next(), if !full => next,
+            };
+            while drives.try_join_next().is_some() {}
+        }
+        self.drain(drives).await;
+    }
+
+    /// On a database that belongs to this process alone, whoever held leases is dead.
+    async fn recover(&self) {
+        let repository = self.shared.orchestrator.repository();
+        if !repository.is_embedded() {
+            return;
+        }
+        match repository.expire_leases().await {
+            Ok(0) => {}
+            Ok(tasks) => tracing::info!(tasks, "tasks of an earlier run go on"),
+            Err(error) => tracing::warn!(%error, "leases of an earlier run end by themselves"),
+        }
+    }
+
+    /// Takes as many due tasks as there is room for. Returns whether there is no room left.
+    async fn fill(&self, hint: &Hint, drives: &mut JoinSet<()>, freed: &Arc<Notify>) -> bool {
+        while drives.try_join_next().is_some() {}
+        let room = (self.shared.config.concurrency as usize).saturating_sub(drives.len());
+        if room == 0 {
+            return true;
+        }
+        let claimed = match self.claim(hint, room).await {
+            Ok(claimed) => claimed,
+            Err(error) => {
+                tracing::warn!(%error, "no work was claimed");
+                return false;
+            }
+        };
+        let full = claimed.len() == room;
+        for claimed in claimed {
+            let (shared, freed) = (self.shared.clone(), freed.clone());
+            drives.spawn(async move {
+                drive::drive(shared, claimed).await;
+                freed.notify_one();
+            });
+        }
+        full
+    }
+
+    async fn claim(&self, hint: &Hint, room: usize) -> Result<Vec<Claimed>, RepositoryError> {
+        let claim = Claim {
+            worker: &self.shared.name,
+            limit: u32::try_from(room).unwrap_or(u32::MAX),
+            lease: Duration::from_millis(self.shared.config.lease_ms),
+            only: match hint {
+                Hint::Due => None,
+                Hint::Task(id) => Some(*id),
+            },
+        };
+        self.shared.orchestrator.repository().claim(claim).await
+    }
+
+    async fn drain(&self, mut drives: JoinSet<()>) {
+        self.shared.draining.cancel();
+        let patience = Duration::from_millis(self.shared.config.drain_ms);
+        let all = async { while drives.join_next().await.is_some() {} };
+        if tokio::time::timeout(patience, all).await.is_err() {
+            let left = self.shared.leases.len();
+            tracing::warn!(
+                left,
+                "steps did not end in time; their tasks go on elsewhere when their leases end"
+            );
+        }
+    }
+}

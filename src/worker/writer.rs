@@ -1,0 +1,189 @@
+//! The one writer of a task while a worker holds it.
+//!
+//! Events are applied in memory at once and written in groups. If somebody else wrote first
+//! (a pause, a cancel), the task is read again and the events that are still legal are applied
+//! to it; what became illegal is dropped, for it has not happened.
+
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
+use std::time::Duration;
+
+use super::leases::Signals;
+use crate::orchestrator::Clock;
+use crate::repository::{Commit, Lease, Repository, RepositoryError};
+use crate::task::{Blob, Entry, Event, Payload, Task};
+
+/// The first and the longest wait before a database that does not answer is tried again.
+const WAITS: (Duration, Duration) = (Duration::from_millis(100), Duration::from_secs(2));
+
+/// The lease is lost: nothing this worker writes is accepted any more.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Lost;
+
+/// The task, and what is known of it but not written yet.
+pub(super) struct Writer {
+    pub(super) task: Arc<Task>,
+    repository: Arc<dyn Repository>,
+    clock: Clock,
+    signals: Arc<Signals>,
+    entries: Vec<Entry>,
+    blobs: Vec<Blob>,
+}
+
+impl Writer {
+    pub(super) fn new(
+        task: Task,
+        repository: Arc<dyn Repository>,
+        clock: Clock,
+        signals: Arc<Signals>,
+    ) -> Self {
+        Self { task: Arc::new(task), repository, clock, signals, entries: Vec::new(), blobs: Vec::new() }
+    }
+
+    /// Applies an event. `false` if it cannot happen (any more); nothing is changed then.
+    pub(super) fn note(&mut self, mut event: Event) -> bool {
+        let blobs = event.payloads_mut().into_iter().filter_map(Payload::seal);
+        self.blobs.extend(blobs);
+        let now = (self.clock)();
+        match Arc::make_mut(&mut self.task).record(now, event) {
+            Ok(entry) => {
+                self.entries.push(entry);
+                true
+            }
+            Err(illegal) => {
+                tracing::debug!(task = %self.task.id, %illegal, "an event does not happen");
+                false
+            }
+        }
+    }
+
+    /// Makes everything durable that was noted. Returns whether all of it is part of the
+    /// journal now: if somebody else wrote meanwhile, some of it may not have happened.
+    pub(super) async fn flush(&mut self) -> Result<bool, Lost> {
+        if self.entries.is_empty() {
+            return Ok(true);
+        }
+        self.write(Lease::Keep).await
+    }
+
+    /// Writes what is left and gives the task back, due at `wake` if it is live.
+    pub(super) async fn release(&mut self, wake: crate::task::Timestamp) -> Result<(), Lost> {
+        if self.entries.is_empty() && self.task.status().is_terminal() {
+            return Ok(());
+        }
+        self.write(Lease::Release(wake)).await.map(drop)
+    }
+
+    /// Reads what others wrote, and applies what is not written yet to that.
+    pub(super) async fn refresh(&mut self) -> Result<(), Lost> {
+        let fresh = self.load().await?;
+        if fresh.state().epoch != self.task.state().epoch {
+            return Err(Lost);
+        }
+        let written = self.task.state().seq - self.entries.len() as i64;
+        if fresh.state().seq > written {
+            self.rebase(fresh);
+        }
+        Ok(())
+    }
+
+    async fn write(&mut self, lease: Lease) -> Result<bool, Lost> {
+        let mut all_kept = true;
+        let mut wait = WAITS.0;
+        loop {
+            let commit = Commit::new(&self.task, self.entries.clone(), self.blobs.clone(), lease);
+            match self.repository.commit(commit).await {
+                Ok(()) => {
+                    self.written();
+                    return Ok(all_kept);
+                }
+                Err(RepositoryError::Fenced | RepositoryError::NotFound) => return Err(Lost),
+                Err(RepositoryError::Stale) => {}
+                Err(error) => {
+                    tracing::warn!(task = %self.task.id, %error, "a commit did not get through, trying again");
+                    self.sleep(&mut wait).await?;
+                }
+            }
+            let fresh = self.load().await?;
+            if fresh.state().epoch != self.task.state().epoch {
+                return Err(Lost);
+            }
+            if self.was_written(&fresh).await? {
+                self.written();
+                self.rebase(fresh);
+                return Ok(all_kept);
+            }
+            all_kept &= self.rebase(fresh);
+        }
+    }
+
+    /// Whether a commit whose answer was lost did get through: then our entries are there.
+    async fn was_written(&self, fresh: &Task) -> Result<bool, Lost> {
+        let Some(first) = self.entries.first() else { return Ok(false) };
+        if fresh.state().seq < first.seq {
+            return Ok(false);
+        }
+        let mut wait = WAITS.0;
+        loop {
+            match self.repository.journal(fresh.id, first.seq - 1, 1).await {
+                Ok(there) => return Ok(there.first().is_some_and(|entry| is_same(entry, first))),
+                Err(error) => {
+                    tracing::warn!(task = %self.task.id, %error, "the journal cannot be read, trying again");
+                    self.sleep(&mut wait).await?;
+                }
+            }
+        }
+    }
+
+    /// Applies the unwritten events to a newer state. Returns whether all are still legal.
+    fn rebase(&mut self, fresh: Task) -> bool {
+        self.task = Arc::new(fresh);
+        let mut all_kept = true;
+        for entry in std::mem::take(&mut self.entries) {
+            all_kept &= self.note(entry.event);
+        }
+        self.tell();
+        all_kept
+    }
+
+    fn written(&mut self) {
+        self.entries.clear();
+        self.blobs.clear();
+        self.tell();
+    }
+
+    fn tell(&self) {
+        let written = self.task.state().seq - self.entries.len() as i64;
+        self.signals.known_seq.store(written, Ordering::Relaxed);
+    }
+
+    async fn load(&self) -> Result<Task, Lost> {
+        let mut wait = WAITS.0;
+        loop {
+            match self.repository.load(self.task.id).await {
+                Ok(task) => return task.ok_or(Lost),
+                Err(error) => {
+                    tracing::warn!(task = %self.task.id, %error, "the task cannot be read, trying again");
+                    self.sleep(&mut wait).await?;
+                }
+            }
+        }
+    }
+
+    async fn sleep(&self, wait: &mut Duration) -> Result<(), Lost> {
+        tokio::select! {
+            () = tokio::time::sleep(*wait) => {}
+            () = self.signals.lost.cancelled() => return Err(Lost),
+        }
+        *wait = WAITS.1.min(*wait * 2);
+        Ok(())
+    }
+}
+
+/// Whether a stored entry is the one we wrote. Nobody else writes in our epoch at our number
+/// at the same millisecond with the same tag; the contents are not compared, for a database
+/// may write a number differently.
+fn is_same(stored: &Entry, ours: &Entry) -> bool {
+    let shape = |entry: &Entry| (entry.seq, entry.epoch, entry.at, entry.event.kind());
+    shape(stored) == shape(ours)
+}
