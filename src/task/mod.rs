@@ -26,6 +26,9 @@ mod step;
 mod time;
 mod usage;
 
+#[cfg(test)]
+mod properties;
+
 pub use apply::{Illegal, Task};
 pub use call::{Call, CallState, CallSubject, ToolRequest};
 pub use effect::Effect;

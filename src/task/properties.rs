@@ -1,0 +1,203 @@
+//! What holds after every sequence of events, legal or not.
+
+use proptest::prelude::*;
+use serde_json::json;
+use uuid::Uuid;
+
+use super::*;
+
+const STEPS: u32 = 4;
+
+fn spec() -> TaskSpec {
+    TaskSpec {
+        goal: "goal".into(),
+        user_id: "user".into(),
+        thread_id: "thread".into(),
+        chat_model: None,
+        tools: ToolAllowance::default(),
+        agent_id: None,
+        limits: Limits::default(),
+        retry: RetryPolicy::default(),
+    }
+}
+
+fn plan(first: u32, steps: u32) -> Plan {
+    let step = |index: u32| PlannedStep {
+        id: format!("step-{}", index + 1),
+        description: "do".into(),
+        kind: StepType::ToolCall,
+        // Every third step may run beside the one before it.
+        depends_on: if index % 3 == 2 { vec![] } else { index.checked_sub(1).into_iter().collect() },
+        tool: None,
+        estimated_duration: None,
+        optional: index % 4 == 3,
+    };
+    Plan { steps: (first..first + steps).map(step).collect() }
+}
+
+fn at(seq: i64) -> Timestamp {
+    Timestamp::from_millis(1_000 * seq)
+}
+
+fn new_task() -> (Task, Vec<Entry>) {
+    let created = Entry { seq: 1, epoch: 0, at: at(1), event: Event::Created { spec: Box::new(spec()) } };
+    let mut task = Task::begin(TaskId(Uuid::nil()), &created).unwrap();
+    let planned = Event::Planned { revision: 1, plan: plan(0, STEPS), by: Planner::default() };
+    let planned = task.record(at(2), planned).unwrap();
+    (task, vec![created, planned])
+}
+
+/// Any event, about any step and call, sensible or not.
+fn any_event() -> impl Strategy<Value = Event> {
+    let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
+    (0..24u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+        0..=3 => Event::StepStarted { step, attempt },
+        4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
+        6 => Event::StepFailed {
+            step,
+            fault: Fault::transient("x", "x"),
+            retry_at: flag.then(|| Timestamp::from_millis(5)),
+        },
+        7 => Event::StepSkipped { step, reason: "r".into() },
+        8 | 9 => Event::ModelRequested {
+            step,
+            call,
+            attempt,
+            model: "scripted/x".parse().unwrap(),
+            base: None,
+            parts: vec![],
+        },
+        10 => Event::ModelAnswered {
+            step,
+            call,
+            text: Payload::text("t"),
+            requests: vec![],
+            finish: "stop".into(),
+            usage: Usage { input_tokens: 3, model_calls: 1, ..Usage::default() },
+        },
+        11 | 12 => Event::ToolDispatched {
+            step,
+            call,
+            attempt,
+            tool: "t".into(),
+            arguments: Payload::Inline(json!({})),
+            effect: if flag { Effect::Unsafe } else { Effect::ReadOnly },
+            request_id: None,
+        },
+        13 | 14 => Event::ToolReturned { step, call, result: Payload::text("r"), is_error: flag },
+        15 => Event::CallFailed { step, call, fault: Fault::transient("x", "x") },
+        16 => Event::CallLost { step, call, detail: "d".into() },
+        17 => Event::OutcomeDecided { step, call, result: flag.then(|| Payload::text("r")), by: "p".into() },
+        18 => {
+            Event::Paused { pause: Pause { reason: PauseReason::User, detail: "d".into() }, by: "p".into() }
+        }
+        19 => Event::Resumed { by: "p".into() },
+        20 => Event::Planned { revision: attempt, plan: plan(STEPS, 2), by: Planner::default() },
+        21 => Event::Completed { output: Payload::text("o") },
+        22 if attempt == 3 => Event::Failed { fault: Fault::permanent("x", "x") },
+        23 if attempt == 3 => Event::Cancelled { by: "p".into() },
+        _ => Event::StepCompleted { step, output: None },
+    })
+}
+
+/// Applies what can be applied; returns the journal.
+fn live(events: Vec<Event>, mut look: impl FnMut(&Task, &Task, &Event, bool)) -> (Task, Vec<Entry>) {
+    let (mut task, mut journal) = new_task();
+    for event in events {
+        let before = task.clone();
+        let accepted =
+            task.record(at(task.state().seq + 1), event.clone()).map(|entry| journal.push(entry)).is_ok();
+        look(&before, &task, &event, accepted);
+    }
+    (task, journal)
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 1000, failure_persistence: None, ..ProptestConfig::default() })]
+
+    #[test]
+    fn what_is_refused_changes_nothing(events in prop::collection::vec(any_event(), 0..80)) {
+        live(events, |before, after, event, accepted| {
+            if !accepted {
+                assert_eq!(before, after, "{event:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn an_end_is_never_left(events in prop::collection::vec(any_event(), 0..80)) {
+        live(events, |before, after, event, accepted| {
+            if before.status().is_terminal() {
+                assert_eq!(before.status(), after.status());
+                assert!(!accepted || event.is_outcome(), "{event:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_completed_task_has_no_required_step_that_failed(events in prop::collection::vec(any_event(), 0..80)) {
+        let (task, _) = live(events, |_, _, _, _| {});
+        if task.status() == Status::Completed {
+            for step in task.steps().iter().filter(|step| step.is_required()) {
+                assert!(matches!(step.status, StepStatus::Completed | StepStatus::Skipped), "{step:?}");
+            }
+        }
+    }
+
+    #[test]
+    fn folding_and_restoring_give_the_same_task(events in prop::collection::vec(any_event(), 0..80)) {
+        let (task, journal) = live(events, |_, _, _, _| {});
+        let folded = Task::fold(task.id, &journal).unwrap();
+        prop_assert_eq!(&folded, &task);
+        // What the tables keep: everything but the calls, which come from the journal.
+        let rows: Vec<Step> = task.steps().iter().map(|step| Step { calls: vec![], ..step.clone() }).collect();
+        let open = |index: u32| task.step(index).is_some_and(|step| step.status != StepStatus::Completed);
+        let calls: Vec<Entry> = journal
+            .iter()
+            .filter(|entry| entry.event.is_about_call() && entry.event.step().is_some_and(open))
+            .cloned()
+            .collect();
+        let restored = Task::restore(task.id, task.spec().clone(), task.state().clone(), rows, &calls);
+        prop_assert_eq!(&restored, &task);
+        prop_assert_eq!(restored.frontier(), task.frontier());
+    }
+
+    #[test]
+    fn the_frontier_and_the_counts_are_those_of_the_steps(events in prop::collection::vec(any_event(), 0..80)) {
+        let (task, _) = live(events, |_, _, _, _| {});
+        let frontier: Vec<u32> = (0..task.steps().len() as u32)
+            .filter(|index| {
+                let step = task.step(*index).unwrap();
+                !step.is_settled() && task.dependencies_settled(step)
+            })
+            .collect();
+        prop_assert_eq!(task.frontier().iter().copied().collect::<Vec<_>>(), frontier);
+        let count = |keep: fn(&Step) -> bool| task.steps().iter().filter(|step| keep(step)).count() as u32;
+        prop_assert_eq!(task.state().completed, count(|step| step.status == StepStatus::Completed));
+        prop_assert_eq!(task.state().replaced, count(|step| step.replaced));
+        prop_assert!(task.progress() <= 100);
+    }
+
+    #[test]
+    fn an_unsafe_call_is_dispatched_again_only_if_it_had_no_effect(
+        events in prop::collection::vec(any_event(), 0..120),
+    ) {
+        live(events, |before, _, event, accepted| {
+            let Event::ToolDispatched { step, call, attempt: 2.., .. } = event else { return };
+            if !accepted {
+                return;
+            }
+            let last = before.step(*step).and_then(|step| step.call(*call)).unwrap();
+            if let CallSubject::Tool { effect: Effect::Unsafe, .. } = last.subject {
+                assert!(matches!(last.state, CallState::Failed(_)), "{last:?}");
+            }
+        });
+    }
+
+    #[test]
+    fn a_live_task_always_wants_something(events in prop::collection::vec(any_event(), 0..80)) {
+        let (task, _) = live(events, |_, _, _, _| {});
+        let rests = task.next(at(1_000_000)) == Next::Rest;
+        prop_assert_eq!(rests, !task.status().is_live());
+    }
+}
