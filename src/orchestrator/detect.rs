@@ -87,7 +87,7 @@ static SIGNS: LazyLock<Vec<Sign>> = LazyLock::new(|| {
         ("a numbered list", 0.3, r"(?m)^\s*(\d+[.)]|[-*])\s+\S.*\n\s*(\d+[.)]|[-*])\s+\S"),
         (
             "a plain question",
-            -0.35,
+            -0.45,
             r"^\s*(what|who|when|where|why|how|which|is|are|was|were|does|do|did|can|could|would|should|will)\b[^\n]*\?\s*$",
         ),
         (

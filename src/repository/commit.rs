@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use crate::task::{Blob, Entry, Event, State, Step, Task, TaskId, Timestamp};
+use crate::task::{Blob, Entry, Event, State, Step, StepStatus, Task, TaskId, Timestamp};
 
 /// What becomes of the lease with a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -65,11 +65,19 @@ fn touched_steps(task: &Task, entries: &[Entry]) -> BTreeSet<u32> {
     for entry in entries {
         match &entry.event {
             Event::Planned { .. } => touched.extend(0..task.steps().len() as u32),
-            Event::Cancelled { .. } | Event::Failed { .. } => touched.extend(task.frontier()),
+            Event::Cancelled { .. } | Event::Failed { .. } => touched.extend(unfinished(task)),
             _ => {}
         }
     }
     touched
+}
+
+/// Steps that were started and brought nothing.
+fn unfinished(task: &Task) -> impl Iterator<Item = u32> {
+    let steps = (0..).zip(task.steps());
+    steps
+        .filter(|(_, step)| step.attempts > 0 && step.status != StepStatus::Completed)
+        .map(|(index, _)| index)
 }
 
 /// Whether an entry about a call changes what the step's row says of its usage.

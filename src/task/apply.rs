@@ -230,8 +230,9 @@ impl Task {
     }
 
     fn ended(&mut self, status: Status, fault: Option<&Fault>, at: Timestamp) -> Verdict {
-        for index in &self.frontier {
-            let step = &mut self.steps[*index as usize];
+        // An ended task has no open steps; what was running is over.
+        for index in std::mem::take(&mut self.frontier) {
+            let step = &mut self.steps[index as usize];
             step.retry_at = None;
             if step.status == StepStatus::Running {
                 step.status = StepStatus::Skipped;
@@ -447,6 +448,9 @@ impl Task {
     pub(super) fn rebuild_frontier(&mut self) {
         self.frontier.clear();
         self.dependents.clear();
+        if self.status().is_terminal() {
+            return;
+        }
         for index in 0..self.steps.len() as u32 {
             let step = &self.steps[index as usize];
             if step.is_settled() {
