@@ -1,5 +1,13 @@
 //! Longhaul from the outside, in one test program.
 
+#![allow(
+    clippy::unwrap_used,
+    clippy::expect_used,
+    clippy::panic,
+    reason = "tests say plainly what they expect"
+)]
+
 mod conformance;
 mod mcp;
+mod mcp_http;
 mod postgres;

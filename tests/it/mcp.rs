@@ -235,6 +235,47 @@ async fn dropping_the_toolbox_leaves_no_process_behind_either() {
     }
 }
 
+/// Not a test: the program that [`killing_longhaul_leaves_no_server_behind`] kills.
+#[cfg(target_os = "linux")]
+#[tokio::test]
+#[ignore = "hosts servers until it is killed"]
+async fn hosts_a_server_that_does_not_want_to_end() {
+    let Ok(ledger) = env::var("HOST_LEDGER") else { return };
+    let world = World::new(|config| {
+        let server = server(config);
+        server.env.insert("LEDGER".to_owned(), ledger);
+        let program = server.command.replace("/bin/sh".to_owned()).unwrap();
+        let script = format!("trap '' TERM HUP; sleep 1000 & '{program}'; sleep 1000");
+        server.args = vec!["-c".to_owned(), script];
+    })
+    .await;
+    world.call("test_count", json!({"label": "hosted"})).await.unwrap();
+    std::future::pending::<()>().await;
+}
+
+#[cfg(target_os = "linux")]
+#[tokio::test]
+async fn killing_longhaul_leaves_no_server_behind() {
+    let directory = tempfile::tempdir().unwrap();
+    let ledger = directory.path().join("ledger");
+    let mut host = tokio::process::Command::new(env::current_exe().unwrap())
+        .args(["--ignored", "--exact", "mcp::hosts_a_server_that_does_not_want_to_end"])
+        .env("HOST_LEDGER", &ledger)
+        .stdout(std::process::Stdio::null())
+        .kill_on_drop(true)
+        .spawn()
+        .unwrap();
+    while fs::read_to_string(&ledger).unwrap_or_default().is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(processes(directory.path()).len() >= 4, "the host, the shell, its sleep and the server");
+    signal("KILL", host.id().unwrap());
+    host.wait().await.unwrap();
+    while !processes(directory.path()).is_empty() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+}
+
 #[tokio::test]
 async fn a_server_that_never_answers_is_down_and_does_not_hold_up_the_rest() {
     let world = World::new(|config| {

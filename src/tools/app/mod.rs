@@ -14,6 +14,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use schemars::JsonSchema;
+use schemars::generate::SchemaSettings;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
@@ -76,14 +77,34 @@ fn built_in<O: Operation>(operation: O) -> Arc<dyn Tool> {
     Arc::new(BuiltIn { description, operation })
 }
 
-/// The schema without what providers neither need nor all accept.
+/// The schema in the plain form that all providers accept: without references, and with an
+/// argument that may be left out described as what it is when it is given.
 fn schema<T: JsonSchema>() -> Value {
-    let mut schema = schemars::schema_for!(T).to_value();
+    let inline = SchemaSettings::draft2020_12().with(|settings| settings.inline_subschemas = true);
+    let mut schema = inline.into_generator().into_root_schema_for::<T>().to_value();
     if let Some(fields) = schema.as_object_mut() {
-        fields.remove("$schema");
-        fields.remove("title");
+        for key in ["$schema", "title", "description"] {
+            fields.remove(key);
+        }
     }
+    simplify(&mut schema);
     schema
+}
+
+fn simplify(schema: &mut Value) {
+    if let Some(fields) = schema.as_object_mut() {
+        fields.retain(|key, value| !(key == "default" && value.is_null() || key == "format"));
+        if let Some(Value::Array(types)) = fields.get_mut("type") {
+            types.retain(|kind| kind != "null");
+            if let [only] = types.as_slice() {
+                let only = only.clone();
+                fields.insert("type".to_owned(), only);
+            }
+        }
+        fields.values_mut().for_each(simplify);
+    } else if let Some(items) = schema.as_array_mut() {
+        items.iter_mut().for_each(simplify);
+    }
 }
 
 #[async_trait]
@@ -194,6 +215,22 @@ mod tests {
             assert_eq!(error.code(), "tool_arguments");
             assert!(!error.may_have_taken_effect());
         }
+    }
+
+    #[test]
+    fn schemas_are_plain() {
+        let tools = super::tools(&ToolsConfig::default()).unwrap();
+        assert_eq!(tools.len(), 10);
+        for tool in tools {
+            let schema = &tool.description().schema;
+            assert_eq!(schema["type"], json!("object"), "{schema}");
+            let text = schema.to_string();
+            assert!(!["$ref", "$defs", "null", "format"].iter().any(|word| text.contains(word)), "{text}");
+        }
+        assert_eq!(
+            schema::<Text>(),
+            json!({"type": "object", "properties": {"theText": {"type": "string", "default": ""}}, "additionalProperties": false})
+        );
     }
 
     #[tokio::test]

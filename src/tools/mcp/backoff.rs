@@ -34,7 +34,9 @@ impl Failures {
 
     pub(super) fn verdict(&self, now: Instant) -> Verdict {
         let recent = || self.0.iter().filter(|at| now.saturating_duration_since(**at) < WINDOW);
-        let (Some(oldest), Some(newest)) = (recent().next(), recent().last()) else { return Verdict::Try };
+        let (Some(oldest), Some(newest)) = (recent().next(), recent().next_back()) else {
+            return Verdict::Try;
+        };
         let count = recent().count();
         if count >= BREAKER {
             return Verdict::Open((*oldest + WINDOW).saturating_duration_since(now));

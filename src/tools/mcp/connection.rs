@@ -2,18 +2,18 @@
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
-use std::sync::Mutex;
-use std::sync::PoisonError;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
+use regex::Regex;
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
     CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, ClientRequest, Implementation,
     ListToolsRequest, ProtocolVersion, RequestMetaObject, Tool as RemoteTool,
 };
 use rmcp::service::{RunningService, serve_client_with_lifecycle_and_ct};
-use rmcp::transport::StreamableHttpClientTransport;
 use rmcp::transport::streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError};
+use rmcp::transport::{DynamicTransportError, StreamableHttpClientTransport};
 use rmcp::{ClientLifecycleMode, Peer, RoleClient, ServiceError};
 use serde_json::{Map, Value};
 use tokio::task::JoinHandle;
@@ -23,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::child::{self, Diagnostics};
 use super::content;
 use super::stdio::{StdioTransport, Unusable, unusable};
+use crate::tools::text::without_nul;
 use crate::tools::{McpServerConfig, ToolError, ToolOutput};
 
 /// Where the idempotency key travels in a request's `_meta`.
@@ -60,10 +61,9 @@ pub(super) async fn open(name: &str, config: &McpServerConfig, limit: u64) -> Re
     let diagnostics = Diagnostics::default();
     let opening = async {
         let (service, diagnostics) = serve(name, config, limit, stop.clone()).await?;
-        let tools = service
-            .list_all_tools()
-            .await
-            .map_err(|error| explain(&format!("its tools cannot be listed: {error}"), &diagnostics))?;
+        let tools = service.list_all_tools().await.map_err(|error| {
+            explain(&without_keys(&format!("its tools cannot be listed: {error}")), &diagnostics)
+        })?;
         Ok((service, tools, diagnostics))
     };
     match timeout(config.connect_timeout(), opening).await {
@@ -103,7 +103,7 @@ async fn serve(
     }
     let transport = http(config, limit)?;
     let service = serve_client_with_lifecycle_and_ct(client, transport, lifecycle, stop).await;
-    Ok((service.map_err(|error| chain(&error))?, Diagnostics::default()))
+    Ok((service.map_err(|error| without_keys(&chain(&error)))?, Diagnostics::default()))
 }
 
 fn http(
@@ -216,7 +216,7 @@ impl Connection {
                 Some(Unusable::Overlong) => Err(ToolError::OutputTooLarge { limit }),
                 Some(Unusable::Malformed) => Err(lost(&error.message, None)),
                 // The server itself says no: the model should read why.
-                None => Ok(ToolOutput::error(crate::tools::text::without_nul(error.message.into_owned()))),
+                None => Ok(ToolOutput::error(without_nul(error.message.into_owned()))),
             },
             ServiceError::TransportSend(error) => Err(not_sent(error, limit)),
             ServiceError::TransportClosed => {
@@ -229,24 +229,26 @@ impl Connection {
 
 /// What it means that a request could not be sent. Only where no connection was made at all is
 /// it certain that the server knows nothing of it.
-fn not_sent(error: rmcp::transport::DynamicTransportError, limit: u64) -> ToolError {
-    let mut cause: Option<&(dyn StdError + 'static)> = Some(&error);
-    while let Some(current) = cause {
-        if let Some(StreamableHttpError::ResponseBodyTooLarge { .. }) =
-            current.downcast_ref::<StreamableHttpError<reqwest::Error>>()
-        {
-            return ToolError::OutputTooLarge { limit };
-        }
-        if current.downcast_ref::<reqwest::Error>().is_some_and(reqwest::Error::is_connect) {
-            return ToolError::Unreachable {
-                server: String::new(),
-                detail: "no connection".to_owned(),
-                source: Some(Box::new(error)),
-            };
-        }
-        cause = current.source();
+fn not_sent(error: DynamicTransportError, limit: u64) -> ToolError {
+    match error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+        Some(StreamableHttpError::ResponseBodyTooLarge { .. }) => ToolError::OutputTooLarge { limit },
+        // The name of the server is filled in by who knows it.
+        Some(StreamableHttpError::Client(cause)) if cause.is_connect() => ToolError::Unreachable {
+            server: String::new(),
+            detail: "no connection".to_owned(),
+            source: Some(without_keys(&chain(&error)).into()),
+        },
+        _ => lost("the request failed", Some(without_keys(&chain(&error)).into())),
     }
-    lost("the request could not be sent completely", Some(Box::new(error)))
+}
+
+/// A message of the HTTP client without what is often a key in an address.
+fn without_keys(message: &str) -> String {
+    const KEYS: &str = r"(https?://)(?:[^/\s@]+@)?([^\s?)]+)(?:\?[^\s)]*)?";
+    match Regex::new(KEYS) {
+        Ok(keys) => without_nul(keys.replace_all(message, "$1$2").into_owned()),
+        Err(_) => "the request failed".to_owned(),
+    }
 }
 
 fn lost(detail: &str, source: Option<Box<dyn StdError + Send + Sync>>) -> ToolError {
@@ -266,4 +268,17 @@ fn chain(error: &dyn StdError) -> String {
         cause = next.source();
     }
     text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn keys_in_addresses_do_not_reach_the_journal() {
+        assert_eq!(
+            without_keys("sending to url (https://me:pw@host:1/mcp?key=secret): refused"),
+            "sending to url (https://host:1/mcp): refused"
+        );
+    }
 }

@@ -69,7 +69,7 @@ impl Server {
     pub(in crate::tools) fn tools(self: &Arc<Self>) -> Vec<Arc<dyn Tool>> {
         self.revive();
         let descriptions = self.state().tools.clone();
-        descriptions.into_iter().map(|tool| McpTool::new(Arc::clone(self), tool)).collect()
+        descriptions.into_iter().map(|tool| McpTool::shared(Arc::clone(self), tool)).collect()
     }
 
     pub(in crate::tools) fn status(self: &Arc<Self>) -> ServerStatus {

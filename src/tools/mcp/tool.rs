@@ -20,7 +20,7 @@ pub(super) struct McpTool {
 }
 
 impl McpTool {
-    pub(super) fn new(server: Arc<Server>, description: ToolDescription) -> Arc<dyn Tool> {
+    pub(super) fn shared(server: Arc<Server>, description: ToolDescription) -> Arc<dyn Tool> {
         let name = match &description.origin {
             Origin::Mcp { tool, .. } => tool.clone(),
             Origin::App { .. } => description.name.clone(),
@@ -47,12 +47,15 @@ impl Tool for McpTool {
 
 /// What is known of a server's tool before it is called.
 pub(super) fn describe(server: &str, config: &McpServerConfig, tool: &RemoteTool) -> ToolDescription {
+    let mut schema = (*tool.input_schema).clone();
+    // Says which edition of JSON Schema it is; some providers reject it.
+    schema.remove("$schema");
     ToolDescription {
         name: full_name(server, &tool.name),
         description: without_nul(
             tool.description.as_deref().or(tool.title.as_deref()).unwrap_or_default().to_owned(),
         ),
-        schema: value_without_nul(Value::Object((*tool.input_schema).clone())),
+        schema: value_without_nul(Value::Object(schema)),
         effect: effect(config, &tool.name, tool.annotations.as_ref()),
         origin: Origin::Mcp { server: server.to_owned(), tool: without_nul(tool.name.to_string()) },
     }
