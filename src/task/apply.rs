@@ -117,7 +117,7 @@ impl Task {
     }
 
     fn happen(&mut self, event: &Event, entry: &Entry) -> Verdict {
-        if self.status().is_terminal() && !event.is_outcome() {
+        if self.status().is_terminal() && !event.may_come_late() {
             return Err(format!("the task is {}", self.status()));
         }
         match event {

@@ -342,6 +342,12 @@ impl Event {
         matches!(self, Self::ModelAnswered { .. } | Self::ToolReturned { .. } | Self::CallFailed { .. })
     }
 
+    /// Whether it may be recorded after the end of the task: what is known of a call that was
+    /// in flight then.
+    pub fn may_come_late(&self) -> bool {
+        self.is_outcome() || matches!(self, Self::CallLost { .. })
+    }
+
     /// The seed's trace type for it.
     pub fn trace_type(&self) -> TraceType {
         match self {

@@ -8,6 +8,9 @@
 )]
 
 mod conformance;
+mod engine;
+mod faults;
 mod mcp;
 mod mcp_http;
 mod postgres;
+mod world;

@@ -1,0 +1,290 @@
+//! A goal is carried to its end: plans, agents, retries, revisions, people.
+
+use longhaul::orchestrator::OutcomeDecision;
+use longhaul::task::{Event, PauseReason, Payload, Plan, Status, StepStatus, StepType};
+use serde_json::json;
+
+use crate::world::{Setup, World, call, plan, request, step};
+
+async fn world(script: serde_json::Value) -> World {
+    World::new(Setup { script, ..Setup::default() }).await
+}
+
+async fn bare() -> World {
+    World::new(Setup::default()).await
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_carried_out_step_by_step_one_commit_each() {
+    let world = bare().await;
+    let task = world.start(plan(vec![call("read", json!({"a": 1})), call("keyed", json!({"b": 2}))])).await;
+    let worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed);
+    assert_eq!(task.progress(), 100);
+    let kinds = world.kinds(task.id).await;
+    let expected = [
+        "created",
+        "detected",
+        "planned",
+        "claimed",
+        "step_started",
+        "tool_dispatched",
+        "tool_returned",
+        "step_completed",
+        "step_started",
+        "tool_dispatched",
+        "tool_returned",
+        "step_completed",
+        "completed",
+    ];
+    assert_eq!(kinds, expected);
+    assert_eq!(world.calls().values().copied().collect::<Vec<_>>(), [1, 1]);
+    world.is_sound(task.id).await;
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_may_use_the_output_of_an_earlier_one() {
+    let world = bare().await;
+    let second = call("read", json!({"before": {"$output": "step-1", "pointer": "/given/x"}}));
+    let task = world.start(plan(vec![call("read", json!({"x": "from one"})), second])).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    let output = world.repository.content(&task.state().output.clone().unwrap()).await.unwrap();
+    assert_eq!(output["given"]["before"], "from one");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_goal_is_planned_and_carried_out_by_a_model_with_tools() {
+    let world = world(json!({"rules": [
+        {"role": "plan", "reply": {"json": {"steps": [
+            {"id": "look", "description": "Look", "type": "tool-call"},
+            {"id": "answer", "description": "Answer", "type": "llm-reasoning"},
+        ]}}},
+        {"role": "execute", "contains": "Your step (step-1)", "turn": 0, "reply": {"toolCalls": [
+            {"tool": "read", "arguments": {"q": 1}}, {"tool": "keyed", "arguments": {"q": 2}}]}},
+        {"role": "execute", "turn": 1, "reply": {"text": "Looked: 2 things"}},
+        {"role": "execute", "contains": "Looked: 2 things", "reply": {"text": "There are 2 things."}},
+    ]}))
+    .await;
+    let task = world.orchestrator.start(request("Look and answer")).await.unwrap();
+    assert_eq!(task.total_steps(), 2);
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+    assert_eq!(task.state().output, Some(Payload::text("There are 2 things.")));
+    assert_eq!(task.state().usage.model_calls, 3);
+    assert_eq!(task.state().usage.tool_calls, 2);
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_bad_plan_is_mended_once_and_otherwise_becomes_one_honest_step() {
+    let cycle = json!({"steps": [{"id": "a", "description": "x", "type": "tool-call",
+        "tool": {"name": "no_such_tool", "arguments": {}}}]});
+    let good = json!({"steps": [{"id": "a", "description": "x", "type": "llm-reasoning"}]});
+    let mended = world(json!({"rules": [
+        {"role": "plan", "contains": "cannot be used: there is no tool no_such_tool", "reply": {"json": good}},
+        {"role": "plan", "reply": {"json": cycle}},
+    ]}))
+    .await;
+    let task = mended.orchestrator.start(request("Mend the plan")).await.unwrap();
+    assert_eq!(task.steps()[0].plan.kind, StepType::LlmReasoning);
+    let hopeless =
+        world(json!({"rules": [{"role": "plan", "reply": {"text": "I would rather not."}}]})).await;
+    let task = hopeless.orchestrator.start(request("Hopeless")).await.unwrap();
+    let degraded = hopeless.journal(task.id).await.into_iter().any(|entry| match entry.event {
+        Event::Planned { by, plan, .. } => by.degraded && plan.steps.len() == 1,
+        _ => false,
+    });
+    assert!(degraded, "{:?}", hopeless.kinds(task.id).await);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_failing_step_is_retried_with_backoff_and_then_goes_on() {
+    let world = bare().await;
+    let task = world.start(plan(vec![call("flaky", json!({"failures": 2})), call("read", json!({}))])).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed);
+    assert_eq!(task.steps()[0].attempts, 3);
+    let failures = world.kinds(task.id).await.iter().filter(|kind| **kind == "step_failed").count();
+    assert_eq!(failures, 2);
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_dead_end_leads_to_a_revised_plan_that_keeps_what_is_done() {
+    let world = world(json!({"rules": [
+        {"role": "plan", "contains": "has to be revised", "reply": {"json": {"reason": "another way", "steps": [
+            {"id": "other", "description": "Go around", "type": "tool-call",
+             "tool": {"name": "keyed", "arguments": {}}}]}}},
+    ]}))
+    .await;
+    let task = world
+        .start(plan(vec![call("read", json!({})), call("broken", json!({})), call("read", json!({}))]))
+        .await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+    assert_eq!(task.state().revision, 2);
+    let states: Vec<_> = task.steps().iter().map(|step| (step.status, step.replaced)).collect();
+    let expected = [
+        (StepStatus::Completed, false),
+        (StepStatus::Failed, true),
+        (StepStatus::Skipped, true),
+        (StepStatus::Completed, false),
+    ];
+    assert_eq!(states, expected);
+    assert_eq!((task.total_steps(), task.progress()), (2, 100));
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_cannot_reach_its_goal_fails_and_says_why() {
+    let hopeless = json!({"reason": "x", "steps": [{"id": "again", "description": "Try again", "type": "tool-call",
+        "tool": {"name": "broken", "arguments": {}}}]});
+    let world = world(json!({"rules": [{"role": "plan", "reply": {"json": hopeless}}]})).await;
+    let task = world.start(plan(vec![call("broken", json!({}))])).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Failed);
+    assert_eq!(task.state().revision, 4, "three revisions are allowed");
+    let fault = task.state().fault.clone().unwrap();
+    assert_eq!(fault.code, "tool_denied");
+    assert!(fault.message.contains("it never works"), "{fault}");
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_repeats_itself_is_stopped() {
+    let world = world(json!({"rules": [
+        {"role": "execute", "reply": {"toolCalls": [{"tool": "broken", "arguments": {}}]}},
+        {"role": "plan", "reply": {"text": "no plan"}},
+    ]}))
+    .await;
+    let task = world.start(plan(vec![step(StepType::ToolCall, "Loop")])).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.steps()[0].fault.as_ref().map(|fault| fault.code.as_str()), Some("no_progress"));
+    assert_eq!(task.status(), Status::Failed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_paused_task_rests_until_it_is_resumed() {
+    let world = bare().await;
+    let steps = (0..20).map(|_| call("slow", json!({"ms": 20}))).collect();
+    let task = world.start(plan(steps)).await;
+    let _worker = world.work("w");
+    world.until(task.id, |task| task.state().completed >= 2).await;
+    let paused = world.orchestrator.pause(task.id, "a person").await.unwrap();
+    assert_eq!(paused.state().pause.as_ref().map(|pause| pause.reason), Some(PauseReason::User));
+    // The call in flight ends and is recorded; after that nothing happens.
+    let rests = |task: &longhaul::task::Task| {
+        task.frontier().iter().all(|at| task.steps()[*at as usize].calls.is_empty())
+    };
+    let resting = world.until(task.id, rests).await;
+    let seq = resting.state().seq;
+    tokio::time::sleep(std::time::Duration::from_millis(100)).await;
+    assert!(world.repository.load(task.id).await.unwrap().unwrap().state().seq <= seq + 2);
+    world.orchestrator.resume(task.id, "a person").await.unwrap();
+    assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+    assert!(world.calls().values().all(|calls| *calls == 1), "{:?}", world.calls());
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_reaches_a_hanging_call_and_nothing_follows() {
+    let world = bare().await;
+    let task = world.start(plan(vec![call("hang", json!({})), call("read", json!({}))])).await;
+    let _worker = world.work("w");
+    world.until(task.id, |task| !task.steps()[0].calls.is_empty()).await;
+    world.orchestrator.cancel(task.id, "a person").await.unwrap();
+    let task = world.until(task.id, |task| task.state().seq >= 8).await;
+    assert_eq!(task.status(), Status::Cancelled);
+    assert_eq!(world.calls().len(), 1);
+    let again = world.orchestrator.cancel(task.id, "a person").await.unwrap_err();
+    assert_eq!(again.to_string(), "Cannot cancel task with status: cancelled");
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unsafe_call_that_a_crash_cut_off_waits_for_a_person() {
+    for (decision, calls, end) in [
+        (OutcomeDecision::Happened(json!("it is done")), 1, Status::Completed),
+        (OutcomeDecision::DidNotHappen, 2, Status::Completed),
+        (OutcomeDecision::Skip, 1, Status::Completed),
+        (OutcomeDecision::Fail, 1, Status::Failed),
+    ] {
+        let world = world(json!({"rules": [{"role": "plan", "reply": {"text": "no plan"}}]})).await;
+        let task = world.start(plan(vec![call("slow", json!({"ms": 300})), call("read", json!({}))])).await;
+        let worker = world.work("first");
+        world.until(task.id, |task| !task.steps()[0].calls.is_empty()).await;
+        worker.kill().await;
+        let _worker = world.work("second");
+        let paused = world.until(task.id, |task| task.status() == Status::Paused).await;
+        assert_eq!(
+            paused.state().pause.as_ref().map(|pause| pause.reason),
+            Some(PauseReason::UnknownOutcome)
+        );
+        assert!(
+            world.orchestrator.resume(task.id, "p").await.is_err(),
+            "resumed without a word about the outcome"
+        );
+        world.orchestrator.decide_outcome(task.id, decision.clone(), "p").await.unwrap();
+        let task = world.ended(task.id).await;
+        assert_eq!(task.status(), end, "{decision:?}: {:?}", world.kinds(task.id).await);
+        let slow = world.ledger.lock().unwrap().iter().filter(|(_, tool)| tool == "slow").count();
+        assert_eq!(slow, calls, "{decision:?}");
+        world.is_sound(task.id).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_repeatable_call_that_a_crash_cut_off_is_repeated_with_its_key() {
+    let world = bare().await;
+    let task = world.start(plan(vec![call("hang_reading", json!({}))])).await;
+    let worker = world.work("first");
+    world.until(task.id, |task| !task.steps()[0].calls.is_empty()).await;
+    worker.kill().await;
+    let _worker = world.work("second");
+    let task = world.until(task.id, |task| task.steps()[0].calls.iter().any(|call| call.attempt == 2)).await;
+    assert_eq!(world.calls().values().copied().collect::<Vec<_>>(), [2], "one key, called twice");
+    world.orchestrator.cancel(task.id, "p").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drained_worker_gives_its_tasks_back_unharmed() {
+    let world = bare().await;
+    let task = world.start(plan((0..10).map(|_| call("slow", json!({"ms": 30}))).collect())).await;
+    let worker = world.work("first");
+    world.until(task.id, |task| task.state().completed >= 2).await;
+    worker.stop().await;
+    let drained = world.repository.load(task.id).await.unwrap().unwrap();
+    assert!(drained.status().is_live());
+    let worker = world.work("second");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed);
+    assert_eq!(task.state().crashes, 0);
+    assert!(world.calls().values().all(|calls| *calls == 1), "{:?}", world.calls());
+    worker.stop().await;
+    drop(world.into_directory());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn parallel_steps_run_side_by_side_and_join() {
+    let world = bare().await;
+    let mut steps =
+        plan(vec![call("slow", json!({"ms": 50})), call("slow", json!({"ms": 50})), call("read", json!({}))]);
+    steps.steps[1].depends_on = vec![];
+    steps.steps[2].depends_on = vec![0, 1];
+    let task = world.start(Plan { steps: steps.steps }).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed);
+    let kinds = world.kinds(task.id).await;
+    let started = kinds.iter().position(|kind| *kind == "step_started").unwrap();
+    assert_eq!(kinds[started + 1], "step_started", "{kinds:?}");
+    world.is_sound(task.id).await;
+}

@@ -1,0 +1,219 @@
+//! A database that fails, and a worker that dies, at every single call: the task always ends
+//! in the same journal.
+
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longhaul::repository::{
+    Change, Claim, Claimed, Commit, ListFilter, Message, Pruned, Renewal, Repository, RepositoryError,
+    Retention, Stats, TaskSummary, Thread, Violation,
+};
+use longhaul::task::{Entry, Event, Payload, Status, StepType, Task, TaskId, Timestamp};
+use serde_json::{Value, json};
+use tokio::sync::{Notify, broadcast};
+
+use crate::world::{Setup, World, call, plan, sqlite, step};
+
+/// What happens at the chosen call.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Fault {
+    /// The call fails and nothing was done.
+    FailBefore,
+    /// The call is done and its answer is lost.
+    FailAfter,
+    /// The worker dies before the call.
+    DieBefore,
+    /// The worker dies after the call, before it hears of it.
+    DieAfter,
+}
+
+/// A repository that misbehaves once.
+struct Faulty {
+    inner: Arc<dyn Repository>,
+    fault: Fault,
+    /// Calls left until the fault.
+    left: AtomicUsize,
+    died: Arc<Notify>,
+}
+
+impl Faulty {
+    async fn pass<T>(
+        &self,
+        call: impl Future<Output = Result<T, RepositoryError>>,
+    ) -> Result<T, RepositoryError> {
+        let is_now =
+            self.left.fetch_update(Ordering::SeqCst, Ordering::SeqCst, |left| left.checked_sub(1)) == Ok(1);
+        if !is_now {
+            return call.await;
+        }
+        let lost = || RepositoryError::Unavailable(sqlx::Error::WorkerCrashed);
+        match self.fault {
+            Fault::FailBefore => Err(lost()),
+            Fault::FailAfter => call.await.and_then(|_| Err(lost())),
+            Fault::DieBefore => self.die().await,
+            Fault::DieAfter => {
+                let _ = call.await;
+                self.die().await
+            }
+        }
+    }
+
+    async fn die<T>(&self) -> T {
+        self.died.notify_one();
+        std::future::pending().await
+    }
+}
+
+#[async_trait]
+impl Repository for Faulty {
+    async fn create(&self, task: &Task, entries: Vec<Entry>) -> Result<(), RepositoryError> {
+        self.inner.create(task, entries).await
+    }
+    async fn load(&self, id: TaskId) -> Result<Option<Task>, RepositoryError> {
+        self.pass(self.inner.load(id)).await
+    }
+    async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
+        self.pass(self.inner.commit(commit)).await
+    }
+    async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError> {
+        self.inner.claim(claim).await
+    }
+    async fn renew(
+        &self,
+        worker: &str,
+        leases: &[(TaskId, i64)],
+        lease: Duration,
+    ) -> Result<Vec<Renewal>, RepositoryError> {
+        self.inner.renew(worker, leases, lease).await
+    }
+    async fn expire_leases(&self) -> Result<u64, RepositoryError> {
+        self.inner.expire_leases().await
+    }
+    async fn next_wake(&self) -> Result<Option<Timestamp>, RepositoryError> {
+        self.inner.next_wake().await
+    }
+    async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>, RepositoryError> {
+        self.pass(self.inner.journal(id, after, limit)).await
+    }
+    async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>, RepositoryError> {
+        self.inner.latest(id, limit).await
+    }
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>, RepositoryError> {
+        self.inner.list(filter).await
+    }
+    async fn content(&self, payload: &Payload) -> Result<Value, RepositoryError> {
+        self.pass(self.inner.content(payload)).await
+    }
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.inner.changes()
+    }
+    async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread, RepositoryError> {
+        self.inner.open_thread(id, user_id, title).await
+    }
+    async fn thread(&self, id: &str) -> Result<Option<Thread>, RepositoryError> {
+        self.inner.thread(id).await
+    }
+    async fn put_message(&self, message: &Message) -> Result<(), RepositoryError> {
+        self.inner.put_message(message).await
+    }
+    async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError> {
+        self.inner.messages(thread_id, limit).await
+    }
+    async fn prune(&self, retention: &Retention) -> Result<Pruned, RepositoryError> {
+        self.inner.prune(retention).await
+    }
+    async fn stats(&self) -> Result<Stats, RepositoryError> {
+        self.inner.stats().await
+    }
+    async fn violations(&self) -> Result<Vec<Violation>, RepositoryError> {
+        self.inner.violations().await
+    }
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        self.inner.ping().await
+    }
+    async fn engine(&self) -> Result<String, RepositoryError> {
+        self.inner.engine().await
+    }
+    fn is_embedded(&self) -> bool {
+        self.inner.is_embedded()
+    }
+}
+
+fn script() -> Value {
+    json!({"rules": [
+        {"role": "execute", "contains": "Your step (step-3)", "turn": 0, "reply": {"toolCalls": [
+            {"tool": "read", "arguments": {"q": 1}}, {"tool": "keyed", "arguments": {"q": 2}}]}},
+        {"role": "execute", "turn": 1, "reply": {"text": "agent done"}},
+        {"role": "execute", "contains": "Your step (step-4)", "reply": {"text": "the answer"}},
+    ]})
+}
+
+fn steps() -> longhaul::task::Plan {
+    plan(vec![
+        call("read", json!({"text": "long ".repeat(1000)})),
+        call("keyed", json!({"before": {"$output": "step-1"}})),
+        step(StepType::ToolCall, "Use tools"),
+        step(StepType::LlmReasoning, "Answer"),
+        step(StepType::Checkpoint, "Write down"),
+    ])
+}
+
+/// What happened, without how often somebody had to begin again.
+fn essence(journal: &[Entry]) -> Vec<(&'static str, Option<u32>)> {
+    let is_essential = |entry: &&Entry| match &entry.event {
+        Event::Claimed { .. } | Event::CallLost { .. } => false,
+        Event::ModelRequested { attempt, .. } | Event::ToolDispatched { attempt, .. } => *attempt == 1,
+        Event::StepStarted { attempt, .. } => *attempt == 1,
+        // A passing failure to read a stored content fails an attempt, not the step.
+        Event::StepFailed { retry_at, .. } => retry_at.is_none(),
+        _ => true,
+    };
+    journal.iter().filter(is_essential).map(|entry| (entry.event.kind(), entry.event.step())).collect()
+}
+
+/// Runs the task with a fault at the n-th call. `None` if it ended before that call.
+async fn run(fault: Fault, at: usize) -> (Option<usize>, Vec<(&'static str, Option<u32>)>) {
+    let (_directory, inner) = sqlite().await;
+    let died = Arc::new(Notify::new());
+    let faulty = Arc::new(Faulty { inner, fault, left: AtomicUsize::new(at), died: died.clone() });
+    let world =
+        World::new(Setup { script: script(), repository: Some(faulty.clone()), ..Setup::default() }).await;
+    let task = world.start(steps()).await;
+    let worker = world.work("first");
+    let ended = tokio::select! {
+        () = died.notified() => None,
+        task = world.inner_ended(&faulty.inner, task.id) => Some(task),
+    };
+    if ended.is_none() {
+        worker.kill().await;
+        let _second = world.work("second");
+        world.inner_ended(&faulty.inner, task.id).await;
+    }
+    let left = faulty.left.load(Ordering::SeqCst);
+    let task = faulty.inner.load(task.id).await.unwrap().unwrap();
+    assert_eq!(task.status(), Status::Completed, "{fault:?} at {at}: {:?}", task.state().fault);
+    let violations = faulty.inner.violations().await.unwrap();
+    assert!(violations.is_empty(), "{fault:?} at {at}: {violations:#?}");
+    let journal = faulty.inner.journal(task.id, 0, 1000).await.unwrap();
+    assert!(world.calls().values().all(|calls| *calls <= 2), "{fault:?} at {at}: {:?}", world.calls());
+    ((left == 0).then_some(at), essence(&journal))
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_call_fails_or_dies_the_journal_ends_the_same() {
+    let (_, expected) = run(Fault::FailBefore, 100_000).await;
+    for fault in [Fault::FailBefore, Fault::FailAfter, Fault::DieBefore, Fault::DieAfter] {
+        let mut at = 1;
+        loop {
+            let (hit, essence) = run(fault, at).await;
+            assert_eq!(essence, expected, "{fault:?} at call {at}");
+            if hit.is_none() {
+                break;
+            }
+            at += 1;
+        }
+        assert!(at > 10, "{fault:?}: only {at} calls were tried");
+    }
+}
