@@ -7,6 +7,7 @@
     reason = "tests say plainly what they expect"
 )]
 
+mod architecture;
 mod conformance;
 mod engine;
 mod faults;
