@@ -5,6 +5,7 @@ pub mod models;
 pub mod orchestrator;
 pub mod queue;
 pub mod repository;
+pub mod server;
 pub mod task;
 pub mod tools;
 pub mod worker;

@@ -1,0 +1,191 @@
+//! `POST /api/chat`: a simple message is answered, a complex one becomes a task. Either way
+//! the message and what is said to it are kept in the thread.
+
+mod answer;
+mod answer_frames;
+mod history;
+mod request;
+mod task_frames;
+mod task_stream;
+
+use std::time::Duration;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use serde_json::{Value, json};
+
+use self::answer::Answering;
+pub(super) use self::request::ChatBody;
+use self::request::{ToolChoice, Turn};
+use self::task_frames::TaskFrames;
+use super::auth::Caller;
+use super::config::ChatReply;
+use super::error::ApiError;
+use super::follow::Follower;
+use super::parse::JsonBody;
+use super::state::AppState;
+use super::ui_stream::respond;
+use crate::models::Role;
+use crate::orchestrator::{Detection, OrchestratorError, TaskRequest};
+use crate::repository::Message;
+use crate::task::{Mention, Task, TaskId};
+
+/// Characters of a message that become the title of a new thread.
+const TITLE: usize = 100;
+
+/// `POST /api/chat`.
+pub(super) async fn post(
+    State(state): State<AppState>,
+    caller: Caller,
+    headers: HeaderMap,
+    JsonBody(body): JsonBody<ChatBody>,
+) -> Result<Response, ApiError> {
+    let turn = body.into_turn()?;
+    let said = open_thread(&state, &caller, &turn).await?;
+    if let Some(task) = known_task(&state, &turn, &said).await? {
+        return Ok(reply(&state, &headers, &turn, &task));
+    }
+    keep(&state, &turn, None).await?;
+    match detect(&state, &turn).await {
+        Some(detection) => {
+            let task = start(&state, caller, &turn, detection).await?;
+            Ok(reply(&state, &headers, &turn, &task))
+        }
+        None => answer(state, turn).await,
+    }
+}
+
+/// The newest messages of the thread, which is made if it is new and refused if it is somebody
+/// else's.
+async fn open_thread(state: &AppState, caller: &Caller, turn: &Turn) -> Result<Vec<Message>, ApiError> {
+    let title: String = turn.text.chars().take(TITLE).collect();
+    let thread = state.repository().open_thread(&turn.thread_id, &caller.0, &title).await?;
+    if thread.user_id != caller.0 {
+        return Err(ApiError::forbidden());
+    }
+    Ok(state.repository().messages(&turn.thread_id, history::LOOK_BACK).await?)
+}
+
+/// The task that this very message has started already: a client that repeats a request
+/// because it heard no answer must not start the work twice.
+async fn known_task(state: &AppState, turn: &Turn, said: &[Message]) -> Result<Option<Task>, ApiError> {
+    let same = said.iter().find(|message| message.id == turn.message_id && message.role == "user");
+    let same = same.filter(|message| !turn.is_repeated && history::stored_text(message) == turn.text);
+    match same.and_then(|message| message.task_id) {
+        Some(id) => Ok(state.repository().load(id).await?),
+        None => Ok(None),
+    }
+}
+
+/// Keeps the user's message, whatever becomes of it.
+async fn keep(state: &AppState, turn: &Turn, task_id: Option<TaskId>) -> Result<(), ApiError> {
+    let message = Message {
+        id: turn.message_id.clone(),
+        thread_id: turn.thread_id.clone(),
+        role: "user".to_owned(),
+        parts: Value::Array(turn.parts.clone()),
+        task_id,
+        created_at: state.orchestrator.now(),
+    };
+    Ok(state.repository().put_message(&message).await?)
+}
+
+/// Why the message becomes a task, if it does.
+async fn detect(state: &AppState, turn: &Turn) -> Option<Detection> {
+    if turn.tool_choice != ToolChoice::Auto {
+        return None;
+    }
+    let is_tool = |mention: &&Mention| !matches!(mention, Mention::Agent { .. });
+    let named = turn.tools.mentions.iter().filter(is_tool).count();
+    let detection = state.orchestrator.should_orchestrate(&turn.text, named, turn.model.as_ref()).await;
+    detection.orchestrate.then_some(detection)
+}
+
+async fn start(
+    state: &AppState,
+    caller: Caller,
+    turn: &Turn,
+    detection: Detection,
+) -> Result<Task, ApiError> {
+    let agent_id = turn.tools.mentions.iter().find_map(|mention| match mention {
+        Mention::Agent { agent_id, .. } => Some(agent_id.clone()),
+        _ => None,
+    });
+    let request = TaskRequest {
+        goal: turn.text.clone(),
+        user_id: caller.0,
+        thread_id: turn.thread_id.clone(),
+        chat_model: turn.model.clone(),
+        tools: turn.tools.clone(),
+        agent_id,
+        detection: Some(detection),
+        ..TaskRequest::default()
+    };
+    let task = state.orchestrator.start(request).await?;
+    // The task is a fact. That the thread says so is worth a warning, not a failure that would
+    // make the client ask again.
+    if let Err(refusal) = announce(state, turn, &task).await {
+        tracing::warn!(task = %task.id, problem = %refusal.message, "the thread does not mention its task");
+    }
+    Ok(task)
+}
+
+async fn announce(state: &AppState, turn: &Turn, task: &Task) -> Result<(), ApiError> {
+    keep(state, turn, Some(task.id)).await?;
+    let message = Message {
+        id: message_id(task),
+        thread_id: turn.thread_id.clone(),
+        role: "assistant".to_owned(),
+        parts: json!([{"type": "text", "text": introduction(task)}]),
+        task_id: Some(task.id),
+        created_at: state.orchestrator.now(),
+    };
+    Ok(state.repository().put_message(&message).await?)
+}
+
+fn message_id(task: &Task) -> String {
+    format!("task-{}", task.id)
+}
+
+fn introduction(task: &Task) -> String {
+    let steps = match task.total_steps() {
+        1 => "1 step is planned".to_owned(),
+        steps => format!("{steps} steps are planned"),
+    };
+    format!("I'll work on this as a long-running task. {steps}. Task: {}", task.id)
+}
+
+/// What a complex message is answered with.
+fn reply(state: &AppState, headers: &HeaderMap, turn: &Turn, task: &Task) -> Response {
+    match turn.reply(headers, state.config.chat_reply) {
+        ChatReply::Json => Json(json!({
+            "id": turn.message_id, "role": "assistant", "content": introduction(task), "taskId": task.id,
+            "orchestrated": true,
+        }))
+        .into_response(),
+        ChatReply::Stream => {
+            let opening = TaskFrames::begin(&message_id(task), task.id, &introduction(task));
+            let repository = state.repository().clone();
+            let follower = Follower::new(repository.clone(), task, 0, state.shutdown.clone());
+            let chunks = task_stream::chunks(opening, task.id, repository, follower);
+            respond(chunks, heartbeat(state))
+        }
+    }
+}
+
+/// Answers a simple message.
+async fn answer(state: AppState, turn: Turn) -> Result<Response, ApiError> {
+    let models = state.orchestrator.models();
+    let model = models.for_role(Role::Chat, turn.model.as_ref()).map_err(OrchestratorError::from)?;
+    let said = state.repository().messages(&turn.thread_id, history::LOOK_BACK).await?;
+    let history = history::before(state.repository().as_ref(), &said, &turn.message_id).await?;
+    let heartbeat = heartbeat(&state);
+    let answering = Answering { state, model, thread_id: turn.thread_id, history, text: turn.text };
+    Ok(respond(answering.chunks(), heartbeat))
+}
+
+fn heartbeat(state: &AppState) -> Duration {
+    Duration::from_millis(state.config.heartbeat_ms)
+}

@@ -1,0 +1,254 @@
+//! The two bodies that `POST /api/chat` takes, as one turn of a conversation.
+
+use std::collections::BTreeMap;
+
+use axum::http::HeaderMap;
+use axum::http::header::ACCEPT;
+use serde::Deserialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use super::super::config::ChatReply;
+use super::super::error::ApiError;
+use crate::task::{AllowedTools, Mention, ModelName, ToolAllowance};
+
+/// Ids are keys of indexes; the limit is that of the orchestrator.
+const MAX_ID_BYTES: usize = 512;
+
+/// The body: the shape of the original system (`message`), or that of the AI SDK's `useChat`
+/// (`messages`, `trigger`).
+#[derive(Debug, Default, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub(in crate::server) struct ChatBody {
+    id: Option<String>,
+    message: Option<UiMessage>,
+    messages: Option<Vec<UiMessage>>,
+    trigger: Option<String>,
+    chat_model: Option<ModelName>,
+    tool_choice: Option<ToolChoice>,
+    mentions: Option<Vec<Mention>>,
+    allowed_mcp_servers: Option<BTreeMap<String, AllowedTools>>,
+    allowed_app_default_toolkit: Option<Vec<String>>,
+    attachments: Option<Vec<Attachment>>,
+}
+
+/// A message as the AI SDK has it. `content` is what older clients sent instead of parts.
+#[derive(Debug, Deserialize)]
+pub(super) struct UiMessage {
+    id: Option<String>,
+    role: Option<String>,
+    parts: Option<Vec<Value>>,
+    content: Option<String>,
+}
+
+/// Whether the model, or the engine, may use tools by itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum ToolChoice {
+    /// As the message needs it.
+    #[default]
+    Auto,
+    /// No tools: never a task.
+    None,
+    /// Only after asking: never a task by itself.
+    Manual,
+}
+
+/// A file that goes with the message.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Attachment {
+    url: Option<String>,
+    media_type: Option<String>,
+    filename: Option<String>,
+}
+
+/// What a user said, and what may be done about it.
+#[derive(Debug)]
+pub(super) struct Turn {
+    pub(super) thread_id: String,
+    pub(super) message_id: String,
+    pub(super) parts: Vec<Value>,
+    /// The parts as text, for rules and models.
+    pub(super) text: String,
+    pub(super) model: Option<ModelName>,
+    pub(super) tool_choice: ToolChoice,
+    pub(super) tools: ToolAllowance,
+    /// Whether another answer to an old message is wanted.
+    pub(super) is_repeated: bool,
+    /// Whether the body had the shape of `useChat`.
+    is_use_chat: bool,
+}
+
+impl ChatBody {
+    /// The turn, or what is missing from the body.
+    pub(super) fn into_turn(self) -> Result<Turn, ApiError> {
+        let thread_id = self.id.filter(|id| !id.is_empty());
+        let is_use_chat = self.message.is_none() && self.messages.is_some();
+        let (field, message) = match (self.message, self.messages) {
+            (Some(message), _) => ("message", Some(message)),
+            (None, messages) => ("messages", messages.and_then(|mut messages| messages.pop())),
+        };
+        let (Some(thread_id), Some(message)) = (thread_id, message) else {
+            return Err(ApiError::bad_request("Missing required fields: id, message"));
+        };
+        check_id("id", &thread_id)?;
+        if message.role.as_deref().is_some_and(|role| role != "user") {
+            return Err(ApiError::invalid(field, "the last message must be the user's (role \"user\")"));
+        }
+        let message_id = message.id.filter(|id| !id.is_empty()).unwrap_or_else(|| Uuid::now_v7().to_string());
+        check_id(&format!("{field}.id"), &message_id)?;
+        let mut parts = message.parts.unwrap_or_default();
+        if parts.is_empty() {
+            parts.extend(message.content.map(|text| serde_json::json!({"type": "text", "text": text})));
+        }
+        parts.extend(self.attachments.unwrap_or_default().into_iter().map(Attachment::into_part));
+        let text = text_of(&parts);
+        if text.trim().is_empty() {
+            return Err(ApiError::invalid(
+                field,
+                "has no text: parts needs {\"type\": \"text\", \"text\": …}",
+            ));
+        }
+        Ok(Turn {
+            thread_id,
+            message_id,
+            parts,
+            text,
+            model: self.chat_model,
+            tool_choice: self.tool_choice.unwrap_or_default(),
+            tools: ToolAllowance {
+                mentions: self.mentions.unwrap_or_default(),
+                allowed_mcp_servers: self.allowed_mcp_servers,
+                allowed_app_default_toolkit: self.allowed_app_default_toolkit,
+            },
+            is_repeated: self.trigger.as_deref() == Some("regenerate-message"),
+            is_use_chat,
+        })
+    }
+}
+
+fn check_id(field: &str, id: &str) -> Result<(), ApiError> {
+    if id.len() > MAX_ID_BYTES || id.contains('\0') {
+        return Err(ApiError::invalid(field, &format!("must have 1 to {MAX_ID_BYTES} bytes and no NUL")));
+    }
+    Ok(())
+}
+
+impl Attachment {
+    fn into_part(self) -> Value {
+        serde_json::json!({
+            "type": "file", "url": self.url, "mediaType": self.media_type, "filename": self.filename,
+        })
+    }
+}
+
+impl Turn {
+    /// What a task is answered with: what the client accepts, else what its kind of body
+    /// expects, else what is configured.
+    pub(super) fn reply(&self, headers: &HeaderMap, configured: ChatReply) -> ChatReply {
+        let accept = headers.get(ACCEPT).and_then(|value| value.to_str().ok()).unwrap_or_default();
+        match () {
+            () if accept.contains("text/event-stream") => ChatReply::Stream,
+            () if accept.contains("application/json") => ChatReply::Json,
+            () if self.is_use_chat => ChatReply::Stream,
+            () => configured,
+        }
+    }
+}
+
+/// The parts of a message as text. Files are named, for the models are given text only; NUL
+/// characters are replaced as everywhere.
+pub(super) fn text_of(parts: &[Value]) -> String {
+    let texts = parts.iter().filter_map(|part| match part["type"].as_str()? {
+        "text" => part["text"].as_str().map(str::to_owned),
+        "file" => Some(file_line(part)),
+        _ => None,
+    });
+    texts.collect::<Vec<_>>().join("\n").replace('\0', "\u{fffd}")
+}
+
+fn file_line(part: &Value) -> String {
+    let field = |name: &str| part[name].as_str().filter(|text| !text.is_empty());
+    let mut line = format!("[file {}", field("filename").unwrap_or("without a name"));
+    for more in [field("mediaType"), field("url").filter(|url| url.starts_with("http"))].into_iter().flatten()
+    {
+        line = format!("{line}, {more}");
+    }
+    line + "]"
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::http::HeaderValue;
+    use serde_json::json;
+
+    use super::*;
+
+    fn turn(body: Value) -> Result<Turn, String> {
+        serde_json::from_value::<ChatBody>(body).unwrap().into_turn().map_err(|refusal| refusal.message)
+    }
+
+    fn original() -> Value {
+        json!({
+            "id": "thread-123",
+            "message": {"id": "msg-456", "role": "user", "parts": [{"type": "text", "text": "Hello there"}]},
+            "chatModel": {"provider": "anthropic", "model": "claude"},
+        })
+    }
+
+    fn use_chat() -> Value {
+        json!({
+            "id": "t", "trigger": "submit-message",
+            "messages": [
+                {"id": "1", "role": "user", "parts": [{"type": "text", "text": "old"}]},
+                {"id": "2", "role": "assistant", "parts": [{"type": "step-start"}]},
+                {"id": "3", "role": "user", "parts": [{"type": "text", "text": "new"}]},
+            ],
+        })
+    }
+
+    fn reply(body: Value, accept: Option<&'static str>) -> ChatReply {
+        let accept = accept.map(|accept| (ACCEPT, HeaderValue::from_static(accept)));
+        turn(body).unwrap().reply(&HeaderMap::from_iter(accept), ChatReply::Json)
+    }
+
+    #[test]
+    fn both_shapes_are_read() {
+        let first = turn(original()).unwrap();
+        assert_eq!((first.thread_id.as_str(), first.message_id.as_str()), ("thread-123", "msg-456"));
+        assert_eq!(first.text, "Hello there");
+        assert_eq!(first.model.unwrap().to_string(), "anthropic/claude");
+        let second = turn(use_chat()).unwrap();
+        assert_eq!((second.message_id.as_str(), second.text.as_str()), ("3", "new"));
+    }
+
+    #[test]
+    fn the_accept_header_decides_before_the_shape_of_the_body() {
+        assert_eq!(reply(original(), None), ChatReply::Json);
+        assert_eq!(reply(use_chat(), None), ChatReply::Stream);
+        assert_eq!(reply(use_chat(), Some("*/*")), ChatReply::Stream);
+        assert_eq!(reply(original(), Some("text/event-stream")), ChatReply::Stream);
+        assert_eq!(reply(use_chat(), Some("application/json")), ChatReply::Json);
+    }
+
+    #[test]
+    fn what_is_missing_is_named() {
+        assert_eq!(turn(json!({"id": "t"})).unwrap_err(), "Missing required fields: id, message");
+        assert_eq!(turn(json!({"messages": []})).unwrap_err(), "Missing required fields: id, message");
+        let empty = turn(json!({"id": "t", "message": {"parts": [{"type": "text", "text": " "}]}}));
+        assert!(empty.unwrap_err().starts_with("message: has no text"));
+        let assistant = turn(json!({"id": "t", "messages": [{"role": "assistant", "content": "x"}]}));
+        assert!(assistant.unwrap_err().starts_with("messages: the last message"));
+        assert!(turn(json!({"id": "t\u{0}", "message": {"content": "x"}})).unwrap_err().starts_with("id: "));
+    }
+
+    #[test]
+    fn files_are_named_but_their_bytes_are_not_text() {
+        let parts = [
+            json!({"type": "text", "text": "see"}),
+            json!({"type": "file", "filename": "a.png", "mediaType": "image/png", "url": "data:image/png;base64,AAAA"}),
+        ];
+        assert_eq!(text_of(&parts), "see\n[file a.png, image/png]");
+    }
+}

@@ -1,0 +1,53 @@
+//! What can be set about the way in over HTTP.
+
+use serde::{Deserialize, Serialize};
+
+/// The `[server]` table of the configuration.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ServerConfig {
+    /// Address and port to listen on. Beyond loopback only with a key.
+    pub bind: String,
+    /// Bytes of a request's body at most.
+    pub max_body_bytes: usize,
+    /// What a complex message gets by default; see [`ChatReply`].
+    pub chat_reply: ChatReply,
+    /// Milliseconds of silence after which an open stream says that it is alive.
+    pub heartbeat_ms: u64,
+}
+
+/// What a complex `POST /api/chat` is answered with when neither the `Accept` header nor the
+/// shape of the body says it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ChatReply {
+    /// One JSON object with the task's id.
+    #[default]
+    Json,
+    /// A UI message stream that stays open over the task.
+    Stream,
+}
+
+impl Default for ServerConfig {
+    fn default() -> Self {
+        Self {
+            bind: "127.0.0.1:8080".to_owned(),
+            // One mebibyte of content, and room for what stands around it.
+            max_body_bytes: 1024 * 1024 + 64 * 1024,
+            chat_reply: ChatReply::default(),
+            heartbeat_ms: 15_000,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_is_refused() {
+        assert!(serde_json::from_str::<ServerConfig>(r#"{"bnd": "0.0.0.0:1"}"#).is_err());
+        let config: ServerConfig = serde_json::from_str(r#"{"chatReply": "stream"}"#).unwrap();
+        assert_eq!(config, ServerConfig { chat_reply: ChatReply::Stream, ..ServerConfig::default() });
+    }
+}

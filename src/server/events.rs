@@ -1,0 +1,74 @@
+//! `GET /api/tasks/{id}/events`: the journal of one task, live, as server-sent events.
+
+use std::convert::Infallible;
+use std::time::Duration;
+
+use axum::extract::{Path, State};
+use axum::http::{HeaderMap, StatusCode};
+use axum::response::sse::Event;
+use axum::response::{IntoResponse, Response};
+use futures::stream;
+use serde::Deserialize;
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::follow::Follower;
+use super::parse::Params;
+use super::state::AppState;
+use super::ui_stream::event_stream;
+use super::views::EntryView;
+use crate::task::Entry;
+
+/// The header with which a client that was cut off says what it has.
+const LAST_EVENT_ID: &str = "last-event-id";
+
+/// Where to begin.
+#[derive(Debug, Deserialize)]
+pub(super) struct From {
+    after: Option<i64>,
+}
+
+/// Every entry after the one the client has, then those to come, until the task has ended.
+///
+/// A client that has everything of a task that has ended gets 204, which tells an
+/// `EventSource` not to come back.
+pub(super) async fn follow(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Params(from): Params<From>,
+    headers: HeaderMap,
+) -> Result<Response, ApiError> {
+    let after = last_event_id(&headers)?.or(from.after).unwrap_or(0);
+    let task = state.task_of(&caller, &id).await?;
+    if task.status().is_terminal() && after >= task.state().seq {
+        return Ok(StatusCode::NO_CONTENT.into_response());
+    }
+    let follower = Follower::new(state.repository().clone(), &task, after, state.shutdown.clone());
+    let events = stream::unfold(follower, |mut follower| async {
+        let entry = follower.next().await?;
+        Some((Ok::<_, Infallible>(frame(&entry)), follower))
+    });
+    Ok(event_stream(events, Duration::from_millis(state.config.heartbeat_ms)))
+}
+
+/// What the client has already. It says so again with each reconnection, which makes the
+/// header newer than the query.
+fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
+    let Some(value) = headers.get(LAST_EVENT_ID) else { return Ok(None) };
+    let number = value.to_str().ok().and_then(|text| text.trim().parse().ok());
+    number.map(Some).ok_or_else(|| ApiError::invalid("Last-Event-ID", "is the number of an entry"))
+}
+
+/// An entry as one event.
+fn frame(entry: &Entry) -> Event {
+    let view = EntryView::of(entry);
+    let event = Event::default().id(view.seq().to_string()).event(view.kind());
+    match serde_json::to_string(&view) {
+        Ok(json) => event.data(json),
+        Err(error) => {
+            tracing::error!(%error, seq = entry.seq, "an entry cannot be written");
+            event.data("null")
+        }
+    }
+}

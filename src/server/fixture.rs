@@ -1,0 +1,143 @@
+//! A server over a database in a temporary directory, for the tests of this room.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use axum::Router;
+use axum::body::{Body, to_bytes};
+use axum::http::{Method, Request, Response};
+use serde_json::{Value, json};
+use tempfile::TempDir;
+use tokio_util::sync::CancellationToken;
+use tower::ServiceExt;
+
+use super::follow::Follower;
+use super::{Access, AppState, ServerConfig, WorkerSnapshot, WorkerStatus, router};
+use crate::models::Models;
+use crate::orchestrator::{Orchestrator, OrchestratorConfig, TaskRequest, system_clock};
+use crate::queue::{DatabaseQueue, Doorbell};
+use crate::repository::{Repository, SqliteDurability, SqliteRepository};
+use crate::task::{Plan, Task};
+use crate::tools::Toolbox;
+
+/// The user of a server without a key.
+pub(super) const USER: &str = "local";
+
+/// A worker that does nothing.
+struct Idle;
+
+impl WorkerStatus for Idle {
+    fn snapshot(&self) -> WorkerSnapshot {
+        WorkerSnapshot { name: "idle".into(), ..WorkerSnapshot::default() }
+    }
+}
+
+/// Everything around a router.
+pub(super) struct Fixture {
+    pub(super) orchestrator: Orchestrator,
+    pub(super) shutdown: CancellationToken,
+    pub(super) state: AppState,
+    _directory: TempDir,
+}
+
+impl Fixture {
+    /// A server without a key.
+    pub(super) async fn new() -> Self {
+        Self::with(Access::new(None, None), ServerConfig::default(), Models).await
+    }
+
+    pub(super) async fn with(access: Access, config: ServerConfig, models: Models) -> Self {
+        let directory = TempDir::new().unwrap();
+        let repository =
+            SqliteRepository::open(&directory.path().join("db"), SqliteDurability::Relaxed).await.unwrap();
+        repository.prepare().await.unwrap();
+        let orchestrator = Orchestrator::new(
+            Arc::new(repository),
+            Arc::new(DatabaseQueue::new(Doorbell::default(), Duration::from_secs(1))),
+            Arc::new(models),
+            Arc::new(Toolbox),
+            OrchestratorConfig::default(),
+            system_clock(),
+        );
+        let shutdown = CancellationToken::new();
+        let state = AppState::new(orchestrator.clone(), access, config, Arc::new(Idle), shutdown.clone());
+        Self { orchestrator, shutdown, state, _directory: directory }
+    }
+
+    pub(super) fn router(&self) -> Router {
+        router(self.state.clone())
+    }
+
+    pub(super) fn repository(&self) -> &Arc<dyn Repository> {
+        self.orchestrator.repository()
+    }
+
+    /// A task of three steps that belongs to [`USER`].
+    pub(super) async fn task(&self, goal: &str) -> Task {
+        self.task_of(USER, goal).await
+    }
+
+    pub(super) async fn task_of(&self, user: &str, goal: &str) -> Task {
+        let steps: Vec<Value> = (1..=3)
+            .map(|number| {
+                json!({"id": format!("step-{number}"), "description": format!("part {number}"),
+                       "type": "llm-reasoning", "estimatedDuration": 1500})
+            })
+            .collect();
+        let plan: Plan = serde_json::from_value(json!(steps)).unwrap();
+        let request = TaskRequest {
+            goal: goal.into(),
+            user_id: user.into(),
+            thread_id: format!("thread of {user}"),
+            plan: Some(plan),
+            ..TaskRequest::default()
+        };
+        self.orchestrator.start(request).await.unwrap()
+    }
+
+    pub(super) fn follow(&self, task: &Task, after: i64) -> Follower {
+        Follower::new(self.repository().clone(), task, after, self.shutdown.clone())
+    }
+
+    /// Sends a request with a JSON body, or without one.
+    pub(super) async fn send(&self, method: Method, uri: &str, body: Option<Value>) -> Reply {
+        let body = body.map_or_else(Body::empty, |body| Body::from(body.to_string()));
+        self.ask(Request::builder().method(method).uri(uri).body(body).unwrap()).await
+    }
+
+    pub(super) async fn get(&self, uri: &str) -> Reply {
+        self.send(Method::GET, uri, None).await
+    }
+
+    pub(super) async fn ask(&self, request: Request<Body>) -> Reply {
+        Reply::of(self.router().oneshot(request).await.unwrap()).await
+    }
+}
+
+/// A response that was read to its end.
+#[derive(Debug)]
+pub(super) struct Reply {
+    pub(super) status: u16,
+    pub(super) headers: axum::http::HeaderMap,
+    pub(super) text: String,
+}
+
+impl Reply {
+    async fn of(response: Response<Body>) -> Self {
+        let (parts, body) = response.into_parts();
+        let body = to_bytes(body, usize::MAX).await.unwrap();
+        let text = String::from_utf8(body.to_vec()).unwrap();
+        Self { status: parts.status.as_u16(), headers: parts.headers, text }
+    }
+
+    pub(super) fn json(&self) -> Value {
+        serde_json::from_str(&self.text).unwrap()
+    }
+
+    /// The JSON of every `data:` line but the last, which ends the stream.
+    pub(super) fn chunks(&self) -> Vec<Value> {
+        let mut lines: Vec<&str> = self.text.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+        assert_eq!(lines.pop(), Some("[DONE]"), "{}", self.text);
+        lines.into_iter().map(|line| serde_json::from_str(line).unwrap()).collect()
+    }
+}

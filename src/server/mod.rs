@@ -1,0 +1,111 @@
+//! The way in over HTTP: the routes of the original system, those of Longhaul, and the streams
+//! over both. Owns the wire, and nothing else.
+//!
+//! ```text
+//! request ─▶ render errors ─▶ guard ─▶ key ─▶ handler: parse → one call → reply
+//! journal ─▶ Follower ─▶ frames (pure) ─▶ SSE
+//! ```
+//!
+//! Nothing here decides about tasks: handlers ask the orchestrator, and read the repository.
+
+mod about;
+mod auth;
+mod chat;
+mod config;
+mod error;
+mod events;
+#[cfg(test)]
+mod fixture;
+mod follow;
+mod guard;
+mod orchestrate;
+mod parse;
+#[cfg(test)]
+mod route_tests;
+mod state;
+mod status;
+mod tasks;
+mod ui_stream;
+mod views;
+
+use std::io;
+use std::time::{Duration, Instant};
+
+use axum::Router;
+use axum::extract::{DefaultBodyLimit, Request};
+use axum::middleware::{Next, from_fn, from_fn_with_state};
+use axum::response::Response;
+use axum::routing::{get, post};
+use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
+use tower_http::catch_panic::CatchPanicLayer;
+
+pub use auth::{Access, OpenBind, refuse_open_bind};
+pub use config::{ChatReply, ServerConfig};
+pub use state::{AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
+
+use error::ApiError;
+
+/// How long requests in flight may take after the server was told to stop.
+const GRACE: Duration = Duration::from_secs(10);
+
+/// All routes.
+pub fn router(state: AppState) -> Router {
+    let with_key = Router::new()
+        .route("/api/chat", post(chat::post))
+        .route(
+            "/api/chat/orchestrate",
+            post(orchestrate::start).get(orchestrate::status).delete(orchestrate::cancel),
+        )
+        .route("/api/tasks", get(tasks::list))
+        .route("/api/tasks/{id}", get(tasks::show))
+        .route("/api/tasks/{id}/steps", get(tasks::steps))
+        .route("/api/tasks/{id}/traces", get(tasks::traces))
+        .route("/api/tasks/{id}/events", get(events::follow))
+        .route("/api/tasks/{id}/pause", post(tasks::pause))
+        .route("/api/tasks/{id}/resume", post(tasks::resume))
+        .route("/api/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/api/worker", get(about::worker))
+        .route("/api/tools", get(about::tools))
+        .route("/api/models", get(about::models))
+        .route_layer(from_fn_with_state(state.clone(), auth::authenticate));
+    Router::new()
+        .route("/healthz", get(about::health))
+        .route("/readyz", get(about::ready))
+        .merge(with_key)
+        .fallback(async || ApiError::no_route())
+        .method_not_allowed_fallback(async || ApiError::wrong_method())
+        .layer(DefaultBodyLimit::max(state.config.max_body_bytes))
+        .layer(CatchPanicLayer::custom(ApiError::panicked))
+        .layer(from_fn_with_state(state.clone(), guard::keep_foreign_pages_out))
+        .layer(from_fn(error::render))
+        .layer(from_fn(report))
+        .with_state(state)
+}
+
+/// Serves until `shutdown` is cancelled; open streams end then, and other requests in flight
+/// have ten seconds. The state of the router must have been given the same token.
+pub async fn serve(listener: TcpListener, router: Router, shutdown: CancellationToken) -> io::Result<()> {
+    let serving = axum::serve(listener, router).with_graceful_shutdown(shutdown.clone().cancelled_owned());
+    let too_late = async {
+        shutdown.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        served = serving => served,
+        () = too_late => {
+            tracing::warn!("some requests did not end in time and were cut");
+            Ok(())
+        }
+    }
+}
+
+/// One line per request: neither headers nor query, which may hold secrets.
+async fn report(request: Request, next: Next) -> Response {
+    let began = Instant::now();
+    let (method, path) = (request.method().clone(), request.uri().path().to_owned());
+    let response = next.run(request).await;
+    let (status, millis) = (response.status().as_u16(), began.elapsed().as_millis());
+    tracing::info!(%method, path, status, millis, "answered");
+    response
+}

@@ -1,0 +1,126 @@
+//! Reads bodies and query strings; whatever is wrong with them is named by its field.
+
+use axum::Json;
+use axum::body::Bytes;
+use axum::extract::{FromRequest, FromRequestParts, Query, Request};
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use serde::de::DeserializeOwned;
+
+use super::error::ApiError;
+use super::state::AppState;
+
+/// A JSON body. The content type is not looked at, as in the original system.
+pub(super) struct JsonBody<T>(pub(super) T);
+
+/// A JSON body that may be missing.
+pub(super) struct OptionalBody<T>(pub(super) Option<T>);
+
+/// The query string.
+pub(super) struct Params<T>(pub(super) T);
+
+impl<T: DeserializeOwned> FromRequest<AppState> for JsonBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        json(&bytes(request, state).await?).map(Self)
+    }
+}
+
+impl<T: DeserializeOwned> FromRequest<AppState> for OptionalBody<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let bytes = bytes(request, state).await?;
+        if bytes.trim_ascii().is_empty() { Ok(Self(None)) } else { json(&bytes).map(|body| Self(Some(body))) }
+    }
+}
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+    type Rejection = ApiError;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
+        match Query::try_from_uri(&parts.uri) {
+            Ok(Query(params)) => Ok(Self(params)),
+            Err(refused) => Err(ApiError::bad_request(after_prefix(&refused.body_text()))),
+        }
+    }
+}
+
+async fn bytes(request: Request, state: &AppState) -> Result<Bytes, ApiError> {
+    Bytes::from_request(request, state).await.map_err(|refused| match refused.status() {
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(state.config.max_body_bytes),
+        _ => ApiError::bad_request("the body cannot be read to its end"),
+    })
+}
+
+fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
+    use axum::extract::rejection::JsonRejection;
+    match Json::from_bytes(bytes) {
+        Ok(Json(body)) => Ok(body),
+        Err(JsonRejection::JsonDataError(refused)) => {
+            Err(ApiError::bad_request(after_prefix(&refused.body_text())))
+        }
+        Err(refused) => {
+            let problem = after_prefix(&refused.body_text());
+            Err(ApiError::bad_request(format!("the body is not JSON: {problem}")))
+        }
+    }
+}
+
+/// axum says first what it could not do and then, behind a colon, which field is why.
+fn after_prefix(text: &str) -> String {
+    text.split_once(": ").map_or(text, |(_, problem)| problem).to_owned()
+}
+
+#[cfg(test)]
+mod tests {
+    use serde::Deserialize;
+
+    use super::*;
+    use crate::task::{Mention, ModelName};
+
+    #[derive(Debug, Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    #[allow(dead_code, reason = "only what is refused is looked at")]
+    struct Body {
+        goal: String,
+        chat_model: Option<ModelName>,
+        mentions: Option<Vec<Mention>>,
+    }
+
+    fn refusal(body: &[u8]) -> String {
+        json::<Body>(body).unwrap_err().message
+    }
+
+    #[test]
+    fn the_field_that_is_wrong_is_named() {
+        assert!(refusal(br#"{"goal": 5}"#).starts_with("goal: invalid type: integer"));
+        assert!(
+            refusal(br#"{"goal": "g", "chatModel": "gpt"}"#).starts_with("chatModel: 'gpt' does not name")
+        );
+        let mentions = refusal(br#"{"goal": "g", "mentions": [{"type": "agent", "name": "n"}]}"#);
+        assert!(mentions.starts_with("mentions[0]: missing field `agentId`"), "{mentions}");
+    }
+
+    #[test]
+    fn what_is_no_json_is_said_to_be_none() {
+        for body in [&b""[..], b"{", b"{\"goal\": \"\xff\"}", b"{} x", b"hello"] {
+            let message = refusal(body);
+            assert!(
+                message.starts_with("the body is not JSON: ") || message.contains("missing field"),
+                "{message}"
+            );
+        }
+        assert!(refusal(b"{\"goal\": ").contains("line 1"));
+    }
+
+    #[test]
+    fn bottomless_nesting_is_refused() {
+        let deep = "[".repeat(100_000);
+        assert!(
+            refusal(deep.as_bytes()).starts_with("the body is not JSON")
+                || !refusal(deep.as_bytes()).is_empty()
+        );
+    }
+}

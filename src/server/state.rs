@@ -1,0 +1,93 @@
+//! What the handlers work with.
+
+use std::sync::Arc;
+
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use super::auth::{Access, Caller};
+use super::config::ServerConfig;
+use super::error::ApiError;
+use crate::orchestrator::Orchestrator;
+use crate::repository::Repository;
+use crate::task::{Task, TaskId};
+
+/// Tells how the worker of this process stands. The worker lives on the same floor, so whoever
+/// wires both together passes this in.
+pub trait WorkerStatus: Send + Sync {
+    /// How it stands now.
+    fn snapshot(&self) -> WorkerSnapshot;
+}
+
+/// How a worker stands.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerSnapshot {
+    /// Whether this process works on tasks at all.
+    pub enabled: bool,
+    /// The name under which it takes leases.
+    pub name: String,
+    /// Tasks it works on side by side, at most.
+    pub concurrency: u32,
+    /// Tasks it works on now.
+    pub active: Vec<TaskId>,
+    /// How many steps it starts per time, if that is limited.
+    pub limiter: Option<LimiterSnapshot>,
+    /// Whether it finishes what it has and takes nothing new.
+    pub draining: bool,
+}
+
+/// At most `max` steps per `duration_ms` milliseconds.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct LimiterSnapshot {
+    /// So many steps …
+    pub max: u32,
+    /// … in so many milliseconds.
+    pub duration_ms: u64,
+}
+
+/// What the handlers work with. Cheap to clone; clones share everything.
+#[derive(Clone)]
+pub struct AppState {
+    /// Decides, and keeps the tasks.
+    pub orchestrator: Orchestrator,
+    /// Who may come in.
+    pub access: Arc<Access>,
+    /// What was set.
+    pub config: Arc<ServerConfig>,
+    /// The worker of this process.
+    pub worker: Arc<dyn WorkerStatus>,
+    /// Ends open streams when it is cancelled; the same one that [`super::serve`] is given.
+    pub shutdown: CancellationToken,
+}
+
+impl AppState {
+    /// Puts the parts together.
+    pub fn new(
+        orchestrator: Orchestrator,
+        access: Access,
+        config: ServerConfig,
+        worker: Arc<dyn WorkerStatus>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { orchestrator, access: Arc::new(access), config: Arc::new(config), worker, shutdown }
+    }
+
+    pub(super) fn repository(&self) -> &Arc<dyn Repository> {
+        self.orchestrator.repository()
+    }
+
+    /// The caller's task with this id: 400 if it is no id, 404 if there is none, 403 if it is
+    /// somebody else's.
+    pub(super) async fn task_of(&self, caller: &Caller, id: &str) -> Result<Task, ApiError> {
+        let id = id.parse::<TaskId>().map_err(|_| {
+            ApiError::invalid(
+                "taskId",
+                "is not the id of a task: ids look like 0190a5e4-7c3b-7d0e-8f1a-2b3c4d5e6f70",
+            )
+        })?;
+        let task = self.repository().load(id).await?.ok_or_else(ApiError::task_not_found)?;
+        if task.spec().user_id == caller.0 { Ok(task) } else { Err(ApiError::forbidden()) }
+    }
+}

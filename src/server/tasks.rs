@@ -1,0 +1,192 @@
+//! `/api/tasks`: what there is to know of tasks, and what may be done with them.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::parse::{OptionalBody, Params};
+use super::state::AppState;
+use super::views::{self, EntryView, StepDetail, TaskDetail};
+use crate::orchestrator::OutcomeDecision;
+use crate::repository::ListFilter;
+use crate::task::{Status, TaskId};
+
+/// Tasks or entries in one answer if nobody says how many, and at most.
+const USUAL: u32 = 100;
+const MOST: u32 = 1000;
+
+/// The query of a list.
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Which {
+    status: Option<String>,
+    thread_id: Option<String>,
+    limit: Option<u32>,
+    before: Option<String>,
+}
+
+/// The query of a journal.
+#[derive(Debug, Deserialize)]
+pub(super) struct Range {
+    after: Option<i64>,
+    limit: Option<u32>,
+}
+
+/// The body of a resume: a person's word about a call whose outcome nobody knows.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Resume {
+    outcome: Option<Outcome>,
+}
+
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+enum Outcome {
+    Happened(Value),
+    DidNotHappen,
+    Skip,
+    Fail,
+}
+
+impl From<Outcome> for OutcomeDecision {
+    fn from(outcome: Outcome) -> Self {
+        match outcome {
+            Outcome::Happened(result) => Self::Happened(result),
+            Outcome::DidNotHappen => Self::DidNotHappen,
+            Outcome::Skip => Self::Skip,
+            Outcome::Fail => Self::Fail,
+        }
+    }
+}
+
+/// `GET /api/tasks`: the caller's tasks, newest first.
+pub(super) async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Params(which): Params<Which>,
+) -> Result<Json<Value>, ApiError> {
+    let filter = which.filter(caller)?;
+    let tasks = state.repository().list(&filter).await?;
+    let is_full = tasks.len() == filter.limit as usize;
+    let next = tasks.last().filter(|_| is_full).map(|last| last.id);
+    Ok(Json(json!({"tasks": tasks, "nextBefore": next})))
+}
+
+impl Which {
+    fn filter(self, caller: Caller) -> Result<ListFilter, ApiError> {
+        let before = self.before.map(|id| id.parse::<TaskId>()).transpose();
+        let before = before.map_err(|_| ApiError::invalid("before", "is not the id of a task"))?;
+        let words = self.status.as_deref().unwrap_or_default().split(',').filter(|word| !word.is_empty());
+        let statuses: Option<Vec<Status>> = words.map(Status::parse).collect();
+        let statuses = statuses.ok_or_else(|| {
+            let known: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
+            ApiError::invalid("status", &format!("is a list, with commas, of {}", known.join(", ")))
+        })?;
+        let limit = limit(self.limit)?;
+        Ok(ListFilter { user_id: Some(caller.0), thread_id: self.thread_id, statuses, before, limit })
+    }
+}
+
+fn limit(asked: Option<u32>) -> Result<u32, ApiError> {
+    match asked {
+        None => Ok(USUAL),
+        Some(limit @ 1..=MOST) => Ok(limit),
+        Some(_) => Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
+    }
+}
+
+/// `GET /api/tasks/{id}`.
+pub(super) async fn show(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+}
+
+/// `GET /api/tasks/{id}/steps`: every step of every revision, in order.
+pub(super) async fn steps(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let mut steps: Vec<StepDetail> = Vec::new();
+    for (index, step) in task.steps().iter().enumerate() {
+        steps.push(views::step(state.repository().as_ref(), index, step).await?);
+    }
+    Ok(Json(json!({"steps": steps})))
+}
+
+/// `GET /api/tasks/{id}/traces`: a piece of the journal.
+pub(super) async fn traces(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Params(range): Params<Range>,
+) -> Result<Json<Value>, ApiError> {
+    let limit = limit(range.limit)?;
+    let task = state.task_of(&caller, &id).await?;
+    let entries = state.repository().journal(task.id, range.after.unwrap_or(0), limit).await?;
+    let is_full = entries.len() == limit as usize;
+    let next = entries.last().filter(|_| is_full).map(|last| last.seq);
+    let traces: Vec<EntryView> = entries.iter().map(EntryView::of).collect();
+    Ok(Json(json!({"traces": traces, "nextAfter": next})))
+}
+
+/// `POST /api/tasks/{id}/pause`.
+pub(super) async fn pause(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let task = state.orchestrator.pause(task.id, &caller.0).await?;
+    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+}
+
+/// `POST /api/tasks/{id}/resume`.
+pub(super) async fn resume(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    OptionalBody(body): OptionalBody<Resume>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let task = match body.and_then(|body| body.outcome) {
+        Some(outcome) => state.orchestrator.decide_outcome(task.id, outcome.into(), &caller.0).await?,
+        None => state.orchestrator.resume(task.id, &caller.0).await?,
+    };
+    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+}
+
+/// `POST /api/tasks/{id}/cancel`.
+pub(super) async fn cancel(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let task = state.orchestrator.cancel(task.id, &caller.0).await?;
+    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn outcomes_are_words_or_a_result() {
+        let read = |body: Value| serde_json::from_value::<Resume>(body).map(|resume| resume.outcome);
+        assert_eq!(read(json!({"outcome": "did-not-happen"})).unwrap(), Some(Outcome::DidNotHappen));
+        let happened = Outcome::Happened(json!({"id": 7}));
+        assert_eq!(read(json!({"outcome": {"happened": {"id": 7}}})).unwrap(), Some(happened));
+        assert_eq!(read(json!({})).unwrap(), None);
+        assert!(read(json!({"outcome": "maybe"})).is_err());
+        assert!(read(json!({"outcom": "skip"})).is_err(), "a misspelt word must not resume without it");
+    }
+}
