@@ -13,7 +13,7 @@ use tower::ServiceExt;
 
 use super::follow::Follower;
 use super::{Access, AppState, ServerConfig, WorkerSnapshot, WorkerStatus, router};
-use crate::models::Models;
+use crate::models::{Models, Scripted};
 use crate::orchestrator::{Orchestrator, OrchestratorConfig, TaskRequest, system_clock};
 use crate::queue::{DatabaseQueue, Doorbell};
 use crate::repository::{Repository, SqliteDurability, SqliteRepository};
@@ -43,10 +43,13 @@ pub(super) struct Fixture {
 impl Fixture {
     /// A server without a key.
     pub(super) async fn new() -> Self {
-        Self::with(Access::new(None, None), ServerConfig::default(), Models).await
+        Self::with(Access::new(None, None), ServerConfig::default(), json!([])).await
     }
 
-    pub(super) async fn with(access: Access, config: ServerConfig, models: Models) -> Self {
+    /// A server whose model follows `rules`, in the form of `docs/models.md`.
+    pub(super) async fn with(access: Access, config: ServerConfig, rules: Value) -> Self {
+        let script = json!({"rules": rules}).to_string();
+        let models = Models::with_model(Arc::new(Scripted::parse("test", &script).unwrap())).unwrap();
         let directory = TempDir::new().unwrap();
         let repository =
             SqliteRepository::open(&directory.path().join("db"), SqliteDurability::Relaxed).await.unwrap();
@@ -55,13 +58,18 @@ impl Fixture {
             Arc::new(repository),
             Arc::new(DatabaseQueue::new(Doorbell::default(), Duration::from_secs(1))),
             Arc::new(models),
-            Arc::new(Toolbox),
+            Arc::new(Toolbox::default()),
             OrchestratorConfig::default(),
             system_clock(),
         );
         let shutdown = CancellationToken::new();
         let state = AppState::new(orchestrator.clone(), access, config, Arc::new(Idle), shutdown.clone());
         Self { orchestrator, shutdown, state, _directory: directory }
+    }
+
+    /// A server without a key whose model follows `rules`.
+    pub(super) async fn scripted(rules: Value) -> Self {
+        Self::with(Access::new(None, None), ServerConfig::default(), rules).await
     }
 
     pub(super) fn router(&self) -> Router {
