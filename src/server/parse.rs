@@ -105,12 +105,11 @@ mod tests {
 
     #[test]
     fn what_is_no_json_is_said_to_be_none() {
-        for body in [&b""[..], b"{", b"{\"goal\": \"\xff\"}", b"{} x", b"hello"] {
+        for body in
+            [&b""[..], b"{", b"{\"goal\": ", b"{\"goal\": \"\xff\"}", b"{\"goal\": \"g\"} x", b"hello"]
+        {
             let message = refusal(body);
-            assert!(
-                message.starts_with("the body is not JSON: ") || message.contains("missing field"),
-                "{message}"
-            );
+            assert!(message.starts_with("the body is not JSON: "), "{message}");
         }
         assert!(refusal(b"{\"goal\": ").contains("line 1"));
     }
@@ -118,9 +117,7 @@ mod tests {
     #[test]
     fn bottomless_nesting_is_refused() {
         let deep = "[".repeat(100_000);
-        assert!(
-            refusal(deep.as_bytes()).starts_with("the body is not JSON")
-                || !refusal(deep.as_bytes()).is_empty()
-        );
+        let refused = json::<serde_json::Value>(deep.as_bytes()).unwrap_err();
+        assert!(refused.message.contains("recursion limit"), "{}", refused.message);
     }
 }

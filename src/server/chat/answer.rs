@@ -124,3 +124,83 @@ impl Cut {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use async_trait::async_trait;
+    use futures::stream::BoxStream;
+
+    use super::super::super::fixture::{Fixture, USER};
+    use super::*;
+    use crate::models::{Answer, Chunk};
+    use crate::task::ModelName;
+
+    /// Says one word and then nothing more, without ever ending.
+    struct Hanging(ModelName);
+
+    #[async_trait]
+    impl Model for Hanging {
+        fn name(&self) -> &ModelName {
+            &self.0
+        }
+
+        async fn generate(&self, _: Request) -> Result<Answer, ModelError> {
+            std::future::pending().await
+        }
+
+        async fn stream(
+            &self,
+            _: Request,
+        ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
+            let word = stream::iter([Ok(Chunk::Text("Well".to_owned()))]);
+            Ok(word.chain(stream::pending()).boxed())
+        }
+    }
+
+    async fn answering(fixture: &Fixture) -> Answering {
+        fixture.repository().open_thread("t", USER, "title").await.unwrap();
+        Answering {
+            state: fixture.state.clone(),
+            model: Arc::new(Hanging("test/hanging".parse().unwrap())),
+            thread_id: "t".into(),
+            history: Vec::new(),
+            text: "?".into(),
+        }
+    }
+
+    async fn kept(fixture: &Fixture) -> Value {
+        let mut messages = fixture.repository().messages("t", 10).await.unwrap();
+        assert_eq!(messages.len(), 1);
+        messages.remove(0).parts
+    }
+
+    #[tokio::test]
+    async fn what_was_said_before_the_client_left_is_kept() {
+        let fixture = Fixture::new().await;
+        let (sender, mut receiver) = mpsc::channel(WAITING);
+        let client = async {
+            while !matches!(receiver.recv().await.unwrap(), UiChunk::TextDelta { .. }) {}
+            drop(receiver);
+        };
+        tokio::join!(answering(&fixture).await.give(sender), client);
+        let kept = kept(&fixture).await;
+        assert_eq!(kept[0], json!({"type": "text", "text": "Well"}));
+        assert_eq!(kept[1]["data"]["code"], "stopped");
+    }
+
+    #[tokio::test]
+    async fn a_shutdown_ends_an_answer_with_an_error() {
+        let fixture = Fixture::new().await;
+        let mut chunks = Box::pin(answering(&fixture).await.chunks());
+        while !matches!(chunks.next().await.unwrap(), UiChunk::TextDelta { .. }) {}
+        fixture.shutdown.cancel();
+        let rest: Vec<UiChunk> = chunks.collect().await;
+        assert!(matches!(
+            rest[..],
+            [UiChunk::TextEnd { .. }, UiChunk::FinishStep, UiChunk::Error { .. }, UiChunk::Finish]
+        ));
+        assert_eq!(kept(&fixture).await[1]["data"]["code"], "shutdown");
+    }
+}

@@ -1,0 +1,189 @@
+//! `/api/chat`: answers, tasks and streams over tasks.
+
+use axum::body::Body;
+use axum::http::{Method, Request};
+use serde_json::{Value, json};
+
+use super::super::fixture::{Fixture, Reply, USER};
+use super::{error, plan_rule, refused};
+use crate::task::TaskId;
+
+const COMPLEX: &str = "Find every TODO comment in this repository and write a report";
+
+fn body(id: &str, text: &str) -> Value {
+    json!({"id": "thread", "message": {"id": id, "role": "user", "parts": [{"type": "text", "text": text}]}})
+}
+
+fn rules() -> Value {
+    json!([plan_rule(), {"role": "chat", "reply": {"text": "It is Paris."}}])
+}
+
+async fn post(fixture: &Fixture, body: Value) -> Reply {
+    fixture.send(Method::POST, "/api/chat", Some(body)).await
+}
+
+async fn kept(fixture: &Fixture) -> Vec<(String, String)> {
+    let messages = fixture.repository().messages("thread", 100).await.unwrap();
+    messages.iter().map(|message| (message.role.clone(), message.parts.to_string())).collect()
+}
+
+fn types(chunks: &[Value]) -> Vec<&str> {
+    chunks.iter().map(|chunk| chunk["type"].as_str().unwrap()).collect()
+}
+
+fn texts(chunks: &[Value]) -> String {
+    chunks
+        .iter()
+        .filter(|chunk| chunk["type"] == "text-delta")
+        .map(|chunk| chunk["delta"].as_str().unwrap())
+        .collect()
+}
+
+#[tokio::test]
+async fn a_simple_message_is_answered_as_a_stream_and_kept() {
+    let fixture = Fixture::scripted(rules()).await;
+    let reply = post(&fixture, body("m1", "What is the capital of France?")).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    assert_eq!(reply.headers["x-vercel-ai-ui-message-stream"], "v1");
+    let chunks = reply.chunks();
+    assert_eq!(types(&chunks)[..3], ["start", "start-step", "text-start"]);
+    assert!(types(&chunks).ends_with(&["text-end", "finish-step", "finish"]));
+    assert_eq!(texts(&chunks), "It is Paris.");
+    let kept = kept(&fixture).await;
+    assert_eq!(kept.len(), 2);
+    assert_eq!(kept[1], ("assistant".into(), r#"[{"type":"text","text":"It is Paris."}]"#.into()));
+}
+
+#[tokio::test]
+async fn what_was_said_before_is_told_to_the_model() {
+    let rules = json!([
+        {"role": "chat", "turn": 0, "contains": "capital of France", "reply": {"text": "Paris"}},
+        {"role": "chat", "turn": 1, "contains": "And of Italy", "reply": {"text": "Rome"}},
+    ]);
+    let fixture = Fixture::scripted(rules).await;
+    post(&fixture, body("m1", "What is the capital of France?")).await;
+    let reply = post(&fixture, body("m2", "And of Italy?")).await;
+    assert_eq!(texts(&reply.chunks()), "Rome");
+    assert_eq!(kept(&fixture).await.len(), 4);
+}
+
+#[tokio::test]
+async fn a_failing_model_ends_the_stream_with_an_error_that_is_kept() {
+    let fixture = Fixture::scripted(json!([{"role": "chat", "reply": {"error": {"kind": "quota"}}}])).await;
+    let chunks = post(&fixture, body("m1", "What is the capital of France?")).await.chunks();
+    assert_eq!(types(&chunks), ["start", "start-step", "finish-step", "error", "finish"]);
+    let kept = kept(&fixture).await;
+    assert!(kept[1].1.contains("data-error") && kept[1].1.contains("provider_quota"), "{kept:?}");
+}
+
+#[tokio::test]
+async fn defect_13_a_complex_message_is_kept_and_becomes_a_task() {
+    let fixture = Fixture::scripted(rules()).await;
+    let reply = post(&fixture, body("msg-456", COMPLEX)).await;
+    assert_eq!(reply.status, 200, "{}", reply.text);
+    let answer = reply.json();
+    assert_eq!(
+        (&answer["id"], &answer["role"], &answer["orchestrated"]),
+        (&json!("msg-456"), &json!("assistant"), &json!(true))
+    );
+    assert!(answer["content"].as_str().unwrap().starts_with("I'll work on this as a long-running task. "));
+    let kept = kept(&fixture).await;
+    assert_eq!((kept[0].0.as_str(), kept[1].0.as_str()), ("user", "assistant"));
+    let id: TaskId = serde_json::from_value(answer["taskId"].clone()).unwrap();
+    assert_eq!(fixture.repository().load(id).await.unwrap().unwrap().spec().goal, COMPLEX);
+}
+
+#[tokio::test]
+async fn the_message_is_kept_even_if_no_task_comes_of_it() {
+    let fixture =
+        Fixture::scripted(json!([{"role": "plan", "reply": {"error": {"kind": "unavailable"}}}])).await;
+    assert_eq!(error(&post(&fixture, body("m", COMPLEX)).await).0, 503);
+    assert_eq!(kept(&fixture).await.len(), 1);
+}
+
+#[tokio::test]
+async fn a_repeated_request_does_not_start_the_work_twice() {
+    let fixture = Fixture::scripted(rules()).await;
+    let first = post(&fixture, body("m", COMPLEX)).await.json();
+    let second = post(&fixture, body("m", COMPLEX)).await.json();
+    assert_eq!(first, second);
+    assert_eq!(kept(&fixture).await.len(), 2);
+    let edited = post(&fixture, body("m", &format!("{COMPLEX}, and a summary"))).await.json();
+    assert_ne!(first["taskId"], edited["taskId"]);
+}
+
+#[tokio::test]
+async fn without_automatic_tools_nothing_becomes_a_task() {
+    let fixture = Fixture::scripted(rules()).await;
+    for choice in ["none", "manual"] {
+        let mut body = body("m", COMPLEX);
+        body["toolChoice"] = json!(choice);
+        assert_eq!(texts(&post(&fixture, body).await.chunks()), "It is Paris.");
+    }
+}
+
+#[tokio::test]
+async fn use_chat_gets_a_stream_that_stays_open_over_the_task() {
+    let fixture = Fixture::scripted(rules()).await;
+    let mut message = body("m", COMPLEX)["message"].take();
+    message["metadata"] = json!({"any": 1});
+    let body = json!({"id": "thread", "trigger": "submit-message", "messages": [message]});
+    let end = async {
+        let mut changes = fixture.repository().changes();
+        let task = changes.recv().await.unwrap();
+        fixture.orchestrator.cancel(task.id, USER).await.unwrap();
+    };
+    let (reply, ()) = tokio::join!(post(&fixture, body), end);
+    let chunks = reply.chunks();
+    assert_eq!(chunks[0]["messageMetadata"]["orchestrated"], true);
+    assert!(types(&chunks).ends_with(&["finish-step", "finish"]));
+    let said = texts(&chunks);
+    assert!(
+        said.contains("I'll work on this")
+            && said.contains("2. write")
+            && said.contains("Task cancelled by local")
+    );
+}
+
+#[tokio::test]
+async fn a_stream_ends_when_its_task_waits_for_somebody() {
+    let fixture = Fixture::scripted(rules()).await;
+    let mut changes = fixture.repository().changes();
+    post(&fixture, body("m", COMPLEX)).await;
+    let task = changes.recv().await.unwrap();
+    fixture.orchestrator.pause(task.id, USER).await.unwrap();
+    let request = Request::post("/api/chat").header("accept", "text/event-stream");
+    let request = request.body(Body::from(body("m", COMPLEX).to_string())).unwrap();
+    let chunks = fixture.ask(request).await.chunks();
+    assert!(texts(&chunks).contains("Paused: paused by local"));
+    assert!(types(&chunks).ends_with(&["finish-step", "finish"]));
+}
+
+#[tokio::test]
+async fn a_shutdown_ends_open_streams_and_says_that_the_task_goes_on() {
+    let fixture = Fixture::scripted(rules()).await;
+    post(&fixture, body("m", COMPLEX)).await;
+    fixture.shutdown.cancel();
+    let request = Request::post("/api/chat").header("accept", "text/event-stream");
+    let request = request.body(Body::from(body("m", COMPLEX).to_string())).unwrap();
+    let chunks = fixture.ask(request).await.chunks();
+    assert!(texts(&chunks).contains("goes on with the next start"));
+    assert!(types(&chunks).ends_with(&["finish-step", "finish"]));
+}
+
+#[tokio::test]
+async fn the_thread_of_somebody_else_is_forbidden() {
+    let fixture = Fixture::scripted(rules()).await;
+    fixture.repository().open_thread("thread", "somebody", "title").await.unwrap();
+    let reply = post(&fixture, body("m", "What is the capital of France?")).await;
+    assert_eq!(error(&reply), refused(403, "Forbidden"));
+    assert!(kept(&fixture).await.is_empty());
+}
+
+#[tokio::test]
+async fn nul_characters_do_no_harm() {
+    let fixture = Fixture::scripted(rules()).await;
+    let reply = post(&fixture, body("m", "What is the \u{0} capital of France?")).await;
+    assert_eq!(texts(&reply.chunks()), "It is Paris.");
+    assert!(kept(&fixture).await[0].1.contains('\u{fffd}'));
+}
