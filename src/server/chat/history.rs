@@ -16,7 +16,7 @@ pub(super) const LOOK_BACK: u32 = 40;
 const HISTORY_BYTES: usize = 64 * 1024;
 
 /// What was said before the message `until`, oldest first, as far as there is room.
-pub(super) async fn before(
+pub(in crate::server) async fn before(
     repository: &dyn Repository,
     messages: &[Message],
     until: &str,

@@ -17,6 +17,8 @@ use axum::response::{IntoResponse, Response};
 use serde_json::{Value, json};
 
 use self::answer::Answering;
+#[cfg(test)]
+pub(super) use self::history::before;
 pub(super) use self::request::ChatBody;
 use self::request::{ToolChoice, Turn};
 use self::task_frames::TaskFrames;

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use serde::Deserialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::config::ChatReply;
@@ -96,12 +96,10 @@ impl ChatBody {
         if message.role.as_deref().is_some_and(|role| role != "user") {
             return Err(ApiError::invalid(field, "the last message must be the user's (role \"user\")"));
         }
-        let message_id = message.id.filter(|id| !id.is_empty()).unwrap_or_else(|| Uuid::now_v7().to_string());
+        let given_id = message.id.clone().filter(|id| !id.is_empty());
+        let message_id = given_id.unwrap_or_else(|| Uuid::now_v7().to_string());
         check_id(&format!("{field}.id"), &message_id)?;
-        let mut parts = message.parts.unwrap_or_default();
-        if parts.is_empty() {
-            parts.extend(message.content.map(|text| serde_json::json!({"type": "text", "text": text})));
-        }
+        let mut parts = message.into_parts();
         parts.extend(self.attachments.unwrap_or_default().into_iter().map(Attachment::into_part));
         let text = text_of(&parts);
         if text.trim().is_empty() {
@@ -135,9 +133,16 @@ fn check_id(field: &str, id: &str) -> Result<(), ApiError> {
     Ok(())
 }
 
+impl UiMessage {
+    fn into_parts(self) -> Vec<Value> {
+        let text = || self.content.map(|text| json!({"type": "text", "text": text}));
+        self.parts.filter(|parts| !parts.is_empty()).unwrap_or_else(|| text().into_iter().collect())
+    }
+}
+
 impl Attachment {
     fn into_part(self) -> Value {
-        serde_json::json!({
+        json!({
             "type": "file", "url": self.url, "mediaType": self.media_type, "filename": self.filename,
         })
     }
@@ -181,7 +186,6 @@ fn file_line(part: &Value) -> String {
 #[cfg(test)]
 mod tests {
     use axum::http::HeaderValue;
-    use serde_json::json;
 
     use super::*;
 

@@ -6,7 +6,9 @@ use serde_json::{Value, json};
 
 use super::super::fixture::{Fixture, Reply, USER};
 use super::{error, plan_rule, refused};
-use crate::task::TaskId;
+use crate::models::Message;
+use crate::repository::{Commit, Lease};
+use crate::task::{Event, Payload, TaskId};
 
 const COMPLEX: &str = "Find every TODO comment in this repository and write a report";
 
@@ -142,6 +144,41 @@ async fn use_chat_gets_a_stream_that_stays_open_over_the_task() {
         said.contains("I'll work on this")
             && said.contains("2. write")
             && said.contains("Task cancelled by local")
+    );
+}
+
+/// Carries a task of two steps to its end without a worker.
+async fn complete(fixture: &Fixture, id: TaskId, answer: &str) {
+    let mut task = fixture.repository().load(id).await.unwrap().unwrap();
+    let steps = (0..2).flat_map(|step| {
+        let output = Some(Payload::text("o"));
+        [Event::StepStarted { step, attempt: 1 }, Event::StepCompleted { step, output }]
+    });
+    let (mut entries, mut blobs) = (Vec::new(), Vec::new());
+    for mut event in steps.chain([Event::Completed { output: Payload::text(answer) }]) {
+        blobs.extend(event.payloads_mut().into_iter().filter_map(Payload::seal));
+        entries.push(task.record(fixture.orchestrator.now(), event).unwrap());
+    }
+    let commit = Commit::new(&task, entries, blobs, Lease::Keep);
+    fixture.repository().commit(commit).await.unwrap();
+}
+
+#[tokio::test]
+async fn the_whole_answer_of_a_task_is_told_in_its_stream_and_in_the_history() {
+    let follow_up = "The task is completed. Its result:\nlong answer";
+    let fixture = Fixture::scripted(rules()).await;
+    let started = post(&fixture, body("m", COMPLEX)).await.json();
+    let id = serde_json::from_value(started["taskId"].clone()).unwrap();
+    let answer = "long answer ".repeat(2000);
+    complete(&fixture, id, &answer).await;
+    let request = Request::post("/api/chat").header("accept", "text/event-stream");
+    let request = request.body(Body::from(body("m", COMPLEX).to_string())).unwrap();
+    assert!(texts(&fixture.ask(request).await.chunks()).ends_with(&answer));
+    let said = fixture.repository().messages("thread", 10).await.unwrap();
+    let history = super::super::chat::before(fixture.repository().as_ref(), &said, "next").await.unwrap();
+    assert!(
+        matches!(&history[1], Message::Assistant { text, .. } if text.contains(follow_up)),
+        "{history:?}"
     );
 }
 
