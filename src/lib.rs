@@ -1,5 +1,6 @@
 //! Longhaul carries a goal that is too big for one chat answer to its end.
 
+pub mod cli;
 pub mod executor;
 pub mod models;
 pub mod orchestrator;

@@ -125,4 +125,12 @@ impl PostgresRepository {
             .await?;
         Ok(Self::over(Link { pool }))
     }
+
+    /// How many bytes the whole database has.
+    pub async fn size(&self) -> Result<u64, RepositoryError> {
+        let mut conn = self.link().reader().await?;
+        let query = sqlx::query_scalar("SELECT pg_database_size(current_database())");
+        let bytes: i64 = query.fetch_one(&mut *conn).await?;
+        Ok(u64::try_from(bytes).unwrap_or(0))
+    }
 }

@@ -190,4 +190,12 @@ impl SqliteRepository {
         }
         Ok(())
     }
+
+    /// How many bytes the file has, after the write-ahead log was folded into it.
+    pub async fn size(&self) -> Result<u64, RepositoryError> {
+        let mut conn = self.link().writer().await?;
+        sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *conn).await?;
+        let file = std::fs::metadata(&self.link().path);
+        Ok(file.map_err(|error| RepositoryError::Unavailable(sqlx::Error::Io(error)))?.len())
+    }
 }

@@ -48,8 +48,6 @@ impl Store {
         Self { link, committer, changes }
     }
 
-    // One engine keeps more in its link than the other.
-    #[allow(dead_code, reason = "only one of the two engines needs it")]
     pub(super) fn link(&self) -> &Link {
         &self.link
     }

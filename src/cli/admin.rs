@@ -1,0 +1,198 @@
+//! `longhaul migrate`, `doctor` and `prune`: the upkeep of a database.
+
+use serde::Serialize;
+use serde_json::json;
+
+use super::Exit;
+use super::args::PruneArgs;
+use super::config::{Environment, Settings};
+use super::error::CliError;
+use super::task::new_table;
+use super::terminal::Terminal;
+use super::wiring::{Database, sqlite_path};
+use crate::models::{Models, Role};
+use crate::repository::{Retention, Stats, Violation};
+use crate::tools::Toolbox;
+
+/// Brings the tables up to date.
+pub(super) async fn migrate(
+    settings: &Settings,
+    environment: &Environment,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let database = Database::open(settings, environment).await?;
+    let version = database.migrate().await?;
+    terminal.result(format!("schema version {version} in {}", database.place()));
+    Ok(Exit::Done)
+}
+
+/// Removes what is older than asked.
+pub(super) async fn prune(
+    settings: &Settings,
+    environment: &Environment,
+    args: &PruneArgs,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let database = Database::open(settings, environment).await?;
+    database.prepare().await?;
+    let retention = Retention { tasks: args.tasks, traces: args.traces };
+    let pruned = database.repository().prune(&retention).await?;
+    terminal.result(format!(
+        "removed {} tasks, {} journal entries and {} contents",
+        pruned.tasks, pruned.traces, pruned.blobs
+    ));
+    Ok(Exit::Done)
+}
+
+/// One thing that was looked at.
+#[derive(Debug, Serialize)]
+struct Check {
+    name: &'static str,
+    ok: bool,
+    detail: String,
+}
+
+/// Everything that was looked at.
+#[derive(Debug, Default)]
+struct Findings {
+    checks: Vec<Check>,
+    stats: Option<Stats>,
+    violations: Vec<Violation>,
+}
+
+impl Findings {
+    fn note(&mut self, name: &'static str, finding: Result<String, String>) {
+        let (ok, detail) = match finding {
+            Ok(detail) => (true, detail),
+            Err(detail) => (false, detail),
+        };
+        self.checks.push(Check { name, ok, detail });
+    }
+
+    fn is_well(&self) -> bool {
+        self.checks.iter().all(|check| check.ok)
+    }
+}
+
+/// Checks whatever can be checked; nothing that fails keeps the rest from being looked at.
+pub(super) async fn doctor(
+    settings: &Settings,
+    environment: &Environment,
+    as_json: bool,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let mut findings = Findings::default();
+    let file = settings.file.as_ref().map_or("defaults only".to_owned(), |path| path.display().to_string());
+    findings.note("configuration", Ok(file));
+    if let Err(error) = look_at_database(&mut findings, settings, environment).await {
+        findings.note("database", Err(causes(&error)));
+    }
+    look_at_models(&mut findings, settings, environment).await;
+    look_at_tools(&mut findings, settings).await;
+    if as_json {
+        terminal.result(
+            json!({"ok": findings.is_well(), "checks": findings.checks, "tasks": findings.stats,
+                "violations": findings.violations})
+            .to_string(),
+        );
+    } else {
+        tell(&findings, terminal);
+    }
+    Ok(if findings.is_well() { Exit::Done } else { Exit::Failed })
+}
+
+async fn look_at_database(
+    findings: &mut Findings,
+    settings: &Settings,
+    environment: &Environment,
+) -> Result<(), CliError> {
+    if settings.config.database.url.is_none() {
+        let path = sqlite_path(settings, environment)?;
+        if !path.exists() {
+            findings.note("database", Ok(format!("{} does not exist yet: the first task makes it", path.display())));
+            return Ok(());
+        }
+    }
+    let database = Database::open(settings, environment).await?;
+    let repository = database.repository();
+    findings.note("database", Ok(format!("{} in {}", repository.engine().await?, database.place())));
+    database.prepare().await?;
+    findings.note("schema", Ok("is the one this program needs".to_owned()));
+    findings.stats = Some(repository.stats().await?);
+    findings.violations = repository.violations().await?;
+    let violated = match findings.violations.len() {
+        0 => Ok("all hold".to_owned()),
+        several => Err(format!("{several} do not hold, see below")),
+    };
+    findings.note("invariants", violated);
+    Ok(())
+}
+
+async fn look_at_models(findings: &mut Findings, settings: &Settings, environment: &Environment) {
+    let look_up = |name: &str| environment.get(name);
+    let models = match Models::open(&settings.config.models, &look_up).await {
+        Ok(models) => models,
+        Err(error) => return findings.note("models", Err(causes(&error))),
+    };
+    let default = models.default_name();
+    let finding = match models.for_role(Role::Execute, None) {
+        Ok(_) if models.is_offline() => Ok(format!("{default}: no language model, goals are planned by rules")),
+        Ok(_) => Ok(default.to_string()),
+        Err(error) => Err(causes(&error)),
+    };
+    findings.note("models", finding);
+}
+
+async fn look_at_tools(findings: &mut Findings, settings: &Settings) {
+    let tools = match Toolbox::open(&settings.config.tools).await {
+        Ok(tools) => tools,
+        Err(error) => return findings.note("tools", Err(causes(&error))),
+    };
+    let offered = tools.offered(&Default::default());
+    findings.note("tools", offered.map(|tools| format!("{} tools", tools.len())).map_err(|error| causes(&error)));
+    for server in tools.servers() {
+        let name = format!("'{}' over {}", server.name, server.transport);
+        let finding = match (server.connected, server.last_error) {
+            (true, _) => Ok(format!("{name}: {} tools", server.tools.len())),
+            (false, error) => Err(format!("{name}: {}", error.unwrap_or_else(|| "not connected".to_owned()))),
+        };
+        findings.note("tool server", finding);
+    }
+    tools.close().await;
+}
+
+fn tell(findings: &Findings, terminal: &Terminal) {
+    let mut table = new_table(&["CHECK", "STATE", "DETAIL"]);
+    for check in &findings.checks {
+        let state = if check.ok { "ok" } else { "WRONG" };
+        table.add_row([check.name, state, check.detail.as_str()]);
+    }
+    if let Some(stats) = &findings.stats {
+        let tasks: Vec<String> = stats.tasks.iter().map(|(status, count)| format!("{count} {status}")).collect();
+        let tasks = if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") };
+        table.add_row(["tasks", "", &format!("{tasks}; {} due, {} held by workers", stats.due, stats.leased)]);
+    }
+    terminal.result(table.trim_fmt());
+    if !findings.violations.is_empty() {
+        let mut table = new_table(&["BROKEN INVARIANT", "ROWS", "TASKS"]);
+        for violation in &findings.violations {
+            let (rows, examples) = (violation.rows.to_string(), violation.examples.join(" "));
+            table.add_row([violation.invariant, &rows, &examples]);
+        }
+        terminal.result(format!("\n{}", table.trim_fmt()));
+    }
+}
+
+/// An error with its causes on one line.
+fn causes(error: &(dyn std::error::Error + 'static)) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        if !text.contains(&words) {
+            text = format!("{text}: {words}");
+        }
+        cause = error.source();
+    }
+    text
+}

@@ -1,0 +1,289 @@
+//! The command line as `clap` reads it.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand};
+use clap_complete::Shell;
+use serde_json::Value;
+
+use super::config::Overrides;
+use super::{bench, duration, exit};
+use crate::orchestrator::OutcomeDecision;
+use crate::task::{ModelName, Status};
+
+/// Carries goals that are too big for one chat answer to their end.
+///
+/// A goal becomes a task: planned, executed step by step with models and tools, and written
+/// down in a journal from which it goes on after any crash.
+#[derive(Debug, Parser)]
+#[command(name = "longhaul", version, after_help = exit::HELP, max_term_width = 100)]
+pub(super) struct CommandLine {
+    #[command(flatten)]
+    pub(super) global: Global,
+    #[command(subcommand)]
+    pub(super) command: Command,
+}
+
+/// Flags that every command takes.
+#[derive(Debug, Clone, Args)]
+pub(super) struct Global {
+    /// Configuration file [default: ./longhaul.toml, then the user's configuration directory]
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// SQLite file or postgres:// address [default: in the user's data directory]
+    #[arg(long, global = true, value_name = "FILE|URL")]
+    db: Option<String>,
+    /// Model for everything, for example openai/gpt-5-mini
+    #[arg(long, global = true, value_name = "PROVIDER/MODEL")]
+    pub(super) model: Option<ModelName>,
+    /// Directory the workspace tools work in [default: the working directory]
+    #[arg(long, global = true, value_name = "DIR")]
+    workspace: Option<PathBuf>,
+    /// MCP servers as Claude Desktop, Cursor or VS Code keep them (may be repeated)
+    #[arg(long, global = true, value_name = "FILE")]
+    mcp_config: Vec<PathBuf>,
+    /// What is logged to stderr, for example debug or longhaul=debug,warn
+    #[arg(long, global = true, value_name = "FILTER")]
+    log: Option<String>,
+    /// Print results and errors only
+    #[arg(short, long, global = true)]
+    pub(super) quiet: bool,
+}
+
+impl Global {
+    /// What the flags say about the configuration.
+    pub(super) fn overrides(&self) -> Overrides {
+        Overrides {
+            file: self.config.clone(),
+            database: self.db.clone(),
+            model: self.model.clone(),
+            workspace: self.workspace.clone(),
+            mcp_files: self.mcp_config.clone(),
+            log: self.log.clone(),
+        }
+    }
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum Command {
+    /// Carry a goal to its end, here and now
+    Run(RunArgs),
+    /// Serve the HTTP API and work on tasks
+    Serve(ServeArgs),
+    /// Work on tasks, without the HTTP API
+    Worker,
+    /// Look at tasks and steer them
+    #[command(subcommand)]
+    Task(TaskCommand),
+    /// Bring the tables of the database up to date
+    Migrate,
+    /// Check the database against the promises, the models and the tool servers
+    Doctor(JsonArg),
+    /// Remove old ended tasks, or their journals
+    Prune(PruneArgs),
+    /// Measure durable steps per second on this machine
+    Bench(bench::BenchArgs),
+    /// Print a completion script for a shell
+    Completions {
+        /// Which shell
+        shell: Shell,
+    },
+}
+
+#[derive(Debug, Args)]
+pub(super) struct RunArgs {
+    /// What is to be reached
+    #[arg(required_unless_present = "resume")]
+    pub(super) goal: Option<String>,
+    /// Go on with a task that exists
+    #[arg(long, value_name = "ID", conflicts_with = "goal")]
+    pub(super) resume: Option<String>,
+    /// One JSON object per journal entry, then one with the result
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ServeArgs {
+    /// Address and port; beyond this machine only with CHAT_API_KEY [default: 127.0.0.1:8080]
+    #[arg(long, value_name = "ADDRESS")]
+    pub(super) bind: Option<String>,
+    /// Serve only: other processes work on the tasks
+    #[arg(long)]
+    pub(super) no_worker: bool,
+}
+
+/// The form of an answer.
+#[derive(Debug, Clone, Copy, Args)]
+pub(super) struct JsonArg {
+    /// Print JSON
+    #[arg(long)]
+    pub(super) json: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(super) enum TaskCommand {
+    /// List tasks, newest first
+    List(ListArgs),
+    /// Show a task with its steps
+    Show {
+        #[command(flatten)]
+        task: TaskArg,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+    /// Print the journal of a task
+    Trace {
+        #[command(flatten)]
+        task: TaskArg,
+        /// Only entries with a higher number
+        #[arg(long, default_value_t = 0, value_name = "SEQ")]
+        after: i64,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+    /// Follow the journal of a task until it ends or is paused
+    Watch {
+        #[command(flatten)]
+        task: TaskArg,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+    /// Stop a task until it is resumed
+    Pause(TaskArg),
+    /// Let a paused task go on
+    Resume {
+        #[command(flatten)]
+        task: TaskArg,
+        /// How a call of unknown outcome ended: happened=JSON, did-not-happen, skip or fail
+        #[arg(long, value_parser = outcome)]
+        outcome: Option<OutcomeDecision>,
+    },
+    /// Stop a task for good
+    Cancel(TaskArg),
+}
+
+/// Names a task.
+#[derive(Debug, Args)]
+pub(super) struct TaskArg {
+    /// The task's id, or at least 4 characters of its beginning or end
+    pub(super) id: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ListArgs {
+    /// Only tasks with this status (may be repeated)
+    #[arg(long, value_name = "STATUS", value_parser = status)]
+    pub(super) status: Vec<Status>,
+    /// Only tasks of this conversation
+    #[arg(long, value_name = "ID")]
+    pub(super) thread: Option<String>,
+    /// Only tasks of this user
+    #[arg(long, value_name = "ID")]
+    pub(super) user: Option<String>,
+    /// At most so many
+    #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) limit: u32,
+    #[command(flatten)]
+    pub(super) form: JsonArg,
+}
+
+#[derive(Debug, Args)]
+#[group(required = true, multiple = true, id = "ages")]
+pub(super) struct PruneArgs {
+    /// Remove tasks that ended longer ago than this, for example 30d
+    #[arg(long, value_name = "AGE", value_parser = duration::parse, group = "ages")]
+    pub(super) tasks: Option<Duration>,
+    /// Remove journals of tasks that ended longer ago than this, for example 7d
+    #[arg(long, value_name = "AGE", value_parser = duration::parse, group = "ages")]
+    pub(super) traces: Option<Duration>,
+}
+
+fn status(word: &str) -> Result<Status, String> {
+    Status::parse(word).ok_or_else(|| {
+        let words: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
+        format!("one of {} is needed", words.join(", "))
+    })
+}
+
+fn outcome(text: &str) -> Result<OutcomeDecision, String> {
+    match text.split_once('=') {
+        Some(("happened", result)) => {
+            let result: Value = serde_json::from_str(result)
+                .map_err(|error| format!("the result is not JSON ({error}): texts need quotes, \"like this\""))?;
+            Ok(OutcomeDecision::Happened(result))
+        }
+        None if text == "did-not-happen" => Ok(OutcomeDecision::DidNotHappen),
+        None if text == "skip" => Ok(OutcomeDecision::Skip),
+        None if text == "fail" => Ok(OutcomeDecision::Fail),
+        _ => Err("write happened=JSON, did-not-happen, skip or fail".to_owned()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+    use serde_json::json;
+
+    use super::*;
+
+    fn read(line: &str) -> Result<CommandLine, clap::Error> {
+        CommandLine::try_parse_from(std::iter::once("longhaul").chain(line.split_whitespace()))
+    }
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        CommandLine::command().debug_assert();
+    }
+
+    #[test]
+    fn the_help_is_what_was_agreed() {
+        let mut command = CommandLine::command();
+        command.build();
+        let mut text = command.render_long_help().to_string();
+        for sub in command.get_subcommands_mut() {
+            let name = sub.get_name().to_owned();
+            text.push_str(&format!("\n======== {name}\n{}", sub.render_help()));
+            for task in sub.get_subcommands_mut() {
+                text.push_str(&format!("\n======== {name} {}\n{}", task.get_name(), task.render_help()));
+            }
+        }
+        insta::assert_snapshot!(text);
+    }
+
+    #[test]
+    fn global_flags_stand_anywhere() {
+        for line in ["--db x.db run goal", "run goal --db x.db"] {
+            assert_eq!(read(line).unwrap().global.overrides().database.as_deref(), Some("x.db"));
+        }
+    }
+
+    #[test]
+    fn a_run_needs_a_goal_or_a_task_and_not_both() {
+        assert!(read("run").is_err());
+        assert!(read("run --resume 1234").is_ok());
+        assert!(read("run goal --resume 1234").is_err());
+    }
+
+    #[test]
+    fn pruning_removes_nothing_that_was_not_named() {
+        assert!(read("prune").is_err());
+        let Command::Prune(args) = read("prune --traces 7d").unwrap().command else { panic!() };
+        assert_eq!((args.tasks, args.traces), (None, Some(Duration::from_secs(7 * 86_400))));
+        assert!(read("prune --tasks 30d --traces 7d").is_ok());
+    }
+
+    #[test]
+    fn outcomes_are_read() {
+        assert_eq!(outcome(r#"happened={"id":1}"#), Ok(OutcomeDecision::Happened(json!({"id": 1}))));
+        assert_eq!(outcome("did-not-happen"), Ok(OutcomeDecision::DidNotHappen));
+        assert!(outcome("happened=done").unwrap_err().contains("quotes"));
+        assert!(outcome("maybe").is_err());
+    }
+
+    #[test]
+    fn a_model_without_a_provider_is_refused() {
+        assert!(read("run goal --model gpt-5").unwrap_err().to_string().contains("provider/model"));
+    }
+}

@@ -1,0 +1,203 @@
+//! The database of a benchmark, and one run on it.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Instant;
+
+use serde_json::json;
+use tokio::sync::broadcast::Receiver;
+use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
+use url::Url;
+use uuid::Uuid;
+
+use super::baseline::{self, Baseline};
+use super::figures::{Load, Measured};
+use super::noop::{self, Noop};
+use super::process;
+use crate::cli::config::{Environment, Settings};
+use crate::cli::error::CliError;
+use crate::cli::wiring::{Database, Engine};
+use crate::models::{Models, Offline};
+use crate::orchestrator::TaskRequest;
+use crate::repository::{Change, ListFilter};
+use crate::task::{Limits, Plan, PlannedStep, Status, StepType, TaskId, ToolUse};
+use crate::tools::Toolbox;
+use crate::worker::{LimiterConfig, WorkerConfig};
+
+/// Where the measuring happens.
+pub(super) struct Arena {
+    settings: Settings,
+    database: Database,
+    /// The directory that was made for this run.
+    scratch: Option<PathBuf>,
+    /// The server, if there is one.
+    url: Option<Url>,
+}
+
+impl Arena {
+    /// Opens a new SQLite file, or the configured PostgreSQL database as it is.
+    pub(super) async fn open(
+        settings: &Settings,
+        environment: &Environment,
+        directory: Option<&Path>,
+    ) -> Result<Self, CliError> {
+        let settings = settings.clone();
+        if let Some(url) = settings.config.database.url.as_deref() {
+            let url = Url::parse(url).ok();
+            let database = Database::open(&settings, environment).await?;
+            database.prepare().await?;
+            refuse_live_tasks(&database).await?;
+            return Ok(Self { settings, database, scratch: None, url });
+        }
+        let scratch = scratch(environment, directory)?;
+        let durability = settings.config.database.durability;
+        let database = Database::open_file(&scratch.join("bench.db"), durability).await?;
+        database.prepare().await?;
+        database.lock()?;
+        Ok(Self { settings, database, scratch: Some(scratch), url: None })
+    }
+
+    /// The engine with its version.
+    pub(super) async fn engine(&self) -> Result<String, CliError> {
+        Ok(self.database.repository().engine().await?)
+    }
+
+    /// Which database it is and what stays of it.
+    pub(super) async fn describe(&self) -> Result<String, CliError> {
+        let stays = if self.scratch.is_some() { "removed afterwards" } else { "used as it is: the tasks stay in it" };
+        Ok(format!("{} in {} ({stays})", self.engine().await?, self.database.place()))
+    }
+
+    /// What the machine can do, with so many clients.
+    pub(super) async fn baseline(&self, clients: u32) -> Result<Baseline, CliError> {
+        match (&self.scratch, &self.url) {
+            (Some(directory), _) => baseline::synced_appends(directory).map_err(disk_failed),
+            (None, Some(url)) => baseline::pgbench(url, clients).await,
+            (None, None) => Err(CliError::failed("pgbench_failed", "the address of the database cannot be read", None)),
+        }
+    }
+
+    /// Makes the tasks, then starts the clock and a worker, and waits for the last one.
+    pub(super) async fn measure(&self, load: &Load) -> Result<Measured, CliError> {
+        let noop = Arc::new(Noop::new(load.payload));
+        let models = Models::with_model(Arc::new(Offline::new()))?;
+        let toolbox = Toolbox::with_tools(vec![noop.clone()])?;
+        let engine = Engine::over(self.settings.clone(), self.database.clone(), models, toolbox);
+        let before = self.database.size().await?;
+        for _ in 0..load.tasks {
+            engine.orchestrator.start(request(load)).await?;
+        }
+        let changes = engine.repository().changes();
+        let (began, cpu) = (Instant::now(), process::cpu_time());
+        let stop = CancellationToken::new();
+        let worker = engine.worker_with(worker_config(load));
+        let working = tokio::spawn({
+            let stop = stop.clone();
+            async move { worker.run(stop).await }
+        });
+        let failed = all_ended(&engine, changes, u64::from(load.tasks)).await?;
+        let wall = began.elapsed();
+        let cpu = process::cpu_time().zip(cpu).map(|(after, before)| after - before);
+        stop.cancel();
+        let _ = working.await;
+        if let Some(id) = failed {
+            return Err(CliError::failed("bench_task_failed", format!("task {id} failed: nothing was measured"), None));
+        }
+        let bytes = self.database.size().await?.saturating_sub(before);
+        let steps = u64::from(load.tasks) * u64::from(load.steps);
+        Ok(Measured { steps, wall, cpu, bytes, periods: noop.periods() })
+    }
+
+    /// Removes what was made for this run.
+    pub(super) fn close(self) {
+        let Some(scratch) = self.scratch.clone() else { return };
+        drop(self);
+        if let Err(error) = std::fs::remove_dir_all(&scratch) {
+            tracing::warn!(%error, directory = %scratch.display(), "the benchmark's directory stays");
+        }
+    }
+}
+
+/// A worker would do the tasks of others too, and it has none of their tools.
+async fn refuse_live_tasks(database: &Database) -> Result<(), CliError> {
+    let statuses = vec![Status::Pending, Status::Running];
+    let live = database.repository().list(&ListFilter { statuses, limit: 1, ..ListFilter::default() }).await?;
+    if live.is_empty() {
+        return Ok(());
+    }
+    let message = format!("{} has tasks that are not done: give the benchmark a database of its own", database.place());
+    Err(CliError::usage("bench_database", message))
+}
+
+fn scratch(environment: &Environment, directory: Option<&Path>) -> Result<PathBuf, CliError> {
+    // A temporary directory is often in memory, where nothing is ever durable.
+    let target = Some(PathBuf::from("target")).filter(|target| target.is_dir());
+    let named = directory.map(Path::to_owned).or(target).or_else(|| environment.data_directory());
+    let place = named.unwrap_or_default().join(format!("longhaul-bench-{}", Uuid::now_v7().simple()));
+    std::fs::create_dir_all(&place).map_err(disk_failed)?;
+    Ok(place)
+}
+
+fn disk_failed(error: std::io::Error) -> CliError {
+    CliError::failed("bench_disk", "the directory of the benchmark cannot be written: choose one with --dir", Some(error))
+}
+
+fn worker_config(load: &Load) -> WorkerConfig {
+    let limiter = LimiterConfig { max: 0, ..LimiterConfig::default() };
+    WorkerConfig { concurrency: load.concurrency, limiter, poll_ms: 50, ..WorkerConfig::default() }
+}
+
+fn request(load: &Load) -> TaskRequest {
+    let steps = (0..load.steps).map(|index| PlannedStep {
+        id: format!("step-{}", index + 1),
+        description: "Return a text".to_owned(),
+        kind: StepType::ToolCall,
+        depends_on: index.checked_sub(1).into_iter().collect(),
+        tool: Some(ToolUse { name: noop::NAME.to_owned(), arguments: json!({}) }),
+        estimated_duration: None,
+        optional: false,
+    });
+    TaskRequest {
+        goal: "Measure".to_owned(),
+        user_id: "bench".to_owned(),
+        thread_id: "bench".to_owned(),
+        limits: Some(Limits {
+            max_steps: load.steps,
+            max_tool_calls: u32::MAX,
+            checkpoint_interval: 0,
+            ..Limits::default()
+        }),
+        plan: Some(Plan { steps: steps.collect() }),
+        ..TaskRequest::default()
+    }
+}
+
+/// Waits until so many tasks have ended. Returns one that did not end well.
+async fn all_ended(
+    engine: &Engine,
+    mut changes: Receiver<Change>,
+    mut left: u64,
+) -> Result<Option<TaskId>, CliError> {
+    let mut failed = None;
+    while left > 0 {
+        match changes.recv().await {
+            Ok(change) if change.status.is_terminal() => {
+                left -= 1;
+                if change.status != Status::Completed {
+                    failed = Some(change.id);
+                }
+            }
+            Ok(_) => continue,
+            // Some changes were missed: count what is left. The next ones may be among those
+            // that were counted as ended, so the end is only believed after another count.
+            Err(RecvError::Lagged(_)) => left = 0,
+            Err(RecvError::Closed) => break,
+        }
+        if left == 0 {
+            let stats = engine.repository().stats().await?;
+            left = ["pending", "running"].iter().filter_map(|status| stats.tasks.get(*status)).sum();
+        }
+    }
+    Ok(failed)
+}

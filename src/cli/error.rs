@@ -1,0 +1,177 @@
+//! How a command can fail, and the one place where that is printed.
+
+use std::error::Error as StdError;
+use std::fmt::Write as _;
+use std::io;
+
+use thiserror::Error;
+
+use super::Exit;
+use super::config::ConfigError;
+use crate::models::ModelError;
+use crate::orchestrator::OrchestratorError;
+use crate::repository::RepositoryError;
+use crate::tools::ToolboxError;
+
+/// Why a command did not do what was asked.
+#[derive(Debug, Error)]
+pub enum CliError {
+    /// The configuration makes no sense.
+    #[error("the configuration cannot be used")]
+    Config(#[from] ConfigError),
+    /// The database refuses.
+    #[error("the database cannot be used")]
+    Database(#[from] RepositoryError),
+    /// The models cannot be used as they are configured.
+    #[error("no model can be used")]
+    Models(#[from] ModelError),
+    /// The tools cannot be used as they are configured.
+    #[error("the tools cannot be used")]
+    Tools(#[from] ToolboxError),
+    /// The engine refuses.
+    #[error(transparent)]
+    Refused(OrchestratorError),
+    /// The request names nothing, or too much.
+    #[error("{message}")]
+    Usage {
+        /// The stable code.
+        code: &'static str,
+        /// What is wrong and what would be right.
+        message: String,
+    },
+    /// Something that is no fault of the request did not work.
+    #[error("{what}")]
+    Failed {
+        /// The stable code.
+        code: &'static str,
+        /// What did not work, and what helps.
+        what: String,
+        /// The cause.
+        #[source]
+        source: Option<io::Error>,
+    },
+}
+
+impl From<OrchestratorError> for CliError {
+    fn from(error: OrchestratorError) -> Self {
+        match error {
+            OrchestratorError::Repository(error) => Self::Database(error),
+            OrchestratorError::Model(error) => Self::Models(error),
+            OrchestratorError::Tools(error) => Self::Tools(error),
+            other => Self::Refused(other),
+        }
+    }
+}
+
+impl CliError {
+    /// A request that makes no sense.
+    pub(super) fn usage(code: &'static str, message: impl Into<String>) -> Self {
+        Self::Usage { code, message: message.into() }
+    }
+
+    /// Something that did not work.
+    pub(super) fn failed(code: &'static str, what: impl Into<String>, source: Option<io::Error>) -> Self {
+        Self::Failed { code, what: what.into(), source }
+    }
+
+    /// The stable code, for programs.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::Config(error) => error.code(),
+            Self::Database(error) => error.code(),
+            Self::Models(error) => error.code(),
+            Self::Tools(ToolboxError::Collision(_)) => "tools_collision",
+            Self::Tools(_) => "tools_config",
+            Self::Refused(error) => error.code(),
+            Self::Usage { code, .. } | Self::Failed { code, .. } => code,
+        }
+    }
+
+    /// What the exit code says.
+    pub fn exit(&self) -> Exit {
+        match self {
+            Self::Config(_) | Self::Tools(_) => Exit::Configuration,
+            Self::Database(RepositoryError::NotFound | RepositoryError::Exists) => Exit::Failed,
+            Self::Database(_) => Exit::Database,
+            Self::Models(_) => Exit::NoModel,
+            Self::Refused(OrchestratorError::Invalid { .. }) | Self::Usage { .. } => Exit::Usage,
+            Self::Refused(_) | Self::Failed { .. } => Exit::Failed,
+        }
+    }
+
+    /// What a person can do about it, where the message does not say it already.
+    fn advice(&self) -> Option<&'static str> {
+        match self {
+            Self::Config(ConfigError::File { .. }) => Some("every key is described in docs/configuration.md"),
+            Self::Database(RepositoryError::Unavailable(_)) => {
+                Some("is the server running, the address right, the directory writable? `longhaul doctor` looks")
+            }
+            Self::Models(ModelError::NotConfigured(_)) => Some(
+                "name one with --model provider/model and set its key (ANTHROPIC_API_KEY, OPENAI_API_KEY, \
+                 GEMINI_API_KEY), or start Ollama; see docs/models.md",
+            ),
+            Self::Refused(OrchestratorError::NotFound) => Some("`longhaul task list` shows the tasks"),
+            _ => None,
+        }
+    }
+
+    /// The text for people: the message with its causes, the code, and what to do.
+    pub fn render(&self) -> String {
+        let mut text = format!("error: {self}");
+        let mut said = self.to_string();
+        let mut cause = self.source();
+        while let Some(error) = cause {
+            let words = error.to_string();
+            // Some errors repeat their causes in their own words.
+            if !said.contains(&words) {
+                let _ = write!(text, "\n  because: {words}");
+                said = words;
+            }
+            cause = error.source();
+        }
+        if let Some(advice) = self.advice() {
+            let _ = write!(text, "\n  help: {advice}");
+        }
+        let _ = write!(text, "\n  code: {}", self.code());
+        text
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_error_is_told_with_causes_code_and_help() {
+        let io = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
+        let error = CliError::from(RepositoryError::Unavailable(sqlx::Error::Io(io)));
+        let text = error.render();
+        assert!(text.starts_with("error: the database cannot be used\n  because: "), "{text}");
+        assert!(text.contains("connection refused"), "{text}");
+        assert!(text.contains("  help: is the server running"), "{text}");
+        assert!(text.ends_with("code: database_unavailable"), "{text}");
+    }
+
+    #[test]
+    fn causes_are_not_told_twice() {
+        let error = CliError::Refused(OrchestratorError::Plan(crate::task::PlanError::Empty));
+        assert_eq!(error.render().matches("no steps").count(), 1, "{}", error.render());
+    }
+
+    #[test]
+    fn every_kind_of_failure_has_its_exit_code() {
+        let invalid = OrchestratorError::Invalid { field: "goal", problem: String::new() };
+        let cases = [
+            (CliError::from(invalid), Exit::Usage),
+            (CliError::from(OrchestratorError::NotFound), Exit::Failed),
+            (CliError::from(OrchestratorError::Model(ModelError::NotConfigured(String::new()))), Exit::NoModel),
+            (CliError::from(RepositoryError::Address(String::new())), Exit::Database),
+            (CliError::from(ToolboxError::Collision(Vec::new())), Exit::Configuration),
+            (CliError::usage("x", ""), Exit::Usage),
+            (CliError::failed("x", "", None), Exit::Failed),
+        ];
+        for (error, exit) in cases {
+            assert_eq!(error.exit(), exit, "{error:?}");
+        }
+    }
+}

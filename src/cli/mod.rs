@@ -1,0 +1,110 @@
+//! The command line: wires all rooms together; configuration, signals, exit codes.
+//!
+//! ```text
+//! arguments ─▶ settings ─▶ log ─▶ rooms ─▶ command ─▶ exit code
+//! ```
+//!
+//! An error is printed in one place, here, with its causes, its code and what to do.
+
+mod admin;
+mod args;
+mod bench;
+pub mod config;
+mod display;
+mod duration;
+mod error;
+mod exit;
+mod follow;
+mod ids;
+mod logging;
+mod run;
+mod serve;
+mod signals;
+mod task;
+mod terminal;
+mod watch;
+mod wiring;
+
+use std::process::ExitCode;
+
+use clap::{CommandFactory, Parser};
+
+use self::args::{Command, CommandLine, Global};
+use self::config::{Environment, Settings};
+use self::terminal::Terminal;
+use self::wiring::Engine;
+
+pub use error::CliError;
+pub use exit::Exit;
+
+/// Runs the command line of this process and says how it ended.
+pub fn main() -> ExitCode {
+    // Usage errors, `--help` and `--version` end here: clap prints them and exits with 2 or 0.
+    let CommandLine { global, command } = CommandLine::parse();
+    let terminal = Terminal::of_process(global.quiet);
+    let ended = match runtime() {
+        Ok(runtime) => {
+            let ended = runtime.block_on(dispatch(command, &global, &terminal));
+            // A blocking call that nobody waits for must not keep the process.
+            runtime.shutdown_background();
+            ended
+        }
+        Err(error) => Err(CliError::failed("no_threads", "no threads can be started", Some(error))),
+    };
+    match ended {
+        Ok(exit) => exit.into(),
+        Err(error) => {
+            terminal.warn(error.render());
+            error.exit().into()
+        }
+    }
+}
+
+fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
+    tokio::runtime::Builder::new_multi_thread().enable_all().build()
+}
+
+async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Result<Exit, CliError> {
+    if let Command::Completions { shell } = command {
+        let mut script = Vec::new();
+        clap_complete::generate(shell, &mut CommandLine::command(), "longhaul", &mut script);
+        terminal.result(String::from_utf8_lossy(&script).trim_end());
+        return Ok(Exit::Done);
+    }
+    let environment = Environment::of_process();
+    let settings = Settings::load(&global.overrides(), &environment)?;
+    let stays = matches!(command, Command::Serve(_) | Command::Worker);
+    logging::start(&settings.config.log, if stays { "info" } else { "warn" }, terminal)?;
+    for warning in &settings.warnings {
+        terminal.note(format!("warning: {warning}"));
+    }
+    match command {
+        Command::Migrate => admin::migrate(&settings, &environment, terminal).await,
+        Command::Doctor(form) => admin::doctor(&settings, &environment, form.json, terminal).await,
+        Command::Prune(args) => admin::prune(&settings, &environment, &args, terminal).await,
+        Command::Bench(args) => bench::run(&settings, &environment, &args, terminal).await,
+        Command::Task(command) => {
+            let engine = Engine::steering(settings, &environment).await?;
+            task::run(&engine, command, terminal).await
+        }
+        command => work(command, settings, &environment, global, terminal).await,
+    }
+}
+
+/// The commands that need models and tools.
+async fn work(
+    command: Command,
+    settings: Settings,
+    environment: &Environment,
+    global: &Global,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let engine = Engine::open(settings, environment).await?;
+    let ended = match command {
+        Command::Run(args) => run::run(&engine, args, global.model.clone(), terminal).await,
+        Command::Serve(args) => serve::serve(&engine, &args, terminal).await,
+        _ => serve::work(&engine, terminal).await,
+    };
+    engine.close().await;
+    ended
+}

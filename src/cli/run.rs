@@ -1,0 +1,128 @@
+//! `longhaul run`: carries one goal to its end in this process.
+
+use tokio_util::sync::CancellationToken;
+use uuid::Uuid;
+
+use super::args::RunArgs;
+use super::display::Form;
+use super::error::CliError;
+use super::terminal::Terminal;
+use super::wiring::Engine;
+use super::watch::Watch;
+use super::{Exit, ids, signals};
+use crate::orchestrator::TaskRequest;
+use crate::repository::RepositoryError;
+use crate::task::{ModelName, Status, Task};
+
+const DRAINING: &str = "stopping: running steps end first, Ctrl-C again stops at once";
+
+/// Runs the command.
+pub(super) async fn run(
+    engine: &Engine,
+    args: RunArgs,
+    model: Option<ModelName>,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let stop = signals::listen(terminal, DRAINING)?;
+    let works = works_here(engine, terminal)?;
+    if works {
+        tell_what_else(engine, terminal).await?;
+    }
+    let form = if args.json { Form::Json } else { Form::Lines };
+    if form == Form::Lines {
+        tell_model(engine, model.as_ref(), terminal);
+    }
+    let (task, known) = tokio::select! {
+        begun = begin(engine, &args, model) => begun?,
+        () = stop.cancelled() => {
+            terminal.warn("stopped while the plan was made: nothing was started");
+            return Ok(Exit::Interrupted);
+        }
+    };
+    let watch = Watch::new(engine, terminal, form, task, known);
+    if works { work_and_watch(engine, watch, stop).await } else { only_watch(engine, watch, stop).await }
+}
+
+/// Whether this process may work on tasks. If another one does, it will do this task too.
+fn works_here(engine: &Engine, terminal: &Terminal) -> Result<bool, CliError> {
+    match engine.database.lock() {
+        Ok(()) => Ok(true),
+        Err(RepositoryError::InUse { pid, .. }) => {
+            terminal.note(format!("another process{pid} works on this database: it does the work, this one watches"));
+            Ok(false)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+async fn tell_what_else(engine: &Engine, terminal: &Terminal) -> Result<(), CliError> {
+    let stats = engine.repository().stats().await?;
+    let unfinished = stats.due + stats.leased;
+    if unfinished > 0 {
+        terminal.note(format!("{unfinished} unfinished tasks go on besides: `longhaul task list` shows them"));
+    }
+    Ok(())
+}
+
+fn tell_model(engine: &Engine, wanted: Option<&ModelName>, terminal: &Terminal) {
+    let models = engine.orchestrator.models();
+    if wanted.is_none() && models.is_offline() {
+        terminal.note("No language model is in use: the goal is planned by rules. See docs/models.md for models.");
+    } else {
+        terminal.note(format!("Model: {}", wanted.unwrap_or(models.default_name())));
+    }
+}
+
+/// Creates the task, or lets the named one go on. The number is that of the newest entry that
+/// is no news.
+async fn begin(engine: &Engine, args: &RunArgs, model: Option<ModelName>) -> Result<(Task, i64), CliError> {
+    let user = engine.settings.user.clone();
+    let Some(named) = &args.resume else {
+        let request = TaskRequest {
+            goal: args.goal.clone().unwrap_or_default(),
+            user_id: user,
+            thread_id: Uuid::now_v7().to_string(),
+            chat_model: model,
+            ..TaskRequest::default()
+        };
+        return Ok((engine.orchestrator.start(request).await?, 0));
+    };
+    let id = ids::resolve(engine.repository().as_ref(), named).await?;
+    let task = engine.repository().load(id).await?.ok_or(RepositoryError::NotFound)?;
+    let known = task.state().seq;
+    match task.status() {
+        Status::Paused => Ok((engine.orchestrator.resume(id, &user).await?, known)),
+        _ => Ok((task, known)),
+    }
+}
+
+async fn work_and_watch(
+    engine: &Engine,
+    mut watch: Watch,
+    stop: CancellationToken,
+) -> Result<Exit, CliError> {
+    let enough = stop.child_token();
+    let worker = engine.worker();
+    let working = tokio::spawn({
+        let (worker, enough) = (worker.clone(), enough.clone());
+        async move { worker.run(enough).await }
+    });
+    let watched = tokio::select! {
+        watched = watch.until_rest() => watched,
+        () = stop.cancelled() => Ok(()),
+    };
+    enough.cancel();
+    // Running steps of this or of other tasks end first; a panic of the worker is in the log.
+    let _ = working.await;
+    watched?;
+    watch.catch_up().await?;
+    watch.conclude(engine).await
+}
+
+async fn only_watch(engine: &Engine, mut watch: Watch, stop: CancellationToken) -> Result<Exit, CliError> {
+    tokio::select! {
+        watched = watch.until_rest() => watched?,
+        () = stop.cancelled() => {}
+    }
+    watch.conclude(engine).await
+}

@@ -1,0 +1,145 @@
+//! `longhaul serve` and `longhaul worker`: the two that stay until they are told to stop.
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+
+use tokio::net::{TcpListener, lookup_host};
+use tokio::task::JoinHandle;
+use tokio_util::sync::CancellationToken;
+
+use super::args::ServeArgs;
+use super::config::ConfigError;
+use super::error::CliError;
+use super::terminal::Terminal;
+use super::wiring::Engine;
+use super::{Exit, signals};
+use crate::server::{self, Access, AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
+use crate::worker::Worker;
+
+const DRAINING: &str = "stopping: running steps end first, a second signal stops at once";
+
+/// Serves the API, and works on tasks unless that is turned off.
+pub(super) async fn serve(engine: &Engine, args: &ServeArgs, terminal: &Terminal) -> Result<Exit, CliError> {
+    let works = engine.settings.works && !args.no_worker;
+    if works {
+        engine.database.lock()?;
+    }
+    let settings = &engine.settings;
+    let access = Access::new(settings.api_key.clone(), Some(settings.user.clone()));
+    let bind = args.bind.as_deref().unwrap_or(&settings.config.server.bind);
+    let listener = listen(bind, &access).await?;
+    let address = listener.local_addr().map_err(|error| cannot_listen(bind, error))?;
+    let stop = signals::listen(terminal, DRAINING)?;
+    let worker = works.then(|| engine.worker());
+    introduce(engine, Some(address), worker.as_ref(), terminal).await?;
+    let status = Arc::new(Status(worker.clone()));
+    let config = settings.config.server.clone();
+    let state = AppState::new(engine.orchestrator.clone(), access, config, status, stop.clone());
+    let working = worker.map(|worker| spawn(worker, stop.clone()));
+    let served = server::serve(listener, server::router(state), stop.clone()).await;
+    // If serving ends by itself, the worker ends with it.
+    stop.cancel();
+    if let Some(working) = working {
+        // A panic of the worker is in the log.
+        let _ = working.await;
+    }
+    served.map_err(|error| CliError::failed("serving_failed", "serving ended", Some(error)))?;
+    Ok(Exit::Done)
+}
+
+/// Works on tasks only.
+pub(super) async fn work(engine: &Engine, terminal: &Terminal) -> Result<Exit, CliError> {
+    engine.database.lock()?;
+    let stop = signals::listen(terminal, DRAINING)?;
+    let worker = engine.worker();
+    introduce(engine, None, Some(&worker), terminal).await?;
+    worker.run(stop).await;
+    Ok(Exit::Done)
+}
+
+fn spawn(worker: Worker, stop: CancellationToken) -> JoinHandle<()> {
+    tokio::spawn(async move { worker.run(stop).await })
+}
+
+async fn listen(bind: &str, access: &Access) -> Result<TcpListener, CliError> {
+    let addresses: Vec<SocketAddr> = lookup_host(bind)
+        .await
+        .map_err(|error| {
+            let problem = format!("'{bind}' is no address ({error}): write for example 127.0.0.1:8080");
+            CliError::Config(ConfigError::Value { key: "server.bind", problem })
+        })?
+        .collect();
+    for address in &addresses {
+        server::refuse_open_bind(*address, access).map_err(|refused| {
+            CliError::Config(ConfigError::Value { key: "server.bind", problem: refused.to_string() })
+        })?;
+    }
+    TcpListener::bind(&addresses[..]).await.map_err(|error| cannot_listen(bind, error))
+}
+
+fn cannot_listen(bind: &str, error: std::io::Error) -> CliError {
+    CliError::failed("cannot_listen", format!("{bind} cannot be listened on: choose another with --bind"), Some(error))
+}
+
+/// The block that a process which stays prints at its start.
+async fn introduce(
+    engine: &Engine,
+    address: Option<SocketAddr>,
+    worker: Option<&Worker>,
+    terminal: &Terminal,
+) -> Result<(), CliError> {
+    let models = engine.orchestrator.models();
+    let offline = if models.is_offline() { " (no language model: goals are planned by rules)" } else { "" };
+    let engine_version = engine.repository().engine().await?;
+    let mut lines = vec![format!("longhaul {}", env!("CARGO_PKG_VERSION"))];
+    lines.extend(address.map(|address| format!("  listening  http://{address}")));
+    lines.push(format!("  database   {engine_version} in {}", engine.database.place()));
+    lines.push(format!("  model      {}{offline}", models.default_name()));
+    lines.push(format!("  tools      {}", tools(engine)));
+    lines.push(format!("  worker     {}", worker.map_or("none in this process".to_owned(), pace)));
+    terminal.note(lines.join("\n"));
+    Ok(())
+}
+
+fn tools(engine: &Engine) -> String {
+    let toolbox = engine.orchestrator.tools();
+    let offered = toolbox.offered(&Default::default());
+    let tools = offered.map_or_else(|collision| collision.to_string(), |tools| format!("{} tools", tools.len()));
+    let servers = toolbox.servers();
+    let down: Vec<&str> =
+        servers.iter().filter(|server| !server.connected).map(|server| server.name.as_str()).collect();
+    match (servers.len(), down.len()) {
+        (0, _) => tools,
+        (all, 0) => format!("{tools}, {all} MCP servers"),
+        (all, _) => format!("{tools}, {all} MCP servers (not connected: {})", down.join(", ")),
+    }
+}
+
+fn pace(worker: &Worker) -> String {
+    let config = worker.config();
+    let tasks = format!("{}, {} tasks at once", worker.name(), config.concurrency);
+    match config.limiter.max {
+        0 => tasks,
+        max => format!("{tasks}, {max} steps per {} ms", config.limiter.duration),
+    }
+}
+
+/// Tells the server about the worker beside it.
+struct Status(Option<Worker>);
+
+impl WorkerStatus for Status {
+    fn snapshot(&self) -> WorkerSnapshot {
+        let Some(worker) = &self.0 else { return WorkerSnapshot::default() };
+        let config = worker.config();
+        let limiter = &config.limiter;
+        WorkerSnapshot {
+            enabled: true,
+            name: worker.name().to_owned(),
+            concurrency: config.concurrency,
+            active: worker.active(),
+            limiter: (limiter.max > 0)
+                .then_some(LimiterSnapshot { max: limiter.max, duration_ms: limiter.duration }),
+            draining: worker.is_draining(),
+        }
+    }
+}

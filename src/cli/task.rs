@@ -1,0 +1,220 @@
+//! `longhaul task …`: looks at tasks and steers them.
+
+use comfy_table::{Table, presets};
+use serde_json::json;
+
+use super::args::{ListArgs, TaskCommand};
+use super::display::{Form, cut, entry_json, one_line, readable};
+use super::error::CliError;
+use super::follow::Follower;
+use super::terminal::Terminal;
+use super::watch::{Watch, took};
+use super::wiring::Engine;
+use super::{Exit, duration, ids, signals};
+use crate::orchestrator::OutcomeDecision;
+use crate::repository::{ListFilter, RepositoryError, TaskSummary};
+use crate::task::{Step, Task, TaskId};
+
+/// How much of a goal or a description a table shows.
+const CELL: usize = 60;
+
+/// Runs a command.
+pub(super) async fn run(engine: &Engine, command: TaskCommand, terminal: &Terminal) -> Result<Exit, CliError> {
+    match command {
+        TaskCommand::List(args) => list(engine, &args, terminal).await,
+        TaskCommand::Show { task, form } => show(&load(engine, &task.id).await?, form.json, engine, terminal).await,
+        TaskCommand::Trace { task, after, form } => {
+            let id = find(engine, &task.id).await?;
+            trace(engine, id, after, form.json, terminal).await
+        }
+        TaskCommand::Watch { task, form } => {
+            let form = if form.json { Form::Json } else { Form::Lines };
+            watch(engine, load(engine, &task.id).await?, form, terminal).await
+        }
+        TaskCommand::Pause(task) => {
+            let task = engine.orchestrator.pause(find(engine, &task.id).await?, &engine.settings.user).await?;
+            told(&task, terminal)
+        }
+        TaskCommand::Resume { task, outcome } => resume(engine, &task.id, outcome, terminal).await,
+        TaskCommand::Cancel(task) => {
+            let task = engine.orchestrator.cancel(find(engine, &task.id).await?, &engine.settings.user).await?;
+            told(&task, terminal)
+        }
+    }
+}
+
+async fn find(engine: &Engine, text: &str) -> Result<TaskId, CliError> {
+    ids::resolve(engine.repository().as_ref(), text).await
+}
+
+async fn load(engine: &Engine, text: &str) -> Result<Task, CliError> {
+    let id = find(engine, text).await?;
+    let task = engine.repository().load(id).await?;
+    Ok(task.ok_or(RepositoryError::NotFound)?)
+}
+
+fn told(task: &Task, terminal: &Terminal) -> Result<Exit, CliError> {
+    terminal.result(format!("{} {}", task.id, task.status()));
+    Ok(Exit::Done)
+}
+
+async fn resume(
+    engine: &Engine,
+    text: &str,
+    outcome: Option<OutcomeDecision>,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let (id, by) = (find(engine, text).await?, &engine.settings.user);
+    let task = match outcome {
+        Some(decision) => engine.orchestrator.decide_outcome(id, decision, by).await?,
+        None => engine.orchestrator.resume(id, by).await?,
+    };
+    terminal.note(format!("A running worker goes on with it; without one: longhaul run --resume {id}"));
+    told(&task, terminal)
+}
+
+async fn list(engine: &Engine, args: &ListArgs, terminal: &Terminal) -> Result<Exit, CliError> {
+    let filter = ListFilter {
+        user_id: args.user.clone(),
+        thread_id: args.thread.clone(),
+        statuses: args.status.clone(),
+        before: None,
+        limit: args.limit,
+    };
+    let tasks = engine.repository().list(&filter).await?;
+    if args.form.json {
+        terminal.result(json!(tasks).to_string());
+    } else if tasks.is_empty() {
+        terminal.note("There are no such tasks.");
+    } else {
+        let mut table = new_table(&["ID", "STATUS", "STEPS", "CREATED", "GOAL"]);
+        tasks.iter().for_each(|task| {
+            table.add_row(summary_row(task));
+        });
+        terminal.result(table.trim_fmt());
+    }
+    Ok(Exit::Done)
+}
+
+fn summary_row(task: &TaskSummary) -> [String; 5] {
+    [
+        ids::short(task.id),
+        task.status.to_string(),
+        format!("{}/{}", task.completed_steps, task.total_steps),
+        task.created_at.to_datetime().format("%Y-%m-%d %H:%M").to_string(),
+        cut(&one_line(&task.goal), CELL),
+    ]
+}
+
+async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) -> Result<Exit, CliError> {
+    let state = task.state();
+    let output = match &state.output {
+        Some(output) => Some(engine.repository().content(output).await?),
+        None => None,
+    };
+    if as_json {
+        let text = json!({
+            "id": task.id, "spec": task.spec(), "state": state, "progress": task.progress(),
+            "steps": task.steps(), "output": output,
+        });
+        terminal.result(text.to_string());
+        return Ok(Exit::Done);
+    }
+    for (name, value) in facts(task) {
+        terminal.result(format!("{name:<9} {value}"));
+    }
+    let mut table = new_table(&["STEP", "STATUS", "TYPE", "TRIES", "TOOK", "DESCRIPTION"]);
+    for (index, step) in task.steps().iter().enumerate() {
+        table.add_row(step_row(index, step));
+    }
+    terminal.result(format!("\n{}", table.trim_fmt()));
+    if let Some(output) = output {
+        terminal.result(format!("\n{}", readable(&output).trim_end()));
+    }
+    Ok(Exit::Done)
+}
+
+fn facts(task: &Task) -> Vec<(&'static str, String)> {
+    let (spec, state) = (task.spec(), task.state());
+    let usage = &state.usage;
+    let mut facts = vec![
+        ("Task", task.id.to_string()),
+        ("Goal", one_line(&spec.goal)),
+        ("Status", format!("{} ({} %)", state.status, task.progress())),
+        ("Created", state.created_at.to_string()),
+        ("Took", took(task)),
+        ("Plan", format!("revision {}, {} steps", state.revision, task.total_steps())),
+        (
+            "Used",
+            format!(
+                "{} model calls, {} tool calls, {} tokens in, {} tokens out",
+                usage.model_calls, usage.tool_calls, usage.input_tokens, usage.output_tokens
+            ),
+        ),
+    ];
+    facts.extend(spec.chat_model.as_ref().map(|model| ("Model", model.to_string())));
+    facts.extend(state.pause.as_ref().map(|pause| ("Paused", one_line(&pause.detail))));
+    facts.extend(state.fault.as_ref().map(|fault| ("Failed", one_line(&fault.to_string()))));
+    facts
+}
+
+fn step_row(index: usize, step: &Step) -> [String; 6] {
+    let took = step.started_at.zip(step.completed_at).map(|(from, to)| duration::short(to.since(from)));
+    let status = if step.replaced { format!("{}, replaced", step.status) } else { step.status.to_string() };
+    let mut description = cut(&one_line(&step.plan.description), CELL);
+    if let Some(fault) = &step.fault {
+        description = format!("{description} ({})", cut(&one_line(&fault.to_string()), CELL));
+    }
+    [
+        (index + 1).to_string(),
+        status,
+        step.plan.kind.to_string(),
+        step.attempts.to_string(),
+        took.unwrap_or_default(),
+        description,
+    ]
+}
+
+async fn trace(
+    engine: &Engine,
+    id: TaskId,
+    after: i64,
+    as_json: bool,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let mut follower = Follower::new(engine.repository().clone(), id, after);
+    loop {
+        let entries = follower.read().await?;
+        if entries.is_empty() {
+            return Ok(Exit::Done);
+        }
+        for entry in &entries {
+            let line = if as_json {
+                entry_json(entry).to_string()
+            } else {
+                let (kind, message) = (entry.event.trace_type().as_str(), one_line(&entry.event.message()));
+                format!("{:>5}  {}  {kind:<12}  {message}", entry.seq, entry.at)
+            };
+            terminal.result(line);
+        }
+    }
+}
+
+async fn watch(engine: &Engine, task: Task, form: Form, terminal: &Terminal) -> Result<Exit, CliError> {
+    let stop = signals::listen(terminal, "no longer watching: the task goes on")?;
+    let known = task.state().seq;
+    let mut watch = Watch::new(engine, terminal, form, task, known);
+    tokio::select! {
+        watched = watch.until_rest() => watched?,
+        () = stop.cancelled() => return Ok(Exit::Interrupted),
+    }
+    watch.conclude(engine).await
+}
+
+/// A table without lines: people read it as well as `awk`.
+pub(super) fn new_table(header: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(presets::NOTHING);
+    table.set_header(header.iter().copied());
+    table
+}

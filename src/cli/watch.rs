@@ -1,0 +1,163 @@
+//! Watches one task until it ends or waits for a person, and tells how it ended.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+
+use serde_json::{Value, json};
+
+use super::display::{Display, Form, one_line, readable, written_file};
+use super::error::CliError;
+use super::follow::Follower;
+use super::terminal::Terminal;
+use super::wiring::Engine;
+use super::{Exit, duration};
+use crate::task::{Entry, PauseReason, Status, Task};
+
+/// One task and everything needed to watch it.
+pub(super) struct Watch {
+    display: Display,
+    follower: Follower,
+    terminal: Terminal,
+    form: Form,
+    /// Files the task has written, relative to the workspace.
+    files: Vec<String>,
+    /// Calls of the writing tool that have not returned.
+    writing: HashSet<(u32, u32)>,
+}
+
+impl Watch {
+    /// Watches a task. Entries up to `known` are no news to people.
+    pub(super) fn new(engine: &Engine, terminal: &Terminal, form: Form, task: Task, known: i64) -> Self {
+        Self {
+            follower: Follower::new(engine.repository().clone(), task.id, 0),
+            display: Display::new(terminal.clone(), form, task, known),
+            terminal: terminal.clone(),
+            form,
+            files: Vec::new(),
+            writing: HashSet::new(),
+        }
+    }
+
+    /// Shows what happens until the task ends or is paused.
+    pub(super) async fn until_rest(&mut self) -> Result<(), CliError> {
+        self.catch_up().await?;
+        while self.display.task().status().is_live() {
+            let entries = self.follower.next().await?;
+            self.show(&entries);
+            self.catch_up().await?;
+        }
+        Ok(())
+    }
+
+    /// Shows what has happened so far.
+    pub(super) async fn catch_up(&mut self) -> Result<(), CliError> {
+        loop {
+            let entries = self.follower.read().await?;
+            if entries.is_empty() {
+                return Ok(());
+            }
+            self.show(&entries);
+        }
+    }
+
+    fn show(&mut self, entries: &[Entry]) {
+        for entry in entries {
+            let file = written_file(&entry.event, &mut self.writing);
+            // A report that is written twice is still one file.
+            self.files.extend(file.filter(|file| !self.files.contains(file)));
+            self.display.show(entry);
+        }
+    }
+
+    /// Tells how the task stands and what to do next.
+    pub(super) async fn conclude(self, engine: &Engine) -> Result<Exit, CliError> {
+        self.display.finish();
+        let task = self.display.task();
+        let output = match &task.state().output {
+            Some(output) => engine.repository().content(output).await?,
+            None => Value::Null,
+        };
+        let files = files_on_disk(engine, &self.files);
+        match self.form {
+            Form::Json => self.terminal.result(result_json(task, &output, &files).to_string()),
+            Form::Lines => self.tell(task, &output, &files),
+        }
+        Ok(exit(task.status()))
+    }
+
+    fn tell(&self, task: &Task, output: &Value, files: &[PathBuf]) {
+        let (id, state) = (task.id, task.state());
+        let say = |line: String| self.terminal.note(line);
+        match state.status {
+            Status::Completed => {
+                if !output.is_null() {
+                    self.terminal.progress("");
+                    self.terminal.result(readable(output).trim_end());
+                    self.terminal.progress("");
+                }
+            }
+            Status::Failed => {
+                let why = state.fault.as_ref().map(ToString::to_string).unwrap_or_default();
+                self.terminal.warn(format!("The task failed: {}", one_line(&why)));
+            }
+            Status::Cancelled => self.terminal.warn("The task was cancelled."),
+            Status::Paused => {
+                let pause = state.pause.as_ref();
+                let why = pause.map(|pause| pause.detail.clone()).unwrap_or_default();
+                self.terminal.warn(format!("The task is paused: {}", one_line(&why)));
+                let unknown = pause.is_some_and(|pause| pause.reason == PauseReason::UnknownOutcome);
+                let outcome = if unknown { " --outcome happened=JSON|did-not-happen|skip|fail" } else { "" };
+                say(format!("Let it go on: longhaul task resume {id}{outcome}, then longhaul run --resume {id}"));
+            }
+            Status::Pending | Status::Running => {
+                say(format!("The task is not done and nothing of it is lost. Go on: longhaul run --resume {id}"));
+            }
+        }
+        for file in files {
+            self.terminal.progress(format!("Written: {}", file.display()));
+        }
+        self.terminal.progress(format!("Look at the trace: longhaul task trace {id}"));
+    }
+}
+
+/// What the exit code says about a task that stands there.
+pub(super) fn exit(status: Status) -> Exit {
+    match status {
+        Status::Completed => Exit::Done,
+        Status::Failed | Status::Cancelled => Exit::Failed,
+        Status::Paused => Exit::Paused,
+        Status::Pending | Status::Running => Exit::Interrupted,
+    }
+}
+
+fn files_on_disk(engine: &Engine, files: &[String]) -> Vec<PathBuf> {
+    let workspace = engine.settings.config.tools.workspace.clone().unwrap_or_default();
+    // Without a working directory the relative path is still the best there is to say.
+    let absolute = |file: &String| {
+        let path = workspace.join(file);
+        std::path::absolute(&path).unwrap_or(path)
+    };
+    files.iter().map(absolute).collect()
+}
+
+fn result_json(task: &Task, output: &Value, files: &[PathBuf]) -> Value {
+    let state = task.state();
+    let end = state.completed_at.unwrap_or(state.updated_at);
+    json!({
+        "taskId": task.id,
+        "status": state.status,
+        "output": output,
+        "fault": state.fault,
+        "pause": state.pause,
+        "files": files,
+        "steps": {"completed": state.completed, "total": task.total_steps()},
+        "usage": state.usage,
+        "durationMs": end.since(state.created_at).as_millis() as u64,
+    })
+}
+
+/// How long a task has taken, for people.
+pub(super) fn took(task: &Task) -> String {
+    let state = task.state();
+    duration::short(state.completed_at.unwrap_or(state.updated_at).since(state.created_at))
+}

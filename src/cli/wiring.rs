@@ -1,0 +1,213 @@
+//! Puts the rooms together: the only place that knows all of them.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use uuid::Uuid;
+
+use super::config::{ConfigError, Durability, Environment, Settings};
+use super::error::CliError;
+use crate::models::{Models, Offline};
+use crate::orchestrator::{Orchestrator, OrchestratorConfig, system_clock};
+use crate::queue::{DatabaseQueue, Doorbell};
+use crate::repository::{
+    PostgresRepository, Repository, RepositoryError, SqliteDurability, SqliteRepository,
+};
+use crate::tools::Toolbox;
+use crate::worker::{Worker, WorkerConfig};
+
+/// The database, with what only one of the engines can do.
+#[derive(Clone)]
+pub(super) enum Database {
+    /// A file.
+    Sqlite(Arc<SqliteRepository>, PathBuf),
+    /// A server; the text is its address without the password.
+    Postgres(Arc<PostgresRepository>, String),
+}
+
+impl Database {
+    /// Opens the configured database without looking at its tables.
+    pub(super) async fn open(settings: &Settings, environment: &Environment) -> Result<Self, CliError> {
+        let config = &settings.config.database;
+        if let Some(url) = &config.url {
+            let repository = PostgresRepository::connect(url, config.connections).await?;
+            return Ok(Self::Postgres(Arc::new(repository), without_password(url)));
+        }
+        let path = sqlite_path(settings, environment)?;
+        Self::open_file(&path, config.durability).await
+    }
+
+    /// Opens a SQLite file; makes it if it is missing.
+    pub(super) async fn open_file(path: &Path, durability: Durability) -> Result<Self, CliError> {
+        let durability = match durability {
+            Durability::Full => SqliteDurability::Full,
+            Durability::Relaxed => SqliteDurability::Relaxed,
+        };
+        let repository = SqliteRepository::open(path, durability).await?;
+        Ok(Self::Sqlite(Arc::new(repository), path.to_owned()))
+    }
+
+    /// Makes the tables if there are none, and refuses those of another version.
+    pub(super) async fn prepare(&self) -> Result<(), RepositoryError> {
+        match self {
+            Self::Sqlite(repository, _) => repository.prepare().await,
+            Self::Postgres(repository, _) => repository.prepare().await,
+        }
+    }
+
+    /// Brings the tables up to date and returns their version.
+    pub(super) async fn migrate(&self) -> Result<i64, RepositoryError> {
+        match self {
+            Self::Sqlite(repository, _) => repository.migrate().await,
+            Self::Postgres(repository, _) => repository.migrate().await,
+        }
+    }
+
+    /// Reserves the right to work on tasks. On PostgreSQL everybody has it.
+    pub(super) fn lock(&self) -> Result<(), RepositoryError> {
+        match self {
+            Self::Sqlite(repository, _) => repository.lock(),
+            Self::Postgres(..) => Ok(()),
+        }
+    }
+
+    /// The door that both engines share.
+    pub(super) fn repository(&self) -> Arc<dyn Repository> {
+        match self {
+            Self::Sqlite(repository, _) => repository.clone(),
+            Self::Postgres(repository, _) => repository.clone(),
+        }
+    }
+
+    /// How large it is, in bytes.
+    pub(super) async fn size(&self) -> Result<u64, RepositoryError> {
+        match self {
+            Self::Sqlite(repository, _) => repository.size().await,
+            Self::Postgres(repository, _) => repository.size().await,
+        }
+    }
+
+    /// Where it is, for people.
+    pub(super) fn place(&self) -> String {
+        match self {
+            Self::Sqlite(_, path) => path.display().to_string(),
+            Self::Postgres(_, address) => address.clone(),
+        }
+    }
+}
+
+/// The SQLite file that counts.
+pub(super) fn sqlite_path(settings: &Settings, environment: &Environment) -> Result<PathBuf, CliError> {
+    let named = settings.config.database.path.clone();
+    let default = || environment.data_directory().map(|directory| directory.join("longhaul.db"));
+    named.or_else(default).ok_or_else(|| {
+        let problem = "is needed: there is neither HOME nor XDG_DATA_HOME to keep a file under";
+        ConfigError::Value { key: "--db", problem: problem.to_owned() }.into()
+    })
+}
+
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(url) => {
+            let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
+            let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
+            let host = url.host_str().unwrap_or_default();
+            format!("{}://{user}{host}{port}{}", url.scheme(), url.path())
+        }
+        Err(_) => "PostgreSQL".to_owned(),
+    }
+}
+
+/// Everything that works on tasks.
+pub(super) struct Engine {
+    pub(super) settings: Settings,
+    pub(super) database: Database,
+    pub(super) orchestrator: Orchestrator,
+    queue: Arc<DatabaseQueue>,
+}
+
+impl Engine {
+    /// Opens database, models and tools.
+    pub(super) async fn open(settings: Settings, environment: &Environment) -> Result<Self, CliError> {
+        let database = Database::open(&settings, environment).await?;
+        database.prepare().await?;
+        let look_up = |name: &str| environment.get(name);
+        let models = Models::open(&settings.config.models, &look_up).await?;
+        let tools = Toolbox::open(&settings.config.tools).await?;
+        Ok(Self::over(settings, database, models, tools))
+    }
+
+    /// Opens the database only: enough to look at tasks and to steer them. Nothing is started
+    /// and no provider is asked.
+    pub(super) async fn steering(settings: Settings, environment: &Environment) -> Result<Self, CliError> {
+        let database = Database::open(&settings, environment).await?;
+        database.prepare().await?;
+        let models = Models::with_model(Arc::new(Offline::new()))?;
+        Ok(Self::over(settings, database, models, Toolbox::default()))
+    }
+
+    /// Puts the rooms over each other.
+    pub(super) fn over(settings: Settings, database: Database, models: Models, tools: Toolbox) -> Self {
+        let poll = Duration::from_millis(settings.config.worker.poll_ms);
+        let queue = Arc::new(DatabaseQueue::new(Doorbell::default(), poll));
+        let config: OrchestratorConfig = settings.config.orchestrator.clone();
+        let orchestrator = Orchestrator::new(
+            database.repository(),
+            queue.clone(),
+            Arc::new(models),
+            Arc::new(tools),
+            config,
+            system_clock(),
+        );
+        Self { settings, database, orchestrator, queue }
+    }
+
+    /// Where tasks are kept.
+    pub(super) fn repository(&self) -> &Arc<dyn Repository> {
+        self.orchestrator.repository()
+    }
+
+    /// A worker for these tasks.
+    pub(super) fn worker(&self) -> Worker {
+        self.worker_with(self.settings.config.worker.clone())
+    }
+
+    /// A worker that is set up otherwise.
+    pub(super) fn worker_with(&self, config: WorkerConfig) -> Worker {
+        Worker::new(worker_name(), self.orchestrator.clone(), self.queue.clone(), config)
+    }
+
+    /// Ends the tool servers, for they are processes of ours.
+    pub(super) async fn close(&self) {
+        self.orchestrator.tools().close().await;
+    }
+}
+
+/// Tells people where a worker runs, and differs from every other one's.
+fn worker_name() -> String {
+    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
+    let host = match host.trim() {
+        "" => "worker",
+        host => host,
+    };
+    let (_, random) = Uuid::now_v7().as_u64_pair();
+    format!("{host}-{}-{:08x}", std::process::id(), random as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_is_shown_without_its_password() {
+        let shown = without_password("postgres://ada:s3cret@db.example:5433/tasks?sslmode=require");
+        assert_eq!(shown, "postgres://ada@db.example:5433/tasks");
+        assert_eq!(without_password("postgres:///tasks"), "postgres:///tasks");
+    }
+
+    #[test]
+    fn no_two_workers_have_one_name() {
+        assert_ne!(worker_name(), worker_name());
+    }
+}
