@@ -109,7 +109,10 @@ async fn look_at_database(
     if settings.config.database.url.is_none() {
         let path = sqlite_path(settings, environment)?;
         if !path.exists() {
-            findings.note("database", Ok(format!("{} does not exist yet: the first task makes it", path.display())));
+            findings.note(
+                "database",
+                Ok(format!("{} does not exist yet: the first task makes it", path.display())),
+            );
             return Ok(());
         }
     }
@@ -136,7 +139,9 @@ async fn look_at_models(findings: &mut Findings, settings: &Settings, environmen
     };
     let default = models.default_name();
     let finding = match models.for_role(Role::Execute, None) {
-        Ok(_) if models.is_offline() => Ok(format!("{default}: no language model, goals are planned by rules")),
+        Ok(_) if models.is_offline() => {
+            Ok(format!("{default}: no language model, goals are planned by rules"))
+        }
         Ok(_) => Ok(default.to_string()),
         Err(error) => Err(causes(&error)),
     };
@@ -149,7 +154,8 @@ async fn look_at_tools(findings: &mut Findings, settings: &Settings) {
         Err(error) => return findings.note("tools", Err(causes(&error))),
     };
     let offered = tools.offered(&Default::default());
-    findings.note("tools", offered.map(|tools| format!("{} tools", tools.len())).map_err(|error| causes(&error)));
+    findings
+        .note("tools", offered.map(|tools| format!("{} tools", tools.len())).map_err(|error| causes(&error)));
     for server in tools.servers() {
         let name = format!("'{}' over {}", server.name, server.transport);
         let finding = match (server.connected, server.last_error) {
@@ -168,9 +174,14 @@ fn tell(findings: &Findings, terminal: &Terminal) {
         table.add_row([check.name, state, check.detail.as_str()]);
     }
     if let Some(stats) = &findings.stats {
-        let tasks: Vec<String> = stats.tasks.iter().map(|(status, count)| format!("{count} {status}")).collect();
+        let tasks: Vec<String> =
+            stats.tasks.iter().map(|(status, count)| format!("{count} {status}")).collect();
         let tasks = if tasks.is_empty() { "none".to_owned() } else { tasks.join(", ") };
-        table.add_row(["tasks", "", &format!("{tasks}; {} due, {} held by workers", stats.due, stats.leased)]);
+        table.add_row([
+            "tasks",
+            "",
+            &format!("{tasks}; {} due, {} held by workers", stats.due, stats.leased),
+        ]);
     }
     terminal.result(table.trim_fmt());
     if !findings.violations.is_empty() {

@@ -210,8 +210,9 @@ fn status(word: &str) -> Result<Status, String> {
 fn outcome(text: &str) -> Result<OutcomeDecision, String> {
     match text.split_once('=') {
         Some(("happened", result)) => {
-            let result: Value = serde_json::from_str(result)
-                .map_err(|error| format!("the result is not JSON ({error}): texts need quotes, \"like this\""))?;
+            let result: Value = serde_json::from_str(result).map_err(|error| {
+                format!("the result is not JSON ({error}): texts need quotes, \"like this\"")
+            })?;
             Ok(OutcomeDecision::Happened(result))
         }
         None if text == "did-not-happen" => Ok(OutcomeDecision::DidNotHappen),
@@ -246,7 +247,8 @@ mod tests {
             let name = sub.get_name().to_owned();
             text.push_str(&format!("\n======== {name}\n{}", sub.render_help()));
             for task in sub.get_subcommands_mut() {
-                text.push_str(&format!("\n======== {name} {}\n{}", task.get_name(), task.render_help()));
+                let of = task.get_name().to_owned();
+                text.push_str(&format!("\n======== {name} {of}\n{}", task.render_help()));
             }
         }
         insta::assert_snapshot!(text);

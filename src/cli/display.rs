@@ -164,7 +164,11 @@ impl Display {
         let running: Vec<String> =
             running.into_iter().map(|(step, doing)| format!("step {}: {doing}", step + 1)).collect();
         let done = format!("{} of {} steps", self.task.state().completed, self.task.total_steps());
-        self.spinner.set_message(if running.is_empty() { done } else { format!("{done}, {}", running.join(", ")) });
+        self.spinner.set_message(if running.is_empty() {
+            done
+        } else {
+            format!("{done}, {}", running.join(", "))
+        });
     }
 }
 

@@ -42,7 +42,8 @@ mod tests {
 
     #[test]
     fn anything_else_is_refused_with_an_example() {
-        for text in ["", "30", "d", "-1d", "1.5h", "3 days", "99999999999999999999d", "18446744073709551615w"] {
+        for text in ["", "30", "d", "-1d", "1.5h", "3 days", "99999999999999999999d", "18446744073709551615w"]
+        {
             assert!(parse(text).is_err_and(|error| error.contains("30d")), "{text}");
         }
     }

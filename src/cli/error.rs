@@ -103,9 +103,9 @@ impl CliError {
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Config(ConfigError::File { .. }) => Some("every key is described in docs/configuration.md"),
-            Self::Database(RepositoryError::Unavailable(_)) => {
-                Some("is the server running, the address right, the directory writable? `longhaul doctor` looks")
-            }
+            Self::Database(RepositoryError::Unavailable(_)) => Some(
+                "is the server running, the address right, the directory writable? `longhaul doctor` looks",
+            ),
             Self::Models(ModelError::NotConfigured(_)) => Some(
                 "name one with --model provider/model and set its key (ANTHROPIC_API_KEY, OPENAI_API_KEY, \
                  GEMINI_API_KEY), or start Ollama; see docs/models.md",
@@ -164,7 +164,10 @@ mod tests {
         let cases = [
             (CliError::from(invalid), Exit::Usage),
             (CliError::from(OrchestratorError::NotFound), Exit::Failed),
-            (CliError::from(OrchestratorError::Model(ModelError::NotConfigured(String::new()))), Exit::NoModel),
+            (
+                CliError::from(OrchestratorError::Model(ModelError::NotConfigured(String::new()))),
+                Exit::NoModel,
+            ),
             (CliError::from(RepositoryError::Address(String::new())), Exit::Database),
             (CliError::from(ToolboxError::Collision(Vec::new())), Exit::Configuration),
             (CliError::usage("x", ""), Exit::Usage),

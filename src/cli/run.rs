@@ -7,8 +7,8 @@ use super::args::RunArgs;
 use super::display::Form;
 use super::error::CliError;
 use super::terminal::Terminal;
-use super::wiring::Engine;
 use super::watch::Watch;
+use super::wiring::Engine;
 use super::{Exit, ids, signals};
 use crate::orchestrator::TaskRequest;
 use crate::repository::RepositoryError;
@@ -48,7 +48,9 @@ fn works_here(engine: &Engine, terminal: &Terminal) -> Result<bool, CliError> {
     match engine.database.lock() {
         Ok(()) => Ok(true),
         Err(RepositoryError::InUse { pid, .. }) => {
-            terminal.note(format!("another process{pid} works on this database: it does the work, this one watches"));
+            terminal.note(format!(
+                "another process{pid} works on this database: it does the work, this one watches"
+            ));
             Ok(false)
         }
         Err(error) => Err(error.into()),
@@ -59,7 +61,8 @@ async fn tell_what_else(engine: &Engine, terminal: &Terminal) -> Result<(), CliE
     let stats = engine.repository().stats().await?;
     let unfinished = stats.due + stats.leased;
     if unfinished > 0 {
-        terminal.note(format!("{unfinished} unfinished tasks go on besides: `longhaul task list` shows them"));
+        terminal
+            .note(format!("{unfinished} unfinished tasks go on besides: `longhaul task list` shows them"));
     }
     Ok(())
 }
@@ -67,7 +70,9 @@ async fn tell_what_else(engine: &Engine, terminal: &Terminal) -> Result<(), CliE
 fn tell_model(engine: &Engine, wanted: Option<&ModelName>, terminal: &Terminal) {
     let models = engine.orchestrator.models();
     if wanted.is_none() && models.is_offline() {
-        terminal.note("No language model is in use: the goal is planned by rules. See docs/models.md for models.");
+        terminal.note(
+            "No language model is in use: the goal is planned by rules. See docs/models.md for models.",
+        );
     } else {
         terminal.note(format!("Model: {}", wanted.unwrap_or(models.default_name())));
     }

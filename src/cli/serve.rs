@@ -78,7 +78,11 @@ async fn listen(bind: &str, access: &Access) -> Result<TcpListener, CliError> {
 }
 
 fn cannot_listen(bind: &str, error: std::io::Error) -> CliError {
-    CliError::failed("cannot_listen", format!("{bind} cannot be listened on: choose another with --bind"), Some(error))
+    CliError::failed(
+        "cannot_listen",
+        format!("{bind} cannot be listened on: choose another with --bind"),
+        Some(error),
+    )
 }
 
 /// The block that a process which stays prints at its start.
@@ -104,7 +108,8 @@ async fn introduce(
 fn tools(engine: &Engine) -> String {
     let toolbox = engine.orchestrator.tools();
     let offered = toolbox.offered(&Default::default());
-    let tools = offered.map_or_else(|collision| collision.to_string(), |tools| format!("{} tools", tools.len()));
+    let tools =
+        offered.map_or_else(|collision| collision.to_string(), |tools| format!("{} tools", tools.len()));
     let servers = toolbox.servers();
     let down: Vec<&str> =
         servers.iter().filter(|server| !server.connected).map(|server| server.name.as_str()).collect();

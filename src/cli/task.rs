@@ -19,10 +19,16 @@ use crate::task::{Step, Task, TaskId};
 const CELL: usize = 60;
 
 /// Runs a command.
-pub(super) async fn run(engine: &Engine, command: TaskCommand, terminal: &Terminal) -> Result<Exit, CliError> {
+pub(super) async fn run(
+    engine: &Engine,
+    command: TaskCommand,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
     match command {
         TaskCommand::List(args) => list(engine, &args, terminal).await,
-        TaskCommand::Show { task, form } => show(&load(engine, &task.id).await?, form.json, engine, terminal).await,
+        TaskCommand::Show { task, form } => {
+            show(&load(engine, &task.id).await?, form.json, engine, terminal).await
+        }
         TaskCommand::Trace { task, after, form } => {
             let id = find(engine, &task.id).await?;
             trace(engine, id, after, form.json, terminal).await
@@ -32,12 +38,14 @@ pub(super) async fn run(engine: &Engine, command: TaskCommand, terminal: &Termin
             watch(engine, load(engine, &task.id).await?, form, terminal).await
         }
         TaskCommand::Pause(task) => {
-            let task = engine.orchestrator.pause(find(engine, &task.id).await?, &engine.settings.user).await?;
+            let task =
+                engine.orchestrator.pause(find(engine, &task.id).await?, &engine.settings.user).await?;
             told(&task, terminal)
         }
         TaskCommand::Resume { task, outcome } => resume(engine, &task.id, outcome, terminal).await,
         TaskCommand::Cancel(task) => {
-            let task = engine.orchestrator.cancel(find(engine, &task.id).await?, &engine.settings.user).await?;
+            let task =
+                engine.orchestrator.cancel(find(engine, &task.id).await?, &engine.settings.user).await?;
             told(&task, terminal)
         }
     }

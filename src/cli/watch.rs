@@ -107,10 +107,14 @@ impl Watch {
                 self.terminal.warn(format!("The task is paused: {}", one_line(&why)));
                 let unknown = pause.is_some_and(|pause| pause.reason == PauseReason::UnknownOutcome);
                 let outcome = if unknown { " --outcome happened=JSON|did-not-happen|skip|fail" } else { "" };
-                say(format!("Let it go on: longhaul task resume {id}{outcome}, then longhaul run --resume {id}"));
+                say(format!(
+                    "Let it go on: longhaul task resume {id}{outcome}, then longhaul run --resume {id}"
+                ));
             }
             Status::Pending | Status::Running => {
-                say(format!("The task is not done and nothing of it is lost. Go on: longhaul run --resume {id}"));
+                say(format!(
+                    "The task is not done and nothing of it is lost. Go on: longhaul run --resume {id}"
+                ));
             }
         }
         for file in files {

@@ -83,6 +83,11 @@ impl Orchestrator {
         &self.tools
     }
 
+    /// The same brain with another clock.
+    pub fn with_clock(self, clock: Clock) -> Self {
+        Self { clock, ..self }
+    }
+
     /// The clock it reads.
     pub fn clock(&self) -> Clock {
         self.clock.clone()

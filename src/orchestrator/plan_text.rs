@@ -100,24 +100,17 @@ impl PlanText {
 
 impl StepText {
     fn into_planned(self, index: u32, first: u32, names: &HashMap<String, u32>) -> PlannedStep {
-        let before = if index > first { vec![index - 1] } else { Vec::new() };
-        let depends_on = match self.depends_on {
-            None => before,
-            Some(named) => {
-                let mut on: Vec<u32> = named
-                    .iter()
-                    .filter_map(|name| names.get(&name_of(name)).copied())
-                    .filter(|on| *on < index)
-                    .collect();
-                on.sort_unstable();
-                on.dedup();
-                on
-            }
-        };
+        let before = || if index > first { vec![index - 1] } else { Vec::new() };
+        let named = self.depends_on.map(|ids| ids.iter().map(name_of).collect::<Vec<_>>());
+        let mut depends_on: Vec<u32> =
+            named.map_or_else(before, |ids| ids.iter().filter_map(|id| names.get(id).copied()).collect());
         let tool = self.tool.map(|mut tool| {
-            rename_outputs(&mut tool.arguments, names);
+            rename_outputs(&mut tool.arguments, names, &mut depends_on);
             tool
         });
+        depends_on.retain(|on| *on < index);
+        depends_on.sort_unstable();
+        depends_on.dedup();
         PlannedStep {
             id: format!("step-{}", index + 1),
             description: self.description.trim().to_owned(),
@@ -140,18 +133,22 @@ fn name_of(id: &Value) -> String {
     }
 }
 
-/// `{"$output": id}` follows the renaming of the steps.
-fn rename_outputs(value: &mut Value, names: &HashMap<String, u32>) {
+/// `{"$output": id}` follows the renaming of the steps, and is a dependency whether or not the
+/// model said so.
+fn rename_outputs(value: &mut Value, names: &HashMap<String, u32>, used: &mut Vec<u32>) {
     match value {
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
                 match names.get(&name_of(field)) {
-                    Some(index) if name == "$output" => *field = Value::String(format!("step-{}", index + 1)),
-                    _ => rename_outputs(field, names),
+                    Some(index) if name == "$output" => {
+                        used.push(*index);
+                        *field = Value::String(format!("step-{}", index + 1));
+                    }
+                    _ => rename_outputs(field, names, used),
                 }
             }
         }
-        Value::Array(items) => items.iter_mut().for_each(|item| rename_outputs(item, names)),
+        Value::Array(items) => items.iter_mut().for_each(|item| rename_outputs(item, names, used)),
         _ => {}
     }
 }
@@ -198,6 +195,18 @@ mod tests {
         assert_eq!(plan.steps[1].depends_on, [0]);
         let arguments = &plan.steps[1].tool.as_ref().unwrap().arguments;
         assert_eq!(arguments, &json!({"content": [{"$output": "step-1"}]}));
+    }
+
+    #[test]
+    fn a_step_waits_for_the_outputs_it_uses() {
+        let plan = plan(json!({"steps": [
+            {"id": "a", "description": "a", "type": "tool-call"},
+            {"id": "b", "description": "b", "type": "tool-call", "dependsOn": []},
+            {"id": "c", "description": "c", "type": "tool-call", "dependsOn": ["b"],
+             "tool": {"name": "w", "arguments": {"x": {"$output": "a", "pointer": "/y"}}}},
+        ]}));
+        assert_eq!(plan.steps[1].depends_on, Vec::<u32>::new());
+        assert_eq!(plan.steps[2].depends_on, [0, 1]);
     }
 
     #[test]

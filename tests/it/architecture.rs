@@ -98,7 +98,9 @@ fn every_room_has_a_floor() {
 fn the_task_room_is_pure() {
     for source in sources().iter().filter(|source| source.room() == Some("task")) {
         for (at, line) in source.code() {
-            for word in ["async ", "tokio", "Utc::now", "SystemTime", "Instant", "std::fs", "std::env", "rand::"] {
+            for word in
+                ["async ", "tokio", "Utc::now", "SystemTime", "Instant", "std::fs", "std::env", "rand::"]
+            {
                 let is_comment = line.trim_start().starts_with("//");
                 assert!(is_comment || !line.contains(word), "{}:{at}: {word}", source.path.display());
             }

@@ -65,7 +65,8 @@ impl Arena {
 
     /// Which database it is and what stays of it.
     pub(super) async fn describe(&self) -> Result<String, CliError> {
-        let stays = if self.scratch.is_some() { "removed afterwards" } else { "used as it is: the tasks stay in it" };
+        let stays =
+            if self.scratch.is_some() { "removed afterwards" } else { "used as it is: the tasks stay in it" };
         Ok(format!("{} in {} ({stays})", self.engine().await?, self.database.place()))
     }
 
@@ -74,7 +75,9 @@ impl Arena {
         match (&self.scratch, &self.url) {
             (Some(directory), _) => baseline::synced_appends(directory).map_err(disk_failed),
             (None, Some(url)) => baseline::pgbench(url, clients).await,
-            (None, None) => Err(CliError::failed("pgbench_failed", "the address of the database cannot be read", None)),
+            (None, None) => {
+                Err(CliError::failed("pgbench_failed", "the address of the database cannot be read", None))
+            }
         }
     }
 
@@ -102,7 +105,11 @@ impl Arena {
         stop.cancel();
         let _ = working.await;
         if let Some(id) = failed {
-            return Err(CliError::failed("bench_task_failed", format!("task {id} failed: nothing was measured"), None));
+            return Err(CliError::failed(
+                "bench_task_failed",
+                format!("task {id} failed: nothing was measured"),
+                None,
+            ));
         }
         let bytes = self.database.size().await?.saturating_sub(before);
         let steps = u64::from(load.tasks) * u64::from(load.steps);
@@ -122,11 +129,13 @@ impl Arena {
 /// A worker would do the tasks of others too, and it has none of their tools.
 async fn refuse_live_tasks(database: &Database) -> Result<(), CliError> {
     let statuses = vec![Status::Pending, Status::Running];
-    let live = database.repository().list(&ListFilter { statuses, limit: 1, ..ListFilter::default() }).await?;
+    let live =
+        database.repository().list(&ListFilter { statuses, limit: 1, ..ListFilter::default() }).await?;
     if live.is_empty() {
         return Ok(());
     }
-    let message = format!("{} has tasks that are not done: give the benchmark a database of its own", database.place());
+    let message =
+        format!("{} has tasks that are not done: give the benchmark a database of its own", database.place());
     Err(CliError::usage("bench_database", message))
 }
 
@@ -140,7 +149,11 @@ fn scratch(environment: &Environment, directory: Option<&Path>) -> Result<PathBu
 }
 
 fn disk_failed(error: std::io::Error) -> CliError {
-    CliError::failed("bench_disk", "the directory of the benchmark cannot be written: choose one with --dir", Some(error))
+    CliError::failed(
+        "bench_disk",
+        "the directory of the benchmark cannot be written: choose one with --dir",
+        Some(error),
+    )
 }
 
 fn worker_config(load: &Load) -> WorkerConfig {

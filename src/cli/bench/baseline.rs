@@ -58,9 +58,10 @@ pub(super) async fn pgbench(url: &Url, clients: u32) -> Result<Baseline, CliErro
     let removed = pgbench_output(url, &["-i", "-I", "d"]).await;
     let output = output?;
     removed?;
-    let tps = output.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
-    let per_second =
-        tps.ok_or_else(|| CliError::failed("pgbench_failed", format!("pgbench says no tps: {output}"), None))?;
+    let tps =
+        output.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
+    let per_second = tps
+        .ok_or_else(|| CliError::failed("pgbench_failed", format!("pgbench says no tps: {output}"), None))?;
     Ok(Baseline { what: format!("transactions of pgbench -N -c {clients}"), per_second })
 }
 
@@ -73,7 +74,8 @@ async fn pgbench_output(url: &Url, arguments: &[&str]) -> Result<String, CliErro
         command.env(name, value);
     }
     let output = command.output().await;
-    let output = output.map_err(|error| failed("pgbench cannot be started: it comes with PostgreSQL".into(), Some(error)))?;
+    let output = output
+        .map_err(|error| failed("pgbench cannot be started: it comes with PostgreSQL".into(), Some(error)))?;
     if output.status.success() {
         return Ok(String::from_utf8_lossy(&output.stdout).into_owned());
     }
@@ -82,7 +84,8 @@ async fn pgbench_output(url: &Url, arguments: &[&str]) -> Result<String, CliErro
 
 /// An address as the variables of PostgreSQL's own programs.
 fn connection(url: &Url) -> Vec<(&'static str, String)> {
-    let parameter = |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
+    let parameter =
+        |name: &str| url.query_pairs().find(|(key, _)| key == name).map(|(_, value)| value.into_owned());
     let host = url.host_str().filter(|host| !host.is_empty()).map(decoded).or_else(|| parameter("host"));
     let user = Some(decoded(url.username())).filter(|user| !user.is_empty()).or_else(|| parameter("user"));
     let database = Some(decoded(url.path().trim_start_matches('/'))).filter(|name| !name.is_empty());

@@ -130,7 +130,17 @@ impl Figures {
     pub(super) fn table(&self) -> String {
         let mut table = Table::new();
         table.load_style(presets::NOTHING);
-        table.set_header(["", "STEPS", "STEPS/S", "MS P50", "P95", "P99", "LAST/FIRST", "CPU US", "DISK BYTES"]);
+        table.set_header([
+            "",
+            "STEPS",
+            "STEPS/S",
+            "MS P50",
+            "P95",
+            "P99",
+            "LAST/FIRST",
+            "CPU US",
+            "DISK BYTES",
+        ]);
         let full = format!("{} tasks, {} at once", self.load.tasks, self.load.concurrency);
         for (name, measured) in [(full, &self.full), ("one task alone".to_owned(), &self.lone)] {
             table.add_row(std::iter::once(name).chain(measured.cells()));
@@ -165,7 +175,13 @@ mod tests {
 
     fn measured(millis: impl Iterator<Item = u64>) -> Measured {
         let periods: Vec<_> = millis.map(Duration::from_millis).collect();
-        Measured { steps: 100, wall: Duration::from_secs(2), cpu: Some(Duration::from_millis(10)), bytes: 50_000, periods }
+        Measured {
+            steps: 100,
+            wall: Duration::from_secs(2),
+            cpu: Some(Duration::from_millis(10)),
+            bytes: 50_000,
+            periods,
+        }
     }
 
     #[test]

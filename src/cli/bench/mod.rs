@@ -60,12 +60,8 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     let arena = Arena::open(settings, environment, args.dir.as_deref()).await?;
     terminal.note(format!("database: {}", arena.describe().await?));
-    let load = Load {
-        tasks: args.tasks,
-        steps: args.steps,
-        payload: args.payload,
-        concurrency: args.concurrency,
-    };
+    let load =
+        Load { tasks: args.tasks, steps: args.steps, payload: args.payload, concurrency: args.concurrency };
     let lone = arena.measure(&Load { tasks: 1, steps: LONE_STEPS, concurrency: 1, ..load }).await?;
     terminal.note(format!("one task alone is done, making {} tasks", load.tasks));
     let full = arena.measure(&load).await?;

@@ -40,7 +40,8 @@ impl Noop {
             origin: Origin::App { toolkit: "bench".to_owned() },
         };
         // Text that does not compress to nothing, as real results do not.
-        let words = (0..payload).map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 27) as u8 % 26));
+        let words =
+            (0..payload).map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 27) as u8 % 26));
         Self { description, payload: words.collect(), calls: Mutex::default() }
     }
 

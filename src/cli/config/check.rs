@@ -29,9 +29,10 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     at_least_one("database.connections", u64::from(config.database.connections))?;
     match &config.database.url {
-        Some(url) if !tables::is_postgres(url) => {
-            Err(ConfigError::value("database.url", "must begin with postgres:// (a file goes into database.path)"))
-        }
+        Some(url) if !tables::is_postgres(url) => Err(ConfigError::value(
+            "database.url",
+            "must begin with postgres:// (a file goes into database.path)",
+        )),
         _ => Ok(()),
     }
 }
@@ -41,5 +42,9 @@ fn at_least_one(key: &'static str, value: u64) -> Result<(), ConfigError> {
 }
 
 fn share(key: &'static str, value: f64) -> Result<(), ConfigError> {
-    if (0.0..=1.0).contains(&value) { Ok(()) } else { Err(ConfigError::value(key, "must lie between 0 and 1")) }
+    if (0.0..=1.0).contains(&value) {
+        Ok(())
+    } else {
+        Err(ConfigError::value(key, "must lie between 0 and 1"))
+    }
 }

@@ -49,7 +49,11 @@ fn the_environment_beats_the_file_and_flags_beat_the_environment() {
     overrides.database = Some("my.db".into());
     overrides.log = Some("debug".into());
     let database = Settings::load(&overrides, &Environment::of(&variables)).unwrap().config.database;
-    assert_eq!((database.url, database.path), (None, Some("my.db".into())), "a flag replaces the whole address");
+    assert_eq!(
+        (database.url, database.path),
+        (None, Some("my.db".into())),
+        "a flag replaces the whole address"
+    );
 }
 
 #[test]
@@ -163,8 +167,7 @@ fn secrets_never_reach_a_log() {
 
 #[test]
 fn lists_of_mcp_servers_are_merged_and_replace_servers_of_the_same_name() {
-    let (directory, mut overrides) =
-        file("[tools.mcp.a]\ncommand = 'old'\n[tools.mcp.b]\nurl = 'http://b/'");
+    let (directory, mut overrides) = file("[tools.mcp.a]\ncommand = 'old'\n[tools.mcp.b]\nurl = 'http://b/'");
     let path = directory.path().join("mcp.json");
     std::fs::write(&path, r#"{"mcpServers": {"a": {"command": "new"}, "c": {"command": "c"}}}"#).unwrap();
     overrides.mcp_files = vec![path.clone()];
@@ -203,7 +206,8 @@ mod documents {
     }
 
     fn parse(text: &str) -> Config {
-        super::super::file::parse("longhaul.example.toml".as_ref(), text).unwrap_or_else(|error| panic!("{error}"))
+        super::super::file::parse("longhaul.example.toml".as_ref(), text)
+            .unwrap_or_else(|error| panic!("{error}"))
     }
 
     #[test]
@@ -214,7 +218,8 @@ mod documents {
 
     /// The keys of a table, as the parser lists them when it meets one that it does not know.
     fn keys(table: &str) -> Vec<String> {
-        let error = super::super::file::parse("x".as_ref(), &format!("[{table}]\nno_such_key = 1")).unwrap_err();
+        let error =
+            super::super::file::parse("x".as_ref(), &format!("[{table}]\nno_such_key = 1")).unwrap_err();
         let error = error.to_string();
         let list = error.split_once("expected").unwrap_or_else(|| panic!("{error}")).1;
         list.split('`').skip(1).step_by(2).map(str::to_owned).collect()
@@ -240,7 +245,8 @@ mod documents {
         ];
         for table in tables {
             for key in keys(table) {
-                let known = |text: &str| text.contains(&format!("{key} =")) || text.contains(&format!(".{key}"));
+                let known =
+                    |text: &str| text.contains(&format!("{key} =")) || text.contains(&format!(".{key}"));
                 assert!(known(EXAMPLE), "{table}.{key} is not in longhaul.example.toml");
                 assert!(PAGE.contains(&format!("`{key}`")), "{table}.{key} is not in docs/configuration.md");
             }

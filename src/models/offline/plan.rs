@@ -179,7 +179,7 @@ impl RuleStep {
             "id": step_id(index),
             "description": format!("{} (by rule; {NO_MODEL})", self.description),
             "type": "tool-call",
-            "dependsOn": self.needs,
+            "dependsOn": self.needs.iter().map(|index| step_id(*index)).collect::<Vec<_>>(),
             "tool": {"name": self.tool, "arguments": self.arguments},
             "estimatedDuration": if self.tool == "http_fetch" { 3000 } else { 500 },
         })

@@ -140,7 +140,7 @@ fn listings_and_pages_are_exact() {
 #[test]
 fn the_plan_is_json_with_dependencies_and_honest_words() {
     let plan = for_wish(&understand("Compare a.txt and b.txt").unwrap()).to_json();
-    assert_eq!(plan["steps"][2]["dependsOn"], json!([0, 1]));
+    assert_eq!(plan["steps"][2]["dependsOn"], json!(["step-1", "step-2"]));
     assert_eq!(plan["steps"][3]["id"], "step-4");
     assert!(plan["steps"][0]["description"].as_str().unwrap().contains(NO_MODEL));
     let about = &plan["steps"][3]["tool"]["arguments"]["sections"][1]["content"];

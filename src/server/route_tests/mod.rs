@@ -47,7 +47,8 @@ fn plan_rule() -> Value {
 #[tokio::test]
 async fn a_panic_is_answered_without_its_words() {
     let mut fixture = Fixture::scripted(json!([plan_rule()])).await;
-    fixture.state.orchestrator.clock = std::sync::Arc::new(|| panic!("secret words"));
+    let clock = std::sync::Arc::new(|| panic!("secret words"));
+    fixture.state.orchestrator = fixture.state.orchestrator.clone().with_clock(clock);
     let body = json!({"goal": "g", "threadId": "t"});
     let (status, message) = error(&fixture.send(Method::POST, "/api/chat/orchestrate", Some(body)).await);
     assert_eq!(status, 500);
