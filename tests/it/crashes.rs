@@ -61,10 +61,12 @@ async fn survives(database: Option<String>, seed: u64) {
         kills += 1;
     }
     let server = program.serve(&[]).await;
+    let mut takeovers = 0;
     for id in &ids {
         finish(&program, &server, id).await;
-        check(&program, &server, id).await;
+        takeovers += check(&program, &server, id).await;
     }
+    assert!(takeovers > KILLS / 2, "the kills hit only {takeovers} tasks at work: the test tests nothing");
     let (code, printed, _) = program.run(&["doctor"]);
     assert_eq!(code, 0, "{printed}");
 }
@@ -93,8 +95,8 @@ fn key_of(id: &str, trace: &Value) -> String {
     format!("{id}-{}-{}", trace["step"], trace["data"]["call"])
 }
 
-/// Nothing is missing, nothing is doubled.
-async fn check(program: &Program, server: &Server, id: &str) {
+/// Nothing is missing, nothing is doubled. Returns how often a lost worker's place was taken.
+async fn check(program: &Program, server: &Server, id: &str) -> usize {
     let traces = program.traces(server, id).await;
     let numbers: Vec<i64> = traces.iter().filter_map(|trace| trace["seq"].as_i64()).collect();
     assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>(), "{id}");
@@ -125,6 +127,8 @@ async fn check(program: &Program, server: &Server, id: &str) {
         let is_unsafe = calls.iter().any(|line| line["tool"] == "count" || line["tool"] == "slow");
         assert!(!is_unsafe || calls.len() == 1, "{key}: an unsafe call was made {} times", calls.len());
     }
+    let after_a_crash = |trace: &&Value| trace["kind"] == "claimed" && trace["data"]["crashes"] != 0;
+    traces.iter().filter(after_a_crash).count()
 }
 
 #[tokio::test(flavor = "multi_thread")]

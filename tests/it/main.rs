@@ -9,9 +9,11 @@
 
 mod architecture;
 mod conformance;
+mod crashes;
 mod engine;
 mod faults;
 mod mcp;
 mod mcp_http;
 mod postgres;
+mod program;
 mod world;

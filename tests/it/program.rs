@@ -47,15 +47,15 @@ scripted = {{ test = {script:?} }}
 
 [worker]
 limiter = {{ max = 0, duration = 1000 }}
-poll_ms = 50
+pollMs = 50
 
 [orchestrator.limits]
-max_crashes = 10000
+maxCrashes = 10000
 
 [orchestrator.retry]
-base_ms = 50
-max_ms = 500
-max_attempts = 50
+baseMs = 50
+maxMs = 500
+maxAttempts = 50
 
 [tools]
 workspace = {workspace:?}
@@ -87,7 +87,11 @@ env = {{ LEDGER = {ledger:?} }}
         let mut command = Command::new(env!("CARGO_BIN_EXE_longhaul"));
         command
             .env_clear()
-            .envs(["PATH", "HOME", "TMPDIR"].into_iter().filter_map(|name| Some((name, std::env::var(name).ok()?))))
+            .envs(
+                ["PATH", "HOME", "TMPDIR"]
+                    .into_iter()
+                    .filter_map(|name| Some((name, std::env::var(name).ok()?))),
+            )
             .envs(self.key.iter().map(|key| ("CHAT_API_KEY", key)))
             .arg("--config")
             .arg(self.directory.path().join("longhaul.toml"))
@@ -135,7 +139,8 @@ env = {{ LEDGER = {ledger:?} }}
 
     /// A request with the key, if there is one.
     pub(crate) fn request(&self, method: &str, server: &Server, path: &str) -> reqwest::RequestBuilder {
-        let request = self.client.request(method.parse().unwrap(), format!("http://{}{path}", server.address));
+        let request =
+            self.client.request(method.parse().unwrap(), format!("http://{}{path}", server.address));
         match &self.key {
             Some(key) => request.bearer_auth(key),
             None => request,
@@ -177,7 +182,8 @@ env = {{ LEDGER = {ledger:?} }}
         let mut traces: Vec<Value> = Vec::new();
         loop {
             let after = traces.last().map_or(0, |trace| trace["seq"].as_i64().unwrap());
-            let (_, page) = self.get(server, &format!("/api/tasks/{id}/traces?after={after}&limit=500")).await;
+            let (_, page) =
+                self.get(server, &format!("/api/tasks/{id}/traces?after={after}&limit=500")).await;
             let page = page["traces"].as_array().unwrap_or_else(|| panic!("{page}")).clone();
             if page.is_empty() {
                 return traces;
