@@ -257,12 +257,12 @@ async fn an_error_in_the_middle_of_a_stream_ends_it() {
 
 #[tokio::test]
 async fn each_deadline_has_its_own_code() {
-    let first = ask_with([Act::Hang], "timeouts = { first_byte_ms = 20 }", question()).await;
+    let first = ask_with([Act::Hang], "timeouts = { firstByteMs = 20 }", question()).await;
     assert_eq!(first.unwrap_err().code(), "provider_timeout_first_byte");
     let started = || Act::Events(vec![delta(json!({"content": "a"}))], true);
-    let chunk = ask_with([started()], "timeouts = { between_chunks_ms = 20 }", question()).await;
+    let chunk = ask_with([started()], "timeouts = { betweenChunksMs = 20 }", question()).await;
     assert_eq!(chunk.unwrap_err().code(), "provider_timeout_chunk");
-    let total = ask_with([started()], "timeouts = { total_ms = 50 }", question()).await;
+    let total = ask_with([started()], "timeouts = { totalMs = 50 }", question()).await;
     assert_eq!(total.unwrap_err().code(), "provider_timeout_total");
 }
 
@@ -325,7 +325,7 @@ async fn ask_kind(
 ) -> (Server, Result<Answer, ModelError>) {
     let (server, url) = Server::start(acts).await;
     let config = format!(
-        "default = 'own/some-model'\n[providers.own]\nkind = '{kind}'\nbase_url = '{url}'\napi_key_env = 'OWN_KEY'"
+        "default = 'own/some-model'\n[providers.own]\nkind = '{kind}'\nbaseUrl = '{url}'\napiKeyEnv = 'OWN_KEY'"
     );
     let config: ModelsConfig = toml::from_str(&config).unwrap();
     let environment = |name: &str| (name == "OWN_KEY").then(|| "sk-own".to_owned());

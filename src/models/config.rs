@@ -14,7 +14,7 @@ use super::Role;
 /// table is valid. Keys of providers are never in the file: the file names the environment
 /// variable that holds them.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ModelsConfig {
     /// The model for every role that has none of its own. Without it: a key found in the
     /// environment, else a running Ollama, else the offline rules.
@@ -36,7 +36,7 @@ pub struct ModelsConfig {
 
 /// How long to wait for a provider, in milliseconds. Each deadline has its own error code.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Timeouts {
     /// For the connection (`provider_timeout_connect`).
     pub connect_ms: u64,
@@ -75,7 +75,7 @@ impl Timeouts {
 
 /// How one provider is reached.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ProviderConfig {
     /// Which wire format it speaks.
     pub kind: ProviderKind,
@@ -126,11 +126,11 @@ mod tests {
             [roles]
             plan = "anthropic/claude-sonnet-5-5"
             [timeouts]
-            total_ms = 1000
+            totalMs = 1000
             [providers.local]
             kind = "openai-compatible"
-            base_url = "http://127.0.0.1:8080/v1"
-            api_key_env = "LOCAL_KEY"
+            baseUrl = "http://127.0.0.1:8080/v1"
+            apiKeyEnv = "LOCAL_KEY"
             [scripted]
             demo = "demo.json"
         "#;

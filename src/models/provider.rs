@@ -75,7 +75,7 @@ impl Provider {
             (Some(url), _) => url.clone(),
             (None, ProviderKind::OpenAiCompatible) => {
                 return Err(ModelError::NotConfigured(format!(
-                    "models.providers.{name} is openai-compatible and needs a base_url, \
+                    "models.providers.{name} is openai-compatible and needs a baseUrl, \
                      for example http://127.0.0.1:8080/v1"
                 )));
             }
@@ -83,7 +83,7 @@ impl Provider {
         };
         if url::Url::parse(&base_url).is_err() {
             return Err(ModelError::NotConfigured(format!(
-                "models.providers.{name}.base_url is not an address: {base_url}"
+                "models.providers.{name}.baseUrl is not an address: {base_url}"
             )));
         }
         let variable = config.api_key_env.as_deref().unwrap_or(key_variable(config.kind));

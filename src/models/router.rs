@@ -270,7 +270,7 @@ mod tests {
             "fallback = ['anthropic/x']",
             "[roles]\nchat = 'nobody/x'",
             "[providers.own]\nkind = 'openai-compatible'",
-            "[providers.own]\nkind = 'openai-compatible'\nbase_url = 'nonsense'",
+            "[providers.own]\nkind = 'openai-compatible'\nbaseUrl = 'nonsense'",
             "[scripted]\ndemo = 'no/such/file.json'",
         ] {
             assert!(open(config, &[NO_OLLAMA]).await.is_err(), "{config}");

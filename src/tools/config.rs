@@ -12,7 +12,7 @@ use crate::task::Effect;
 
 /// The `[tools]` table of the configuration file.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ToolsConfig {
     /// The directory that the workspace tools work in; the current directory if absent.
     pub workspace: Option<PathBuf>,
@@ -28,7 +28,7 @@ pub struct ToolsConfig {
 
 /// One MCP server: a program that is started, or an address that is called.
 #[derive(Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct McpServerConfig {
     /// The program to start and talk to over its standard input and output.
     pub command: Option<String>,
@@ -55,7 +55,7 @@ pub struct McpServerConfig {
 
 /// What the operator declares about one tool of an MCP server.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct McpToolConfig {
     /// What calling it does to the world.
     pub effect: Effect,
@@ -181,7 +181,7 @@ mod tests {
 
     #[test]
     fn unknown_keys_are_errors_and_not_typos_that_pass() {
-        assert!(toml::from_str::<ToolsConfig>("allow_privat_addresses = true").is_err());
+        assert!(toml::from_str::<ToolsConfig>("allowPrivatAddresses = true").is_err());
         assert!(toml::from_str::<ToolsConfig>("[mcp.a]\ncommand = 'x'\ntrust = true").is_err());
     }
 

@@ -122,7 +122,7 @@ impl Resolve for GuardedResolver {
 }
 
 fn denied(refused: Refused) -> ToolError {
-    ToolError::Denied(format!("{refused}; set allow_private_addresses to reach it"))
+    ToolError::Denied(format!("{refused}; set tools.allowPrivateAddresses to reach it"))
 }
 
 /// What a failed request means. The guard's refusal travels as a cause of it.
