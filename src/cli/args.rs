@@ -247,8 +247,8 @@ mod tests {
             let name = sub.get_name().to_owned();
             text.push_str(&format!("\n======== {name}\n{}", sub.render_help()));
             for task in sub.get_subcommands_mut() {
-                let of = task.get_name().to_owned();
-                text.push_str(&format!("\n======== {name} {of}\n{}", task.render_help()));
+                let help = task.render_help();
+                text.push_str(&format!("\n======== {name} {}\n{help}", task.get_name()));
             }
         }
         insta::assert_snapshot!(text);

@@ -106,10 +106,7 @@ impl CliError {
             Self::Database(RepositoryError::Unavailable(_)) => Some(
                 "is the server running, the address right, the directory writable? `longhaul doctor` looks",
             ),
-            Self::Models(ModelError::NotConfigured(_)) => Some(
-                "name one with --model provider/model and set its key (ANTHROPIC_API_KEY, OPENAI_API_KEY, \
-                 GEMINI_API_KEY), or start Ollama; see docs/models.md",
-            ),
+            Self::Models(_) => Some("docs/models.md tells how a model is named and where its key comes from"),
             Self::Refused(OrchestratorError::NotFound) => Some("`longhaul task list` shows the tasks"),
             _ => None,
         }

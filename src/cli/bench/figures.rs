@@ -149,7 +149,7 @@ impl Figures {
         let mut text = table.trim_fmt();
         if let (Some(baseline), Some((throughput, lone))) = (&self.baseline, self.ratios()) {
             let (what, rate) = (&baseline.what, baseline.per_second);
-            text.push_str(&format!("\n\nBaseline: {rate:.0} {what} per second"));
+            text.push_str(&format!("\n\nBaseline, per second: {rate:.0} {what}"));
             text.push_str(&format!("\nSteps per second over that: {throughput:.2}"));
             text.push_str(&format!("\nOne step alone over one of them: {lone:.2}"));
         }
