@@ -10,6 +10,7 @@
 mod architecture;
 mod conformance;
 mod crashes;
+mod defects;
 mod engine;
 mod faults;
 mod mcp;

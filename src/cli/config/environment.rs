@@ -8,7 +8,10 @@ use super::{Config, ConfigError};
 /// Looks variables up. Blank values count as absent, for that is what an empty line in an
 /// environment file means.
 #[derive(Clone)]
-pub struct Environment(Arc<dyn Fn(&str) -> Option<String> + Send + Sync>);
+pub struct Environment(Arc<LookUp>);
+
+/// The value of a variable, if it is set.
+type LookUp = dyn Fn(&str) -> Option<String> + Send + Sync;
 
 impl Environment {
     /// The environment of this process.

@@ -78,12 +78,10 @@ fn a_file_in_the_configuration_directory_is_found() {
     let place = directory.path().join("longhaul");
     std::fs::create_dir(&place).unwrap();
     std::fs::write(place.join("longhaul.toml"), "[worker]\nconcurrency = 9").unwrap();
-    for (variable, value) in [("XDG_CONFIG_HOME", directory.path().to_owned())] {
-        let environment = Environment::of(&[(variable, value.to_str().unwrap())]);
-        let settings = Settings::load(&Overrides::default(), &environment).unwrap();
-        assert_eq!(settings.config.worker.concurrency, 9);
-        assert_eq!(settings.file, Some(place.join("longhaul.toml")));
-    }
+    let environment = Environment::of(&[("XDG_CONFIG_HOME", directory.path().to_str().unwrap())]);
+    let settings = Settings::load(&Overrides::default(), &environment).unwrap();
+    assert_eq!(settings.config.worker.concurrency, 9);
+    assert_eq!(settings.file, Some(place.join("longhaul.toml")));
 }
 
 #[test]
