@@ -22,8 +22,6 @@ const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Groups that are written at the same time. PostgreSQL joins their trips to the disk; with
 /// more writers the groups get smaller and cost more than they save.
 const WRITERS: usize = 2;
-/// Whether one statement can change several tables.
-const COMMITS_AT_ONCE: bool = true;
 const IS_EMBEDDED: bool = false;
 const VERSION: &str = "SELECT 'PostgreSQL ' || current_setting('server_version')";
 
@@ -89,6 +87,27 @@ macro_rules! skip_locked {
         " FOR UPDATE SKIP LOCKED"
     };
 }
+
+#[macro_use]
+#[path = "sql/texts.rs"]
+mod texts;
+
+/// No statement says so: those that moved are named.
+const MOVED_ON: &str = "";
+
+/// Of a group, those tasks are written that have not moved on.
+const WRITES_WHOLE_GROUPS: bool = false;
+
+/// A whole group in one statement, and so in one round trip.
+const COMMIT_AT_ONCE: &str = concat!(
+    "WITH moved AS (",
+    move_tasks!("$1"),
+    " RETURNING id), added AS (",
+    add_entries!("$2", " WHERE r.task_id IN (SELECT id FROM moved)"),
+    "), put AS (",
+    put_steps!("$3", " WHERE r.task_id IN (SELECT id FROM moved)"),
+    ") SELECT id FROM moved"
+);
 
 #[path = "sql/mod.rs"]
 mod sql;

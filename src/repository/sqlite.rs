@@ -29,8 +29,6 @@ const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 const BEGIN_READ: &str = "BEGIN";
 /// SQLite has one writer.
 const WRITERS: usize = 1;
-/// Whether one statement can change several tables.
-const COMMITS_AT_ONCE: bool = false;
 const IS_EMBEDDED: bool = true;
 const VERSION: &str = "SELECT 'SQLite ' || sqlite_version()";
 
@@ -61,7 +59,7 @@ macro_rules! rows {
     ($list:literal; $first:ident $type:ident $(, $more:ident $types:ident)* $(,)?) => {
         concat!(
             "(SELECT ", field!($first $type), $(", ", field!($more $types),)*
-            " FROM json_each(", $list, ")) AS r"
+            " FROM jsonb_each(", $list, ")) AS r"
         )
     };
 }
@@ -91,6 +89,31 @@ macro_rules! skip_locked {
         ""
     };
 }
+
+#[macro_use]
+#[path = "sql/texts.rs"]
+mod texts;
+
+/// What the trigger below says when a task has moved on since its writer read it.
+const MOVED_ON: &str = "a task has moved on";
+
+/// A group is written whole or not at all; then its parts are tried one by one.
+const WRITES_WHOLE_GROUPS: bool = true;
+
+const COMMIT_AT_ONCE: &str = "INSERT INTO commit_group (tasks, entries, steps) VALUES ($1, $2, $3)";
+
+/// Makes a commit one statement. Each statement is a trip to the thread of the connection and
+/// back, which costs as much as the statement itself; a transaction of five would be five.
+const COMMIT_GROUP: &str = concat!(
+    "CREATE TEMP VIEW commit_group AS SELECT NULL AS tasks, NULL AS entries, NULL AS steps; ",
+    "CREATE TEMP TRIGGER write_group INSTEAD OF INSERT ON commit_group BEGIN ",
+    move_tasks!("NEW.tasks"),
+    "; SELECT RAISE(ABORT, 'a task has moved on') WHERE changes() <> json_array_length(NEW.tasks); ",
+    add_entries!("NEW.entries", " WHERE true"),
+    "; ",
+    put_steps!("NEW.steps", " WHERE true"),
+    "; END"
+);
 
 #[path = "sql/mod.rs"]
 mod sql;
@@ -149,7 +172,8 @@ impl SqliteRepository {
             .pragma("wal_autocheckpoint", "4000")
             .pragma("cache_size", "-16000")
             .disable_statement_logging();
-        let writer = options.connect().await?;
+        let mut writer = options.connect().await?;
+        sqlx::raw_sql(COMMIT_GROUP).execute(&mut writer).await?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .test_before_acquire(false)

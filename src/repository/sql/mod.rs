@@ -18,8 +18,8 @@ use sqlx::{Connection, Row as _};
 use tokio::sync::broadcast;
 
 use super::{
-    BEGIN_READ, BEGIN_WRITE, COMMITS_AT_ONCE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION,
-    WRITERS, key, moment, task_id,
+    BEGIN_READ, BEGIN_WRITE, COMMIT_AT_ONCE, Conn, IS_EMBEDDED, Key, Link, MOVED_ON, Row, TYPES, Time,
+    VERSION, WRITERS, WRITES_WHOLE_GROUPS, key, moment, task_id,
 };
 use crate::repository::committer::{Committer, WriteGroup};
 use crate::repository::{

@@ -5,68 +5,11 @@ use std::collections::HashSet;
 use sqlx::{Connection, Row as _};
 
 use super::rows::{NewTask, StepRow, TaskMove, TraceRow, list};
-use super::{BEGIN_WRITE, COMMITS_AT_ONCE, Conn, Key, Result, key, task_id};
+use super::{BEGIN_WRITE, COMMIT_AT_ONCE, Conn, Key, MOVED_ON, Result, WRITES_WHOLE_GROUPS, key, task_id};
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{Blob, Entry, Task, TaskId};
 
-/// Moves tasks from the state their writers knew to the new one, and names those that moved.
-///
-/// A worker that goes on keeps the wake-up, which is the end of its lease. A task that was
-/// paused has none; resumed while its worker still holds it, it gets the end of a lease again.
-macro_rules! move_tasks {
-    () => {
-        concat!(
-            "UPDATE task_execution AS t SET seq = r.seq, status = r.status, pause_reason = r.pause_reason, ",
-            "crashes = r.crashes, completed_steps = r.completed_steps, total_steps = r.total_steps, ",
-            "state = r.state, updated_at = r.updated_at, completed_at = r.completed_at, ",
-            "lease_owner = CASE WHEN r.keep AND r.completed_at IS NULL THEN t.lease_owner END, ",
-            "wake_at = CASE WHEN NOT r.live THEN NULL ",
-            "WHEN r.keep AND t.lease_owner IS NOT NULL THEN COALESCE(t.wake_at, r.held_until) ",
-            "ELSE r.wake_at END FROM ",
-            rows!("$1"; task_id uuid, epoch bigint, base_seq bigint, seq bigint, status text,
-                pause_reason text, live boolean, keep boolean, wake_at time, held_until time,
-                crashes bigint, completed_steps bigint, total_steps bigint, state json,
-                updated_at time, completed_at time),
-            " WHERE t.id = r.task_id AND t.epoch = r.epoch AND t.seq = r.base_seq RETURNING id"
-        )
-    };
-}
-
-macro_rules! add_entries {
-    ($list:literal, $only:expr) => {
-        concat!(
-            "INSERT INTO task_execution_trace (task_id, seq, epoch, at, step_index, type, kind, data) ",
-            "SELECT task_id, seq, epoch, at, step_index, type, kind, data FROM ",
-            rows!($list; task_id uuid, seq bigint, epoch bigint, at time, step_index bigint,
-                type text, kind text, data json),
-            $only
-        )
-    };
-}
-
-macro_rules! put_steps {
-    ($list:literal, $only:expr) => {
-        concat!(
-            "INSERT INTO task_execution_step (task_id, step_index, step_id, revision, type, description, ",
-            "status, optional, replaced, depends_on, input, output, error, usage, attempts, estimated_ms, ",
-            "first_seq, retry_at, started_at, completed_at) ",
-            "SELECT task_id, step_index, step_id, revision, type, description, ",
-            "status, optional, replaced, depends_on, input, output, error, usage, attempts, estimated_ms, ",
-            "first_seq, retry_at, started_at, completed_at FROM ",
-            rows!($list; task_id uuid, step_index bigint, step_id text, revision bigint, type text,
-                description text, status text, optional boolean, replaced boolean, depends_on json,
-                input json, output json, error json, usage json, attempts bigint, estimated_ms bigint,
-                first_seq bigint, retry_at time, started_at time, completed_at time),
-            $only,
-            " ON CONFLICT (task_id, step_index) DO UPDATE SET status = excluded.status, ",
-            "replaced = excluded.replaced, output = excluded.output, error = excluded.error, ",
-            "usage = excluded.usage, attempts = excluded.attempts, first_seq = excluded.first_seq, ",
-            "retry_at = excluded.retry_at, started_at = excluded.started_at, ",
-            "completed_at = excluded.completed_at"
-        )
-    };
-}
-
+/// A whole new task.
 macro_rules! add_task {
     () => {
         concat!(
@@ -84,21 +27,9 @@ macro_rules! add_task {
     };
 }
 
-const MOVE_TASKS: &str = move_tasks!();
+const MOVE_TASKS: &str = concat!(move_tasks!("$1"), " RETURNING id");
 const ADD_ENTRIES: &str = add_entries!("$1", " WHERE true");
 const PUT_STEPS: &str = put_steps!("$1", " WHERE true");
-
-/// A whole group in one statement, and so in one round trip: for an engine that can change
-/// several tables in one. It is made of the same texts as the statements above.
-const COMMIT_AT_ONCE: &str = concat!(
-    "WITH moved AS (",
-    move_tasks!(),
-    "), added AS (",
-    add_entries!("$2", " WHERE r.task_id IN (SELECT id FROM moved)"),
-    "), put AS (",
-    put_steps!("$3", " WHERE r.task_id IN (SELECT id FROM moved)"),
-    ") SELECT id FROM moved"
-);
 
 /// The parts of a group as the lists the statements take.
 struct Lists {
@@ -143,30 +74,33 @@ pub(super) async fn commit_group(
 async fn write(conn: &mut Conn, group: &[Commit]) -> Result<HashSet<TaskId>> {
     let group: Vec<&Commit> = group.iter().collect();
     let has_blobs = group.iter().any(|commit| !commit.blobs.is_empty());
-    if COMMITS_AT_ONCE && !has_blobs {
-        return at_once(conn, &group).await;
+    if !has_blobs && let Some(moved) = at_once(conn, &group).await? {
+        return Ok(moved);
     }
     let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
-    let moved = if COMMITS_AT_ONCE {
-        at_once(&mut transaction, &group).await?
-    } else {
-        one_by_one(&mut transaction, &group).await?
-    };
+    let moved = one_by_one(&mut transaction, &group).await?;
     let moved_commits: Vec<&Commit> = group.into_iter().filter(|commit| moved.contains(&commit.id)).collect();
     put_blobs(&mut transaction, &moved_commits).await?;
     transaction.commit().await?;
     Ok(moved)
 }
 
-async fn at_once(conn: &mut Conn, group: &[&Commit]) -> Result<HashSet<TaskId>> {
+/// One statement, and so one round trip. `None` if the engine writes only whole groups that
+/// way and some task has moved on.
+async fn at_once(conn: &mut Conn, group: &[&Commit]) -> Result<Option<HashSet<TaskId>>> {
     let lists = Lists::of(group)?;
-    let rows = sqlx::query(COMMIT_AT_ONCE)
+    let written = sqlx::query(COMMIT_AT_ONCE)
         .bind(lists.tasks)
         .bind(lists.entries)
         .bind(lists.steps)
         .fetch_all(conn)
-        .await?;
-    moved_ids(&rows)
+        .await;
+    match written {
+        Ok(_) if WRITES_WHOLE_GROUPS => Ok(Some(group.iter().map(|commit| commit.id).collect())),
+        Ok(rows) => moved_ids(&rows).map(Some),
+        Err(sqlx::Error::Database(cause)) if cause.message() == MOVED_ON => Ok(None),
+        Err(error) => Err(error.into()),
+    }
 }
 
 async fn one_by_one(conn: &mut Conn, group: &[&Commit]) -> Result<HashSet<TaskId>> {
