@@ -18,6 +18,10 @@ const SPAN: Duration = Duration::from_secs(2);
 /// What one durable step writes at least: a page.
 const APPEND: [u8; 4096] = [7; 4096];
 
+/// A million accounts: with `-N` nothing smaller than an account is fought over, so the scale
+/// need not grow with the clients.
+const PGBENCH_SCALE: &str = "10";
+
 /// Seconds that pgbench runs.
 const PGBENCH_SECONDS: &str = "10";
 
@@ -29,6 +33,8 @@ pub(super) struct Baseline {
     pub(super) what: String,
     /// How often per second.
     pub(super) per_second: f64,
+    /// Whether each waited for the one before, as the steps of a task alone do.
+    pub(super) one_by_one: bool,
 }
 
 /// Appends of 4 KiB to one file, each on the disk before the next.
@@ -44,15 +50,14 @@ pub(super) fn synced_appends(directory: &Path) -> io::Result<Baseline> {
     }
     let per_second = f64::from(appends) / began.elapsed().as_secs_f64();
     std::fs::remove_file(&path)?;
-    Ok(Baseline { what: "appends of 4 KiB, each synced".to_owned(), per_second })
+    Ok(Baseline { what: "appends of 4 KiB, each synced".to_owned(), per_second, one_by_one: true })
 }
 
 /// `pgbench -N` on the same database with as many clients: one update and one insert per
 /// transaction. Makes pgbench's four tables and removes them again.
 pub(super) async fn pgbench(url: &Url, clients: u32) -> Result<Baseline, CliError> {
     let (count, threads) = (clients.to_string(), clients.min(2).to_string());
-    // One branch per client, as pgbench's manual asks for.
-    pgbench_output(url, &["-i", "-q", "-s", &count]).await?;
+    pgbench_output(url, &["-i", "-q", "-s", PGBENCH_SCALE]).await?;
     let run = ["-N", "-n", "-c", &count, "-j", &threads, "-T", PGBENCH_SECONDS];
     let output = pgbench_output(url, &run).await;
     let removed = pgbench_output(url, &["-i", "-I", "d"]).await;
@@ -62,7 +67,11 @@ pub(super) async fn pgbench(url: &Url, clients: u32) -> Result<Baseline, CliErro
         output.lines().find_map(|line| line.strip_prefix("tps = ")?.split_whitespace().next()?.parse().ok());
     let per_second = tps
         .ok_or_else(|| CliError::failed("pgbench_failed", format!("pgbench says no tps: {output}"), None))?;
-    Ok(Baseline { what: format!("transactions of pgbench -N -c {clients}"), per_second })
+    Ok(Baseline {
+        what: format!("transactions of pgbench -N -c {clients}"),
+        per_second,
+        one_by_one: clients == 1,
+    })
 }
 
 async fn pgbench_output(url: &Url, arguments: &[&str]) -> Result<String, CliError> {

@@ -104,11 +104,12 @@ impl Measured {
 }
 
 impl Figures {
-    /// Steps per second over what the machine can do, and the time of a lone step over that
-    /// of one durable write.
-    fn ratios(&self) -> Option<(f64, f64)> {
-        let per_second = self.baseline.as_ref()?.per_second;
-        Some((self.full.rate() / per_second, self.lone.percentile(50) * per_second / 1_000.0))
+    /// Steps per second over what the machine can do; and, where that was done one by one, the
+    /// time of a lone step over that of one of them.
+    fn ratios(&self) -> Option<(f64, Option<f64>)> {
+        let baseline = self.baseline.as_ref()?;
+        let lone = self.lone.percentile(50) * baseline.per_second / 1_000.0;
+        Some((self.full.rate() / baseline.per_second, baseline.one_by_one.then_some(lone)))
     }
 
     /// For programs.
@@ -120,7 +121,7 @@ impl Figures {
             "lone": self.lone.json(),
             "baseline": self.baseline,
             "ratio": self.ratios().map(|(throughput, lone)| json!({
-                "stepsPerBaseline": rounded(throughput), "loneStepPerBaseline": rounded(lone),
+                "stepsPerBaseline": rounded(throughput), "loneStepPerBaseline": lone.map(rounded),
             })),
             "peakMemoryBytes": super::process::peak_memory(),
         })
@@ -151,7 +152,9 @@ impl Figures {
             let (what, rate) = (&baseline.what, baseline.per_second);
             text.push_str(&format!("\n\nBaseline, per second: {rate:.0} {what}"));
             text.push_str(&format!("\nSteps per second over that: {throughput:.2}"));
-            text.push_str(&format!("\nOne step alone over one of them: {lone:.2}"));
+            if let Some(lone) = lone {
+                text.push_str(&format!("\nOne step alone over one of them: {lone:.2}"));
+            }
         }
         text
     }
@@ -208,9 +211,11 @@ mod tests {
     #[test]
     fn ratios_compare_with_the_machine() {
         let lone = measured(std::iter::repeat_n(3, 100));
-        let baseline = Some(Baseline { what: String::new(), per_second: 500.0 });
+        let baseline = Some(Baseline { what: String::new(), per_second: 500.0, one_by_one: true });
         let load = Load { tasks: 1, steps: 100, payload: 0, concurrency: 1 };
-        let figures = Figures { engine: String::new(), load, full: lone.clone(), lone, baseline };
-        assert_eq!(figures.ratios(), Some((0.1, 1.5)));
+        let mut figures = Figures { engine: String::new(), load, full: lone.clone(), lone, baseline };
+        assert_eq!(figures.ratios(), Some((0.1, Some(1.5))));
+        figures.baseline.as_mut().unwrap().one_by_one = false;
+        assert_eq!(figures.ratios(), Some((0.1, None)), "clients side by side say nothing about one step");
     }
 }
