@@ -27,6 +27,7 @@ pub(super) struct CommandLine {
 
 /// Flags that every command takes.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Options of all commands")]
 pub(super) struct Global {
     /// Configuration file [default: ./longhaul.toml, then the user's configuration directory]
     #[arg(long, global = true, value_name = "FILE")]

@@ -243,9 +243,9 @@ mod documents {
         ];
         for table in tables {
             for key in keys(table) {
-                let known =
-                    |text: &str| text.contains(&format!("{key} =")) || text.contains(&format!(".{key}"));
-                assert!(known(EXAMPLE), "{table}.{key} is not in longhaul.example.toml");
+                let forms = [format!("{key} ="), format!(".{key}]"), format!("{key}.")];
+                let shown = forms.iter().any(|form| EXAMPLE.contains(form.as_str()));
+                assert!(shown, "{table}.{key} is not in longhaul.example.toml");
                 assert!(PAGE.contains(&format!("`{key}`")), "{table}.{key} is not in docs/configuration.md");
             }
         }
