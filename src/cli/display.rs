@@ -11,6 +11,9 @@ use super::duration;
 use super::terminal::Terminal;
 use crate::task::{Entry, Event, Payload, Plan, Step, Task};
 
+/// How much of the arguments of a call is shown: the journal has all of them.
+const ARGUMENTS: usize = 80;
+
 /// In which form.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Form {
@@ -94,7 +97,8 @@ impl Display {
             }
             Event::StepCompleted { step, .. } => self.line(*step, &format!("done{}", self.took(*step))),
             Event::ToolDispatched { step, tool, arguments, .. } => {
-                self.line(*step, &format!("  {tool} {}", one_line(&arguments.preview())));
+                let arguments = cut(&one_line(&arguments.preview()), ARGUMENTS);
+                self.line(*step, &format!("  {tool} {arguments}"));
             }
             Event::ToolReturned { step, is_error: true, result, .. } => {
                 self.line(*step, &format!("  error: {}", one_line(&result.preview())));

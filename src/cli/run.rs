@@ -25,7 +25,7 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     let stop = signals::listen(terminal, DRAINING)?;
     let works = works_here(engine, terminal)?;
-    if works {
+    if works && args.resume.is_none() {
         tell_what_else(engine, terminal).await?;
     }
     let form = if args.json { Form::Json } else { Form::Lines };
@@ -61,8 +61,7 @@ async fn tell_what_else(engine: &Engine, terminal: &Terminal) -> Result<(), CliE
     let stats = engine.repository().stats().await?;
     let unfinished = stats.due + stats.leased;
     if unfinished > 0 {
-        terminal
-            .note(format!("{unfinished} unfinished tasks go on besides: `longhaul task list` shows them"));
+        terminal.note(format!("Unfinished tasks that go on besides: {unfinished} (longhaul task list)"));
     }
     Ok(())
 }

@@ -90,7 +90,8 @@ impl Watch {
         let say = |line: String| self.terminal.note(line);
         match state.status {
             Status::Completed => {
-                if !output.is_null() {
+                // That a file was written is said below, better than the tool says it.
+                if !output.is_null() && !is_about_file(output, &self.files) {
                     self.terminal.progress("");
                     self.terminal.result(readable(output).trim_end());
                     self.terminal.progress("");
@@ -118,7 +119,7 @@ impl Watch {
             }
         }
         for file in files {
-            self.terminal.progress(format!("Written: {}", file.display()));
+            self.terminal.result(format!("Written: {}", file.display()));
         }
         self.terminal.progress(format!("Look at the trace: longhaul task trace {id}"));
     }
@@ -132,6 +133,11 @@ pub(super) fn exit(status: Status) -> Exit {
         Status::Paused => Exit::Paused,
         Status::Pending | Status::Running => Exit::Interrupted,
     }
+}
+
+/// Whether an answer is no more than what the writing tool returned.
+fn is_about_file(output: &Value, files: &[String]) -> bool {
+    output.get("path").and_then(Value::as_str).is_some_and(|path| files.iter().any(|file| file == path))
 }
 
 fn files_on_disk(engine: &Engine, files: &[String]) -> Vec<PathBuf> {
