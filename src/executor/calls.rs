@@ -118,6 +118,12 @@ impl Attempt {
                 self.journal.note(Event::ToolReturned { step, call, result, is_error: output.is_error });
                 Ok(Ok(output))
             }
+            // It did return, and it will not return less: that is an outcome, and not a doubt.
+            Err(error @ ToolError::OutputTooLarge { .. }) => {
+                let result = Payload::text(error.to_string());
+                self.journal.note(Event::ToolReturned { step, call, result, is_error: true });
+                Ok(Err(error))
+            }
             Err(error) if error.may_have_taken_effect() && !effect.may_repeat() => {
                 let detail = format!("{tool}: {error}");
                 self.journal.note(Event::CallLost { step, call, detail: detail.clone() });

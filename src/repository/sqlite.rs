@@ -223,3 +223,63 @@ impl SqliteRepository {
         Ok(file.map_err(|error| RepositoryError::Unavailable(sqlx::Error::Io(error)))?.len())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::{ListFilter, Repository};
+    use crate::task::{Entry, Event, Task, TaskSpec};
+
+    fn spec() -> TaskSpec {
+        let goal = "fill the disk ".repeat(1000);
+        serde_json::from_value(serde_json::json!({"goal": goal, "userId": "u", "threadId": "t"})).unwrap()
+    }
+
+    fn task() -> (Task, Vec<Entry>) {
+        let event = Event::Created { spec: Box::new(spec()) };
+        let created = Entry { seq: 1, epoch: 0, at: Timestamp::from_millis(1), event };
+        (Task::begin(TaskId(uuid::Uuid::now_v7()), &created).unwrap(), vec![created])
+    }
+
+    #[tokio::test]
+    async fn a_full_database_says_so_and_keeps_what_it_has() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("full.db");
+        let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
+        repository.prepare().await.unwrap();
+        let limit = |pages| sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")));
+        limit(60).execute(&mut *repository.link().writer().await.unwrap()).await.unwrap();
+        let mut kept = 0;
+        let refused = loop {
+            let (task, entries) = task();
+            match repository.create(&task, entries).await {
+                Ok(()) => kept += 1,
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(refused.code(), "database_full");
+        assert!(refused.is_passing());
+        assert_eq!(repository.list(&ListFilter::default()).await.unwrap().len(), kept);
+        limit(100_000).execute(&mut *repository.link().writer().await.unwrap()).await.unwrap();
+        let (task, entries) = task();
+        repository.create(&task, entries).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn one_process_at_a_time_works_on_a_file() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("one.db");
+        let first = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
+        let second = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
+        first.lock().unwrap();
+        let refused = second.lock().unwrap_err();
+        assert_eq!(refused.code(), "database_in_use");
+        let pid = format!("(process {})", std::process::id());
+        assert!(refused.to_string().contains(&pid), "{refused}");
+        drop(first);
+        // The lock goes with the last user of the repository, its writers among them.
+        while second.lock().is_err() {
+            tokio::task::yield_now().await;
+        }
+    }
+}

@@ -8,6 +8,8 @@
 )]
 
 mod architecture;
+mod bad_input;
+mod command_line;
 mod conformance;
 mod crashes;
 mod defects;

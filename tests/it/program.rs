@@ -159,7 +159,7 @@ env = {{ LEDGER = {ledger:?} }}
 
     /// Creates a task; its id.
     pub(crate) async fn orchestrate(&self, server: &Server, goal: &str) -> Option<String> {
-        let body = json!({"goal": goal, "threadId": format!("thread of {goal}")});
+        let body = json!({"goal": goal, "threadId": "thread"});
         let (status, reply) = self.post(server, "/api/chat/orchestrate", &body).await?;
         assert_eq!(status, 200, "{reply}");
         Some(reply["taskId"].as_str().unwrap().to_owned())

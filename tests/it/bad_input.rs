@@ -1,0 +1,149 @@
+//! Bad input gets a clear, coded error, and nothing is lost by it.
+
+use serde_json::{Value, json};
+
+use crate::postgres;
+use crate::program::{Program, Server};
+
+/// One planned call of a tool of the counting server.
+fn one_call(tool: &str, arguments: &Value) -> Value {
+    json!({"rules": [
+        {"role": "plan", "contains": "has to be revised", "reply": {"text": "I have no other plan."}},
+        {"role": "plan", "contains": "cannot be used", "reply": {"text": "I have no other plan."}},
+        {"role": "plan", "reply": {"json": {"steps": [
+            {"id": "a", "description": "Call it", "type": "tool-call",
+             "tool": {"name": tool, "arguments": arguments}}]}}},
+        {"role": "execute", "reply": {"text": "done"}},
+    ]})
+}
+
+fn good() -> Value {
+    one_call("world_read", &json!({"label": "x"}))
+}
+
+/// Asks for something that is refused; the message.
+async fn refused(program: &Program, server: &Server, body: &Value, status: u16) -> String {
+    let (got, reply) = program.post(server, "/api/chat/orchestrate", body).await.unwrap();
+    assert_eq!(got, status, "{body}: {reply}");
+    reply["error"].as_str().unwrap_or_else(|| panic!("no message: {reply}")).to_owned()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn requests_that_make_no_sense_are_refused_and_leave_nothing_behind() {
+    let program = Program::new(&good());
+    let server = program.serve(&[]).await;
+    let says = async |body: Value, status: u16, words: &str| {
+        let message = refused(&program, &server, &body, status).await;
+        assert!(message.contains(words), "'{message}' does not say '{words}'");
+    };
+    says(json!({"threadId": "t"}), 400, "Missing required fields: goal, threadId").await;
+    says(json!({"goal": "", "threadId": "t"}), 400, "Missing required fields: goal, threadId").await;
+    says(json!({"goal": 7, "threadId": "t"}), 400, "goal").await;
+    says(json!({"goal": "x", "threadId": "t", "mentions": "all"}), 400, "mentions").await;
+    says(
+        json!({"goal": "x", "threadId": "t", "chatModel": {"provider": "nobody", "model": "x"}}),
+        422,
+        "nobody",
+    )
+    .await;
+    says(json!({"goal": "x".repeat(900_000), "threadId": "t"}), 400, "at most").await;
+    says(json!({"goal": "x".repeat(3_000_000), "threadId": "t"}), 413, "").await;
+    let malformed = program.request("POST", &server, "/api/chat/orchestrate");
+    let malformed =
+        malformed.header("content-type", "application/json").body("{\"goal\": ").send().await.unwrap();
+    assert_eq!(malformed.status(), 400);
+    for id in ["", "x", "../../etc/passwd", "01a2046d-f1fb-74f0-877e"] {
+        let (status, reply) = program.get(&server, &format!("/api/chat/orchestrate?taskId={id}")).await;
+        assert!(status == 400 || status == 404, "{id}: {status} {reply}");
+        assert!(reply["error"].is_string(), "{reply}");
+    }
+    let (_, list) = program.get(&server, "/api/tasks").await;
+    assert_eq!(list["tasks"], json!([]));
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn nul_characters_are_taken_by_both_engines() {
+    for database in [None, Some(postgres::fresh_url().await)] {
+        let program = Program::on(database, &one_call("world_read", &json!({"label": "a\0b"})), "");
+        let server = program.serve(&[]).await;
+        let id = program.orchestrate(&server, "Read\0 this").await.unwrap();
+        let task = program.until(&server, &id, &["completed", "failed"]).await;
+        assert_eq!(task["status"], "completed", "{task:#}");
+        assert_eq!(task["goal"], "Read\u{fffd} this");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn plans_that_cannot_be_carried_out_become_one_honest_step() {
+    let step = |number: usize| json!({"id": number.to_string(), "description": "x", "type": "llm-reasoning"});
+    let too_long: Vec<Value> = (0..10_000).map(step).collect();
+    let cycle = json!([
+        {"id": "a", "description": "x", "type": "llm-reasoning", "dependsOn": ["b"]},
+        {"id": "b", "description": "y", "type": "llm-reasoning", "dependsOn": ["a"]},
+    ]);
+    let unknown = json!([{"id": "a", "description": "x", "type": "tool-call",
+        "tool": {"name": "rm_rf", "arguments": {}}}]);
+    for (steps, planned) in [(json!(too_long), 1), (cycle, 2), (unknown, 1)] {
+        let program = Program::new(&json!({"rules": [
+            {"role": "plan", "reply": {"json": {"steps": steps}}},
+            {"role": "execute", "reply": {"text": "done"}}]}));
+        let server = program.serve(&[]).await;
+        let id = program.orchestrate(&server, "Carry this out").await.unwrap();
+        let task = program.until(&server, &id, &["completed"]).await;
+        assert_eq!(task["totalSteps"], planned, "{task:#}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tool_that_misbehaves_is_told_apart_by_what_it_may_have_done() {
+    let cases = [
+        ("world_huge", json!({"bytes": 50_000_000}), "failed", "tool_output_too_large"),
+        ("world_hang", json!({}), "paused", "may or may not"),
+        ("world_die", json!({}), "paused", "connection was lost"),
+        ("world_fail", json!({"message": "no such thing"}), "failed", "no such thing"),
+    ];
+    for (tool, arguments, status, words) in cases {
+        let timeout = if tool == "world_hang" { "callTimeoutMs = 500\n" } else { "" };
+        let program = Program::on(None, &one_call(tool, &arguments), timeout);
+        let server = program.serve(&[]).await;
+        let id = program.orchestrate(&server, "Call the tool").await.unwrap();
+        let task = program.until(&server, &id, &["completed", "failed", "paused"]).await;
+        assert_eq!(task["status"], status, "{tool}: {task:#}");
+        let said =
+            program.traces(&server, &id).await.iter().map(|trace| trace.to_string()).collect::<String>();
+        let is_told = said.contains(words) || tool == "world_hang" && said.contains("no answer within");
+        assert!(is_told, "{tool}: nobody says '{words}': {said}");
+        let is_call = |line: &&Value| tool == format!("world_{}", line["tool"].as_str().unwrap_or_default());
+        let calls = program.ledger("tool-ledger.jsonl").iter().filter(is_call).count();
+        assert!(calls <= 1, "{tool} was called {calls} times");
+        assert_eq!(program.run(&["doctor"]).0, 0);
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_unreachable_database_and_a_taken_file_have_codes_of_their_own() {
+    let program = Program::on(Some("postgres://nobody@127.0.0.1:1/none".to_owned()), &good(), "");
+    let (code, _, said) = program.run(&["task", "list"]);
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("database_unavailable"), "{said}");
+    let program = Program::new(&good());
+    let _server = program.serve(&[]).await;
+    let (code, _, said) = program.run(&["worker"]);
+    assert_eq!(code, 4, "{said}");
+    assert!(said.contains("database_in_use") && said.contains("DATABASE_URL"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_says_what_is_wrong() {
+    let program = Program::new(&good());
+    let says = |arguments: &[&str], code: i32, words: &str| {
+        let (got, _, said) = program.run(arguments);
+        assert_eq!(got, code, "{arguments:?}: {said}");
+        assert!(said.contains(words), "{arguments:?}: '{said}' does not say '{words}'");
+    };
+    says(&["run", ""], 2, "goal");
+    says(&["run", "--model", "nonsense", "Do it"], 2, "provider/model");
+    says(&["run", "--model", "anthropic/x", "Do it"], 5, "ANTHROPIC_API_KEY");
+    says(&["task", "show", "zz"], 2, "");
+    says(&["task", "show", "00000000-0000-0000-0000-000000000000"], 1, "");
+}

@@ -1,0 +1,68 @@
+//! The command line as a person meets it: no key, no service, real work.
+
+use serde_json::{Value, json};
+
+use crate::program::Program;
+
+const GOAL: &str = "Find every TODO comment in this repository and write a report";
+
+fn workspace() -> Program {
+    let program = Program::new(&json!({"rules": []}));
+    program.file("one.rs", "fn main() {} // TODO: name it\n");
+    program.file("two.md", "nothing to do\n<!-- TODO <script>alert(1)</script> -->\n");
+    program
+}
+
+fn offline<'a>(more: &[&'a str]) -> Vec<&'a str> {
+    [&["--model", "offline/rules"], more].concat()
+}
+
+#[test]
+fn a_goal_is_carried_out_without_any_model() {
+    let program = workspace();
+    let (code, printed, said) = program.run(&offline(&["run", GOAL]));
+    assert_eq!(code, 0, "{printed}\n{said}");
+    let report = std::fs::read_to_string(program.directory.path().join("workspace/todo-report.md")).unwrap();
+    assert!(report.contains("one.rs:1: fn main() {} // TODO: name it"), "{report}");
+    assert!(report.contains("two.md:2:"), "{report}");
+    assert!(printed.contains("todo-report.md") && printed.contains("longhaul task trace"), "{printed}");
+    assert!(format!("{printed}{said}").to_lowercase().contains("no language model"), "{printed}\n{said}");
+    let (code, again, _) = program.run(&offline(&["run", GOAL]));
+    assert_eq!(code, 0, "the report is not found again: {again}");
+    let second = std::fs::read_to_string(program.directory.path().join("workspace/todo-report.md")).unwrap();
+    assert_eq!(report, second);
+}
+
+#[test]
+fn every_entry_is_a_line_of_json_and_the_trace_has_no_gaps() {
+    let program = workspace();
+    let (code, printed, said) = program.run(&offline(&["run", "--json", GOAL]));
+    assert_eq!(code, 0, "{said}");
+    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let (result, entries) = lines.split_last().unwrap();
+    assert_eq!(result["status"], "completed", "{result}");
+    let numbers: Vec<i64> = entries.iter().map(|entry| entry["seq"].as_i64().unwrap()).collect();
+    assert_eq!(numbers, (1..=numbers.len() as i64).collect::<Vec<_>>());
+    let id = result["taskId"].as_str().unwrap();
+    let (code, trace, _) = program.run(&["task", "trace", id, "--json"]);
+    assert_eq!(code, 0);
+    let seqs = |text: &str| -> Vec<i64> {
+        text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok()?["seq"].as_i64()).collect()
+    };
+    assert_eq!(seqs(&trace), numbers, "{trace}");
+    for command in [vec!["task", "show", id], vec!["task", "list"], vec!["doctor"]] {
+        let (code, printed, said) = program.run(&command);
+        assert_eq!(code, 0, "{command:?}: {printed}\n{said}");
+        assert!(!printed.is_empty(), "{command:?}");
+    }
+}
+
+#[test]
+fn a_goal_beyond_the_rules_is_refused_with_the_way_to_a_model() {
+    let program = workspace();
+    let (code, _, said) = program.run(&offline(&["run", "Migrate the billing system to Stripe"]));
+    assert_eq!(code, 5, "{said}");
+    for word in ["--model", "ANTHROPIC_API_KEY", "OPENAI_API_KEY"] {
+        assert!(said.contains(word), "'{word}' is missing: {said}");
+    }
+}
