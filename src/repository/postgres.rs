@@ -21,7 +21,7 @@ const BEGIN_WRITE: &str = "BEGIN";
 const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
 /// Groups that are written at the same time. PostgreSQL joins their trips to the disk; with
 /// more writers the groups get smaller and cost more than they save.
-const WRITERS: usize = 2;
+const WRITERS: usize = 3;
 const IS_EMBEDDED: bool = false;
 const VERSION: &str = "SELECT 'PostgreSQL ' || current_setting('server_version')";
 
@@ -114,18 +114,23 @@ mod sql;
 
 pub use sql::Store as PostgresRepository;
 
-/// Connections, all alike.
+/// Connections for statements that look rows up by key, and connections for questions.
 pub(crate) struct Link {
-    pool: PgPool,
+    by_key: PgPool,
+    asking: PgPool,
 }
 
 impl Link {
     async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
-        Ok(self.pool.acquire().await?)
+        Ok(self.by_key.acquire().await?)
+    }
+
+    async fn by_key(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
+        self.writer().await
     }
 
     async fn reader(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
-        self.writer().await
+        Ok(self.asking.acquire().await?)
     }
 }
 
@@ -134,15 +139,20 @@ impl PostgresRepository {
     pub async fn connect(url: &str, connections: u32) -> Result<Self, RepositoryError> {
         let options: PgConnectOptions =
             url.parse().map_err(|_| RepositoryError::Address("DATABASE_URL".to_owned()))?;
-        let pool = PgPoolOptions::new()
-            .max_connections(connections)
-            .acquire_timeout(Duration::from_secs(10))
-            // A check before each use would double every round trip; a dead connection is
-            // noticed by its first statement all the same.
-            .test_before_acquire(false)
-            .connect_with(options.application_name("longhaul").disable_statement_logging())
-            .await?;
-        Ok(Self::over(Link { pool }))
+        let options = options.application_name("longhaul").disable_statement_logging();
+        let pool = |connections: u32| {
+            PgPoolOptions::new()
+                .max_connections(connections.max(1))
+                .acquire_timeout(Duration::from_secs(10))
+                // A check before each use would double every round trip; a dead connection is
+                // noticed by its first statement all the same.
+                .test_before_acquire(false)
+        };
+        let by_key = (connections * 2 / 3).max(1);
+        Ok(Self::over(Link {
+            by_key: pool(by_key).connect_with(options.clone().options(BY_KEY)).await?,
+            asking: pool(connections - by_key.min(connections)).connect_with(options).await?,
+        }))
     }
 
     /// How many bytes the whole database has.
@@ -153,3 +163,14 @@ impl PostgresRepository {
         Ok(u64::try_from(bytes).unwrap_or(0))
     }
 }
+
+/// A list of rows that is passed in has no statistics: PostgreSQL takes it for a hundred rows and
+/// may read whole tables to join it, which costs more with every task that was ever run. These
+/// statements always mean the index. And they are the same for any parameters: planning them
+/// anew each time would cost more than running them.
+const BY_KEY: [(&str, &str); 4] = [
+    ("plan_cache_mode", "force_generic_plan"),
+    ("enable_seqscan", "off"),
+    ("enable_hashjoin", "off"),
+    ("enable_mergejoin", "off"),
+];

@@ -144,6 +144,10 @@ impl Link {
         Ok(self.writer.clone().lock_owned().await)
     }
 
+    async fn by_key(&self) -> Result<PoolConnection<Sqlite>, RepositoryError> {
+        self.reader().await
+    }
+
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, RepositoryError> {
         Ok(self.readers.acquire().await?)
     }

@@ -55,7 +55,8 @@ pub(super) async fn claim(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<Claim
     Ok(tasks.into_iter().map(|task| Claimed { crashes: count(task.id), task }).collect())
 }
 
-/// Extends leases, and tells what the newest entries are.
+/// Extends leases, and tells what the newest entries are. One by one: a statement over many
+/// tasks would lock them in another order than a group of commits, and one would have to die.
 pub(super) async fn renew(
     conn: &mut Conn,
     worker: &str,
@@ -63,25 +64,24 @@ pub(super) async fn renew(
     lease: Duration,
 ) -> Result<Vec<Renewal>> {
     const RENEW: &str = concat!(
-        "UPDATE task_execution AS t SET wake_at = CASE WHEN t.wake_at IS NULL THEN NULL ELSE ",
+        "UPDATE task_execution SET wake_at = CASE WHEN wake_at IS NULL THEN NULL ELSE ",
         now_plus!("$2"),
-        " END FROM ",
-        rows!("$3"; task_id uuid, epoch bigint),
-        " WHERE t.id = r.task_id AND t.epoch = r.epoch AND t.lease_owner = $1 RETURNING id, seq"
+        " END WHERE id = $3 AND epoch = $4 AND lease_owner = $1 RETURNING seq"
     );
-    #[derive(serde::Serialize)]
-    struct Held {
-        task_id: TaskId,
-        epoch: i64,
+    let mut renewed = Vec::with_capacity(leases.len());
+    for (id, epoch) in leases {
+        let row = sqlx::query(RENEW)
+            .bind(worker)
+            .bind(millis(lease))
+            .bind(key(*id))
+            .bind(epoch)
+            .fetch_optional(&mut *conn)
+            .await?;
+        if let Some(row) = row {
+            renewed.push(Renewal { id: *id, seq: row.try_get(0)? });
+        }
     }
-    let held: Vec<Held> =
-        leases.iter().map(|(task_id, epoch)| Held { task_id: *task_id, epoch: *epoch }).collect();
-    let held = super::rows::list(&held)
-        .map_err(|error| RepositoryError::Corrupt { what: format!("leases cannot be listed: {error}") })?;
-    let rows = sqlx::query(RENEW).bind(worker).bind(millis(lease)).bind(held).fetch_all(conn).await?;
-    rows.iter()
-        .map(|row| Ok(Renewal { id: task_id(row.try_get::<Key, _>(0)?), seq: row.try_get(1)? }))
-        .collect()
+    Ok(renewed)
 }
 
 /// Makes every leased task due at once.

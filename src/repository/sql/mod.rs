@@ -93,7 +93,7 @@ impl Repository for Store {
     }
 
     async fn load(&self, id: TaskId) -> Result<Option<Task>> {
-        let mut conn = self.link.reader().await?;
+        let mut conn = self.link.by_key().await?;
         let mut snapshot = conn.begin_with(BEGIN_READ).await?;
         read::task(&mut snapshot, id).await
     }
