@@ -47,7 +47,6 @@ async fn requests_that_make_no_sense_are_refused_and_leave_nothing_behind() {
     )
     .await;
     says(json!({"goal": "x".repeat(900_000), "threadId": "t"}), 400, "at most").await;
-    says(json!({"goal": "x".repeat(3_000_000), "threadId": "t"}), 413, "").await;
     let malformed = program.request("POST", &server, "/api/chat/orchestrate");
     let malformed =
         malformed.header("content-type", "application/json").body("{\"goal\": ").send().await.unwrap();
@@ -59,6 +58,14 @@ async fn requests_that_make_no_sense_are_refused_and_leave_nothing_behind() {
     }
     let (_, list) = program.get(&server, "/api/tasks").await;
     assert_eq!(list["tasks"], json!([]));
+    // The server answers before it has read such a body, and hangs up: a client that still
+    // writes may see the broken pipe instead of the answer, so it asks until it sees it.
+    let endless = json!({"goal": "x".repeat(3_000_000), "threadId": "t"});
+    let mut seen = None;
+    while seen.is_none() {
+        seen = program.post(&server, "/api/chat/orchestrate", &endless).await;
+    }
+    assert_eq!(seen.map(|(status, _)| status), Some(413));
 }
 
 #[tokio::test(flavor = "multi_thread")]
