@@ -5,7 +5,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
-use sqlx::{ConnectOptions, Postgres};
+use sqlx::{ConnectOptions, Connection, Postgres};
 use uuid::Uuid;
 
 use super::RepositoryError;
@@ -148,6 +148,9 @@ impl PostgresRepository {
                 // noticed by its first statement all the same.
                 .test_before_acquire(false)
         };
+        // A pool only says that it waited in vain; one connection says what is wrong.
+        let first = tokio::time::timeout(Duration::from_secs(10), options.connect()).await;
+        first.map_err(|_| RepositoryError::Unavailable(sqlx::Error::PoolTimedOut))??.close().await?;
         let by_key = (connections * 2 / 3).max(1);
         Ok(Self::over(Link {
             by_key: pool(by_key).connect_with(options.clone().options(BY_KEY)).await?,
