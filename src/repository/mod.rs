@@ -22,7 +22,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::broadcast;
 
-use crate::task::{Entry, Payload, Task, TaskId, Timestamp};
+use crate::task::{Entry, Payload, Task, TaskId};
 
 pub use commit::{Commit, Lease};
 pub use error::RepositoryError;
@@ -69,9 +69,6 @@ pub trait Repository: Send + Sync {
     /// Makes every leased task due at once. For the start of a process that is the only
     /// worker of its database: whoever held these leases is dead.
     async fn expire_leases(&self) -> Result<u64, RepositoryError>;
-
-    /// The earliest wake-up of any live task.
-    async fn next_wake(&self) -> Result<Option<Timestamp>, RepositoryError>;
 
     /// Entries of a task with a number above `after`, in order, at most `limit`.
     async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>, RepositoryError>;

@@ -10,7 +10,7 @@ use longhaul::repository::{
     Change, Claim, Claimed, Commit, ListFilter, Message, Pruned, Renewal, Repository, RepositoryError,
     Retention, Stats, TaskSummary, Thread, Violation,
 };
-use longhaul::task::{Entry, Event, Payload, Status, StepType, Task, TaskId, Timestamp};
+use longhaul::task::{Entry, Event, Payload, Status, StepType, Task, TaskId};
 use serde_json::{Value, json};
 use tokio::sync::{Notify, broadcast};
 
@@ -90,9 +90,6 @@ impl Repository for Faulty {
     }
     async fn expire_leases(&self) -> Result<u64, RepositoryError> {
         self.inner.expire_leases().await
-    }
-    async fn next_wake(&self) -> Result<Option<Timestamp>, RepositoryError> {
-        self.inner.next_wake().await
     }
     async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>, RepositoryError> {
         self.pass(self.inner.journal(id, after, limit)).await

@@ -5,9 +5,9 @@ use std::time::Duration;
 
 use sqlx::{Connection, Row as _};
 
-use super::{BEGIN_WRITE, Conn, Key, Result, Time, key, moment, read, task_id};
-use crate::repository::{Claim, Claimed, Renewal, RepositoryError};
-use crate::task::{TaskId, Timestamp};
+use super::{BEGIN_WRITE, Conn, Key, Result, key, read, task_id};
+use crate::repository::{Claim, Claimed, Renewal};
+use crate::task::TaskId;
 
 /// A wake-up that has passed is either due work or the lease of a worker that is gone. The
 /// epoch grows with every claim, so whatever the one before still writes is refused; a lease
@@ -92,15 +92,6 @@ pub(super) async fn expire_leases(conn: &mut Conn) -> Result<u64> {
         " WHERE lease_owner IS NOT NULL AND wake_at IS NOT NULL"
     );
     Ok(sqlx::query(EXPIRE).execute(conn).await?.rows_affected())
-}
-
-/// The earliest wake-up.
-pub(super) async fn next_wake(conn: &mut Conn) -> Result<Option<Timestamp>> {
-    let row = sqlx::query("SELECT min(wake_at) FROM task_execution WHERE wake_at IS NOT NULL")
-        .fetch_one(conn)
-        .await?;
-    let wake: Option<Time> = row.try_get(0)?;
-    wake.map(moment).transpose().map_err(|what| RepositoryError::Corrupt { what })
 }
 
 fn millis(wait: Duration) -> i64 {

@@ -26,7 +26,7 @@ use crate::repository::{
     Change, Claim, Claimed, Commit, ListFilter, Message, Pruned, Renewal, Repository, RepositoryError,
     Retention, Stats, TaskSummary, Thread, Violation,
 };
-use crate::task::{Entry, Payload, Task, TaskId, Timestamp};
+use crate::task::{Entry, Payload, Task, TaskId};
 
 /// How many changes a slow listener may be behind before it misses some.
 const CHANGES: usize = 4096;
@@ -115,11 +115,6 @@ impl Repository for Store {
     async fn expire_leases(&self) -> Result<u64> {
         let mut conn = self.link.writer().await?;
         claim::expire_leases(&mut conn).await
-    }
-
-    async fn next_wake(&self) -> Result<Option<Timestamp>> {
-        let mut conn = self.link.reader().await?;
-        claim::next_wake(&mut conn).await
     }
 
     async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>> {
