@@ -189,8 +189,9 @@ fn finished_answer(conversation: &Conversation) -> Option<String> {
     }
 }
 
-/// The outcome of a call as the model reads it. A passing failure of something that may be
-/// repeated is not the model's business: the step is tried again.
+/// The outcome of a call as the model reads it. A call that may have taken effect, or did not
+/// get through, is not the model's business: the step is tried again, and the call under its
+/// own number and key. Told of it, the model would ask anew, and a new call has a new key.
 fn told(outcome: Result<crate::tools::ToolOutput, ToolError>) -> Result<(String, bool), Stop> {
     match outcome {
         Ok(output) => {
@@ -200,9 +201,10 @@ fn told(outcome: Result<crate::tools::ToolOutput, ToolError>) -> Result<(String,
             };
             Ok((text, output.is_error))
         }
-        Err(
-            error @ (ToolError::Unreachable { .. } | ToolError::Interrupted { .. } | ToolError::Cancelled),
-        ) => Err(Stop::Failed(error.fault())),
+        // Its result is recorded as an error already.
+        Err(error @ ToolError::OutputTooLarge { .. }) => Ok((error.to_string(), true)),
+        Err(error) if error.may_have_taken_effect() => Err(Stop::Failed(error.fault())),
+        Err(error @ ToolError::Unreachable { .. }) => Err(Stop::Failed(error.fault())),
         Err(error) => Ok((error.to_string(), true)),
     }
 }

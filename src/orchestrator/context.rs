@@ -63,10 +63,13 @@ impl Orchestrator {
             let _ = writeln!(notes, "## Summary of steps 1 to {}\n{text}\n", summary.through + 1);
         }
         let room = task.spec().limits.context_window_limit * BYTES_PER_TOKEN * FULL_PERCENT / 100;
-        for output in self.outputs_since_summary(task).await? {
-            let left = usize::try_from(room).unwrap_or(usize::MAX).saturating_sub(notes.len());
-            let _ =
-                writeln!(notes, "## {}: {}\n{}\n", output.id, output.description, cut(&output.text, left));
+        let room = usize::try_from(room).unwrap_or(usize::MAX);
+        let outputs = self.outputs_since_summary(task).await?;
+        for (position, output) in outputs.iter().enumerate() {
+            // An even share of what is left: one large output must not hide those after it.
+            let share = room.saturating_sub(notes.len()) / (outputs.len() - position);
+            let text = cut(&output.text, share);
+            let _ = writeln!(notes, "## {}: {}\n{text}\n", output.id, output.description);
         }
         Ok(notes)
     }

@@ -27,9 +27,14 @@ impl Orchestrator {
         match task.next(self.now()) {
             Next::Run(_) | Next::WaitUntil(_) | Next::Rest => (Evaluation::Continue, None),
             Next::Revise(index) => (self.after_dead_end(task, index), None),
-            Next::Conclude if self.config.judge && !self.models.is_offline() => self.judge(task).await,
+            Next::Conclude if self.judges() => self.judge(task).await,
             Next::Conclude => (Evaluation::Done, None),
         }
+    }
+
+    /// Whether a model is asked at the end of a plan.
+    pub fn judges(&self) -> bool {
+        self.config.judge && !self.models.is_offline()
     }
 
     fn after_dead_end(&self, task: &Task, index: u32) -> Evaluation {

@@ -97,6 +97,8 @@ fn split_off_repeated(group: &mut Vec<Pending>) -> Vec<Pending> {
     let mut seen = HashSet::new();
     let (first, repeated) = group.drain(..).partition(|pending| seen.insert(pending.commit.id));
     *group = first;
+    // Two groups that are written at once lock their rows in the same order.
+    group.sort_unstable_by_key(|pending| pending.commit.id);
     repeated
 }
 

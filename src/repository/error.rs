@@ -82,12 +82,22 @@ impl From<sqlx::Error> for RepositoryError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(cause) if is_full(cause.code().as_deref()) => Self::Full(error),
+            sqlx::Error::Database(cause) if is_refused(cause.as_ref()) => {
+                Self::Corrupt { what: error.to_string() }
+            }
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
                 Self::Corrupt { what: error.to_string() }
             }
             _ => Self::Unavailable(error),
         }
     }
+}
+
+/// Whether the database will not take these data, now or later: a constraint is against them, or
+/// they do not fit a type (PostgreSQL's class 22).
+fn is_refused(cause: &dyn sqlx::error::DatabaseError) -> bool {
+    !matches!(cause.kind(), sqlx::error::ErrorKind::Other)
+        || cause.code().is_some_and(|code| code.len() == 5 && code.starts_with("22"))
 }
 
 /// SQLITE_FULL is 13; PostgreSQL's `disk_full` is 53100.

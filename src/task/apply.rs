@@ -122,7 +122,11 @@ impl Task {
         }
         match event {
             Event::Created { .. } => Err("the task exists already".into()),
-            Event::Planned { revision, plan, .. } => self.planned(*revision, plan, entry.at),
+            Event::Planned { revision, plan, by } => {
+                self.planned(*revision, plan, entry.at)?;
+                self.state.usage += by.usage;
+                Ok(())
+            }
             Event::Detected { .. } => Ok(()),
             Event::Claimed { crashes, .. } => {
                 self.state.crashes = *crashes;
@@ -174,6 +178,7 @@ impl Task {
             self.replace(index, at);
         }
         self.state.revision = revision;
+        self.state.crashes = 0;
         let steps = plan.steps.iter().map(|step| Step::new(step.clone(), revision));
         self.steps.extend(steps);
         self.rebuild_frontier();
@@ -433,14 +438,14 @@ impl Task {
     /// from its tables, where everything else is known already.
     pub(super) fn recall(&mut self, entry: &Entry) {
         let Some(index) = entry.event.step() else { return };
-        let before = (self.state.usage, self.state.status);
+        let before = (self.state.usage, self.state.status, self.state.crashes);
         let Some(step) = self.steps.get_mut(index as usize) else { return };
         let kept = (step.usage, step.status);
         // What was recorded was legal when it was recorded; the status now may be a later one.
         step.status = StepStatus::Running;
         self.state.status = Status::Running;
         let _ = self.call_event(&entry.event, entry.at);
-        (self.state.usage, self.state.status) = before;
+        (self.state.usage, self.state.status, self.state.crashes) = before;
         let step = &mut self.steps[index as usize];
         (step.usage, step.status) = kept;
     }

@@ -24,13 +24,13 @@ impl Task {
         if !self.status().is_live() {
             return Next::Rest;
         }
-        let runnable: Vec<u32> = self
-            .frontier()
-            .iter()
-            .copied()
-            .filter(|index| self.step(*index).is_some_and(|step| is_ready(step, now)))
-            .take(self.spec().limits.max_parallel_steps.max(1) as usize)
-            .collect();
+        let among = |wanted: fn(&Step, Timestamp) -> bool| {
+            let of = move |index: &u32| self.step(*index).is_some_and(|step| wanted(step, now));
+            self.frontier().iter().copied().filter(of)
+        };
+        // Those that run already count first: a step that becomes due must not make one too many.
+        let most = self.spec().limits.max_parallel_steps.max(1) as usize;
+        let runnable: Vec<u32> = among(is_running).chain(among(is_ready)).take(most).collect();
         if !runnable.is_empty() {
             return Next::Run(runnable);
         }
@@ -45,10 +45,14 @@ impl Task {
     }
 }
 
+fn is_running(step: &Step, _: Timestamp) -> bool {
+    step.status == StepStatus::Running
+}
+
 fn is_ready(step: &Step, now: Timestamp) -> bool {
     match step.status {
-        StepStatus::Running | StepStatus::Pending => true,
+        StepStatus::Pending => true,
         StepStatus::Failed => step.retry_at.is_some_and(|at| at <= now),
-        StepStatus::Completed | StepStatus::Skipped => false,
+        StepStatus::Running | StepStatus::Completed | StepStatus::Skipped => false,
     }
 }

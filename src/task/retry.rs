@@ -6,6 +6,10 @@ use serde::{Deserialize, Serialize};
 
 use super::Fault;
 
+/// No provider is waited for longer than a day, whatever it asks for: some send a date where a
+/// number of seconds belongs.
+const LONGEST_ASKED_MS: u64 = 24 * 60 * 60 * 1000;
+
 /// Exponential backoff with jitter; the seed's 5 attempts from 5,000 ms by default.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -40,7 +44,8 @@ impl RetryPolicy {
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let step = (self.base_ms as f64 * self.factor.powi(exponent)).min(self.max_ms as f64);
         let wait = step / 2.0 + step / 2.0 * dice.clamp(0.0, 1.0);
-        Some(Duration::from_millis((wait as u64).max(fault.retry_after_ms.unwrap_or(0))))
+        let asked = fault.retry_after_ms.unwrap_or(0).min(LONGEST_ASKED_MS);
+        Some(Duration::from_millis((wait as u64).max(asked)))
     }
 }
 
@@ -73,5 +78,7 @@ mod tests {
         let mut fault = Fault::new(FaultClass::RateLimited, "x", "x");
         fault.retry_after_ms = Some(60_000);
         assert_eq!(RetryPolicy::default().delay(1, &fault, 0.0), Some(Duration::from_secs(60)));
+        fault.retry_after_ms = Some(1_767_225_600_000);
+        assert_eq!(RetryPolicy::default().delay(1, &fault, 0.0), Some(Duration::from_secs(86_400)));
     }
 }

@@ -2,7 +2,8 @@
 
 use std::collections::BTreeMap;
 
-use serde::{Deserialize, Serialize};
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{Limits, ModelName, RetryPolicy};
 
@@ -26,11 +27,24 @@ pub struct TaskSpec {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
     /// How far it may go.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_keys")]
     pub limits: Limits,
     /// When its failed steps are tried again.
-    #[serde(default)]
+    #[serde(default, deserialize_with = "known_keys")]
     pub retry: RetryPolicy,
+}
+
+/// Reads what this version knows and passes over the rest. In a configuration an unknown key is
+/// a mistake; in a stored task it is one that a newer version wrote.
+fn known_keys<'de, D, T>(deserializer: D) -> Result<T, D::Error>
+where
+    D: Deserializer<'de>,
+    T: Default + Serialize + DeserializeOwned,
+{
+    let mut stored = serde_json::Map::deserialize(deserializer)?;
+    let known = serde_json::to_value(T::default()).map_err(serde::de::Error::custom)?;
+    stored.retain(|key, _| known.get(key).is_some());
+    serde_json::from_value(stored.into()).map_err(serde::de::Error::custom)
 }
 
 /// Which of the configured tools a request may use. All of them where nothing is said.
@@ -122,4 +136,17 @@ pub enum Mention {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         icon: Option<serde_json::Value>,
     },
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_key_that_a_newer_version_wrote_does_not_make_a_task_unreadable() {
+        let stored =
+            r#"{"goal": "g", "userId": "u", "threadId": "t", "limits": {"maxSteps": 7, "maxDreams": 1}}"#;
+        let spec: TaskSpec = serde_json::from_str(stored).unwrap();
+        assert_eq!(spec.limits, Limits { max_steps: 7, ..Limits::default() });
+    }
 }

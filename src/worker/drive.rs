@@ -10,6 +10,7 @@ use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::sync::mpsc;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::Shared;
@@ -19,7 +20,8 @@ use crate::executor::{Interrupted, Journal, Note, StepEnd, checkpoint_event};
 use crate::orchestrator::Evaluation;
 use crate::repository::Claimed;
 use crate::task::{
-    Event, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus, StepType, Task, Timestamp,
+    CallState, Event, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus, StepType, Task,
+    TaskId, Timestamp,
 };
 
 /// Notes that may wait while one is written: each running step has at most one on its way.
@@ -37,6 +39,8 @@ pub(super) struct Drive {
     cancels: HashMap<u32, CancellationToken>,
     notes: mpsc::Receiver<Note>,
     notes_in: mpsc::Sender<Note>,
+    /// Since when the task has ended while steps still run.
+    over_since: Option<Instant>,
 }
 
 /// What to do after looking at the task.
@@ -54,12 +58,26 @@ pub(super) async fn drive(shared: Arc<Shared>, claimed: Claimed) {
     let id = claimed.task.id;
     let epoch = claimed.task.state().epoch;
     let signals = shared.leases.add(id, epoch, claimed.task.state().seq);
+    // Also after a panic: a lease that nobody drives must end.
+    let _held = Held { shared: shared.clone(), id, epoch };
     let mut drive = Drive::new(shared.clone(), claimed.task, signals);
     match drive.run(claimed.crashes).await {
         Ok(()) => tracing::debug!(task = %id, "task given back"),
         Err(Lost) => tracing::warn!(task = %id, "the lease was lost, another worker goes on"),
     }
-    shared.leases.remove(id, epoch);
+}
+
+/// A lease for as long as somebody drives the task.
+struct Held {
+    shared: Arc<Shared>,
+    id: TaskId,
+    epoch: i64,
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        self.shared.leases.remove(self.id, self.epoch);
+    }
 }
 
 impl Drive {
@@ -76,6 +94,7 @@ impl Drive {
             cancels: HashMap::new(),
             notes,
             notes_in,
+            over_since: None,
         }
     }
 
@@ -102,6 +121,9 @@ impl Drive {
         tracing::warn!(task = %task.id, crashes, "poison");
         let running: Vec<u32> =
             task.frontier().iter().copied().filter(|index| is_running(&task, *index)).collect();
+        if self.ask_about_calls_in_flight(&task, &running) {
+            return;
+        }
         let can_replan = self.shared.orchestrator.may_replan(&task);
         if can_replan && !running.is_empty() {
             for step in running {
@@ -111,6 +133,23 @@ impl Drive {
             return;
         }
         self.pause(PauseReason::Poison, format!("{message}: resume it to try once more, or cancel it"));
+    }
+
+    /// A step is not given up while nobody knows whether one of its calls took effect.
+    fn ask_about_calls_in_flight(&mut self, task: &Task, running: &[u32]) -> bool {
+        let mut detail = None;
+        for index in running {
+            let calls = task.step(*index).map_or(&[][..], |step| &step.calls);
+            for call in calls.iter().filter(|call| !call.may_repeat()) {
+                let lost = "its worker was lost".to_owned();
+                let is_in_flight = call.state == CallState::Dispatched
+                    && self.writer.note(Event::CallLost { step: *index, call: call.number, detail: lost });
+                if is_in_flight || call.state == CallState::Unknown {
+                    detail = Some(format!("call {} of step {} was cut off", call.number, index + 1));
+                }
+            }
+        }
+        detail.is_some_and(|detail| self.pause(PauseReason::UnknownOutcome, outcome_question(&detail)))
     }
 
     fn pause(&mut self, reason: PauseReason, detail: String) -> bool {
@@ -151,7 +190,10 @@ impl Drive {
         }
         self.write_down_context(&new).await?;
         for index in &new {
-            self.shared.limiter.admit().await;
+            if !self.shared.limiter.admits_now() {
+                self.writer.flush().await?;
+                self.shared.limiter.admit().await;
+            }
             let task = &self.writer.task;
             let Some(step) = task.step(*index).filter(|step| step.status != StepStatus::Running) else {
                 continue;
@@ -218,8 +260,12 @@ impl Drive {
 
     /// Waits for whatever comes first: a note, the end of a step, or news from outside.
     async fn wait(&mut self) -> Result<(), Lost> {
+        // What a step brought does not wait for another step. After a start this is nothing.
+        self.writer.flush().await?;
         let is_over = self.writer.task.status().is_terminal();
         let patience = Duration::from_millis(self.shared.config.cancel_ms);
+        let deadline = is_over.then(|| *self.over_since.get_or_insert_with(Instant::now) + patience);
+        let retry = self.next_retry();
         tokio::select! {
             biased;
             () = self.signals.lost.cancelled() => Err(Lost),
@@ -227,9 +273,32 @@ impl Drive {
             Some((index, end, events)) = self.running.next() => self.ended(index, end, events).await,
             () = self.signals.changed.notified() => self.writer.refresh().await,
             // Whoever does not obey a cancel in time is left behind; its outcome stays open.
-            () = tokio::time::sleep(patience), if is_over => {
-                self.running.clear();
+            () = until(deadline), if is_over => {
+                self.leave_behind();
                 Ok(())
+            }
+            // A step beside those that run is due again: look at the task.
+            () = until(retry), if !is_over => Ok(()),
+        }
+    }
+
+    /// When the next attempt of a step is due, while others run.
+    fn next_retry(&self) -> Option<Instant> {
+        let task = &self.writer.task;
+        let now = (self.shared.clock)();
+        let waiting = task.frontier().iter().filter_map(|index| task.step(*index)?.retry_at);
+        waiting.filter(|at| *at > now).min().map(|at| Instant::now() + at.since(now))
+    }
+
+    /// Gives up steps that do not obey a cancel, and records that their calls were in flight.
+    fn leave_behind(&mut self) {
+        self.running.clear();
+        let task = self.writer.task.clone();
+        for index in std::mem::take(&mut self.cancels).into_keys() {
+            let calls = task.step(index).map_or(&[][..], |step| &step.calls);
+            for call in calls.iter().filter(|call| call.state == CallState::Dispatched) {
+                let detail = "it did not end in time after the cancel".to_owned();
+                self.writer.note(Event::CallLost { step: index, call: call.number, detail });
             }
         }
     }
@@ -258,11 +327,7 @@ impl Drive {
             }
             StepEnd::Failed(fault) => self.failed(index, fault).await,
             StepEnd::Unknown(detail) => {
-                let detail = format!(
-                    "{detail}. Say how it ended: it happened (with its result), it did not happen, skip the step, or \
-                     fail it"
-                );
-                self.pause(PauseReason::UnknownOutcome, detail);
+                self.pause(PauseReason::UnknownOutcome, outcome_question(&detail));
             }
             StepEnd::Interrupted => {}
         }
@@ -290,11 +355,21 @@ impl Drive {
             task.spec().retry.delay(step.attempts, &fault, dice).map(|wait| now.plus(wait))
         };
         tracing::info!(task = %task.id, step = index, %fault, ?retry_at, "step failed");
+        if retry_at.is_none() && fault.is_retryable() && fault.code.starts_with("provider_") {
+            // The plan is not at fault: the step stays what it is, and waits for the provider.
+            let detail = format!("{fault}, after {} attempts: resume to ask again", step.attempts);
+            self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
+            self.pause(PauseReason::Provider, detail);
+            return;
+        }
         self.writer.note(Event::StepFailed { step: index, fault, retry_at });
     }
 
     /// The plan is at its end or at a dead end: decides how the task goes on.
     async fn conclude(&mut self) -> Result<Turn, Lost> {
+        if self.shared.orchestrator.judges() {
+            self.writer.flush().await?;
+        }
         let task = self.writer.task.clone();
         let (evaluation, fact) = self.shared.orchestrator.evaluate_progress(&task).await;
         if let Some(fact) = fact {
@@ -335,6 +410,20 @@ impl Drive {
             }
         }
     }
+}
+
+/// Waits until then; for ever if there is nothing to wait for.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
+
+fn outcome_question(detail: &str) -> String {
+    format!(
+        "{detail}. Say how it ended: it happened (with its result), it did not happen, skip the step, or fail it"
+    )
 }
 
 fn is_running(task: &Task, index: u32) -> bool {

@@ -3,7 +3,7 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
@@ -24,14 +24,24 @@ pub(super) struct Signals {
     epoch: i64,
 }
 
-/// The leases by task. The lock is held for single look-ups only.
-#[derive(Debug, Default)]
-pub(super) struct Leases(Mutex<HashMap<TaskId, Arc<Signals>>>);
+/// The leases by task. The locks are held for single look-ups only.
+#[derive(Debug)]
+pub(super) struct Leases {
+    by_task: Mutex<HashMap<TaskId, Arc<Signals>>>,
+    /// When the database last extended them.
+    extended: Mutex<Instant>,
+}
+
+impl Default for Leases {
+    fn default() -> Self {
+        Self { by_task: Mutex::default(), extended: Mutex::new(Instant::now()) }
+    }
+}
 
 impl Leases {
     fn held(&self) -> MutexGuard<'_, HashMap<TaskId, Arc<Signals>>> {
         // The map is whole after a panic elsewhere: every change of it is one call.
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.by_task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     pub(super) fn add(&self, id: TaskId, epoch: i64, seq: i64) -> Arc<Signals> {
@@ -61,6 +71,10 @@ impl Leases {
         self.held().len()
     }
 
+    fn were_extended(&self) {
+        *self.extended.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    }
+
     fn told(&self, id: TaskId, seq: i64) {
         if let Some(signals) = self.held().get(&id)
             && seq > signals.known_seq.load(Ordering::Relaxed)
@@ -69,11 +83,19 @@ impl Leases {
         }
     }
 
+    /// Whether leases may have ended without anybody noticing: a worker must not claim its own
+    /// tasks anew while it still drives them.
+    pub(super) fn are_overdue(&self, lease: Duration) -> bool {
+        let extended = *self.extended.lock().unwrap_or_else(PoisonError::into_inner);
+        self.len() > 0 && extended.elapsed() > lease / 2
+    }
+
     /// Extends all leases. What the database does not extend is lost.
-    async fn renew(&self, repository: &dyn Repository, worker: &str, lease: Duration) {
+    pub(super) async fn renew(&self, repository: &dyn Repository, worker: &str, lease: Duration) {
         let held: Vec<(TaskId, Arc<Signals>)> =
             self.held().iter().map(|(id, signals)| (*id, signals.clone())).collect();
         if held.is_empty() {
+            self.were_extended();
             return;
         }
         let leases: Vec<(TaskId, i64)> = held.iter().map(|(id, signals)| (*id, signals.epoch)).collect();
@@ -85,6 +107,7 @@ impl Leases {
                 return;
             }
         };
+        self.were_extended();
         let extended: HashMap<TaskId, i64> =
             renewed.into_iter().map(|renewal| (renewal.id, renewal.seq)).collect();
         for (id, signals) in held {

@@ -20,6 +20,11 @@ impl Limiter {
         Self(quota.map(RateLimiter::direct))
     }
 
+    /// Whether a step may start now; if so, it counts as started.
+    pub(super) fn admits_now(&self) -> bool {
+        self.0.as_ref().is_none_or(|limiter| limiter.check().is_ok())
+    }
+
     /// Waits until a step may start.
     pub(super) async fn admit(&self) {
         if let Some(limiter) = &self.0 {

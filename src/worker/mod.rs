@@ -144,6 +144,11 @@ impl Worker {
         if room == 0 {
             return true;
         }
+        let lease = Duration::from_millis(self.shared.config.lease_ms);
+        if self.shared.leases.are_overdue(lease) {
+            let repository = self.shared.orchestrator.repository();
+            self.shared.leases.renew(repository.as_ref(), &self.shared.name, lease).await;
+        }
         let claimed = match self.claim(hint, room).await {
             Ok(claimed) => claimed,
             Err(error) => {

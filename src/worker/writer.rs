@@ -91,6 +91,8 @@ impl Writer {
         let mut all_kept = true;
         let mut wait = WAITS.0;
         loop {
+            // Before the commit: its own echo is no news.
+            self.signals.known_seq.store(self.task.state().seq, Ordering::Relaxed);
             let commit = Commit::new(&self.task, self.entries.clone(), self.blobs.clone(), lease);
             match self.repository.commit(commit).await {
                 Ok(()) => {
@@ -99,6 +101,10 @@ impl Writer {
                 }
                 Err(RepositoryError::Fenced | RepositoryError::NotFound) => return Err(Lost),
                 Err(RepositoryError::Stale) => {}
+                Err(error) if !error.is_passing() => {
+                    tracing::error!(task = %self.task.id, %error, "a commit is refused, the task is let go");
+                    return Err(Lost);
+                }
                 Err(error) => {
                     tracing::warn!(task = %self.task.id, %error, "a commit did not get through, trying again");
                     self.sleep(&mut wait).await?;
@@ -162,6 +168,10 @@ impl Writer {
         loop {
             match self.repository.load(self.task.id).await {
                 Ok(task) => return task.ok_or(Lost),
+                Err(error) if !error.is_passing() => {
+                    tracing::error!(task = %self.task.id, %error, "the task cannot be read, it is let go");
+                    return Err(Lost);
+                }
                 Err(error) => {
                     tracing::warn!(task = %self.task.id, %error, "the task cannot be read, trying again");
                     self.sleep(&mut wait).await?;

@@ -66,7 +66,7 @@ async fn survives(database: Option<String>, seed: u64) {
         finish(&program, &server, id).await;
         takeovers += check(&program, &server, id).await;
     }
-    assert!(takeovers > KILLS / 2, "the kills hit only {takeovers} tasks at work: the test tests nothing");
+    assert!(takeovers >= 5, "the kills hit only {takeovers} tasks at work: the test tests nothing");
     let (code, printed, _) = program.run(&["doctor"]);
     assert_eq!(code, 0, "{printed}");
 }

@@ -74,7 +74,7 @@ async fn a_goal_is_planned_and_carried_out_by_a_model_with_tools() {
     let task = world.ended(task.id).await;
     assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
     assert_eq!(task.state().output, Some(Payload::text("There are 2 things.")));
-    assert_eq!(task.state().usage.model_calls, 3);
+    assert_eq!(task.state().usage.model_calls, 4, "one to plan, three to carry out");
     assert_eq!(task.state().usage.tool_calls, 2);
     world.is_sound(task.id).await;
 }
@@ -287,4 +287,87 @@ async fn parallel_steps_run_side_by_side_and_join() {
     let started = kinds.iter().position(|kind| *kind == "step_started").unwrap();
     assert_eq!(kinds[started + 1], "step_started", "{kinds:?}");
     world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_keyed_call_that_timed_out_is_repeated_under_its_key_and_not_asked_anew() {
+    let world = world(json!({"rules": [
+        {"role": "execute", "turn": 0, "reply": {"toolCalls": [{"tool": "late", "arguments": {}}]}},
+        {"role": "execute", "turn": 1, "reply": {"text": "done"}},
+    ]}))
+    .await;
+    let task = world.start(plan(vec![step(StepType::ToolCall, "Use it")])).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+    assert_eq!(world.calls().values().copied().collect::<Vec<_>>(), [2], "one key, called twice");
+    assert_eq!(task.state().usage.model_calls, 2, "what the model answered is not asked again");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_provider_that_stays_away_pauses_the_task_and_spares_the_plan() {
+    let world = world(json!({"rules": [
+        {"role": "execute", "times": 3, "reply": {"error": {"kind": "unavailable"}}},
+        {"role": "execute", "reply": {"text": "back again"}},
+    ]}))
+    .await;
+    let task = world.start(plan(vec![step(StepType::LlmReasoning, "Think")])).await;
+    let _worker = world.work("w");
+    let paused = world.until(task.id, |task| task.status() == Status::Paused).await;
+    assert_eq!(paused.state().pause.as_ref().map(|pause| pause.reason), Some(PauseReason::Provider));
+    assert_eq!(paused.state().revision, 1);
+    world.orchestrator.resume(task.id, "p").await.unwrap();
+    let task = world.ended(task.id).await;
+    assert_eq!(task.state().output, Some(Payload::text("back again")));
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_one_branch_brought_is_durable_while_another_still_runs() {
+    let world = bare().await;
+    let mut branches = plan(vec![call("read", json!({})), call("hang", json!({}))]);
+    branches.steps[1].depends_on = vec![];
+    let task = world.start(branches).await;
+    let _worker = world.work("w");
+    let task = world.until(task.id, |task| task.state().completed == 1).await;
+    assert_eq!(task.steps()[1].status, StepStatus::Running);
+    world.orchestrator.cancel(task.id, "p").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn one_unreadable_task_does_not_stop_the_others() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("longhaul.db");
+    let repository = longhaul::repository::SqliteRepository::open(&path, Default::default()).await.unwrap();
+    repository.prepare().await.unwrap();
+    let world =
+        World::new(Setup { repository: Some(std::sync::Arc::new(repository)), ..Setup::default() }).await;
+    let broken = world.start(plan(vec![call("read", json!({}))])).await;
+    let healthy = world.start(plan(vec![call("read", json!({}))])).await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let mut raw = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    sqlx::query("UPDATE task_execution SET state = '{}' WHERE id = $1")
+        .bind(broken.id.to_string())
+        .execute(&mut raw)
+        .await
+        .unwrap();
+    let _worker = world.work("w");
+    assert_eq!(world.ended(healthy.id).await.status(), Status::Completed);
+    let error = world.repository.load(broken.id).await.unwrap_err();
+    assert_eq!(error.code(), "database_corrupt");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_poison_step_is_shown_to_a_person_and_an_unsafe_call_in_it_is_asked_about() {
+    for (tool, reason) in [("hang_reading", PauseReason::Poison), ("hang", PauseReason::UnknownOutcome)] {
+        let limits = longhaul::task::Limits { max_crashes: 1, max_replans: 0, ..Default::default() };
+        let world = World::new(Setup { limits, ..Setup::default() }).await;
+        let task = world.start(plan(vec![call(tool, json!({}))])).await;
+        let worker = world.work("dies");
+        world.until(task.id, |task| !task.steps()[0].calls.is_empty()).await;
+        worker.kill().await;
+        let _worker = world.work("finds it");
+        let paused = world.until(task.id, |task| task.status() == Status::Paused).await;
+        assert_eq!(paused.state().pause.as_ref().map(|pause| pause.reason), Some(reason), "{tool}");
+    }
 }

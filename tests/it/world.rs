@@ -253,7 +253,7 @@ pub(crate) fn call(tool: &str, arguments: Value) -> PlannedStep {
 }
 
 /// `read`, `keyed` and `unsafe_effect` by effect class; `flaky` fails as often as it is told;
-/// `hang` returns only when cancelled; `slow` takes a while.
+/// `hang` returns only when cancelled; `slow` takes a while; `late` times out the first time.
 fn counting_tools(ledger: &Ledger) -> Vec<Arc<dyn Tool>> {
     let tools = [
         ("read", Effect::ReadOnly),
@@ -264,6 +264,7 @@ fn counting_tools(ledger: &Ledger) -> Vec<Arc<dyn Tool>> {
         ("hang_reading", Effect::ReadOnly),
         ("slow", Effect::Unsafe),
         ("broken", Effect::ReadOnly),
+        ("late", Effect::Idempotent),
     ];
     tools
         .into_iter()
@@ -307,6 +308,7 @@ impl Tool for CountingTool {
             "flaky" if (count as u64) <= arguments["failures"].as_u64().unwrap_or(1) => {
                 Ok(ToolOutput::error(format!("failure {count}")))
             }
+            "late" if count == 1 => Err(ToolError::Timeout(Duration::from_secs(1))),
             "broken" => Err(ToolError::Denied("it never works".to_owned())),
             "hang" | "hang_reading" => {
                 context.cancel.cancelled().await;

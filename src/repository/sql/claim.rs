@@ -6,8 +6,8 @@ use std::time::Duration;
 use sqlx::{Connection, Row as _};
 
 use super::{BEGIN_WRITE, Conn, Key, Result, key, read, task_id};
-use crate::repository::{Claim, Claimed, Renewal};
-use crate::task::TaskId;
+use crate::repository::{Claim, Claimed, Renewal, RepositoryError};
+use crate::task::{Task, TaskId};
 
 /// A wake-up that has passed is either due work or the lease of a worker that is gone. The
 /// epoch grows with every claim, so whatever the one before still writes is refused; a lease
@@ -49,10 +49,29 @@ pub(super) async fn claim(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<Claim
         crashes.insert(task_id(row.try_get::<Key, _>(0)?), row.try_get(1)?);
     }
     let ids: Vec<TaskId> = crashes.keys().copied().collect();
-    let tasks = if ids.is_empty() { Vec::new() } else { read::tasks(&mut transaction, &ids).await? };
+    let tasks = match read::tasks(&mut transaction, &ids).await {
+        Err(RepositoryError::Corrupt { .. }) => readable(&mut transaction, &ids).await?,
+        read => read?,
+    };
     transaction.commit().await?;
     let count = |id| crashes.get(&id).map_or(0, |count| u32::try_from(*count).unwrap_or(u32::MAX));
     Ok(tasks.into_iter().map(|task| Claimed { crashes: count(task.id), task }).collect())
+}
+
+/// Those of the tasks that can be read. One that cannot stays leased and comes back when the
+/// lease ends: it must not keep the others from being worked on.
+async fn readable(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> {
+    let mut tasks = Vec::with_capacity(ids.len());
+    for id in ids {
+        match read::task(conn, *id).await {
+            Ok(task) => tasks.extend(task),
+            Err(error @ RepositoryError::Corrupt { .. }) => {
+                tracing::error!(task = %id, %error, "the task is passed over");
+            }
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(tasks)
 }
 
 /// Extends leases, and tells what the newest entries are. One by one: a statement over many
@@ -86,10 +105,12 @@ pub(super) async fn renew(
 
 /// Makes every leased task due at once.
 pub(super) async fn expire_leases(conn: &mut Conn) -> Result<u64> {
+    // A paused task has no wake-up to end: it is only nobody's any more.
     const EXPIRE: &str = concat!(
-        "UPDATE task_execution SET wake_at = ",
+        "UPDATE task_execution SET wake_at = CASE WHEN wake_at IS NULL THEN NULL ELSE ",
         now!(),
-        " WHERE lease_owner IS NOT NULL AND wake_at IS NOT NULL"
+        " END, lease_owner = CASE WHEN wake_at IS NULL THEN NULL ELSE lease_owner END ",
+        "WHERE lease_owner IS NOT NULL"
     );
     Ok(sqlx::query(EXPIRE).execute(conn).await?.rows_affected())
 }
