@@ -1,8 +1,9 @@
 //! One write to one task, prepared outside of the database.
 
 use std::collections::BTreeSet;
+use std::time::Duration;
 
-use crate::task::{Blob, Entry, Event, State, Step, StepStatus, Task, TaskId, Timestamp};
+use crate::task::{Blob, Entry, Event, State, Step, StepStatus, Task, TaskId};
 
 /// What becomes of the lease with a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -10,8 +11,9 @@ pub enum Lease {
     /// Whoever holds the task goes on holding it. A task that nobody holds becomes due, if it
     /// is live. For commits within a lease, and for writers without one.
     Keep,
-    /// The task is given back and is due at this moment, if it is live.
-    Release(Timestamp),
+    /// The task is given back and is due after this while, if it is live. A while and not a
+    /// moment: it is counted by the database's clock, which alone says what is due.
+    Release(Duration),
 }
 
 /// New entries of one task with everything that follows from them.

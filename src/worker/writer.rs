@@ -71,7 +71,8 @@ impl Writer {
         if self.entries.is_empty() && self.task.status().is_terminal() {
             return Ok(());
         }
-        self.write(Lease::Release(wake)).await.map(drop)
+        let wait = wake.since((self.clock)());
+        self.write(Lease::Release(wait)).await.map(drop)
     }
 
     /// Reads what others wrote, and applies what is not written yet to that.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{WORKER, World, completed, now, started};
+use super::world::{WORKER, World, completed, started};
 use super::{Broken, Check, Verdict, ensure};
 use crate::repository::{Claim, Lease};
 use crate::task::{Event, Pause, PauseReason, Task};
@@ -26,7 +26,7 @@ async fn exclusive(world: World) -> Verdict {
     ensure!(world.claim(id, "worker-b", LONG).await?.is_none(), "it was claimed twice");
     world.commit(&mut task, vec![started(0), completed(0, "x")], Lease::Keep).await?;
     ensure!(world.claim(id, "worker-b", LONG).await?.is_none(), "a commit gave it up");
-    world.commit(&mut task, Vec::new(), Lease::Release(now())).await?;
+    world.commit(&mut task, Vec::new(), Lease::Release(Duration::ZERO)).await?;
     let next = world.claim(id, "worker-b", LONG).await?;
     ensure!(next.is_some_and(|claimed| claimed.task.state().completed == 1), "it was not given back");
     Ok(())
@@ -35,7 +35,7 @@ async fn exclusive(world: World) -> Verdict {
 async fn waits(world: World) -> Verdict {
     let id = world.task("Wait", 1).await?.id;
     let mut task = world.hold(id).await?;
-    world.commit(&mut task, vec![started(0)], Lease::Release(now().plus(LONG))).await?;
+    world.commit(&mut task, vec![started(0)], Lease::Release(LONG)).await?;
     ensure!(world.claim(id, WORKER, LONG).await?.is_none(), "it was claimed too early");
     Ok(())
 }
@@ -69,15 +69,14 @@ async fn oldest_first(world: World) -> Verdict {
     let all = Claim { worker: WORKER, limit: 10_000, lease: LONG, only: None };
     world.repository.claim(all).await?;
     let mut expected = Vec::new();
-    let soon = now().plus(Duration::from_millis(100));
     for number in 0..3 {
         let id = world.task(&format!("Queue {number}"), 1).await?.id;
         let mut task = world.hold(id).await?;
-        let wake = soon.plus(Duration::from_millis(30 - 10 * number));
+        let wake = Duration::from_millis(600 - 200 * number);
         world.commit(&mut task, Vec::new(), Lease::Release(wake)).await?;
         expected.insert(0, id);
     }
-    tokio::time::sleep(soon.plus(Duration::from_millis(40)).since(now())).await;
+    tokio::time::sleep(Duration::from_millis(700)).await;
     let mut order = Vec::new();
     for _ in 0..3 {
         let one = Claim { worker: WORKER, limit: 1, lease: LONG, only: None };
@@ -98,11 +97,11 @@ async fn crashes(world: World) -> Verdict {
         return Err(Broken(format!("{first:?}, {second:?}, {third:?}")));
     };
     let claimed = Event::Claimed { worker: WORKER.into(), crashes: 2 };
-    world.commit(&mut task, vec![claimed], Lease::Release(now())).await?;
+    world.commit(&mut task, vec![claimed], Lease::Release(Duration::ZERO)).await?;
     let fourth = counted(world.claim(id, WORKER, LONG).await?);
     ensure!(fourth.as_ref().is_some_and(|(count, _)| *count == 2), "given back: {fourth:?}");
     let mut task = fourth.map_or(task, |(_, task)| task);
-    world.commit(&mut task, vec![started(0), completed(0, "x")], Lease::Release(now())).await?;
+    world.commit(&mut task, vec![started(0), completed(0, "x")], Lease::Release(Duration::ZERO)).await?;
     let fifth = counted(world.claim(id, WORKER, LONG).await?);
     ensure!(fifth.is_some_and(|(count, _)| count == 0), "after a completed step it still counts");
     Ok(())
@@ -133,7 +132,7 @@ async fn paused(world: World) -> Verdict {
     world.commit(&mut person, vec![Event::Resumed { by: "p".into() }], Lease::Keep).await?;
     ensure!(world.claim(id, "worker-b", LONG).await?.is_none(), "it was taken from its worker");
     let mut task: Task = world.load(id).await?;
-    world.commit(&mut task, vec![completed(0, "x")], Lease::Release(now())).await?;
+    world.commit(&mut task, vec![completed(0, "x")], Lease::Release(Duration::ZERO)).await?;
     ensure!(world.claim(id, "worker-b", LONG).await?.is_some(), "it was not given back");
     Ok(())
 }

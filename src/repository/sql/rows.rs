@@ -1,5 +1,7 @@
 //! Tasks, steps and entries as the rows that are passed to the database.
 
+use std::time::Duration;
+
 use serde::Serialize;
 use serde_json::Value;
 
@@ -48,9 +50,8 @@ pub(super) struct TaskMove<'a> {
     pause_reason: Option<Value>,
     live: bool,
     keep: bool,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    wake_at: Option<Timestamp>,
-    held_until: Timestamp,
+    /// Milliseconds from now.
+    wake_in: i64,
     crashes: u32,
     completed_steps: u32,
     total_steps: u32,
@@ -60,16 +61,12 @@ pub(super) struct TaskMove<'a> {
     completed_at: Option<Timestamp>,
 }
 
-/// How long the worker that holds a task may be silent after the task was paused and resumed.
-/// It is the lease of the promises; the worker's next heartbeat sets its own.
-const HELD: std::time::Duration = std::time::Duration::from_secs(15);
-
 impl<'a> TaskMove<'a> {
     pub(super) fn of(commit: &'a Commit) -> Self {
         let state = &commit.state;
-        let (keep, wake_at) = match commit.lease {
-            Lease::Keep => (true, state.updated_at),
-            Lease::Release(at) => (false, at),
+        let (keep, wait) = match commit.lease {
+            Lease::Keep => (true, Duration::ZERO),
+            Lease::Release(wait) => (false, wait),
         };
         Self {
             task_id: commit.id,
@@ -80,8 +77,7 @@ impl<'a> TaskMove<'a> {
             pause_reason: pause_reason(state),
             live: state.status.is_live(),
             keep,
-            wake_at: Some(wake_at),
-            held_until: state.updated_at.plus(HELD),
+            wake_in: i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
             crashes: state.crashes,
             completed_steps: state.completed,
             total_steps: commit.total_steps,

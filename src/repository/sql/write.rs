@@ -1,6 +1,7 @@
 //! The writes: a new task, and groups of commits.
 
 use std::collections::HashSet;
+use std::time::Duration;
 
 use sqlx::{Connection, Row as _};
 
@@ -16,10 +17,12 @@ macro_rules! add_task {
             "INSERT INTO task_execution (id, user_id, thread_id, goal, status, pause_reason, seq, epoch, ",
             "wake_at, crashes, completed_steps, total_steps, spec, state, created_at, updated_at, ",
             "completed_at) SELECT task_id, user_id, thread_id, goal, status, pause_reason, seq, epoch, ",
-            "CASE WHEN live THEN wake_at END, crashes, completed_steps, total_steps, spec, state, ",
+            "CASE WHEN live THEN ",
+            now!(),
+            " END, crashes, completed_steps, total_steps, spec, state, ",
             "created_at, updated_at, completed_at FROM ",
             rows!("$1"; task_id uuid, user_id text, thread_id text, goal text, status text,
-                pause_reason text, seq bigint, epoch bigint, live boolean, wake_at time, crashes bigint,
+                pause_reason text, seq bigint, epoch bigint, live boolean, crashes bigint,
                 completed_steps bigint, total_steps bigint, spec json, state json, created_at time,
                 updated_at time, completed_at time),
             " WHERE true"
@@ -139,7 +142,7 @@ pub(super) async fn create(conn: &mut Conn, task: &Task, mut entries: Vec<Entry>
     let blobs =
         entries.iter_mut().flat_map(|entry| entry.event.payloads_mut()).filter_map(|part| part.seal());
     let blobs: Vec<Blob> = blobs.collect();
-    let lease = Lease::Release(task.state().created_at);
+    let lease = Lease::Release(Duration::ZERO);
     let commit = Commit::new(task, entries, blobs, lease);
     let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
     let row = list(&[NewTask::of(&commit, task.spec())]).map_err(unwritable)?;
