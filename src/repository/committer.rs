@@ -6,6 +6,7 @@
 
 use std::collections::HashSet;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
@@ -39,6 +40,19 @@ struct Pending {
 #[derive(Clone)]
 pub(super) struct Committer {
     pending: mpsc::Sender<Pending>,
+    store: Arc<dyn WriteGroup>,
+    changes: broadcast::Sender<Change>,
+    /// Commits that were handed in and have no answer yet.
+    under_way: Arc<AtomicUsize>,
+}
+
+/// Counts a commit for as long as it has no answer, also when its caller gives up.
+struct UnderWay<'a>(&'a AtomicUsize);
+
+impl Drop for UnderWay<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
 }
 
 impl Committer {
@@ -53,11 +67,24 @@ impl Committer {
         for _ in 0..writers {
             tokio::spawn(write_groups(store.clone(), waiting.clone(), changes.clone()));
         }
-        Self { pending }
+        Self { pending, store, changes, under_way: Arc::default() }
     }
 
     /// Hands a commit in and waits until it is durable or refused.
+    ///
+    /// A commit that is alone is written here and now: nobody could share its trip to the disk,
+    /// and the way over a writer is two changes of tasks longer.
     pub(super) async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
+        let is_alone = self.under_way.fetch_add(1, Ordering::Relaxed) == 0;
+        let _under_way = UnderWay(&self.under_way);
+        if is_alone {
+            let answers = self.store.write_group(std::slice::from_ref(&commit)).await;
+            let answer = answers.and_then(|mut answers| answers.pop().unwrap_or(Ok(())));
+            if answer.is_ok() {
+                let _ = self.changes.send(commit.change());
+            }
+            return answer;
+        }
         let (reply, answer) = oneshot::channel();
         let gone = || RepositoryError::Unavailable(sqlx::Error::WorkerCrashed);
         self.pending.send(Pending { commit, reply }).await.map_err(|_| gone())?;
