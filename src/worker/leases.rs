@@ -63,6 +63,11 @@ impl Leases {
         }
     }
 
+    /// What is held, under which epoch.
+    pub(super) fn epochs(&self) -> Vec<(TaskId, i64)> {
+        self.held().iter().map(|(id, signals)| (*id, signals.epoch)).collect()
+    }
+
     pub(super) fn ids(&self) -> Vec<TaskId> {
         self.held().keys().copied().collect()
     }

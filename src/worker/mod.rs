@@ -25,7 +25,7 @@ use self::limiter::Limiter;
 use crate::executor::Executor;
 use crate::orchestrator::{Clock, Orchestrator};
 use crate::queue::{Hint, Queue};
-use crate::repository::{Claim, Claimed, RepositoryError};
+use crate::repository::{Claim, Claimed, Commit, Lease, RepositoryError};
 use crate::task::TaskId;
 
 pub use config::{LimiterConfig, WorkerConfig};
@@ -184,12 +184,28 @@ impl Worker {
         self.shared.draining.cancel();
         let patience = Duration::from_millis(self.shared.config.drain_ms);
         let all = async { while drives.join_next().await.is_some() {} };
-        if tokio::time::timeout(patience, all).await.is_err() {
-            let left = self.shared.leases.len();
-            tracing::warn!(
-                left,
-                "steps did not end in time; their tasks go on elsewhere when their leases end"
-            );
+        if tokio::time::timeout(patience, all).await.is_ok() {
+            return;
         }
+        let left = self.shared.leases.epochs();
+        tracing::warn!(
+            tasks = left.len(),
+            "steps did not end in time: their tasks are given back as they are"
+        );
+        drives.shutdown().await;
+        for (id, epoch) in left {
+            if let Err(error) = self.give_back(id, epoch).await {
+                tracing::warn!(task = %id, %error, "not given back: another worker goes on when the lease ends");
+            }
+        }
+    }
+
+    /// Gives a task back that nobody drives any more, so that stopping a worker does not look
+    /// like its death. What was in flight is looked at by whoever goes on.
+    async fn give_back(&self, id: TaskId, epoch: i64) -> Result<(), RepositoryError> {
+        let repository = self.shared.orchestrator.repository();
+        let task = repository.load(id).await?.filter(|task| task.state().epoch == epoch);
+        let Some(task) = task else { return Ok(()) };
+        repository.commit(Commit::new(&task, Vec::new(), Vec::new(), Lease::Release(Duration::ZERO))).await
     }
 }

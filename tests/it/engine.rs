@@ -371,3 +371,25 @@ async fn a_poison_step_is_shown_to_a_person_and_an_unsafe_call_in_it_is_asked_ab
         assert_eq!(paused.state().pause.as_ref().map(|pause| pause.reason), Some(reason), "{tool}");
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_outlasts_the_drain_is_given_back_and_is_no_crash() {
+    let mut world = bare().await;
+    world.worker_config.drain_ms = 20;
+    let task = world.start(plan(vec![call("hang_reading", json!({}))])).await;
+    for attempt in 1..=3 {
+        let worker = world.work("stops");
+        world.until(task.id, |task| task.steps()[0].calls.iter().any(|call| call.attempt == attempt)).await;
+        worker.stop().await;
+    }
+    let crashes: Vec<u32> = world
+        .journal(task.id)
+        .await
+        .iter()
+        .filter_map(|entry| match &entry.event {
+            Event::Claimed { crashes, .. } => Some(*crashes),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(crashes, [0, 0, 0]);
+}

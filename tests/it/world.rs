@@ -30,7 +30,7 @@ pub(crate) struct World {
     pub(crate) ledger: Ledger,
     pub(crate) orchestrator: Orchestrator,
     queue: Arc<DatabaseQueue>,
-    worker_config: WorkerConfig,
+    pub(crate) worker_config: WorkerConfig,
     directory: Option<tempfile::TempDir>,
 }
 
