@@ -8,7 +8,7 @@ use super::calls::Dispatch;
 use super::conversation::{Conversation, Recorded, recorded_contents};
 use super::{Attempt, Stop};
 use crate::models::{Answer, Message, Model, Request, Role, ToolSpec};
-use crate::orchestrator::StepContext;
+use crate::orchestrator::{StepContext, cut};
 use crate::task::{CallState, CallSubject, Event, Fault, FaultClass, Payload, Task, ToolRequest};
 use crate::tools::ToolError;
 
@@ -23,7 +23,7 @@ impl Attempt {
         with_tools: bool,
     ) -> Result<Option<Payload>, Stop> {
         let mut conversation = self.recall().await?;
-        let tools = if with_tools { self.tool_specs()? } else { Vec::new() };
+        let tools = if with_tools { self.orchestrator.tool_specs(&self.spec)? } else { Vec::new() };
         let context = self.orchestrator.step_context(&task, &self.step, with_tools).await?;
         drop(task);
         let model = self.orchestrator.models().for_role(Role::Execute, self.spec.chat_model.as_ref());
@@ -61,7 +61,7 @@ impl Attempt {
                 attempt: call.attempt,
                 state: if was_told { CallState::Committed } else { call.state.clone() },
                 subject: call.subject.clone(),
-                text: cut(text),
+                text: cut(&text, RESULT_BYTES),
                 requests: call.requests.clone(),
                 is_error: call.is_error || was_told,
             });
@@ -139,7 +139,7 @@ impl Attempt {
             }
             Err(unknown) => self.refuse(number, attempt, &request, &unknown),
         };
-        let repeats = conversation.returned(&request.tool, arguments, &cut(content), is_error);
+        let repeats = conversation.returned(&request.tool, arguments, &cut(&content, RESULT_BYTES), is_error);
         let most = self.spec.limits.max_repeats;
         if repeats >= most.max(1) {
             return Err(Stop::Failed(no_progress(&request.tool, repeats)));
@@ -166,18 +166,6 @@ impl Attempt {
         });
         self.journal.note(Event::CallFailed { step: self.index, call, fault: error.fault() });
         (error.to_string(), true)
-    }
-
-    fn tool_specs(&self) -> Result<Vec<ToolSpec>, Stop> {
-        let offered = self.orchestrator.tools().offered(&self.spec.tools);
-        let offered = offered
-            .map_err(|error| Stop::Failed(Fault::permanent("tools_unavailable", error.to_string())))?;
-        let specs = offered.iter().map(|tool| tool.description()).map(|known| ToolSpec {
-            name: known.name.clone(),
-            description: known.description.clone(),
-            schema: known.schema.clone(),
-        });
-        Ok(specs.collect())
     }
 }
 
@@ -214,14 +202,6 @@ fn failure_text(state: &CallState) -> String {
         CallState::Failed(fault) => fault.message.clone(),
         _ => String::new(),
     }
-}
-
-fn cut(text: String) -> String {
-    if text.len() <= RESULT_BYTES {
-        return text;
-    }
-    let end = (0..=RESULT_BYTES).rev().find(|at| text.is_char_boundary(*at)).unwrap_or(0);
-    format!("{}\n[… {} more bytes are recorded but not shown here]", &text[..end], text.len() - end)
 }
 
 fn too_many_turns(turns: u32) -> Fault {

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::task::{Fault, FaultClass};
+use crate::task::{Fault, FaultClass, with_causes};
 
 /// A cause from below.
 type Source = Box<dyn StdError + Send + Sync>;
@@ -113,20 +113,10 @@ impl ModelError {
             Self::Malformed { .. } => FaultClass::Malformed,
             _ => FaultClass::Permanent,
         };
-        let mut fault = Fault::new(class, self.code(), self.with_causes());
+        let mut fault = Fault::new(class, self.code(), with_causes(self));
         if let Self::RateLimited { retry_after: Some(wait), .. } = self {
             fault.retry_after_ms = u64::try_from(wait.as_millis()).ok();
         }
         fault
-    }
-
-    fn with_causes(&self) -> String {
-        let mut text = self.to_string();
-        let mut cause = self.source();
-        while let Some(next) = cause {
-            text = format!("{text}: {next}");
-            cause = next.source();
-        }
-        text
     }
 }

@@ -152,7 +152,7 @@ fn plan_lines(task: &Task, current: &Step) -> String {
 }
 
 /// The beginning of a text, with a word about what is left out.
-pub(super) fn cut(text: &str, most: usize) -> String {
+pub(crate) fn cut(text: &str, most: usize) -> String {
     if text.len() <= most {
         return text.to_owned();
     }

@@ -95,7 +95,8 @@ impl Orchestrator {
         }
     }
 
-    pub(super) fn tool_specs(&self, spec: &TaskSpec) -> Result<Vec<ToolSpec>, OrchestratorError> {
+    /// The tools a task may use, as a model sees them.
+    pub(crate) fn tool_specs(&self, spec: &TaskSpec) -> Result<Vec<ToolSpec>, OrchestratorError> {
         let offered = self.tools.offered(&spec.tools)?;
         Ok(offered
             .iter()

@@ -29,6 +29,7 @@ use crate::task::Timestamp;
 use crate::tools::Toolbox;
 
 pub use config::OrchestratorConfig;
+pub(crate) use context::cut;
 pub use context::{StepContext, StepOutput};
 pub use detect::Detection;
 pub use error::OrchestratorError;

@@ -6,7 +6,6 @@
 //! inside is logged where it becomes a refusal, and never sent.
 
 use std::any::Any;
-use std::error::Error as StdError;
 
 use axum::Json;
 use axum::extract::Request;
@@ -19,6 +18,7 @@ use serde_json::json;
 use crate::models::ModelError;
 use crate::orchestrator::OrchestratorError;
 use crate::repository::RepositoryError;
+use crate::task::with_causes;
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -223,16 +223,6 @@ pub(super) fn model_message(error: &ModelError) -> String {
         }
         other => other.to_string(),
     }
-}
-
-fn with_causes(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]

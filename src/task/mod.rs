@@ -33,7 +33,7 @@ pub use apply::{Illegal, Task};
 pub use call::{Call, CallState, CallSubject, ToolRequest};
 pub use effect::Effect;
 pub use event::{Entry, Event, Planner, TraceType};
-pub use fault::{Fault, FaultClass};
+pub use fault::{Fault, FaultClass, with_causes};
 pub use limits::Limits;
 pub use model_name::{InvalidModelName, ModelName};
 pub use next::Next;

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::task::{Fault, FaultClass};
+use crate::task::{Fault, FaultClass, with_causes};
 
 /// A cause from below.
 type Source = Box<dyn StdError + Send + Sync>;
@@ -89,12 +89,6 @@ impl ToolError {
             Self::Cancelled => FaultClass::Cancelled,
             _ => FaultClass::Permanent,
         };
-        let mut text = self.to_string();
-        let mut cause = StdError::source(self);
-        while let Some(next) = cause {
-            text = format!("{text}: {next}");
-            cause = next.source();
-        }
-        Fault::new(class, self.code(), text)
+        Fault::new(class, self.code(), with_causes(self))
     }
 }

@@ -268,7 +268,6 @@ impl Drive {
         let retry = self.next_retry();
         tokio::select! {
             biased;
-            () = self.signals.lost.cancelled() => Err(Lost),
             Some(note) = self.notes.recv() => self.take(note).await,
             Some((index, end, events)) = self.running.next() => self.ended(index, end, events).await,
             () = self.signals.changed.notified() => self.writer.refresh().await,

@@ -7,7 +7,6 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
-use tokio_util::sync::CancellationToken;
 
 use crate::repository::Repository;
 use crate::task::TaskId;
@@ -15,8 +14,6 @@ use crate::task::TaskId;
 /// What the heartbeat tells whoever drives a task.
 #[derive(Debug)]
 pub(super) struct Signals {
-    /// The lease is gone: stop at once.
-    pub(super) lost: CancellationToken,
     /// Somebody else wrote to the task: look.
     pub(super) changed: Notify,
     /// The newest entry its driver knows.
@@ -45,12 +42,7 @@ impl Leases {
     }
 
     pub(super) fn add(&self, id: TaskId, epoch: i64, seq: i64) -> Arc<Signals> {
-        let signals = Arc::new(Signals {
-            lost: CancellationToken::new(),
-            changed: Notify::new(),
-            known_seq: AtomicI64::new(seq),
-            epoch,
-        });
+        let signals = Arc::new(Signals { changed: Notify::new(), known_seq: AtomicI64::new(seq), epoch });
         self.held().insert(id, signals.clone());
         signals
     }

@@ -108,7 +108,7 @@ impl Writer {
                 }
                 Err(error) => {
                     tracing::warn!(task = %self.task.id, %error, "a commit did not get through, trying again");
-                    self.sleep(&mut wait).await?;
+                    sleep_longer(&mut wait).await;
                 }
             }
             let fresh = self.load().await?;
@@ -136,7 +136,7 @@ impl Writer {
                 Ok(there) => return Ok(there.first().is_some_and(|entry| is_same(entry, first))),
                 Err(error) => {
                     tracing::warn!(task = %self.task.id, %error, "the journal cannot be read, trying again");
-                    self.sleep(&mut wait).await?;
+                    sleep_longer(&mut wait).await;
                 }
             }
         }
@@ -175,20 +175,17 @@ impl Writer {
                 }
                 Err(error) => {
                     tracing::warn!(task = %self.task.id, %error, "the task cannot be read, trying again");
-                    self.sleep(&mut wait).await?;
+                    sleep_longer(&mut wait).await;
                 }
             }
         }
     }
+}
 
-    async fn sleep(&self, wait: &mut Duration) -> Result<(), Lost> {
-        tokio::select! {
-            () = tokio::time::sleep(*wait) => {}
-            () = self.signals.lost.cancelled() => return Err(Lost),
-        }
-        *wait = WAITS.1.min(*wait * 2);
-        Ok(())
-    }
+/// Waits, and longer the next time.
+async fn sleep_longer(wait: &mut Duration) {
+    tokio::time::sleep(*wait).await;
+    *wait = WAITS.1.min(*wait * 2);
 }
 
 /// Whether a stored entry is the one we wrote. Nobody else writes in our epoch at our number

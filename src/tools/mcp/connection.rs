@@ -23,6 +23,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::child::{self, Diagnostics};
 use super::content;
 use super::stdio::{StdioTransport, Unusable, unusable};
+use crate::task::with_causes;
 use crate::tools::text::without_nul;
 use crate::tools::{McpServerConfig, ToolError, ToolOutput};
 
@@ -103,7 +104,7 @@ async fn serve(
     }
     let transport = http(config, limit)?;
     let service = serve_client_with_lifecycle_and_ct(client, transport, lifecycle, stop).await;
-    Ok((service.map_err(|error| without_keys(&chain(&error)))?, Diagnostics::default()))
+    Ok((service.map_err(|error| without_keys(&with_causes(&error)))?, Diagnostics::default()))
 }
 
 fn http(
@@ -129,7 +130,7 @@ fn http(
         .redirect(reqwest::redirect::Policy::none())
         .connect_timeout(Duration::from_secs(10))
         .build()
-        .map_err(|error| chain(&error))?;
+        .map_err(|error| with_causes(&error))?;
     Ok(StreamableHttpClientTransport::with_client(client, transport))
 }
 
@@ -236,9 +237,9 @@ fn not_sent(error: DynamicTransportError, limit: u64) -> ToolError {
         Some(StreamableHttpError::Client(cause)) if cause.is_connect() => ToolError::Unreachable {
             server: String::new(),
             detail: "no connection".to_owned(),
-            source: Some(without_keys(&chain(&error)).into()),
+            source: Some(without_keys(&with_causes(&error)).into()),
         },
-        _ => lost("the request failed", Some(without_keys(&chain(&error)).into())),
+        _ => lost("the request failed", Some(without_keys(&with_causes(&error)).into())),
     }
 }
 
@@ -258,16 +259,6 @@ fn lost(detail: &str, source: Option<Box<dyn StdError + Send + Sync>>) -> ToolEr
 fn explain(what: &str, diagnostics: &Diagnostics) -> String {
     let said = diagnostics.text();
     if said.is_empty() { what.to_owned() } else { format!("{what} (it said: {said})") }
-}
-
-fn chain(error: &dyn StdError) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(next) = cause {
-        text = format!("{text}: {next}");
-        cause = next.source();
-    }
-    text
 }
 
 #[cfg(test)]
