@@ -141,7 +141,7 @@ mod tests {
     #[test]
     fn an_error_is_told_with_causes_code_and_help() {
         let io = io::Error::new(io::ErrorKind::ConnectionRefused, "connection refused");
-        let error = CliError::from(RepositoryError::Unavailable(sqlx::Error::Io(io)));
+        let error = CliError::from(RepositoryError::from(io));
         let text = error.render();
         assert!(text.starts_with("error: the database cannot be used\n  because: "), "{text}");
         assert!(text.contains("connection refused"), "{text}");

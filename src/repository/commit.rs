@@ -3,7 +3,8 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use crate::task::{Blob, Entry, Event, State, Step, StepStatus, Task, TaskId};
+use super::RepositoryError;
+use crate::task::{Blob, BlobHash, Entry, Event, State, Step, StepStatus, Task, TaskId};
 
 /// What becomes of the lease with a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -25,10 +26,13 @@ pub struct Commit {
     pub(super) id: TaskId,
     pub(super) base_seq: i64,
     pub(super) entries: Vec<Entry>,
-    pub(super) blobs: Vec<Blob>,
+    contents: Vec<Blob>,
+    pub(super) blobs: Vec<Packed>,
     pub(super) state: State,
     pub(super) total_steps: u32,
     pub(super) steps: Vec<(u32, Step)>,
+    /// Steps from this index on are new.
+    pub(super) planned_from: u32,
     pub(super) lease: Lease,
 }
 
@@ -42,7 +46,9 @@ impl Commit {
         Self {
             id: task.id,
             base_seq,
-            blobs,
+            contents: blobs,
+            blobs: Vec::new(),
+            planned_from: task.steps().len() as u32 - planned(&entries),
             state: task.state().clone(),
             total_steps: task.total_steps(),
             steps: steps.collect(),
@@ -51,10 +57,46 @@ impl Commit {
         }
     }
 
+    /// Compresses the contents: before the commit takes its turn, so that nobody waits for it.
+    pub(super) fn pack(&mut self) -> Result<(), RepositoryError> {
+        for content in std::mem::take(&mut self.contents) {
+            let bytes = zstd::bulk::compress(&content.bytes, 3)?;
+            self.blobs.push(Packed { hash: content.hash, size: content.bytes.len() as i64, bytes });
+        }
+        Ok(())
+    }
+
+    /// Why the commit was refused, by the epoch that the task has; none if it does not exist.
+    pub(super) fn refusal(&self, epoch: Option<i64>) -> RepositoryError {
+        match epoch {
+            None => RepositoryError::NotFound,
+            Some(epoch) if epoch == self.state.epoch => RepositoryError::Stale,
+            Some(_) => RepositoryError::Fenced,
+        }
+    }
+
     /// The number of the newest entry after this commit.
     pub fn seq(&self) -> i64 {
         self.state.seq
     }
+}
+
+/// A content as the blob table keeps it.
+#[derive(Debug, Clone)]
+pub(super) struct Packed {
+    pub(super) hash: BlobHash,
+    /// Its length before it was compressed.
+    pub(super) size: i64,
+    pub(super) bytes: Vec<u8>,
+}
+
+/// How many steps the entries bring: they are the last ones.
+fn planned(entries: &[Entry]) -> u32 {
+    let plans = entries.iter().map(|entry| match &entry.event {
+        Event::Planned { plan, .. } => plan.steps.len() as u32,
+        _ => 0,
+    });
+    plans.sum()
 }
 
 /// Which steps the entries changed. The end of a task closes whatever step was running.

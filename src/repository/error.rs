@@ -2,6 +2,9 @@
 
 use thiserror::Error;
 
+/// What a driver of a database said. Which driver it was is nobody's business above this room.
+pub type Cause = Box<dyn std::error::Error + Send + Sync>;
+
 /// Why nothing was read or written.
 #[derive(Debug, Error)]
 pub enum RepositoryError {
@@ -30,7 +33,7 @@ pub enum RepositoryError {
     },
     /// The disk or the quota is full. Nothing was lost: what was recorded stays.
     #[error("the database is full: free space, then resume")]
-    Full(#[source] sqlx::Error),
+    Full(#[source] Cause),
     /// The tables are older or newer than this program.
     #[error("the database has schema version {found}, this program needs {needed}: {advice}")]
     Schema {
@@ -52,7 +55,7 @@ pub enum RepositoryError {
     Address(String),
     /// The database is out of reach or refuses.
     #[error("the database is unavailable")]
-    Unavailable(#[source] sqlx::Error),
+    Unavailable(#[source] Cause),
 }
 
 impl RepositoryError {
@@ -81,15 +84,34 @@ impl RepositoryError {
 impl From<sqlx::Error> for RepositoryError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
-            sqlx::Error::Database(cause) if is_full(cause.code().as_deref()) => Self::Full(error),
+            sqlx::Error::Database(cause) if is_full(cause.code().as_deref()) => Self::Full(error.into()),
             sqlx::Error::Database(cause) if is_refused(cause.as_ref()) => {
                 Self::Corrupt { what: error.to_string() }
             }
             sqlx::Error::ColumnDecode { .. } | sqlx::Error::Decode(_) | sqlx::Error::ColumnNotFound(_) => {
                 Self::Corrupt { what: error.to_string() }
             }
-            _ => Self::Unavailable(error),
+            _ => Self::Unavailable(error.into()),
         }
+    }
+}
+
+impl From<rusqlite::Error> for RepositoryError {
+    fn from(error: rusqlite::Error) -> Self {
+        match error.sqlite_error_code() {
+            Some(rusqlite::ErrorCode::DiskFull) => Self::Full(error.into()),
+            Some(rusqlite::ErrorCode::ConstraintViolation | rusqlite::ErrorCode::TypeMismatch) => {
+                Self::Corrupt { what: error.to_string() }
+            }
+            _ => Self::Unavailable(error.into()),
+        }
+    }
+}
+
+impl From<std::io::Error> for RepositoryError {
+    /// The file of an embedded database could not be used.
+    fn from(error: std::io::Error) -> Self {
+        Self::Unavailable(error.into())
     }
 }
 

@@ -25,7 +25,7 @@ use tokio::sync::broadcast;
 use crate::task::{Entry, Payload, Task, TaskId};
 
 pub use commit::{Commit, Lease};
-pub use error::RepositoryError;
+pub use error::{Cause, RepositoryError};
 pub use postgres::PostgresRepository;
 pub use records::{
     Change, Claim, Claimed, ListFilter, Message, Pruned, Renewal, Retention, Stats, TaskSummary, Thread,

@@ -1,14 +1,17 @@
 //! The SQL text on PostgreSQL: many processes may work on one database.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, Postgres};
+use tokio::sync::broadcast::Sender;
 use uuid::Uuid;
 
-use super::RepositoryError;
+use super::committer::Committer;
+use super::{Change, RepositoryError};
 use crate::task::{TaskId, Timestamp};
 
 type Conn = PgConnection;
@@ -77,7 +80,7 @@ macro_rules! now {
 }
 /// The same, so many milliseconds later or (negative) earlier.
 macro_rules! now_plus {
-    ($millis:literal) => {
+    ($millis:expr) => {
         concat!("now() + ", $millis, " * interval '1 millisecond'")
     };
 }
@@ -92,22 +95,7 @@ macro_rules! skip_locked {
 #[path = "sql/texts.rs"]
 mod texts;
 
-/// No statement says so: those that moved are named.
-const MOVED_ON: &str = "";
-
-/// Of a group, those tasks are written that have not moved on.
-const WRITES_WHOLE_GROUPS: bool = false;
-
-/// A whole group in one statement, and so in one round trip.
-const COMMIT_AT_ONCE: &str = concat!(
-    "WITH moved AS (",
-    move_tasks!("$1"),
-    " RETURNING id), added AS (",
-    add_entries!("$2", " WHERE r.task_id IN (SELECT id FROM moved)"),
-    "), put AS (",
-    put_steps!("$3", " WHERE r.task_id IN (SELECT id FROM moved)"),
-    ") SELECT id FROM moved"
-);
+mod commit;
 
 #[path = "sql/mod.rs"]
 mod sql;
@@ -121,6 +109,11 @@ pub(crate) struct Link {
 }
 
 impl Link {
+    /// Starts what writes commits to this database.
+    fn start_committer(self: &Arc<Self>, changes: Sender<Change>) -> Committer {
+        Committer::start(self.clone(), WRITERS, changes)
+    }
+
     async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
         Ok(self.by_key.acquire().await?)
     }
@@ -150,7 +143,7 @@ impl PostgresRepository {
         };
         // A pool only says that it waited in vain; one connection says what is wrong.
         let first = tokio::time::timeout(Duration::from_secs(10), options.connect()).await;
-        first.map_err(|_| RepositoryError::Unavailable(sqlx::Error::PoolTimedOut))??.close().await?;
+        first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
         let by_key = (connections * 2 / 3).max(1);
         Ok(Self::over(Link {
             by_key: pool(by_key).connect_with(options.clone().options(BY_KEY)).await?,

@@ -12,46 +12,54 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Sqlite};
+use tokio::sync::broadcast::Sender;
 use tokio::sync::{Mutex, OwnedMutexGuard};
-use uuid::fmt::Hyphenated;
+use uuid::Uuid;
 
-use super::RepositoryError;
+use super::committer::Committer;
+use super::{Change, RepositoryError};
 use crate::task::{TaskId, Timestamp};
 
 type Conn = SqliteConnection;
 type Row = SqliteRow;
-type Key = Hyphenated;
-type Time = String;
+type Key = Uuid;
+type Time = i64;
 
 /// Takes the write lock at once, so that a transaction cannot fail half-way for want of it.
 const BEGIN_WRITE: &str = "BEGIN IMMEDIATE";
 /// Reads see one snapshot.
 const BEGIN_READ: &str = "BEGIN";
-/// SQLite has one writer.
-const WRITERS: usize = 1;
 const IS_EMBEDDED: bool = true;
+/// The write-ahead log is folded back in larger pieces than by default: each fold is two more
+/// synced writes that some commit has to wait for.
+const WAL_PAGES: &str = "4000";
+/// 16 MB, as SQLite writes it.
+const CACHE_KIB: &str = "-16000";
+/// How long another process may keep the write lock.
+const PATIENCE: Duration = Duration::from_secs(5);
 const VERSION: &str = "SELECT 'SQLite ' || sqlite_version()";
 
 /// The types of the tables.
 const TYPES: [(&str, &str); 6] = [
-    ("{uuid}", "text"),
+    ("{uuid}", "blob"),
     ("{json}", "text"),
-    ("{time}", "text"),
+    // Milliseconds since 1970-01-01T00:00:00Z.
+    ("{time}", "integer"),
     ("{bytes}", "blob"),
     ("{clustered}", " WITHOUT ROWID"),
     ("{tuning}", ""),
 ];
 
 fn key(id: TaskId) -> Key {
-    id.0.hyphenated()
+    id.0
 }
 
 fn task_id(key: Key) -> TaskId {
-    TaskId(key.into_uuid())
+    TaskId(key)
 }
 
-fn moment(text: Time) -> Result<Timestamp, String> {
-    text.parse().map_err(|error| format!("{error}: {text}"))
+fn moment(millis: Time) -> Result<Timestamp, String> {
+    Ok(Timestamp::from_millis(millis))
 }
 
 /// A list of rows as a table: `rows!("$1"; id uuid, data json)`.
@@ -64,6 +72,17 @@ macro_rules! rows {
     };
 }
 macro_rules! field {
+    ($name:ident uuid) => {
+        concat!("unhex(value->>'", stringify!($name), "', '-') AS ", stringify!($name))
+    };
+    ($name:ident time) => {
+        concat!(
+            "CAST(unixepoch(value->>'",
+            stringify!($name),
+            "', 'subsec') * 1000 + 0.5 AS integer) AS ",
+            stringify!($name)
+        )
+    };
     ($name:ident json) => {
         concat!("value->'", stringify!($name), "' AS ", stringify!($name))
     };
@@ -74,13 +93,13 @@ macro_rules! field {
 /// The time by the database's clock.
 macro_rules! now {
     () => {
-        "strftime('%Y-%m-%dT%H:%M:%fZ', 'now')"
+        "CAST(unixepoch('now', 'subsec') * 1000 + 0.5 AS integer)"
     };
 }
 /// The same, so many milliseconds later or (negative) earlier.
 macro_rules! now_plus {
-    ($millis:literal) => {
-        concat!("strftime('%Y-%m-%dT%H:%M:%fZ', 'now', (", $millis, " / 1000.0) || ' seconds')")
+    ($millis:expr) => {
+        concat!("(", now!(), " + ", $millis, ")")
     };
 }
 /// Rows that another claim is looking at are passed over. SQLite has no other claim.
@@ -94,26 +113,7 @@ macro_rules! skip_locked {
 #[path = "sql/texts.rs"]
 mod texts;
 
-/// What the trigger below says when a task has moved on since its writer read it.
-const MOVED_ON: &str = "a task has moved on";
-
-/// A group is written whole or not at all; then its parts are tried one by one.
-const WRITES_WHOLE_GROUPS: bool = true;
-
-const COMMIT_AT_ONCE: &str = "INSERT INTO commit_group (tasks, entries, steps) VALUES ($1, $2, $3)";
-
-/// Makes a commit one statement. Each statement is a trip to the thread of the connection and
-/// back, which costs as much as the statement itself; a transaction of five would be five.
-const COMMIT_GROUP: &str = concat!(
-    "CREATE TEMP VIEW commit_group AS SELECT NULL AS tasks, NULL AS entries, NULL AS steps; ",
-    "CREATE TEMP TRIGGER write_group INSTEAD OF INSERT ON commit_group BEGIN ",
-    move_tasks!("NEW.tasks"),
-    "; SELECT RAISE(ABORT, 'a task has moved on') WHERE changes() <> json_array_length(NEW.tasks); ",
-    add_entries!("NEW.entries", " WHERE true"),
-    "; ",
-    put_steps!("NEW.steps", " WHERE true"),
-    "; END"
-);
+mod commit;
 
 #[path = "sql/mod.rs"]
 mod sql;
@@ -134,12 +134,28 @@ pub enum SqliteDurability {
 pub(crate) struct Link {
     writer: Arc<Mutex<SqliteConnection>>,
     readers: SqlitePool,
+    /// Waits here for the thread that commits.
+    committing: std::sync::Mutex<Option<rusqlite::Connection>>,
     path: PathBuf,
     /// Held for as long as this process may work on tasks; see [`SqliteRepository::lock`].
     lock: std::sync::Mutex<Option<File>>,
 }
 
 impl Link {
+    /// Starts what writes commits to this file: a thread with a connection of its own. It ends
+    /// with the last committer.
+    fn start_committer(self: &Arc<Self>, changes: Sender<Change>) -> Committer {
+        let (committer, groups) = Committer::for_thread(changes);
+        let others = self.writer.clone();
+        let connection = self.committing.lock().ok().and_then(|mut connection| connection.take());
+        if let Some(connection) = connection {
+            let thread = std::thread::Builder::new().name("longhaul-commit".to_owned());
+            // Without the thread there is no committer either: whoever commits is told so.
+            let _ = thread.spawn(move || commit::write_groups(&connection, &others, groups));
+        }
+        committer
+    }
+
     async fn writer(&self) -> Result<OwnedMutexGuard<SqliteConnection>, RepositoryError> {
         Ok(self.writer.clone().lock_owned().await)
     }
@@ -157,8 +173,7 @@ impl SqliteRepository {
     /// Opens a database file; makes it, and its directory, if they are missing.
     pub async fn open(path: &Path, durability: SqliteDurability) -> Result<Self, RepositoryError> {
         if let Some(directory) = path.parent().filter(|parent| !parent.as_os_str().is_empty()) {
-            std::fs::create_dir_all(directory)
-                .map_err(|error| RepositoryError::Unavailable(sqlx::Error::Io(error)))?;
+            std::fs::create_dir_all(directory)?;
         }
         let synchronous = match durability {
             SqliteDurability::Full => SqliteSynchronous::Full,
@@ -169,15 +184,13 @@ impl SqliteRepository {
             .create_if_missing(true)
             .journal_mode(SqliteJournalMode::Wal)
             .synchronous(synchronous)
-            .busy_timeout(Duration::from_secs(5))
+            .busy_timeout(PATIENCE)
             .foreign_keys(true)
-            // The write-ahead log is folded back in larger pieces: each fold is two more
-            // synced writes that some commit has to wait for.
-            .pragma("wal_autocheckpoint", "4000")
-            .pragma("cache_size", "-16000")
+            .pragma("wal_autocheckpoint", WAL_PAGES)
+            .pragma("cache_size", CACHE_KIB)
             .disable_statement_logging();
-        let mut writer = options.connect().await?;
-        sqlx::raw_sql(COMMIT_GROUP).execute(&mut writer).await?;
+        let writer = options.connect().await?;
+        let committing = commit::connect(path, durability)?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .test_before_acquire(false)
@@ -186,6 +199,7 @@ impl SqliteRepository {
         let link = Link {
             writer: Arc::new(Mutex::new(writer)),
             readers,
+            committing: std::sync::Mutex::new(Some(committing)),
             path: path.to_owned(),
             lock: std::sync::Mutex::default(),
         };
@@ -197,13 +211,12 @@ impl SqliteRepository {
     /// Reading and single writes (cancel, pause) stay possible from other processes. Fails
     /// with [`RepositoryError::InUse`] if another process has the right.
     pub fn lock(&self) -> Result<(), RepositoryError> {
-        let lost = |error| RepositoryError::Unavailable(sqlx::Error::Io(error));
         let path = self.link().path.with_added_extension("lock");
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
-        let file = file.map_err(lost)?;
+        let file = file?;
         match file.try_lock() {
             Ok(()) => {}
-            Err(TryLockError::Error(error)) => return Err(lost(error)),
+            Err(TryLockError::Error(error)) => return Err(error.into()),
             Err(TryLockError::WouldBlock) => {
                 let holder = std::fs::read_to_string(&path).unwrap_or_default();
                 let pid = u32::from_str(holder.trim()).map(|pid| format!(" (process {pid})"));
@@ -211,8 +224,8 @@ impl SqliteRepository {
                 return Err(RepositoryError::InUse { path, pid: pid.unwrap_or_default() });
             }
         }
-        file.set_len(0).map_err(lost)?;
-        std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes()).map_err(lost)?;
+        file.set_len(0)?;
+        std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes())?;
         if let Ok(mut held) = self.link().lock.lock() {
             *held = Some(file);
         }
@@ -223,8 +236,7 @@ impl SqliteRepository {
     pub async fn size(&self) -> Result<u64, RepositoryError> {
         let mut conn = self.link().writer().await?;
         sqlx::query("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut *conn).await?;
-        let file = std::fs::metadata(&self.link().path);
-        Ok(file.map_err(|error| RepositoryError::Unavailable(sqlx::Error::Io(error)))?.len())
+        Ok(std::fs::metadata(&self.link().path)?.len())
     }
 }
 

@@ -347,7 +347,7 @@ async fn one_unreadable_task_does_not_stop_the_others() {
     let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
     let mut raw = sqlx::ConnectOptions::connect(&options).await.unwrap();
     sqlx::query("UPDATE task_execution SET state = '{}' WHERE id = $1")
-        .bind(broken.id.to_string())
+        .bind(broken.id.0)
         .execute(&mut raw)
         .await
         .unwrap();

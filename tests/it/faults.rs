@@ -48,7 +48,7 @@ impl Faulty {
         if !is_now {
             return call.await;
         }
-        let lost = || RepositoryError::Unavailable(sqlx::Error::WorkerCrashed);
+        let lost = || RepositoryError::Unavailable("the answer was lost".into());
         match self.fault {
             Fault::FailBefore => Err(lost()),
             Fault::FailAfter => call.await.and_then(|_| Err(lost())),

@@ -51,7 +51,7 @@ pub(super) async fn put_message(conn: &mut Conn, message: &Message) -> Result<()
         "task_id": message.task_id, "created_at": message.created_at,
     }]);
     let row: Vec<Value> = serde_json::from_value(row).map_err(unwritable)?;
-    let row = rows::list(&row).map_err(unwritable)?;
+    let row = rows::text(&row).map_err(unwritable)?;
     // Two messages at the same moment may take the same position; the second one tries again.
     for _ in 0..8 {
         match sqlx::query(PUT).bind(row.as_str()).execute(&mut *conn).await {

@@ -5,9 +5,9 @@ mod claim;
 mod invariants;
 mod prune;
 mod read;
-mod rows;
+pub(super) mod rows;
 mod schema;
-mod write;
+pub(super) mod write;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -18,10 +18,9 @@ use sqlx::{Connection, Row as _};
 use tokio::sync::broadcast;
 
 use super::{
-    BEGIN_READ, BEGIN_WRITE, COMMIT_AT_ONCE, Conn, IS_EMBEDDED, Key, Link, MOVED_ON, Row, TYPES, Time,
-    VERSION, WRITERS, WRITES_WHOLE_GROUPS, key, moment, task_id,
+    BEGIN_READ, BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION, key, moment, task_id,
 };
-use crate::repository::committer::{Committer, WriteGroup};
+use crate::repository::committer::Committer;
 use crate::repository::{
     Change, Claim, Claimed, Commit, ListFilter, Message, Pruned, Renewal, Repository, RepositoryError,
     Retention, Stats, TaskSummary, Thread, Violation,
@@ -44,7 +43,7 @@ impl Store {
     pub(super) fn over(link: Link) -> Self {
         let link = Arc::new(link);
         let (changes, _) = broadcast::channel(CHANGES);
-        let committer = Committer::start(link.clone(), WRITERS, changes.clone());
+        let committer = link.start_committer(changes.clone());
         Self { link, committer, changes }
     }
 
@@ -71,17 +70,6 @@ impl Store {
 }
 
 #[async_trait]
-impl WriteGroup for Link {
-    async fn write_group(
-        &self,
-        group: &[Commit],
-    ) -> std::result::Result<Vec<std::result::Result<(), RepositoryError>>, RepositoryError> {
-        let mut conn = self.writer().await?;
-        write::commit_group(&mut conn, group).await
-    }
-}
-
-#[async_trait]
 impl Repository for Store {
     async fn create(&self, task: &Task, entries: Vec<Entry>) -> Result<()> {
         let mut conn = self.link.writer().await?;
@@ -98,7 +86,8 @@ impl Repository for Store {
         read::task(&mut snapshot, id).await
     }
 
-    async fn commit(&self, commit: Commit) -> Result<()> {
+    async fn commit(&self, mut commit: Commit) -> Result<()> {
+        commit.pack()?;
         self.committer.commit(commit).await
     }
 

@@ -6,7 +6,7 @@ use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::types::Json;
 
-use super::rows::list as row_list;
+use super::rows::text as row_list;
 use super::{Conn, Key, Result, Row, Time, key, moment, task_id};
 use crate::repository::{ListFilter, RepositoryError, Stats, TaskSummary};
 use crate::task::{

@@ -5,21 +5,26 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::repository::{Commit, Lease};
+use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{Entry, Event, Fault, Payload, State, Step, TaskId, TaskSpec, Timestamp, Usage};
 
-/// Rows as one JSON text.
+/// A value, or a list of rows, as JSON text.
 ///
 /// PostgreSQL's jsonb does not take NUL characters. They are replaced here, where everything
 /// passes, and for both engines, so that a task reads the same wherever it is stored.
-pub(super) fn list<T: Serialize>(rows: &[T]) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string(rows)?;
+pub(in crate::repository) fn text<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
+    let text = serde_json::to_string(value)?;
     if !text.contains("\\u0000") {
         return Ok(text);
     }
     let mut value: Value = serde_json::from_str(&text)?;
     replace_nul(&mut value);
     Ok(value.to_string())
+}
+
+/// Something of ours cannot be written as JSON.
+pub(in crate::repository) fn unwritable(error: serde_json::Error) -> RepositoryError {
+    RepositoryError::Corrupt { what: format!("a row cannot be written as JSON: {error}") }
 }
 
 fn replace_nul(value: &mut Value) {
@@ -40,29 +45,29 @@ fn replace_nul(value: &mut Value) {
 
 /// What a commit changes of a task's row.
 #[derive(Serialize)]
-pub(super) struct TaskMove<'a> {
-    task_id: TaskId,
-    epoch: i64,
-    base_seq: i64,
-    seq: i64,
-    status: &'static str,
+pub(in crate::repository) struct TaskMove<'a> {
+    pub(in crate::repository) task_id: TaskId,
+    pub(in crate::repository) epoch: i64,
+    pub(in crate::repository) base_seq: i64,
+    pub(in crate::repository) seq: i64,
+    pub(in crate::repository) status: &'static str,
     #[serde(skip_serializing_if = "Option::is_none")]
-    pause_reason: Option<Value>,
-    live: bool,
-    keep: bool,
+    pub(in crate::repository) pause_reason: Option<Value>,
+    pub(in crate::repository) live: bool,
+    pub(in crate::repository) keep: bool,
     /// Milliseconds from now.
-    wake_in: i64,
-    crashes: u32,
-    completed_steps: u32,
-    total_steps: u32,
-    state: &'a State,
-    updated_at: Timestamp,
+    pub(in crate::repository) wake_in: i64,
+    pub(in crate::repository) crashes: u32,
+    pub(in crate::repository) completed_steps: u32,
+    pub(in crate::repository) total_steps: u32,
+    pub(in crate::repository) state: &'a State,
+    pub(in crate::repository) updated_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    completed_at: Option<Timestamp>,
+    pub(in crate::repository) completed_at: Option<Timestamp>,
 }
 
 impl<'a> TaskMove<'a> {
-    pub(super) fn of(commit: &'a Commit) -> Self {
+    pub(in crate::repository) fn of(commit: &'a Commit) -> Self {
         let state = &commit.state;
         let (keep, wait) = match commit.lease {
             Lease::Keep => (true, Duration::ZERO),
@@ -101,7 +106,7 @@ pub(super) struct NewTask<'a> {
 }
 
 impl<'a> NewTask<'a> {
-    pub(super) fn of(commit: &'a Commit, spec: &'a TaskSpec) -> Self {
+    pub(in crate::repository) fn of(commit: &'a Commit, spec: &'a TaskSpec) -> Self {
         Self {
             moved: TaskMove::of(commit),
             user_id: &spec.user_id,
@@ -115,20 +120,20 @@ impl<'a> NewTask<'a> {
 
 /// An entry of the journal.
 #[derive(Serialize)]
-pub(super) struct TraceRow<'a> {
-    task_id: TaskId,
-    seq: i64,
-    epoch: i64,
-    at: Timestamp,
+pub(in crate::repository) struct TraceRow<'a> {
+    pub(in crate::repository) task_id: TaskId,
+    pub(in crate::repository) seq: i64,
+    pub(in crate::repository) epoch: i64,
+    pub(in crate::repository) at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
-    step_index: Option<u32>,
-    r#type: &'static str,
+    pub(in crate::repository) step_index: Option<u32>,
+    pub(in crate::repository) r#type: &'static str,
     #[serde(flatten)]
-    event: &'a Event,
+    pub(in crate::repository) event: &'a Event,
 }
 
 impl<'a> TraceRow<'a> {
-    pub(super) fn of(task_id: TaskId, entry: &'a Entry) -> Self {
+    pub(in crate::repository) fn of(task_id: TaskId, entry: &'a Entry) -> Self {
         Self {
             task_id,
             seq: entry.seq,
@@ -143,34 +148,34 @@ impl<'a> TraceRow<'a> {
 
 /// A step.
 #[derive(Serialize)]
-pub(super) struct StepRow<'a> {
-    task_id: TaskId,
-    step_index: u32,
-    step_id: &'a str,
-    revision: u32,
-    r#type: &'static str,
-    description: &'a str,
-    status: &'static str,
-    optional: bool,
-    replaced: bool,
-    depends_on: &'a [u32],
+pub(in crate::repository) struct StepRow<'a> {
+    pub(in crate::repository) task_id: TaskId,
+    pub(in crate::repository) step_index: u32,
+    pub(in crate::repository) step_id: &'a str,
+    pub(in crate::repository) revision: u32,
+    pub(in crate::repository) r#type: &'static str,
+    pub(in crate::repository) description: &'a str,
+    pub(in crate::repository) status: &'static str,
+    pub(in crate::repository) optional: bool,
+    pub(in crate::repository) replaced: bool,
+    pub(in crate::repository) depends_on: &'a [u32],
     #[serde(skip_serializing_if = "Option::is_none")]
-    input: Option<&'a crate::task::ToolUse>,
+    pub(in crate::repository) input: Option<&'a crate::task::ToolUse>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    output: Option<&'a Payload>,
+    pub(in crate::repository) output: Option<&'a Payload>,
     #[serde(skip_serializing_if = "Option::is_none")]
-    error: Option<&'a Fault>,
-    usage: Usage,
-    attempts: u32,
-    estimated_ms: Option<u64>,
-    first_seq: Option<i64>,
-    retry_at: Option<Timestamp>,
-    started_at: Option<Timestamp>,
-    completed_at: Option<Timestamp>,
+    pub(in crate::repository) error: Option<&'a Fault>,
+    pub(in crate::repository) usage: Usage,
+    pub(in crate::repository) attempts: u32,
+    pub(in crate::repository) estimated_ms: Option<u64>,
+    pub(in crate::repository) first_seq: Option<i64>,
+    pub(in crate::repository) retry_at: Option<Timestamp>,
+    pub(in crate::repository) started_at: Option<Timestamp>,
+    pub(in crate::repository) completed_at: Option<Timestamp>,
 }
 
 impl<'a> StepRow<'a> {
-    pub(super) fn of(task_id: TaskId, step_index: u32, step: &'a Step) -> Self {
+    pub(in crate::repository) fn of(task_id: TaskId, step_index: u32, step: &'a Step) -> Self {
         Self {
             task_id,
             step_index,
