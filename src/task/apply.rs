@@ -156,12 +156,12 @@ impl Task {
     fn step_event(&mut self, event: &Event, entry: &Entry) -> Verdict {
         match event {
             Event::StepStarted { step, attempt } => self.step_started(*step, *attempt, entry),
-            Event::StepCompleted { step, output } => self.step_completed(*step, output.as_ref(), entry.at),
+            Event::StepCompleted { step, output } => self.step_completed(*step, output.as_ref(), entry),
             Event::StepFailed { step, fault, retry_at } => {
                 self.step_failed(*step, fault, *retry_at, entry.at)
             }
             Event::StepSkipped { step, .. } => self.step_skipped(*step, entry.at),
-            about_call => self.call_event(about_call, entry.at),
+            about_call => self.call_event(about_call, entry),
         }
     }
 
@@ -270,14 +270,15 @@ impl Task {
         Ok(())
     }
 
-    fn step_completed(&mut self, index: u32, output: Option<&Payload>, at: Timestamp) -> Verdict {
+    fn step_completed(&mut self, index: u32, output: Option<&Payload>, entry: &Entry) -> Verdict {
         let step = self.running_step(index)?;
-        let last_result = step.calls.iter().rev().find_map(|call| call.result.clone());
-        step.output = output.cloned().or(last_result);
+        let last_result = step.calls.iter().rev().find_map(|call| call.result.clone().zip(call.result_seq));
+        let output = output.map(|output| (output.clone(), entry.seq)).or(last_result);
+        (step.output, step.output_seq) = output.unzip();
         step.fault = None;
         self.state.completed += 1;
         self.state.crashes = 0;
-        self.settle(index, StepStatus::Completed, at);
+        self.settle(index, StepStatus::Completed, entry.at);
         Ok(())
     }
 
@@ -326,7 +327,8 @@ impl Task {
         }
     }
 
-    fn call_event(&mut self, event: &Event, at: Timestamp) -> Verdict {
+    fn call_event(&mut self, event: &Event, entry: &Entry) -> Verdict {
+        let at = entry.at;
         match event {
             Event::ModelRequested { step, call, attempt, model, .. } => {
                 let subject = CallSubject::Model { model: model.clone() };
@@ -341,7 +343,7 @@ impl Task {
                 };
                 self.dispatched(*step, *call, *attempt, subject, at)
             }
-            outcome => self.outcome(outcome),
+            outcome => self.outcome(outcome, entry.seq),
         }
     }
 
@@ -371,7 +373,7 @@ impl Task {
         Ok(())
     }
 
-    fn outcome(&mut self, event: &Event) -> Verdict {
+    fn outcome(&mut self, event: &Event, seq: i64) -> Verdict {
         if event.is_outcome() {
             // Whatever is recorded is not repeated, so a worker that dies now dies of something else.
             self.state.crashes = 0;
@@ -379,7 +381,7 @@ impl Task {
         if let Event::ModelAnswered { step, call, text, requests, usage, .. } = event {
             let known = self.call_in(*step, *call, &CallState::Dispatched)?;
             known.state = CallState::Committed;
-            known.result = Some(text.clone());
+            (known.result, known.result_seq) = (Some(text.clone()), Some(seq));
             known.requests = requests.clone();
             self.steps[*step as usize].usage += *usage;
             self.state.usage += *usage;
@@ -389,7 +391,7 @@ impl Task {
             Event::ToolReturned { step, call, result, is_error } => {
                 let known = self.call_in(*step, *call, &CallState::Dispatched)?;
                 known.state = CallState::Committed;
-                known.result = Some(result.clone());
+                (known.result, known.result_seq) = (Some(result.clone()), Some(seq));
                 known.is_error = *is_error;
             }
             Event::CallFailed { step, call, fault } => {
@@ -401,7 +403,7 @@ impl Task {
             }
             Event::OutcomeDecided { step, call, result, by } => {
                 let known = self.call_in(*step, *call, &CallState::Unknown)?;
-                known.decide(result.clone(), by);
+                known.decide(result.clone(), seq, by);
             }
             other => return Err(format!("'{}' is not about a call", other.kind())),
         }
@@ -444,7 +446,7 @@ impl Task {
         // What was recorded was legal when it was recorded; the status now may be a later one.
         step.status = StepStatus::Running;
         self.state.status = Status::Running;
-        let _ = self.call_event(&entry.event, entry.at);
+        let _ = self.call_event(&entry.event, entry);
         (self.state.usage, self.state.status, self.state.crashes) = before;
         let step = &mut self.steps[index as usize];
         (step.usage, step.status) = kept;

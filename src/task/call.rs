@@ -68,6 +68,8 @@ pub struct Call {
     pub state: CallState,
     /// What came back: the model's text or the tool's result.
     pub result: Option<Payload>,
+    /// The number of the entry that records it.
+    pub result_seq: Option<i64>,
     /// The tool calls the model asked for.
     pub requests: Vec<ToolRequest>,
     /// Whether the tool itself called its result an error.
@@ -93,6 +95,7 @@ impl Call {
             subject,
             state: CallState::Dispatched,
             result: None,
+            result_seq: None,
             requests: Vec::new(),
             is_error: false,
         }
@@ -110,13 +113,14 @@ impl Call {
     }
 
     /// Ends the doubt about an unknown outcome.
-    pub(super) fn decide(&mut self, result: Option<Payload>, by: &str) {
+    pub(super) fn decide(&mut self, result: Option<Payload>, seq: i64, by: &str) {
         self.state = match result {
             Some(_) => CallState::Committed,
             None => {
                 CallState::Failed(Fault::transient("did_not_happen", format!("{by}: it did not take effect")))
             }
         };
+        self.result_seq = result.is_some().then_some(seq);
         self.result = result;
     }
 }

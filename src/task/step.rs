@@ -99,6 +99,9 @@ pub struct Step {
     /// What it brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
+    /// The entry that records what it brought.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub output_seq: Option<i64>,
     /// Why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
@@ -130,6 +133,7 @@ impl Step {
             attempts: 0,
             retry_at: None,
             output: None,
+            output_seq: None,
             fault: None,
             usage: Usage::default(),
             first_seq: None,

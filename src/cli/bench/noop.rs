@@ -1,6 +1,7 @@
 //! The tool that does nothing, and notes when it is called.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
@@ -19,6 +20,7 @@ pub(super) struct Noop {
     description: ToolDescription,
     payload: String,
     calls: Mutex<Calls>,
+    count: AtomicU64,
 }
 
 #[derive(Default)]
@@ -42,7 +44,12 @@ impl Noop {
         // Text that does not compress to nothing, as real results do not.
         let words =
             (0..payload).map(|at| char::from(b'a' + (at.wrapping_mul(2_654_435_761) >> 27) as u8 % 26));
-        Self { description, payload: words.collect(), calls: Mutex::default() }
+        Self { description, payload: words.collect(), calls: Mutex::default(), count: AtomicU64::new(0) }
+    }
+
+    /// How often it was called.
+    pub(super) fn count(&self) -> u64 {
+        self.count.load(Ordering::Relaxed)
     }
 
     /// How long the steps took, in the order they ended.
@@ -66,6 +73,7 @@ impl Tool for Noop {
             calls.periods.push(now.duration_since(before));
         }
         drop(calls);
+        self.count.fetch_add(1, Ordering::Relaxed);
         Ok(ToolOutput::ok(self.payload.as_str()))
     }
 }

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{World, cancelled};
+use super::world::{World, cancelled, completed, started};
 use super::{Check, Verdict, ensure};
 use crate::repository::{Lease, Retention};
 
@@ -29,8 +29,10 @@ async fn nothing_young(world: World) -> Verdict {
 
 async fn traces(world: World) -> Verdict {
     let live = world.task("Live", 1).await?;
-    let mut ended = world.task("Ended", 1).await?;
-    world.commit(&mut ended, vec![cancelled()], Lease::Keep).await?;
+    let id = world.task("Ended", 2).await?.id;
+    let mut ended = world.hold(id).await?;
+    let events = vec![started(0), completed(0, "is looked at later"), cancelled()];
+    world.commit(&mut ended, events, Lease::Keep).await?;
     tokio::time::sleep(Duration::from_millis(5)).await;
     world.repository.prune(&Retention { tasks: None, traces: Some(Duration::ZERO) }).await?;
     ensure!(world.repository.journal(ended.id, 0, 10).await?.is_empty(), "old entries are still there");

@@ -1,5 +1,6 @@
 -- A task as its newest entry left it. Exactly the live tasks have a wake-up: there is no way
--- to strand one. While a worker holds a task, wake_at is the moment its lease ends.
+-- to strand one. While a worker holds a task, wake_at is the moment its lease ends. What was asked
+-- for is in the journal, in entry 1; spec holds it only where retention has removed the entries.
 CREATE TABLE task_execution (
     id {uuid} NOT NULL PRIMARY KEY,
     user_id text NOT NULL,
@@ -14,7 +15,7 @@ CREATE TABLE task_execution (
     crashes bigint NOT NULL,
     completed_steps bigint NOT NULL,
     total_steps bigint NOT NULL,
-    spec {json} NOT NULL,
+    spec {json},
     state {json} NOT NULL,
     created_at {time} NOT NULL,
     updated_at {time} NOT NULL,
@@ -34,7 +35,8 @@ CREATE INDEX task_execution_by_user ON task_execution (user_id, id);
 CREATE INDEX task_execution_by_thread ON task_execution (thread_id, id);
 CREATE INDEX task_execution_ended ON task_execution (completed_at) WHERE completed_at IS NOT NULL;
 
--- A step of a task's plan, over all revisions.
+-- A step of a task's plan, over all revisions. What it brought is in the journal, in the entry
+-- output_seq; output holds it only where retention has removed the entries.
 CREATE TABLE task_execution_step (
     task_id {uuid} NOT NULL REFERENCES task_execution (id) ON DELETE CASCADE,
     step_index bigint NOT NULL,
@@ -47,6 +49,7 @@ CREATE TABLE task_execution_step (
     replaced boolean NOT NULL,
     depends_on {json} NOT NULL,
     input {json},
+    output_seq bigint,
     output {json},
     error {json},
     usage {json} NOT NULL,

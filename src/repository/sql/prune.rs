@@ -19,6 +19,23 @@ pub(super) async fn prune(conn: &mut Conn, retention: &Retention) -> Result<Prun
         now_plus!("$1"),
         ")"
     );
+    // What the journal alone held, and what the task is still looked at for.
+    const KEEP_SPECS: &str = concat!(
+        "UPDATE task_execution SET spec = (SELECT c.data->'spec' FROM task_execution_trace AS c ",
+        "WHERE c.task_id = task_execution.id AND c.seq = 1) ",
+        "WHERE spec IS NULL AND completed_at IS NOT NULL AND completed_at < ",
+        now_plus!("$1")
+    );
+    const KEEP_OUTPUTS: &str = concat!(
+        "UPDATE task_execution_step SET output = (SELECT ",
+        recorded_output!(),
+        " FROM task_execution_trace AS o WHERE o.task_id = task_execution_step.task_id ",
+        "AND o.seq = task_execution_step.output_seq) WHERE output IS NULL AND output_seq IS NOT NULL ",
+        "AND task_id IN ",
+        "(SELECT id FROM task_execution WHERE completed_at IS NOT NULL AND completed_at < ",
+        now_plus!("$1"),
+        ")"
+    );
     const TASKS: &str = concat!(
         "DELETE FROM task_execution WHERE completed_at IS NOT NULL AND completed_at < ",
         now_plus!("$1")
@@ -35,6 +52,8 @@ pub(super) async fn prune(conn: &mut Conn, retention: &Retention) -> Result<Prun
         pruned.tasks = removed.rows_affected();
     }
     if let Some(age) = retention.traces {
+        sqlx::query(KEEP_SPECS).bind(before(age)).execute(&mut *transaction).await?;
+        sqlx::query(KEEP_OUTPUTS).bind(before(age)).execute(&mut *transaction).await?;
         let removed = sqlx::query(TRACES).bind(before(age)).execute(&mut *transaction).await?;
         pruned.traces = removed.rows_affected();
     }

@@ -29,9 +29,10 @@ pub(super) async fn tasks(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> 
     let mut steps = steps(conn, &wanted).await?;
     let mut calls = calls_of_open_steps(conn, &wanted).await?;
     const TASKS: &str = concat!(
-        "SELECT t.id, t.spec, t.state, t.epoch FROM task_execution AS t JOIN ",
+        "SELECT t.id, COALESCE(t.spec, c.data->'spec') AS spec, t.state, t.epoch FROM task_execution AS t ",
+        "JOIN ",
         rows!("$1"; task_id uuid),
-        " ON t.id = r.task_id"
+        " ON t.id = r.task_id LEFT JOIN task_execution_trace AS c ON c.task_id = t.id AND c.seq = 1"
     );
     let rows = sqlx::query(TASKS).bind(wanted).fetch_all(conn).await?;
     rows.iter()
@@ -51,10 +52,14 @@ pub(super) async fn tasks(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> 
 async fn steps(conn: &mut Conn, wanted: &str) -> Result<HashMap<TaskId, Vec<Step>>> {
     const STEPS: &str = concat!(
         "SELECT s.task_id, s.step_id, s.revision, s.type, s.description, s.status, s.optional, s.replaced, ",
-        "s.depends_on, s.input, s.output, s.error, s.usage, s.attempts, s.estimated_ms, s.first_seq, ",
+        "s.depends_on, s.input, s.output_seq, ",
+        "COALESCE(s.output, ",
+        recorded_output!(),
+        ") AS output, s.error, s.usage, s.attempts, s.estimated_ms, s.first_seq, ",
         "s.retry_at, s.started_at, s.completed_at FROM task_execution_step AS s JOIN ",
         rows!("$1"; task_id uuid),
-        " ON s.task_id = r.task_id ORDER BY s.task_id, s.step_index"
+        " ON s.task_id = r.task_id LEFT JOIN task_execution_trace AS o ",
+        "ON o.task_id = s.task_id AND o.seq = s.output_seq ORDER BY s.task_id, s.step_index"
     );
     let rows = sqlx::query(STEPS).bind(wanted).fetch_all(conn).await?;
     let mut steps: HashMap<TaskId, Vec<Step>> = HashMap::new();
@@ -81,6 +86,7 @@ fn step(row: &Row) -> Result<Step> {
         replaced: row.try_get("replaced")?,
         attempts: count(row, "attempts")?,
         retry_at: time_in(row, "retry_at")?,
+        output_seq: row.try_get("output_seq")?,
         output: row.try_get::<Option<Json<Payload>>, _>("output")?.map(|output| output.0),
         fault: row.try_get::<Option<Json<Fault>>, _>("error")?.map(|fault| fault.0),
         usage: row.try_get::<Json<Usage>, _>("usage")?.0,

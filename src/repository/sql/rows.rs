@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::Value;
 
 use crate::repository::{Commit, Lease, RepositoryError};
-use crate::task::{Entry, Event, Fault, Payload, State, Step, TaskId, TaskSpec, Timestamp, Usage};
+use crate::task::{Entry, Event, Fault, State, Step, TaskId, TaskSpec, Timestamp, Usage};
 
 /// A value, or a list of rows, as JSON text.
 ///
@@ -101,7 +101,6 @@ pub(super) struct NewTask<'a> {
     user_id: &'a str,
     thread_id: &'a str,
     goal: &'a str,
-    spec: &'a TaskSpec,
     created_at: Timestamp,
 }
 
@@ -112,7 +111,6 @@ impl<'a> NewTask<'a> {
             user_id: &spec.user_id,
             thread_id: &spec.thread_id,
             goal: &spec.goal,
-            spec,
             created_at: commit.state.created_at,
         }
     }
@@ -161,8 +159,7 @@ pub(in crate::repository) struct StepRow<'a> {
     pub(in crate::repository) depends_on: &'a [u32],
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::repository) input: Option<&'a crate::task::ToolUse>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::repository) output: Option<&'a Payload>,
+    pub(in crate::repository) output_seq: Option<i64>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::repository) error: Option<&'a Fault>,
     pub(in crate::repository) usage: Usage,
@@ -188,7 +185,7 @@ impl<'a> StepRow<'a> {
             replaced: step.replaced,
             depends_on: &step.plan.depends_on,
             input: step.plan.tool.as_ref(),
-            output: step.output.as_ref(),
+            output_seq: step.output_seq,
             error: step.fault.as_ref(),
             usage: step.usage,
             attempts: step.attempts,

@@ -59,16 +59,16 @@ macro_rules! add_steps {
     ($arg:ident, $from:ident $list:literal) => {
         concat!(
             "INSERT INTO task_execution_step (task_id, step_index, step_id, revision, type, description, ",
-            "status, optional, replaced, depends_on, input, output, error, usage, attempts, estimated_ms, ",
+            "status, optional, replaced, depends_on, input, output_seq, error, usage, attempts, estimated_ms, ",
             "first_seq, retry_at, started_at, completed_at) SELECT ",
             $arg!(task_id), ", ", $arg!(step_index), ", ", $arg!(step_id), ", ", $arg!(revision), ", ",
             $arg!(type), ", ", $arg!(description), ", ", $arg!(status), ", ", $arg!(optional), ", ",
-            $arg!(replaced), ", ", $arg!(depends_on), ", ", $arg!(input), ", ", $arg!(output), ", ",
+            $arg!(replaced), ", ", $arg!(depends_on), ", ", $arg!(input), ", ", $arg!(output_seq), ", ",
             $arg!(error), ", ", $arg!(usage), ", ", $arg!(attempts), ", ", $arg!(estimated_ms), ", ",
             $arg!(first_seq), ", ", $arg!(retry_at), ", ", $arg!(started_at), ", ", $arg!(completed_at),
             $from!($list; task_id uuid, step_index bigint, step_id text, revision bigint, type text,
                 description text, status text, optional boolean, replaced boolean, depends_on json,
-                input json, output json, error json, usage json, attempts bigint, estimated_ms bigint,
+                input json, output_seq bigint, error json, usage json, attempts bigint, estimated_ms bigint,
                 first_seq bigint, retry_at time, started_at time, completed_at time)
         )
     };
@@ -79,15 +79,22 @@ macro_rules! move_steps {
     ($arg:ident, $from:ident $list:literal) => {
         concat!(
             "UPDATE task_execution_step SET status = ", $arg!(status), ", replaced = ", $arg!(replaced),
-            ", output = ", $arg!(output), ", error = ", $arg!(error), ", usage = ", $arg!(usage),
+            ", output_seq = ", $arg!(output_seq), ", error = ", $arg!(error), ", usage = ", $arg!(usage),
             ", attempts = ", $arg!(attempts), ", first_seq = ", $arg!(first_seq),
             ", retry_at = ", $arg!(retry_at), ", started_at = ", $arg!(started_at),
             ", completed_at = ", $arg!(completed_at),
-            $from!($list; task_id uuid, step_index bigint, status text, replaced boolean, output json,
+            $from!($list; task_id uuid, step_index bigint, status text, replaced boolean, output_seq bigint,
                 error json, usage json, attempts bigint, first_seq bigint, retry_at time, started_at time,
                 completed_at time),
             " WHERE task_execution_step.task_id = ", $arg!(task_id),
             " AND task_execution_step.step_index = ", $arg!(step_index)
         )
+    };
+}
+
+/// What a step brought, from the entry `o` that records it.
+macro_rules! recorded_output {
+    () => {
+        "COALESCE(o.data->'output', o.data->'result', o.data->'text')"
     };
 }

@@ -13,15 +13,15 @@ macro_rules! add_task {
     () => {
         concat!(
             "INSERT INTO task_execution (id, user_id, thread_id, goal, status, pause_reason, seq, epoch, ",
-            "wake_at, crashes, completed_steps, total_steps, spec, state, created_at, updated_at, ",
+            "wake_at, crashes, completed_steps, total_steps, state, created_at, updated_at, ",
             "completed_at) SELECT task_id, user_id, thread_id, goal, status, pause_reason, seq, epoch, ",
             "CASE WHEN live THEN ",
             now!(),
-            " END, crashes, completed_steps, total_steps, spec, state, ",
+            " END, crashes, completed_steps, total_steps, state, ",
             "created_at, updated_at, completed_at FROM ",
             rows!("$1"; task_id uuid, user_id text, thread_id text, goal text, status text,
                 pause_reason text, seq bigint, epoch bigint, live boolean, crashes bigint,
-                completed_steps bigint, total_steps bigint, spec json, state json, created_at time,
+                completed_steps bigint, total_steps bigint, state json, created_at time,
                 updated_at time, completed_at time),
             " WHERE true"
         )
