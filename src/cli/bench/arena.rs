@@ -204,10 +204,13 @@ async fn all_ended(engine: &Engine, noop: &Noop, steps: u64) -> Result<Option<Ta
         }
         let stats = repository.stats().await?;
         asked = Instant::now();
-        if ["pending", "running"].iter().all(|status| stats.tasks.get(*status).is_none_or(|live| *live == 0))
-        {
-            break;
+        if count(&stats, Status::Pending) + count(&stats, Status::Running) > 0 {
+            continue;
         }
+        if count(&stats, Status::Failed) == failed_before {
+            return Ok(None);
+        }
+        break;
     }
     let filter = ListFilter { statuses: vec![Status::Failed], limit: 1, ..ListFilter::default() };
     Ok(repository.list(&filter).await?.first().map(|task| task.id))

@@ -1,3 +1,6 @@
+-- Allowed words are compared one by one: for IN with a list SQLite builds a table, each time a row is
+-- written.
+
 -- A task as its newest entry left it. Exactly the live tasks have a wake-up: there is no way
 -- to strand one. While a worker holds a task, wake_at is the moment its lease ends. What was asked
 -- for is in the journal, in entry 1; spec holds it only where retention has removed the entries.
@@ -21,10 +24,11 @@ CREATE TABLE task_execution (
     updated_at {time} NOT NULL,
     completed_at {time},
     CONSTRAINT task_status_known CHECK
-        (status IN ('pending', 'running', 'paused', 'completed', 'failed', 'cancelled')),
-    CONSTRAINT task_live_iff_wake_up CHECK ((status IN ('pending', 'running')) = (wake_at IS NOT NULL)),
+        (status = 'running' OR status = 'pending' OR status = 'paused' OR status = 'completed'
+        OR status = 'failed' OR status = 'cancelled'),
+    CONSTRAINT task_live_iff_wake_up CHECK ((status = 'running' OR status = 'pending') = (wake_at IS NOT NULL)),
     CONSTRAINT task_ended_iff_completed_at CHECK
-        ((status IN ('completed', 'failed', 'cancelled')) = (completed_at IS NOT NULL)),
+        ((status = 'completed' OR status = 'failed' OR status = 'cancelled') = (completed_at IS NOT NULL)),
     CONSTRAINT task_paused_iff_reason CHECK ((status = 'paused') = (pause_reason IS NOT NULL)),
     CONSTRAINT task_counts CHECK
         (seq >= 1 AND epoch >= 0 AND crashes >= 0 AND completed_steps >= 0 AND completed_steps <= total_steps)
@@ -60,11 +64,13 @@ CREATE TABLE task_execution_step (
     started_at {time},
     completed_at {time},
     PRIMARY KEY (task_id, step_index),
-    CONSTRAINT step_type_known CHECK (type IN ('llm-reasoning', 'tool-call', 'checkpoint', 'summarization')),
-    CONSTRAINT step_status_known CHECK (status IN ('pending', 'running', 'completed', 'failed', 'skipped')),
+    CONSTRAINT step_type_known CHECK
+        (type = 'tool-call' OR type = 'llm-reasoning' OR type = 'checkpoint' OR type = 'summarization'),
+    CONSTRAINT step_status_known CHECK
+        (status = 'completed' OR status = 'running' OR status = 'pending' OR status = 'failed' OR status = 'skipped'),
     CONSTRAINT step_started_iff_attempts CHECK ((attempts > 0) = (started_at IS NOT NULL)),
     CONSTRAINT step_retry_only_after_failure CHECK (retry_at IS NULL OR status = 'failed'),
-    CONSTRAINT step_done_has_end CHECK (status NOT IN ('completed', 'skipped') OR completed_at IS NOT NULL)
+    CONSTRAINT step_done_has_end CHECK ((status <> 'completed' AND status <> 'skipped') OR completed_at IS NOT NULL)
 ){clustered};
 
 -- The journal: what happened, in order, without gaps. Entries are only ever added.
@@ -79,7 +85,8 @@ CREATE TABLE task_execution_trace (
     data {json} NOT NULL,
     PRIMARY KEY (task_id, seq),
     CONSTRAINT trace_type_known CHECK
-        (type IN ('tool-call', 'llm-request', 'llm-response', 'checkpoint', 'error', 'decision')),
+        (type = 'tool-call' OR type = 'decision' OR type = 'llm-request' OR type = 'llm-response'
+        OR type = 'checkpoint' OR type = 'error'),
     CONSTRAINT trace_numbers CHECK (seq >= 1 AND epoch >= 0)
 ){clustered};
 
