@@ -188,11 +188,16 @@ impl Drive {
         if new.is_empty() {
             return Ok(Turn::Wait);
         }
-        self.write_down_context(&new).await?;
+        if self.write_down_context(&new).await?.is_none() {
+            return Ok(Turn::Again);
+        }
         for index in &new {
             if !self.shared.limiter.admits_now() {
                 self.writer.flush().await?;
-                self.shared.limiter.admit().await;
+                let shared = self.shared.clone();
+                if self.unless_called_off(shared.limiter.admit()).await?.is_none() {
+                    return Ok(Turn::Again);
+                }
             }
             let task = &self.writer.task;
             let Some(step) = task.step(*index).filter(|step| step.status != StepStatus::Running) else {
@@ -210,8 +215,27 @@ impl Drive {
         Ok(if all_kept && !self.running.is_empty() { Turn::Wait } else { Turn::Again })
     }
 
-    /// A checkpoint every so many steps, and a summary before the window overflows.
-    async fn write_down_context(&mut self, steps: &[u32]) -> Result<(), Lost> {
+    /// Waits for something that is no step, such as a turn of the limiter or a model's verdict.
+    ///
+    /// `None` if the task was paused or has ended meanwhile, or if this worker drains: what was
+    /// waited for is dropped then. None of it is in the journal, so whoever goes on begins it anew.
+    async fn unless_called_off<T>(&mut self, wait: impl Future<Output = T>) -> Result<Option<T>, Lost> {
+        let draining = self.shared.draining.clone();
+        let mut wait = std::pin::pin!(wait);
+        while self.writer.task.status().is_live() {
+            tokio::select! {
+                biased;
+                done = &mut wait => return Ok(Some(done)),
+                () = self.signals.changed.notified() => self.writer.refresh().await?,
+                () = draining.cancelled() => break,
+            }
+        }
+        Ok(None)
+    }
+
+    /// A checkpoint every so many steps, and a summary before the window overflows. `None` if the
+    /// task does not want the steps any more.
+    async fn write_down_context(&mut self, steps: &[u32]) -> Result<Option<()>, Lost> {
         let task = &self.writer.task;
         let (interval, state) = (task.spec().limits.checkpoint_interval, task.state());
         let since = state.completed - state.checkpointed.min(state.completed);
@@ -223,21 +247,23 @@ impl Drive {
         let asks_model = |index: &u32| task.step(*index).is_some_and(asks_model);
         if steps.iter().any(asks_model) && self.shared.orchestrator.needs_summary(task) {
             self.writer.flush().await?;
-            let task = self.writer.task.clone();
-            self.summarize(&task).await;
+            return Ok(self.summarize().await?.map(drop));
         }
-        Ok(())
+        Ok(Some(()))
     }
 
-    async fn summarize(&mut self, task: &Task) -> bool {
-        match self.shared.orchestrator.summarize_context(task, None).await {
+    /// Whether the context is smaller now; `None` if that was called off.
+    async fn summarize(&mut self) -> Result<Option<bool>, Lost> {
+        let (shared, task) = (self.shared.clone(), self.writer.task.clone());
+        let summary = self.unless_called_off(shared.orchestrator.summarize_context(&task, None)).await?;
+        Ok(summary.map(|summary| match summary {
             Ok(Some(event)) => self.writer.note(event),
             Ok(None) => false,
             Err(error) => {
                 tracing::warn!(task = %task.id, %error, "the context was not summarized");
                 false
             }
-        }
+        }))
     }
 
     fn spawn(&mut self, index: u32) {
@@ -324,7 +350,7 @@ impl Drive {
                 self.writer.note(Event::StepCompleted { step: index, output });
                 self.pause_between_steps().await?;
             }
-            StepEnd::Failed(fault) => self.failed(index, fault).await,
+            StepEnd::Failed(fault) => self.failed(index, fault).await?,
             StepEnd::Unknown(detail) => {
                 self.pause(PauseReason::UnknownOutcome, outcome_question(&detail));
             }
@@ -337,17 +363,23 @@ impl Drive {
         let delay = self.shared.config.continuation_delay_ms;
         if delay > 0 {
             self.writer.flush().await?;
-            tokio::time::sleep(Duration::from_millis(delay)).await;
+            self.unless_called_off(tokio::time::sleep(Duration::from_millis(delay))).await?;
         }
         Ok(())
     }
 
-    async fn failed(&mut self, index: u32, fault: Fault) {
+    async fn failed(&mut self, index: u32, fault: Fault) -> Result<(), Lost> {
         let task = self.writer.task.clone();
-        let Some(step) = task.step(index) else { return };
-        let now = (self.shared.clock)();
+        let Some(step) = task.step(index) else { return Ok(()) };
         let overflowed = fault.code == "context_overflow" && step.attempts == 1;
-        let retry_at = if overflowed && self.summarize(&task).await {
+        let is_smaller = match overflowed {
+            true => self.summarize().await?,
+            false => Some(false),
+        };
+        // Called off: the step stays as it is. Whoever goes on finds the context too large again.
+        let Some(is_smaller) = is_smaller else { return Ok(()) };
+        let now = (self.shared.clock)();
+        let retry_at = if is_smaller {
             Some(now)
         } else {
             let dice = self.shared.dice();
@@ -359,9 +391,10 @@ impl Drive {
             let detail = format!("{fault}, after {} attempts: resume to ask again", step.attempts);
             self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
             self.pause(PauseReason::Provider, detail);
-            return;
+            return Ok(());
         }
         self.writer.note(Event::StepFailed { step: index, fault, retry_at });
+        Ok(())
     }
 
     /// The plan is at its end or at a dead end: decides how the task goes on.
@@ -369,8 +402,9 @@ impl Drive {
         if self.shared.orchestrator.judges() {
             self.writer.flush().await?;
         }
-        let task = self.writer.task.clone();
-        let (evaluation, fact) = self.shared.orchestrator.evaluate_progress(&task).await;
+        let (shared, task) = (self.shared.clone(), self.writer.task.clone());
+        let judged = self.unless_called_off(shared.orchestrator.evaluate_progress(&task)).await?;
+        let Some((evaluation, fact)) = judged else { return Ok(Turn::Leave((self.shared.clock)())) };
         if let Some(fact) = fact {
             self.writer.note(fact);
         }
@@ -385,14 +419,17 @@ impl Drive {
             }
             Evaluation::Replan(reason) => {
                 self.writer.flush().await?;
-                self.revise(&task, &reason).await;
+                return self.revise(&task, &reason).await;
             }
         }
         Ok(Turn::Again)
     }
 
-    async fn revise(&mut self, task: &Task, reason: &str) {
-        match self.shared.orchestrator.revise(task, reason).await {
+    async fn revise(&mut self, task: &Task, reason: &str) -> Result<Turn, Lost> {
+        let shared = self.shared.clone();
+        let revised = self.unless_called_off(shared.orchestrator.revise(task, reason)).await?;
+        let Some(revised) = revised else { return Ok(Turn::Leave((self.shared.clock)())) };
+        match revised {
             Ok(Some((plan, by))) => {
                 let revision = task.state().revision + 1;
                 self.writer.note(Event::Planned { revision, plan, by });
@@ -408,6 +445,7 @@ impl Drive {
                 self.pause(PauseReason::Provider, detail);
             }
         }
+        Ok(Turn::Again)
     }
 }
 

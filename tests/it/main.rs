@@ -19,4 +19,5 @@ mod mcp;
 mod mcp_http;
 mod postgres;
 mod program;
+mod waits;
 mod world;

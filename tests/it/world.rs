@@ -41,6 +41,7 @@ pub(crate) struct Setup {
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
     pub(crate) ledger: Ledger,
+    pub(crate) judge: bool,
 }
 
 impl Default for Setup {
@@ -51,6 +52,7 @@ impl Default for Setup {
             limits: Limits::default(),
             retry: RetryPolicy { max_attempts: 3, base_ms: 2, factor: 2.0, max_ms: 10 },
             ledger: Ledger::default(),
+            judge: false,
         }
     }
 }
@@ -81,7 +83,12 @@ impl World {
             queue.clone(),
             Arc::new(Models::with_model(Arc::new(model)).unwrap()),
             Arc::new(tools),
-            OrchestratorConfig { limits: setup.limits, retry: setup.retry, ..OrchestratorConfig::default() },
+            OrchestratorConfig {
+                limits: setup.limits,
+                retry: setup.retry,
+                judge: setup.judge,
+                ..OrchestratorConfig::default()
+            },
             system_clock(),
         );
         let worker_config = WorkerConfig {

@@ -1,0 +1,101 @@
+//! Whatever a worker waits for, it hears that somebody cancels and that it has to drain.
+
+use std::time::Duration;
+
+use longhaul::task::{Limits, Plan, Status, StepType, Task};
+use longhaul::worker::LimiterConfig;
+use serde_json::json;
+
+use crate::world::{Setup, World, call, plan, step};
+
+/// Longer than any test runs: what waits for this waits for ever.
+const EVER_MS: u64 = 3_600_000;
+
+/// What a worker can wait for besides a step.
+#[derive(Debug, Clone, Copy)]
+enum Wait {
+    Limiter,
+    Delay,
+    Summary,
+    Judge,
+    Revision,
+}
+
+const ALL: [Wait; 5] = [Wait::Limiter, Wait::Delay, Wait::Summary, Wait::Judge, Wait::Revision];
+
+impl Wait {
+    /// A world in which a task gets stuck in this wait, and whose workers hold one task each.
+    async fn world(self) -> World {
+        let slow =
+            |role: &str| json!({"rules": [{"role": role, "delayMs": EVER_MS, "reply": {"text": "x"}}]});
+        let script = match self {
+            Self::Limiter | Self::Delay => json!({"rules": []}),
+            Self::Summary => slow("summarize"),
+            Self::Judge => slow("evaluate"),
+            Self::Revision => slow("plan"),
+        };
+        let limits = Limits { context_window_limit: 200, ..Limits::default() };
+        let judge = matches!(self, Self::Judge);
+        let mut world = World::new(Setup { script, limits, judge, ..Setup::default() }).await;
+        world.worker_config.concurrency = 1;
+        world.worker_config.drain_ms = EVER_MS;
+        match self {
+            Self::Limiter => world.worker_config.limiter = LimiterConfig { max: 1, duration: EVER_MS },
+            Self::Delay => world.worker_config.continuation_delay_ms = EVER_MS,
+            _ => {}
+        }
+        world
+    }
+
+    fn plan(self) -> Plan {
+        let long = call("read", json!({"text": "long ".repeat(1000)}));
+        plan(match self {
+            Self::Limiter | Self::Delay => vec![call("read", json!({})), call("read", json!({}))],
+            Self::Summary => vec![long, step(StepType::LlmReasoning, "Think")],
+            Self::Judge => vec![call("read", json!({}))],
+            Self::Revision => vec![call("broken", json!({}))],
+        })
+    }
+
+    /// Whether the task has come to the wait: everything before it is recorded.
+    fn is_reached(self, task: &Task) -> bool {
+        match self {
+            Self::Revision => task.steps()[0].is_dead_end(),
+            _ => task.state().completed == 1,
+        }
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_cancel_is_heard_whatever_the_worker_waits_for() {
+    for wait in ALL {
+        let world = wait.world().await;
+        let task = world.start(wait.plan()).await;
+        let _worker = world.work("w");
+        world.until(task.id, |task| wait.is_reached(task)).await;
+        world.orchestrator.cancel(task.id, "a person").await.unwrap();
+        // Its only place is free again: the next task is claimed.
+        let next = world.start(wait.plan()).await;
+        world.until(next.id, |task| task.state().epoch == 1).await;
+        assert_eq!(world.ended(task.id).await.status(), Status::Cancelled, "{wait:?}");
+        world.is_sound(task.id).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_drain_gives_the_task_back_whatever_the_worker_waits_for() {
+    for wait in ALL {
+        let world = wait.world().await;
+        let task = world.start(wait.plan()).await;
+        let worker = world.work("w");
+        world.until(task.id, |task| wait.is_reached(task)).await;
+        let stopped = tokio::time::timeout(Duration::from_secs(30), worker.stop()).await;
+        assert!(stopped.is_ok(), "{wait:?}: the worker does not drain");
+        let given_back = world.repository.load(task.id).await.unwrap().unwrap();
+        assert!(given_back.status().is_live(), "{wait:?}");
+        let _next = world.work("next");
+        let taken = world.until(task.id, |task| task.state().epoch == 2).await;
+        assert_eq!(taken.state().crashes, 0, "{wait:?}: a drain is no crash");
+        world.is_sound(task.id).await;
+    }
+}
