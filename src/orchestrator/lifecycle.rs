@@ -149,23 +149,44 @@ impl Orchestrator {
     }
 
     /// Writes to a task without a lease: reads it, decides, and writes if nobody wrote
-    /// meanwhile; otherwise reads again.
+    /// meanwhile; otherwise reads again. A write whose answer was lost is looked for before
+    /// anything is decided anew: the state that it left is no reason to refuse it.
     async fn record(
         &self,
         id: TaskId,
         decide: impl Fn(&Task) -> Result<Vec<Event>, OrchestratorError>,
     ) -> Result<Task, OrchestratorError> {
         let mut tries = 0;
+        let mut written: Option<(Entry, RepositoryError)> = None;
         loop {
             let mut task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+            if let Some((entry, refusal)) = written.take() {
+                if self.is_recorded(&task, &entry).await? {
+                    return Ok(task);
+                }
+                let is_overtaken = matches!(refusal, RepositoryError::Stale | RepositoryError::Fenced);
+                if !is_overtaken || tries == TRIES {
+                    return Err(refusal.into());
+                }
+                tries += 1;
+            }
             let events = decide(&task)?;
             let (entries, blobs) = self.apply(&mut task, events)?;
-            match self.repository.commit(Commit::new(&task, entries, blobs, Lease::Keep)).await {
-                Ok(()) => return Ok(task),
-                Err(RepositoryError::Stale | RepositoryError::Fenced) if tries < TRIES => tries += 1,
-                Err(error) => return Err(error.into()),
+            let first = entries.first().cloned();
+            match (self.repository.commit(Commit::new(&task, entries, blobs, Lease::Keep)).await, first) {
+                (Err(refusal), Some(entry)) => written = Some((entry, refusal)),
+                (outcome, _) => return Ok(outcome.map(|()| task)?),
             }
         }
+    }
+
+    /// Whether an entry that was handed in is part of the journal.
+    async fn is_recorded(&self, task: &Task, entry: &Entry) -> Result<bool, OrchestratorError> {
+        if task.state().seq < entry.seq {
+            return Ok(false);
+        }
+        let there = self.repository.journal(task.id, entry.seq - 1, 1).await?;
+        Ok(there.first().is_some_and(|stored| stored.is_same(entry)))
     }
 
     fn apply(

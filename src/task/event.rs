@@ -304,6 +304,16 @@ pub enum Event {
     },
 }
 
+impl Entry {
+    /// Whether two entries of one task are the same one. Nobody else writes in one epoch under one
+    /// number at the same millisecond with the same tag; the contents are not compared, for a
+    /// database may write a number differently.
+    pub fn is_same(&self, other: &Self) -> bool {
+        let shape = |entry: &Self| (entry.seq, entry.epoch, entry.at, entry.event.kind());
+        shape(self) == shape(other)
+    }
+}
+
 impl Event {
     /// The step it is about, if it is about one.
     pub fn step(&self) -> Option<u32> {

@@ -133,7 +133,7 @@ impl Writer {
         let mut wait = WAITS.0;
         loop {
             match self.repository.journal(fresh.id, first.seq - 1, 1).await {
-                Ok(there) => return Ok(there.first().is_some_and(|entry| is_same(entry, first))),
+                Ok(there) => return Ok(there.first().is_some_and(|entry| entry.is_same(first))),
                 Err(error) => {
                     tracing::warn!(task = %self.task.id, %error, "the journal cannot be read, trying again");
                     sleep_longer(&mut wait).await;
@@ -186,12 +186,4 @@ impl Writer {
 async fn sleep_longer(wait: &mut Duration) {
     tokio::time::sleep(*wait).await;
     *wait = WAITS.1.min(*wait * 2);
-}
-
-/// Whether a stored entry is the one we wrote. Nobody else writes in our epoch at our number
-/// at the same millisecond with the same tag; the contents are not compared, for a database
-/// may write a number differently.
-fn is_same(stored: &Entry, ours: &Entry) -> bool {
-    let shape = |entry: &Entry| (entry.seq, entry.epoch, entry.at, entry.event.kind());
-    shape(stored) == shape(ours)
 }

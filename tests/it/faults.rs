@@ -23,6 +23,9 @@ enum Fault {
     FailBefore,
     /// The call is done and its answer is lost.
     FailAfter,
+    /// The call is done, its answer is lost, and it is tried again in vain: a group of commits
+    /// is written one by one if it does not get through as a whole.
+    DoneTwice,
     /// The worker dies before the call.
     DieBefore,
     /// The worker dies after the call, before it hears of it.
@@ -38,6 +41,9 @@ struct Faulty {
     died: Arc<Notify>,
 }
 
+/// Which of the calls of a person's word writes it: the one before reads the task.
+const COMMIT: usize = 2;
+
 impl Faulty {
     async fn pass<T>(
         &self,
@@ -52,6 +58,7 @@ impl Faulty {
         match self.fault {
             Fault::FailBefore => Err(lost()),
             Fault::FailAfter => call.await.and_then(|_| Err(lost())),
+            Fault::DoneTwice => call.await.and(Err(RepositoryError::Stale)),
             Fault::DieBefore => self.die().await,
             Fault::DieAfter => {
                 let _ = call.await;
@@ -212,5 +219,35 @@ async fn whatever_call_fails_or_dies_the_journal_ends_the_same() {
             at += 1;
         }
         assert!(at > 10, "{fault:?}: only {at} calls were tried");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_said_is_found_although_the_answer_was_lost() {
+    for fault in [Fault::FailAfter, Fault::DoneTwice, Fault::FailBefore] {
+        let (_directory, inner) = sqlite().await;
+        let faulty = Arc::new(Faulty { inner, fault, left: AtomicUsize::new(0), died: Arc::default() });
+        let world = World::new(Setup { repository: Some(faulty.clone()), ..Setup::default() }).await;
+        let (id, brain) = (world.start(steps()).await.id, &world.orchestrator);
+        let mut expected = Status::Pending;
+        for said in [Status::Paused, Status::Pending, Status::Cancelled] {
+            faulty.left.store(COMMIT, Ordering::SeqCst);
+            let answer = match said {
+                Status::Paused => brain.pause(id, "a person").await,
+                Status::Cancelled => brain.cancel(id, "a person").await,
+                _ => brain.resume(id, "a person").await,
+            };
+            if fault == Fault::FailBefore {
+                // Nothing was written, and so nothing is claimed to be.
+                let code = answer.map(drop).map_err(|error| error.code());
+                assert!(said == expected || code == Err("database_unavailable"), "{said}: {code:?}");
+            } else {
+                expected = said;
+                assert_eq!(answer.unwrap().status(), said, "{fault:?}");
+            }
+            faulty.left.store(0, Ordering::SeqCst);
+            assert_eq!(world.repository.load(id).await.unwrap().unwrap().status(), expected, "{fault:?}");
+        }
+        world.is_sound(id).await;
     }
 }
