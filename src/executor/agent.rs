@@ -137,7 +137,11 @@ impl Attempt {
                 let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
                 told(self.dispatch(tool.as_ref(), dispatch).await?)?
             }
-            Err(unknown) => self.refuse(number, attempt, &request, &unknown),
+            Err(unknown) => {
+                // It is in the journal as a call, so it counts as one.
+                self.allowance.take().map_err(Stop::Failed)?;
+                self.refuse(number, attempt, &request, &unknown)
+            }
         };
         let repeats = conversation.returned(&request.tool, arguments, &cut(&content, RESULT_BYTES), is_error);
         let most = self.spec.limits.max_repeats;

@@ -58,7 +58,7 @@ impl Attempt {
         tool: &dyn Tool,
         dispatch: Dispatch,
     ) -> Result<Result<ToolOutput, ToolError>, Stop> {
-        self.count_dispatch()?;
+        self.allowance.take().map_err(Stop::Failed)?;
         let known = tool.description();
         let (step, call, effect) = (self.index, dispatch.number, known.effect);
         self.journal.note(Event::ToolDispatched {
@@ -81,16 +81,6 @@ impl Attempt {
         };
         let outcome = self.await_call(tool.call(dispatch.arguments, context)).await?;
         self.record_outcome(call, effect, &known.name, outcome).await
-    }
-
-    fn count_dispatch(&mut self) -> Result<(), Stop> {
-        let most = self.spec.limits.max_tool_calls;
-        if self.called + self.dispatched >= most {
-            let message = format!("the task has made {most} tool calls (limits.maxToolCalls)");
-            return Err(Stop::Failed(Fault::new(FaultClass::Limit, "too_many_tool_calls", message)));
-        }
-        self.dispatched += 1;
-        Ok(())
     }
 
     async fn await_call<T>(&mut self, call: impl Future<Output = T>) -> Result<T, Stop> {

@@ -4,6 +4,7 @@
 //! repeats what may be repeated, and never asks again for what was answered.
 
 mod agent;
+mod allowance;
 mod calls;
 mod checkpoint;
 mod conversation;
@@ -20,6 +21,7 @@ use tokio_util::sync::CancellationToken;
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::task::{Event, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec};
 
+pub use allowance::CallAllowance;
 pub(crate) use checkpoint::checkpoint_event;
 pub use journal::{Interrupted, Journal, Note};
 
@@ -52,15 +54,12 @@ struct Attempt {
     tool_timeout: Duration,
     task_id: TaskId,
     spec: Arc<TaskSpec>,
-    /// Tools that the task had called when the attempt began.
-    called: u32,
     /// The step as it was when the attempt began.
     step: Step,
     index: u32,
     journal: Journal,
     cancel: CancellationToken,
-    /// Tools this attempt has dispatched: the limit is one over all steps.
-    dispatched: u32,
+    allowance: CallAllowance,
 }
 
 /// Why an attempt stops before it is done; what `?` carries.
@@ -79,13 +78,15 @@ impl Executor {
     /// Does a step of a task. Returns how it ended, and the events that were noted since the
     /// last commit: they belong into the commit that records the end.
     ///
-    /// `cancel` ends the call in flight; its outcome is still among the events.
+    /// `cancel` ends the call in flight; its outcome is still among the events. All attempts of
+    /// one task that run at once share one `allowance`.
     pub async fn execute(
         &self,
         task: Arc<Task>,
         index: u32,
         journal: Journal,
         cancel: CancellationToken,
+        allowance: CallAllowance,
     ) -> (StepEnd, Vec<Event>) {
         let Some(step) = task.step(index).cloned() else {
             let fault = Fault::permanent("step_unknown", format!("there is no step with index {index}"));
@@ -96,12 +97,11 @@ impl Executor {
             tool_timeout: self.tool_timeout,
             task_id: task.id,
             spec: task.shared_spec(),
-            called: task.state().usage.tool_calls,
             step,
             index,
             journal,
             cancel,
-            dispatched: 0,
+            allowance,
         };
         let end = match attempt.run(task).await {
             Ok(output) => StepEnd::Done(output),

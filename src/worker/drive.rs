@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::Shared;
 use super::leases::Signals;
 use super::writer::{Lost, Writer};
-use crate::executor::{Interrupted, Journal, Note, StepEnd, checkpoint_event};
+use crate::executor::{CallAllowance, Interrupted, Journal, Note, StepEnd, checkpoint_event};
 use crate::orchestrator::Evaluation;
 use crate::repository::Claimed;
 use crate::task::{
@@ -37,6 +37,8 @@ pub(super) struct Drive {
     running: FuturesUnordered<RunningStep>,
     /// The steps in `running`, with the signal that ends each.
     cancels: HashMap<u32, CancellationToken>,
+    /// What all attempts of this drive may still call.
+    allowance: CallAllowance,
     notes: mpsc::Receiver<Note>,
     notes_in: mpsc::Sender<Note>,
     /// Since when the task has ended while steps still run.
@@ -84,6 +86,7 @@ impl Drive {
     fn new(shared: Arc<Shared>, task: Task, signals: Arc<Signals>) -> Self {
         let (notes_in, notes) = mpsc::channel(NOTES);
         let orchestrator = &shared.orchestrator;
+        let allowance = CallAllowance::of(&task);
         let writer =
             Writer::new(task, orchestrator.repository().clone(), shared.clock.clone(), signals.clone());
         Self {
@@ -92,6 +95,7 @@ impl Drive {
             signals,
             running: FuturesUnordered::new(),
             cancels: HashMap::new(),
+            allowance,
             notes,
             notes_in,
             over_since: None,
@@ -271,8 +275,10 @@ impl Drive {
         self.cancels.insert(index, cancel.clone());
         let journal = Journal::new(self.notes_in.clone());
         let (executor, task) = (self.shared.executor.clone(), self.writer.task.clone());
+        let allowance = self.allowance.clone();
         let attempt = async move {
-            let attempt = AssertUnwindSafe(executor.execute(task, index, journal, cancel)).catch_unwind();
+            let attempt =
+                AssertUnwindSafe(executor.execute(task, index, journal, cancel, allowance)).catch_unwind();
             // A panic is a defect; it ends the step and not the worker.
             let (end, events) = attempt.await.unwrap_or_else(|_| {
                 let fault =

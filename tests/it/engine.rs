@@ -335,6 +335,21 @@ async fn what_one_branch_brought_is_durable_while_another_still_runs() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn steps_that_run_side_by_side_share_one_limit_of_tool_calls() {
+    let limits = longhaul::task::Limits { max_tool_calls: 2, max_replans: 0, ..Default::default() };
+    let world = World::new(Setup { limits, ..Setup::default() }).await;
+    let mut side_by_side = plan((0..4).map(|_| call("slow", json!({"ms": 20}))).collect());
+    side_by_side.steps.iter_mut().for_each(|step| step.depends_on.clear());
+    let task = world.start(side_by_side).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(world.calls().len(), 2);
+    assert_eq!(task.state().fault.as_ref().map(|fault| fault.code.as_str()), Some("too_many_tool_calls"));
+    assert_eq!(task.state().usage.tool_calls, 2);
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn one_unreadable_task_does_not_stop_the_others() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("longhaul.db");
