@@ -100,7 +100,8 @@ pub trait Repository: Send + Sync {
 
     /// Removes what is older than asked, and nothing else: ended tasks with all that belongs
     /// to them, and journal entries of ended tasks. Contents that nothing refers to any more
-    /// go with them.
+    /// go with them. It works in batches, so that commits are not held up; what an error leaves
+    /// undone is left to the next call.
     async fn prune(&self, retention: &Retention) -> Result<Pruned, RepositoryError>;
 
     /// Tasks by status and what is due.

@@ -242,8 +242,10 @@ impl SqliteRepository {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
+
     use super::*;
-    use crate::repository::{ListFilter, Repository};
+    use crate::repository::{ListFilter, Repository, Retention};
     use crate::task::{Entry, Event, Task, TaskSpec};
 
     fn spec() -> TaskSpec {
@@ -279,6 +281,33 @@ mod tests {
         limit(100_000).execute(&mut *repository.link().writer().await.unwrap()).await.unwrap();
         let (task, entries) = task();
         repository.create(&task, entries).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn much_that_is_old_is_removed_in_many_short_transactions() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("old.db");
+        let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
+        repository.prepare().await.unwrap();
+        for _ in 0..=2 * sql::prune::BATCH {
+            let (task, entries) = task();
+            repository.create(&task, entries).await.unwrap();
+        }
+        let commits = Arc::new(AtomicU64::new(0));
+        {
+            let mut writer = repository.link().writer().await.unwrap();
+            let age = "UPDATE task_execution SET status = 'cancelled', wake_at = NULL, completed_at = '2000'";
+            sqlx::raw_sql(age).execute(&mut *writer).await.unwrap();
+            let seen = commits.clone();
+            writer.lock_handle().await.unwrap().set_commit_hook(move || {
+                seen.fetch_add(1, Ordering::Relaxed);
+                true
+            });
+        }
+        let hour = Some(Duration::from_secs(3600));
+        let pruned = repository.prune(&Retention { tasks: hour, traces: None }).await.unwrap();
+        assert_eq!(pruned.tasks, 2 * sql::prune::BATCH + 1);
+        assert!(commits.load(Ordering::Relaxed) >= 3, "{commits:?} transactions");
     }
 
     #[tokio::test]

@@ -11,6 +11,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
         Box::pin(nothing_young(world))
     }),
     ("old traces go and their tasks stay", |world| Box::pin(traces(world))),
+    ("more old tasks than one transaction removes all go", |world| Box::pin(many(world))),
     ("old tasks go with all that belongs to them", |world| Box::pin(tasks(world))),
 ];
 
@@ -38,6 +39,25 @@ async fn traces(world: World) -> Verdict {
     ensure!(world.repository.journal(ended.id, 0, 10).await?.is_empty(), "old entries are still there");
     ensure!(world.repository.journal(live.id, 0, 10).await?.len() == 2, "entries of a live task went");
     ensure!(world.load(ended.id).await? == ended, "the task went with its entries");
+    Ok(())
+}
+
+async fn many(world: World) -> Verdict {
+    const MANY: u64 = 1100;
+    let live = world.task("Live", 1).await?;
+    for _ in 0..MANY {
+        let mut ended = world.task("Ended", 1).await?;
+        world.commit(&mut ended, vec![cancelled()], Lease::Keep).await?;
+    }
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    let now = Some(Duration::ZERO);
+    let pruned = world.repository.prune(&Retention { tasks: None, traces: now }).await?;
+    ensure!(pruned.tasks == 0 && pruned.traces >= 3 * MANY, "{pruned:?}");
+    let pruned = world.repository.prune(&Retention { tasks: now, traces: None }).await?;
+    ensure!(pruned.tasks >= MANY, "{pruned:?}");
+    let again = world.repository.prune(&Retention { tasks: now, traces: now }).await?;
+    ensure!((again.tasks, again.traces) == (0, 0), "{again:?}");
+    ensure!(world.load(live.id).await? == live, "the live task was changed");
     Ok(())
 }
 

@@ -3,7 +3,7 @@
 mod chat;
 mod claim;
 mod invariants;
-mod prune;
+pub(super) mod prune;
 mod read;
 pub(super) mod rows;
 mod schema;
@@ -156,8 +156,12 @@ impl Repository for Store {
     }
 
     async fn prune(&self, retention: &Retention) -> Result<Pruned> {
-        let mut conn = self.link.writer().await?;
-        prune::prune(&mut conn, retention).await
+        let mut pruned = Pruned::default();
+        for stage in prune::stages(retention) {
+            // The writer is given back after each batch: on SQLite it is the only one.
+            while stage.batch(&mut *self.link.writer().await?, &mut pruned).await? {}
+        }
+        Ok(pruned)
     }
 
     async fn stats(&self) -> Result<Stats> {

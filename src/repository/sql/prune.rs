@@ -1,4 +1,7 @@
 //! Retention: removes what is older than asked, and nothing else.
+//!
+//! It works in batches, each in its own short transaction, so that commits of tasks at work get
+//! in between.
 
 use std::time::Duration;
 
@@ -7,60 +10,96 @@ use sqlx::Connection;
 use super::{BEGIN_WRITE, Conn, Result};
 use crate::repository::{Pruned, Retention};
 
+/// Tasks, or contents, that one transaction removes at most. With everything that belongs to
+/// them that takes tens of milliseconds, which a commit can wait.
+pub(in crate::repository) const BATCH: u64 = 500;
+
 /// A content may have been stored a moment before the commit that refers to it; so only those
 /// that nobody touched for a day are looked at.
 const BLOB_REST: Duration = Duration::from_secs(24 * 60 * 60);
 
-/// Removes in one transaction.
-pub(super) async fn prune(conn: &mut Conn, retention: &Retention) -> Result<Pruned> {
-    const TRACES: &str = concat!(
-        "DELETE FROM task_execution_trace WHERE task_id IN ",
-        "(SELECT id FROM task_execution WHERE completed_at IS NOT NULL AND completed_at < ",
-        now_plus!("$1"),
-        ")"
-    );
-    // What the journal alone held, and what the task is still looked at for.
-    const KEEP_SPECS: &str = concat!(
+const TASKS: &str = concat!(
+    "DELETE FROM task_execution WHERE id IN (SELECT id FROM task_execution ",
+    "WHERE completed_at IS NOT NULL AND completed_at < ",
+    now_plus!("$1"),
+    " ORDER BY completed_at LIMIT $2)"
+);
+/// The oldest ended tasks that have entries.
+macro_rules! of_old_journals {
+    () => {
+        concat!(
+            "IN (SELECT t.id FROM task_execution AS t ",
+            "WHERE t.completed_at IS NOT NULL AND t.completed_at < ",
+            now_plus!("$1"),
+            " AND EXISTS (SELECT 1 FROM task_execution_trace AS e WHERE e.task_id = t.id) ",
+            "ORDER BY t.completed_at, t.id LIMIT $2)"
+        )
+    };
+}
+const TRACES: &str = concat!("DELETE FROM task_execution_trace WHERE task_id ", of_old_journals!());
+/// What the journal alone holds, and what a task is still looked at for.
+const KEPT: [&str; 2] = [
+    concat!(
         "UPDATE task_execution SET spec = (SELECT c.data->'spec' FROM task_execution_trace AS c ",
-        "WHERE c.task_id = task_execution.id AND c.seq = 1) ",
-        "WHERE spec IS NULL AND completed_at IS NOT NULL AND completed_at < ",
-        now_plus!("$1")
-    );
-    const KEEP_OUTPUTS: &str = concat!(
+        "WHERE c.task_id = task_execution.id AND c.seq = 1) WHERE id ",
+        of_old_journals!()
+    ),
+    concat!(
         "UPDATE task_execution_step SET output = (SELECT ",
         recorded_output!(),
         " FROM task_execution_trace AS o WHERE o.task_id = task_execution_step.task_id ",
-        "AND o.seq = task_execution_step.output_seq) WHERE output IS NULL AND output_seq IS NOT NULL ",
-        "AND task_id IN ",
-        "(SELECT id FROM task_execution WHERE completed_at IS NOT NULL AND completed_at < ",
-        now_plus!("$1"),
-        ")"
-    );
-    const TASKS: &str = concat!(
-        "DELETE FROM task_execution WHERE completed_at IS NOT NULL AND completed_at < ",
-        now_plus!("$1")
-    );
-    const BLOBS: &str = concat!(
-        "DELETE FROM blob WHERE touched_at < ",
-        now_plus!("$1"),
-        " AND NOT EXISTS (SELECT 1 FROM task_execution_blob AS b WHERE b.hash = blob.hash)"
-    );
-    let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
-    let mut pruned = Pruned::default();
-    if let Some(age) = retention.tasks {
-        let removed = sqlx::query(TASKS).bind(before(age)).execute(&mut *transaction).await?;
-        pruned.tasks = removed.rows_affected();
+        "AND o.seq = task_execution_step.output_seq) WHERE output_seq IS NOT NULL AND task_id ",
+        of_old_journals!()
+    ),
+];
+const BLOBS: &str = concat!(
+    "DELETE FROM blob WHERE hash IN (SELECT hash FROM blob WHERE touched_at < ",
+    now_plus!("$1"),
+    " AND NOT EXISTS (SELECT 1 FROM task_execution_blob AS b WHERE b.hash = blob.hash) LIMIT $2)"
+);
+
+/// What there is to remove, in the order in which it is removed: the contents of a task are
+/// free only once the task is gone.
+pub(super) fn stages(retention: &Retention) -> Vec<Stage> {
+    let tasks =
+        retention.tasks.map(|age| Stage { kept: &[], text: TASKS, age, count: |pruned| &mut pruned.tasks });
+    let traces = retention.traces.map(|age| Stage {
+        kept: &KEPT,
+        text: TRACES,
+        age,
+        count: |pruned| &mut pruned.traces,
+    });
+    let blobs = Stage { kept: &[], text: BLOBS, age: BLOB_REST, count: |pruned| &mut pruned.blobs };
+    tasks.into_iter().chain(traces).chain([blobs]).collect()
+}
+
+/// One kind of rows to remove.
+pub(super) struct Stage {
+    /// What is written elsewhere first.
+    kept: &'static [&'static str],
+    text: &'static str,
+    age: Duration,
+    count: fn(&mut Pruned) -> &mut u64,
+}
+
+impl Stage {
+    /// Removes one batch in a transaction. Returns whether there was anything to remove.
+    pub(super) async fn batch(&self, conn: &mut Conn, pruned: &mut Pruned) -> Result<bool> {
+        let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+        for text in self.kept {
+            let kept = sqlx::query(*text).bind(before(self.age)).bind(BATCH as i64);
+            kept.execute(&mut *transaction).await?;
+        }
+        let removed = sqlx::query(self.text)
+            .bind(before(self.age))
+            .bind(BATCH as i64)
+            .execute(&mut *transaction)
+            .await?
+            .rows_affected();
+        transaction.commit().await?;
+        *(self.count)(pruned) += removed;
+        Ok(removed > 0)
     }
-    if let Some(age) = retention.traces {
-        sqlx::query(KEEP_SPECS).bind(before(age)).execute(&mut *transaction).await?;
-        sqlx::query(KEEP_OUTPUTS).bind(before(age)).execute(&mut *transaction).await?;
-        let removed = sqlx::query(TRACES).bind(before(age)).execute(&mut *transaction).await?;
-        pruned.traces = removed.rows_affected();
-    }
-    let removed = sqlx::query(BLOBS).bind(before(BLOB_REST)).execute(&mut *transaction).await?;
-    pruned.blobs = removed.rows_affected();
-    transaction.commit().await?;
-    Ok(pruned)
 }
 
 /// An age as the database counts it: milliseconds from now, backwards.
