@@ -9,7 +9,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
-use tokio::sync::mpsc;
+use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
@@ -27,6 +27,9 @@ use crate::task::{
 /// Notes that may wait while one is written: each running step has at most one on its way.
 const NOTES: usize = 16;
 
+/// How long a suspect rests if another one has its place.
+const SUSPECT_REST: Duration = Duration::from_millis(500);
+
 type RunningStep = BoxFuture<'static, (u32, StepEnd, Vec<Event>)>;
 
 /// One task in the hands of this worker.
@@ -41,6 +44,8 @@ pub(super) struct Drive {
     allowance: CallAllowance,
     notes: mpsc::Receiver<Note>,
     notes_in: mpsc::Sender<Note>,
+    /// The place of a suspect, until it has made progress.
+    suspected: Option<OwnedSemaphorePermit>,
     /// Since when the task has ended while steps still run.
     over_since: Option<Instant>,
 }
@@ -98,14 +103,22 @@ impl Drive {
             allowance,
             notes,
             notes_in,
+            suspected: None,
             over_since: None,
         }
     }
 
     async fn run(&mut self, crashes: u32) -> Result<(), Lost> {
+        let limit = self.writer.task.spec().limits.max_crashes.max(1);
+        if crashes > 0 && crashes + 1 == limit && !self.take_place() {
+            return self.rest(crashes).await;
+        }
         self.writer.note(Event::Claimed { worker: self.shared.name.clone(), crashes });
         self.stop_poison(crashes);
         loop {
+            if self.writer.task.state().crashes == 0 && self.writer.is_written() {
+                self.suspected = None;
+            }
             match self.turn().await? {
                 Turn::Again => {}
                 Turn::Wait => self.wait().await?,
@@ -113,6 +126,23 @@ impl Drive {
                 Turn::Leave(_) => self.wait().await?,
             }
         }
+    }
+
+    /// Whoever dies takes all its tasks along, and each of them counts a crash. So a task that one
+    /// more crash would make poison is driven only while no other such task is: the one that kills
+    /// its worker again does not take its neighbours of the times before along.
+    fn take_place(&mut self) -> bool {
+        self.suspected = self.shared.suspects.clone().try_acquire_owned().ok();
+        self.suspected.is_some()
+    }
+
+    /// Gives a suspect back untouched until the place may be free, for a lease that nobody holds
+    /// counts no crash. That it was claimed is written once, or it would be every time it rests.
+    async fn rest(&mut self, crashes: u32) -> Result<(), Lost> {
+        if self.writer.task.state().crashes != crashes {
+            self.writer.note(Event::Claimed { worker: self.shared.name.clone(), crashes });
+        }
+        self.writer.release((self.shared.clock)().plus(SUSPECT_REST)).await
     }
 
     /// A step that keeps killing its workers is taken out of the plan, or shown to a person.

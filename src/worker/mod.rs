@@ -16,7 +16,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Notify;
+use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 
@@ -39,6 +39,8 @@ struct Shared {
     clock: Clock,
     limiter: Limiter,
     leases: Arc<Leases>,
+    /// The one place for a task that is suspected of killing its workers.
+    suspects: Arc<Semaphore>,
     draining: CancellationToken,
 }
 
@@ -69,8 +71,10 @@ impl Worker {
         let clock = orchestrator.clock();
         let limiter = Limiter::new(&config.limiter);
         let leases = Arc::default();
+        let suspects = Arc::new(Semaphore::new(1));
         let draining = CancellationToken::new();
-        let shared = Shared { name, config, orchestrator, executor, clock, limiter, leases, draining };
+        let shared =
+            Shared { name, config, orchestrator, executor, clock, limiter, leases, suspects, draining };
         Self { shared: Arc::new(shared), queue }
     }
 

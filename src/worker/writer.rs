@@ -57,6 +57,11 @@ impl Writer {
         }
     }
 
+    /// Whether everything that was noted is durable.
+    pub(super) fn is_written(&self) -> bool {
+        self.entries.is_empty()
+    }
+
     /// Makes everything durable that was noted. Returns whether all of it is part of the
     /// journal now: if somebody else wrote meanwhile, some of it may not have happened.
     pub(super) async fn flush(&mut self) -> Result<bool, Lost> {

@@ -408,3 +408,38 @@ async fn a_step_that_outlasts_the_drain_is_given_back_and_is_no_crash() {
         .collect();
     assert_eq!(crashes, [0, 0, 0]);
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_kills_its_workers_is_found_and_its_neighbours_are_not_blamed() {
+    let limits = longhaul::task::Limits { max_replans: 0, ..Default::default() };
+    let mut world = World::new(Setup { limits, ..Setup::default() }).await;
+    world.worker_config.concurrency = 11;
+    let mut innocent = Vec::new();
+    for _ in 0..10 {
+        innocent.push(world.start(plan(vec![call("slow_reading", json!({"ms": 400}))])).await.id);
+    }
+    let deadly = world.start(plan(vec![call("deadly", json!({}))])).await.id;
+    let deaths = || world.ledger.lock().unwrap().iter().filter(|(_, tool)| tool.as_str() == "deadly").count();
+    let is_found = |task: &longhaul::task::Task| task.status() == Status::Paused;
+    for death in 1.. {
+        let worker = world.work(&format!("worker-{death}"));
+        let dies = async {
+            while deaths() < death {
+                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
+            }
+        };
+        tokio::select! {
+            () = dies => worker.kill().await,
+            task = world.until(deadly, is_found) => {
+                assert_eq!(task.state().pause.as_ref().map(|pause| pause.reason), Some(PauseReason::Poison));
+                assert_eq!(deaths(), 3, "it was found after other than three deaths");
+                for id in &innocent {
+                    let rests = |task: &longhaul::task::Task| !task.status().is_live();
+                    assert_eq!(world.until(*id, rests).await.status(), Status::Completed);
+                }
+                world.is_sound(deadly).await;
+                return;
+            }
+        }
+    }
+}

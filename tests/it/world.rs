@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longhaul::models::{Models, Scripted};
+use longhaul::models::{ModelError, Models, ModelsConfig, Scripted};
 use longhaul::orchestrator::{Orchestrator, OrchestratorConfig, TaskRequest, system_clock};
 use longhaul::queue::{DatabaseQueue, Doorbell};
 use longhaul::repository::{Repository, SqliteDurability, SqliteRepository};
@@ -42,6 +42,8 @@ pub(crate) struct Setup {
     pub(crate) retry: RetryPolicy,
     pub(crate) ledger: Ledger,
     pub(crate) judge: bool,
+    /// What a second model answers, which is asked after the first.
+    pub(crate) second: Option<Value>,
 }
 
 impl Default for Setup {
@@ -53,6 +55,7 @@ impl Default for Setup {
             retry: RetryPolicy { max_attempts: 3, base_ms: 2, factor: 2.0, max_ms: 10 },
             ledger: Ledger::default(),
             judge: false,
+            second: None,
         }
     }
 }
@@ -66,6 +69,23 @@ pub(crate) async fn sqlite() -> (tempfile::TempDir, Arc<dyn Repository>) {
     (directory, Arc::new(repository))
 }
 
+/// A model with another one behind it.
+async fn two_models(first: &Value, second: &Value) -> Result<Models, ModelError> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = |name: &str, script: &Value| {
+        let path = directory.path().join(name);
+        std::fs::write(&path, script.to_string()).unwrap();
+        (name.to_owned(), path)
+    };
+    let config = ModelsConfig {
+        default: Some("scripted/first".parse().unwrap()),
+        fallback: vec!["scripted/second".parse().unwrap()],
+        scripted: [file("first", first), file("second", second)].into(),
+        ..ModelsConfig::default()
+    };
+    Models::open(&config, &|_| None).await
+}
+
 impl World {
     pub(crate) async fn new(setup: Setup) -> Self {
         let (directory, repository) = match setup.repository {
@@ -75,13 +95,16 @@ impl World {
                 (Some(directory), repository)
             }
         };
-        let model = Scripted::parse("test", &setup.script.to_string()).unwrap();
+        let models = match &setup.second {
+            None => Models::with_model(Arc::new(Scripted::parse("test", &setup.script.to_string()).unwrap())),
+            Some(second) => two_models(&setup.script, second).await,
+        };
         let queue = Arc::new(DatabaseQueue::new(Doorbell::default(), Duration::from_millis(5)));
         let tools = Toolbox::with_tools(counting_tools(&setup.ledger)).unwrap();
         let orchestrator = Orchestrator::new(
             repository.clone(),
             queue.clone(),
-            Arc::new(Models::with_model(Arc::new(model)).unwrap()),
+            Arc::new(models.unwrap()),
             Arc::new(tools),
             OrchestratorConfig {
                 limits: setup.limits,
@@ -260,7 +283,7 @@ pub(crate) fn call(tool: &str, arguments: Value) -> PlannedStep {
 }
 
 /// `read`, `keyed` and `unsafe_effect` by effect class; `flaky` fails as often as it is told;
-/// `hang` returns only when cancelled; `slow` takes a while; `late` times out the first time.
+/// `hang` and `deadly` return only when cancelled; `slow` takes a while; `late` times out the first time.
 fn counting_tools(ledger: &Ledger) -> Vec<Arc<dyn Tool>> {
     let tools = [
         ("read", Effect::ReadOnly),
@@ -269,6 +292,9 @@ fn counting_tools(ledger: &Ledger) -> Vec<Arc<dyn Tool>> {
         ("flaky", Effect::ReadOnly),
         ("hang", Effect::Unsafe),
         ("hang_reading", Effect::ReadOnly),
+        ("deadly", Effect::ReadOnly),
+        ("slow_reading", Effect::ReadOnly),
+        ("deep", Effect::ReadOnly),
         ("slow", Effect::Unsafe),
         ("broken", Effect::ReadOnly),
         ("late", Effect::Idempotent),
@@ -317,11 +343,12 @@ impl Tool for CountingTool {
             }
             "late" if count == 1 => Err(ToolError::Timeout(Duration::from_secs(1))),
             "broken" => Err(ToolError::Denied("it never works".to_owned())),
-            "hang" | "hang_reading" => {
+            "hang" | "hang_reading" | "deadly" => {
                 context.cancel.cancelled().await;
                 Err(ToolError::Cancelled)
             }
-            "slow" => {
+            "deep" => Ok(ToolOutput::ok((0..200).fold(json!("bottom"), |inner, _| json!([inner])))),
+            "slow" | "slow_reading" => {
                 tokio::time::sleep(Duration::from_millis(arguments["ms"].as_u64().unwrap_or(100))).await;
                 Ok(ToolOutput::ok(json!({"count": count})))
             }
