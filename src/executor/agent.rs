@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::calls::Dispatch;
+use super::calls::{Dispatch, too_deep};
 use super::conversation::{Conversation, Recorded, recorded_contents};
 use super::{Attempt, Stop};
 use crate::models::{Answer, Message, Model, Request, Role, ToolSpec};
 use crate::orchestrator::{StepContext, cut};
-use crate::task::{CallState, CallSubject, Event, Fault, FaultClass, Payload, Task, ToolRequest};
+use crate::task::{
+    CallState, CallSubject, Event, Fault, FaultClass, Payload, Task, ToolRequest, is_too_deep,
+};
 use crate::tools::ToolError;
 
 /// What a model sees of one tool result at most, in bytes. The whole result is recorded.
@@ -93,7 +95,7 @@ impl Attempt {
             outcome = model.generate(request) => outcome,
             () = self.cancel.cancelled() => return Err(Stop::Interrupted),
         };
-        match outcome {
+        match outcome.map_err(|error| error.fault()).and_then(recordable) {
             Ok(answer) => {
                 self.journal.note(Event::ModelAnswered {
                     step: self.index,
@@ -106,8 +108,7 @@ impl Attempt {
                 conversation.answered(call, answer.text.clone(), answer.requests.clone());
                 Ok(answer)
             }
-            Err(error) => {
-                let fault = error.fault();
+            Err(fault) => {
                 self.journal.note(Event::CallFailed { step: self.index, call, fault: fault.clone() });
                 Err(Stop::Failed(fault))
             }
@@ -170,6 +171,14 @@ impl Attempt {
         });
         self.journal.note(Event::CallFailed { step: self.index, call, fault: error.fault() });
         (error.to_string(), true)
+    }
+}
+
+/// The answer, unless it asks for calls that cannot be recorded.
+fn recordable(answer: Answer) -> Result<Answer, Fault> {
+    match answer.requests.iter().find(|request| is_too_deep(&request.arguments)) {
+        Some(request) => Err(too_deep(FaultClass::Malformed, &request.tool)),
+        None => Ok(answer),
     }
 }
 

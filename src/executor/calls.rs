@@ -6,7 +6,9 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::{Attempt, Stop};
-use crate::task::{CallState, CallSubject, Effect, Event, Fault, FaultClass, Payload, Task};
+use crate::task::{
+    CallState, CallSubject, Effect, Event, Fault, FaultClass, MAX_DEPTH, Payload, TOO_DEEP, Task, is_too_deep,
+};
 use crate::tools::{CallContext, Tool, ToolError, ToolOutput};
 
 /// A call that may be repeated is recorded together with its outcome if it is quicker than
@@ -58,6 +60,9 @@ impl Attempt {
         tool: &dyn Tool,
         dispatch: Dispatch,
     ) -> Result<Result<ToolOutput, ToolError>, Stop> {
+        if is_too_deep(&dispatch.arguments) {
+            return Err(Stop::Failed(too_deep(FaultClass::Permanent, &tool.description().name)));
+        }
         self.allowance.take().map_err(Stop::Failed)?;
         let known = tool.description();
         let (step, call, effect) = (self.index, dispatch.number, known.effect);
@@ -104,6 +109,7 @@ impl Attempt {
         let step = self.index;
         match outcome {
             Ok(output) => {
+                let output = readable(output);
                 let result = Payload::Inline(output.content.clone());
                 self.journal.note(Event::ToolReturned { step, call, result, is_error: output.is_error });
                 Ok(Ok(output))
@@ -125,6 +131,21 @@ impl Attempt {
             }
         }
     }
+}
+
+/// A result that is nested too deep to be read again is kept as its JSON text: it did come back,
+/// and nothing of it is lost.
+fn readable(output: ToolOutput) -> ToolOutput {
+    match is_too_deep(&output.content) {
+        true => ToolOutput { content: Value::String(output.content.to_string()), ..output },
+        false => output,
+    }
+}
+
+/// Arguments that are nested too deep to be recorded, and so are not dispatched.
+pub(super) fn too_deep(class: FaultClass, tool: &str) -> Fault {
+    let message = format!("the arguments for {tool} are nested deeper than {MAX_DEPTH} levels");
+    Fault::new(class, TOO_DEEP, message)
 }
 
 /// What a person is asked when nobody knows whether a call took effect.

@@ -4,7 +4,9 @@
 use super::plan_text::{PlanText, read_json, schema};
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
-use crate::task::{Fault, Limits, Plan, PlannedStep, Planner, StepType, TaskSpec, Usage};
+use crate::task::{
+    Fault, Limits, MAX_DEPTH, Plan, PlannedStep, Planner, StepType, TaskSpec, Usage, is_too_deep,
+};
 
 /// What is known when a plan is made.
 pub(super) struct Planning<'a> {
@@ -164,6 +166,9 @@ pub(super) fn check_plan(
         return Some(error.to_string());
     }
     let named = plan.steps.iter().filter_map(|step| step.tool.as_ref());
+    if let Some(tool) = named.clone().find(|tool| is_too_deep(&tool.arguments)) {
+        return Some(format!("the arguments for {} are nested deeper than {MAX_DEPTH} levels", tool.name));
+    }
     let unknown: Vec<&str> = named.map(|tool| tool.name.as_str()).filter(|name| !is_tool(name)).collect();
     if !unknown.is_empty() {
         return Some(format!("there is no tool {}", unknown.join(", ")));

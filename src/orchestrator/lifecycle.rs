@@ -9,8 +9,8 @@ use super::decompose::check_plan;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Blob, CallState, Entry, Event, Fault, Pause, PauseReason, Payload, Plan, Planner, Status, Task, TaskId,
-    TaskSpec,
+    Blob, CallState, Entry, Event, Fault, MAX_DEPTH, Pause, PauseReason, Payload, Plan, Planner, Status,
+    Task, TaskId, TaskSpec, is_too_deep,
 };
 
 /// How often a write is tried again after somebody else wrote first. Each failure means that
@@ -132,6 +132,10 @@ impl Orchestrator {
         decision: OutcomeDecision,
         by: &str,
     ) -> Result<Task, OrchestratorError> {
+        if matches!(&decision, OutcomeDecision::Happened(result) if is_too_deep(result)) {
+            let problem = format!("the result is nested deeper than {MAX_DEPTH} levels");
+            return Err(OrchestratorError::Invalid { field: "outcome", problem });
+        }
         let task = self
             .record(id, |task| {
                 expect(task, "resume", &[Status::Paused])?;

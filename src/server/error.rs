@@ -18,7 +18,7 @@ use serde_json::json;
 use crate::models::ModelError;
 use crate::orchestrator::OrchestratorError;
 use crate::repository::RepositoryError;
-use crate::task::with_causes;
+use crate::task::{MAX_DEPTH, TOO_DEEP, with_causes};
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -86,6 +86,12 @@ impl ApiError {
     pub(super) fn too_large(limit: usize) -> Self {
         let message = format!("the body is larger than {limit} bytes (server.maxBodyBytes)");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
+    }
+
+    /// The body is nested deeper than can be kept.
+    pub(super) fn too_deep() -> Self {
+        let message = format!("the body is nested deeper than {MAX_DEPTH} levels");
+        Self::new(StatusCode::BAD_REQUEST, TOO_DEEP, message)
     }
 
     /// A handler panicked.

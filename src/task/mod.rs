@@ -10,6 +10,7 @@
 
 mod apply;
 mod call;
+mod depth;
 mod effect;
 mod event;
 mod fault;
@@ -31,6 +32,7 @@ mod properties;
 
 pub use apply::{Illegal, Task};
 pub use call::{Call, CallState, CallSubject, ToolRequest};
+pub use depth::{MAX_DEPTH, TOO_DEEP, is_text_too_deep, is_too_deep};
 pub use effect::Effect;
 pub use event::{Entry, Event, Planner, TraceType};
 pub use fault::{Fault, FaultClass, with_causes};

@@ -443,3 +443,38 @@ async fn a_task_that_kills_its_workers_is_found_and_its_neighbours_are_not_blame
         }
     }
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_result_without_a_bottom_is_kept_as_text_and_the_task_stays_readable() {
+    let world = bare().await;
+    let second = call("read", json!({"before": {"$output": "step-1"}}));
+    let task = world.start(plan(vec![call("deep", json!({})), second])).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+    let output = world.repository.content(&task.state().output.clone().unwrap()).await.unwrap();
+    let text = output["given"]["before"].as_str().unwrap();
+    assert_eq!(text, format!("{}\"bottom\"{}", "[".repeat(200), "]".repeat(200)));
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn arguments_without_a_bottom_are_refused_wherever_they_come_from() {
+    let deep = || (0..110).fold(json!("bottom"), |inner, _| json!([inner]));
+    let limits = longhaul::task::Limits { max_replans: 0, ..Default::default() };
+    let asks = json!([{"tool": "read", "arguments": {"a": deep()}}]);
+    let script = json!({"rules": [{"role": "execute", "reply": {"toolCalls": asks}}]});
+    let world = World::new(Setup { script, limits, ..Setup::default() }).await;
+    let by_caller = longhaul::orchestrator::TaskRequest {
+        plan: Some(plan(vec![call("read", deep())])),
+        ..request("Do it")
+    };
+    let refused = world.orchestrator.start(by_caller).await.unwrap_err();
+    assert!(refused.to_string().contains("nested deeper than 100 levels"), "{refused}");
+    let by_model = world.start(plan(vec![step(StepType::ToolCall, "Use a tool")])).await;
+    let _worker = world.work("w");
+    let task = world.ended(by_model.id).await;
+    assert_eq!(task.state().fault.as_ref().map(|fault| fault.code.as_str()), Some("json_too_deep"));
+    assert!(world.calls().is_empty());
+    world.is_sound(task.id).await;
+}
