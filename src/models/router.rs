@@ -78,11 +78,32 @@ impl Models {
     /// Fails with [`ModelError::NotConfigured`] if nothing of that name can be asked and with
     /// [`ModelError::Unauthorized`] if its key is missing; both say what to do.
     pub fn for_role(&self, role: Role, wanted: Option<&ModelName>) -> Result<Arc<dyn Model>, ModelError> {
-        let name = wanted.or_else(|| self.roles.get(&role)).unwrap_or(&self.default);
-        let first = self.model(name)?;
-        let then = self.fallback.iter().filter(|other| *other != name);
-        let then = then.map(|other| self.model(other)).collect::<Result<Vec<_>, _>>()?;
-        Ok(Fallback::chain(first, then))
+        let name = self.name_for(role, wanted);
+        Ok(Fallback::chain(self.model(name)?, self.behind(name)?))
+    }
+
+    /// What is left of the fallback chain behind the first model for `role`: for an answer that
+    /// did come and is of no use. `None` if there is no other model.
+    pub fn another_for_role(
+        &self,
+        role: Role,
+        wanted: Option<&ModelName>,
+    ) -> Result<Option<Arc<dyn Model>>, ModelError> {
+        let mut others = self.behind(self.name_for(role, wanted))?;
+        if others.is_empty() {
+            return Ok(None);
+        }
+        let first = others.remove(0);
+        Ok(Some(Fallback::chain(first, others)))
+    }
+
+    fn name_for<'a>(&'a self, role: Role, wanted: Option<&'a ModelName>) -> &'a ModelName {
+        wanted.or_else(|| self.roles.get(&role)).unwrap_or(&self.default)
+    }
+
+    /// The fallback chain behind a model.
+    fn behind(&self, name: &ModelName) -> Result<Vec<Arc<dyn Model>>, ModelError> {
+        self.fallback.iter().filter(|other| *other != name).map(|other| self.model(other)).collect()
     }
 
     /// The model for every role that has none of its own.

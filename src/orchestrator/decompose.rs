@@ -1,5 +1,5 @@
 //! From a goal to a plan: asked for by schema, read leniently, checked strictly, mended once,
-//! and if all that fails a single honest step.
+//! asked of another model, and if all that fails a single honest step.
 
 use super::plan_text::{PlanText, read_json, schema};
 use super::{Orchestrator, OrchestratorError, prompts};
@@ -46,6 +46,7 @@ impl Orchestrator {
             Ok(plan) => return Ok((plan, by)),
             Err(refused) => refused,
         };
+        let fresh = request.clone();
         request.messages.push(Message::Assistant { text: first.text, requests: Vec::new() });
         request.messages.push(Message::User(format!(
             "This cannot be used: {}. Answer with the corrected JSON only.",
@@ -55,9 +56,38 @@ impl Orchestrator {
             Ok(plan) => Ok((plan, by)),
             Err(refused) => {
                 tracing::warn!(problem = %refused.problem, "the planner gave no usable plan");
+                if let Some(plan) = self.ask_another(&fresh, &planning, &mut by).await? {
+                    return Ok((plan, by));
+                }
                 by.degraded = true;
                 by.reason = format!("the planner gave no usable plan: {}", refused.problem);
                 Ok((planning.single_step(), by))
+            }
+        }
+    }
+
+    /// Asks the next model of the fallback chain, once. One that does not answer is no worse than
+    /// none: there still is a step that can be done.
+    async fn ask_another(
+        &self,
+        request: &Request,
+        planning: &Planning<'_>,
+        by: &mut Planner,
+    ) -> Result<Option<Plan>, OrchestratorError> {
+        let wanted = planning.spec.chat_model.as_ref();
+        let Some(model) = self.models.another_for_role(Role::Plan, wanted)? else { return Ok(None) };
+        match self.ask_for_plan(model.as_ref(), request, planning, by).await {
+            Ok(Ok(plan)) => {
+                by.model = Some(model.name().clone());
+                Ok(Some(plan))
+            }
+            Ok(Err(refused)) => {
+                tracing::warn!(model = %model.name(), problem = %refused.problem, "no usable plan either");
+                Ok(None)
+            }
+            Err(error) => {
+                tracing::warn!(model = %model.name(), %error, "no other model plans");
+                Ok(None)
             }
         }
     }

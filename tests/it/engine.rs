@@ -478,3 +478,29 @@ async fn arguments_without_a_bottom_are_refused_wherever_they_come_from() {
     assert!(world.calls().is_empty());
     world.is_sound(task.id).await;
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn another_model_is_asked_for_a_plan_before_there_is_none() {
+    let babbles = json!({"rules": [{"role": "plan", "reply": {"text": "I would rather not."}}]});
+    let plans = json!({"rules": [{"role": "plan", "reply": {"json": {"steps": [
+        {"id": "a", "description": "x", "type": "llm-reasoning"},
+        {"id": "b", "description": "y", "type": "llm-reasoning"}]}}}]});
+    let fails = json!({"rules": [{"role": "plan", "reply": {"error": {"kind": "unavailable"}}}]});
+    for (second, steps, model, asked) in [
+        (&plans, 2, "scripted/second", 3),
+        (&babbles, 1, "scripted/first", 3),
+        (&fails, 1, "scripted/first", 2),
+    ] {
+        let setup = Setup { script: babbles.clone(), second: Some(second.clone()), ..Setup::default() };
+        let world = World::new(setup).await;
+        let task = world.orchestrator.start(request("Plan it")).await.unwrap();
+        assert_eq!(task.steps().len(), steps);
+        assert_eq!(task.state().usage.model_calls, asked);
+        let planned = world.journal(task.id).await.into_iter().find_map(|entry| match entry.event {
+            Event::Planned { by, .. } => Some(by),
+            _ => None,
+        });
+        let by = planned.unwrap();
+        assert_eq!((by.model.unwrap().to_string().as_str(), by.degraded), (model, steps == 1));
+    }
+}
