@@ -43,7 +43,8 @@ impl Orchestrator {
         };
         let thread = self.open_thread(&spec).await?;
         let detection = request.detection.unwrap_or_else(Detection::by_caller);
-        let (task, entries) = self.first_entries(spec, &detection, plan, by)?;
+        let id = request.id.unwrap_or_else(|| TaskId(Uuid::now_v7()));
+        let (task, entries) = self.first_entries(id, spec, &detection, plan, by)?;
         self.repository.create(&task, entries).await?;
         tracing::info!(task = %task.id, %thread, steps = task.steps().len(), "task created");
         self.wake(&task).await;
@@ -70,6 +71,7 @@ impl Orchestrator {
 
     fn first_entries(
         &self,
+        id: TaskId,
         spec: TaskSpec,
         detection: &Detection,
         plan: Plan,
@@ -77,7 +79,7 @@ impl Orchestrator {
     ) -> Result<(Task, Vec<Entry>), OrchestratorError> {
         let now = self.now();
         let created = Entry { seq: 1, epoch: 0, at: now, event: Event::Created { spec: Box::new(spec) } };
-        let mut task = Task::begin(TaskId(Uuid::now_v7()), &created)?;
+        let mut task = Task::begin(id, &created)?;
         let detected = task.record(now, detection.event())?;
         let planned = task.record(now, Event::Planned { revision: 1, plan, by })?;
         Ok((task, vec![created, detected, planned]))

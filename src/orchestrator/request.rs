@@ -1,7 +1,7 @@
 //! A request for a task, and what makes it acceptable.
 
 use super::{Detection, OrchestratorConfig, OrchestratorError};
-use crate::task::{Limits, ModelName, Plan, TaskSpec, ToolAllowance};
+use crate::task::{Limits, ModelName, Plan, TaskId, TaskSpec, ToolAllowance};
 
 /// Longest id of a user or a conversation, in bytes. They are keys of indexes.
 const MAX_ID_BYTES: usize = 512;
@@ -27,6 +27,8 @@ pub struct TaskRequest {
     pub detection: Option<Detection>,
     /// The plan, if the caller brings one.
     pub plan: Option<Plan>,
+    /// The id it will have, if the caller has spoken of it already; a new one otherwise.
+    pub id: Option<TaskId>,
 }
 
 impl TaskRequest {

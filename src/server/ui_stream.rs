@@ -25,6 +25,10 @@ pub(super) enum UiChunk {
         #[serde(skip_serializing_if = "Option::is_none")]
         message_metadata: Option<Value>,
     },
+    /// More that a client may want to know of the message.
+    MessageMetadata {
+        message_metadata: Value,
+    },
     /// One turn begins.
     StartStep,
     TextStart {
@@ -130,6 +134,8 @@ mod tests {
         let id = || "c".to_owned();
         let start = UiChunk::Start { message_id: "m".into(), message_metadata: None };
         assert_eq!(written(&start), json!({"type": "start", "messageId": "m"}));
+        let metadata = UiChunk::MessageMetadata { message_metadata: json!({"a": 1}) };
+        assert_eq!(written(&metadata), json!({"type": "message-metadata", "messageMetadata": {"a": 1}}));
         assert_eq!(written(&UiChunk::StartStep), json!({"type": "start-step"}));
         assert_eq!(written(&UiChunk::Finish), json!({"type": "finish"}));
         let input =

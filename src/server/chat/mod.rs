@@ -14,7 +14,9 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
+use futures::{Stream, StreamExt, stream};
 use serde_json::{Value, json};
+use uuid::Uuid;
 
 use self::answer::Answering;
 #[cfg(test)]
@@ -28,7 +30,7 @@ use super::error::ApiError;
 use super::follow::Follower;
 use super::parse::JsonBody;
 use super::state::AppState;
-use super::ui_stream::respond;
+use super::ui_stream::{UiChunk, respond};
 use crate::models::Role;
 use crate::orchestrator::{Detection, OrchestratorError, TaskRequest};
 use crate::repository::Message;
@@ -51,10 +53,7 @@ pub(super) async fn post(
     }
     keep(&state, &turn, None).await?;
     match detect(&state, &turn).await {
-        Some(detection) => {
-            let task = start(&state, caller, &turn, detection).await?;
-            Ok(reply(&state, &headers, &turn, &task))
-        }
+        Some(detection) => begin(state, caller, &headers, turn, detection).await,
         None => answer(state, turn).await,
     }
 }
@@ -105,11 +104,41 @@ async fn detect(state: &AppState, turn: &Turn) -> Option<Detection> {
     detection.orchestrate.then_some(detection)
 }
 
+/// Answers a complex message. A plan may take its time, so a stream begins before there is one,
+/// and has heartbeats meanwhile; a JSON answer needs the task.
+async fn begin(
+    state: AppState,
+    caller: Caller,
+    headers: &HeaderMap,
+    turn: Turn,
+    detection: Detection,
+) -> Result<Response, ApiError> {
+    let id = TaskId(Uuid::now_v7());
+    if turn.reply(headers, state.config.chat_reply) == ChatReply::Json {
+        let task = start(&state, caller, &turn, detection, id).await?;
+        return Ok(json_reply(&turn, &task));
+    }
+    let heartbeat = heartbeat(&state);
+    let opening = stream::iter(TaskFrames::begin(&message_id(id)));
+    let rest = stream::once(async move {
+        let started = tokio::select! {
+            started = start(&state, caller, &turn, detection, id) => started.map_err(|refusal| refusal.message),
+            () = state.shutdown.cancelled() => Err("the server is shutting down: ask again".to_owned()),
+        };
+        match started {
+            Ok(task) => over_task(&state, &task).boxed(),
+            Err(problem) => stream::iter(TaskFrames::end(Some(problem))).boxed(),
+        }
+    });
+    Ok(respond(opening.chain(rest.flatten()), heartbeat))
+}
+
 async fn start(
     state: &AppState,
     caller: Caller,
     turn: &Turn,
     detection: Detection,
+    id: TaskId,
 ) -> Result<Task, ApiError> {
     let agent_id = turn.tools.mentions.iter().find_map(|mention| match mention {
         Mention::Agent { agent_id, .. } => Some(agent_id.clone()),
@@ -123,6 +152,7 @@ async fn start(
         tools: turn.tools.clone(),
         agent_id,
         detection: Some(detection),
+        id: Some(id),
         ..TaskRequest::default()
     };
     let task = state.orchestrator.start(request).await?;
@@ -137,7 +167,7 @@ async fn start(
 async fn announce(state: &AppState, turn: &Turn, task: &Task) -> Result<(), ApiError> {
     keep(state, turn, Some(task.id)).await?;
     let message = Message {
-        id: message_id(task),
+        id: message_id(task.id),
         thread_id: turn.thread_id.clone(),
         role: "assistant".to_owned(),
         parts: json!([{"type": "text", "text": introduction(task)}]),
@@ -147,8 +177,8 @@ async fn announce(state: &AppState, turn: &Turn, task: &Task) -> Result<(), ApiE
     Ok(state.repository().put_message(&message).await?)
 }
 
-fn message_id(task: &Task) -> String {
-    format!("task-{}", task.id)
+fn message_id(task: TaskId) -> String {
+    format!("task-{task}")
 }
 
 fn introduction(task: &Task) -> String {
@@ -159,22 +189,31 @@ fn introduction(task: &Task) -> String {
     format!("I'll work on this as a long-running task. {steps}. Task: {}", task.id)
 }
 
-/// What a complex message is answered with.
+/// What a message is answered with that has its task already.
 fn reply(state: &AppState, headers: &HeaderMap, turn: &Turn, task: &Task) -> Response {
     match turn.reply(headers, state.config.chat_reply) {
-        ChatReply::Json => Json(json!({
-            "id": turn.message_id, "role": "assistant", "content": introduction(task), "taskId": task.id,
-            "orchestrated": true,
-        }))
-        .into_response(),
+        ChatReply::Json => json_reply(turn, task),
         ChatReply::Stream => {
-            let opening = TaskFrames::begin(&message_id(task), task.id, &introduction(task));
-            let repository = state.repository().clone();
-            let follower = Follower::new(repository.clone(), task, 0, state.shutdown.clone());
-            let chunks = task_stream::chunks(opening, task.id, repository, follower);
-            respond(chunks, heartbeat(state))
+            let opening = stream::iter(TaskFrames::begin(&message_id(task.id)));
+            respond(opening.chain(over_task(state, task)), heartbeat(state))
         }
     }
+}
+
+fn json_reply(turn: &Turn, task: &Task) -> Response {
+    Json(json!({
+        "id": turn.message_id, "role": "assistant", "content": introduction(task), "taskId": task.id,
+        "orchestrated": true,
+    }))
+    .into_response()
+}
+
+/// The chunks behind the beginning of a message about a task.
+fn over_task(state: &AppState, task: &Task) -> impl Stream<Item = UiChunk> + Send + use<> {
+    let opening = TaskFrames::introduce(task.id, &introduction(task));
+    let repository = state.repository().clone();
+    let follower = Follower::new(repository.clone(), task, 0, state.shutdown.clone());
+    task_stream::chunks(opening, task.id, repository, follower)
 }
 
 /// Answers a simple message.

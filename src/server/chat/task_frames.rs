@@ -22,13 +22,16 @@ pub(super) struct TaskFrames {
 }
 
 impl TaskFrames {
-    /// The beginning of the message.
-    pub(super) fn begin(message_id: &str, task: TaskId, introduction: &str) -> Vec<UiChunk> {
-        let metadata = json!({"taskId": task, "orchestrated": true});
-        let mut chunks = vec![
-            UiChunk::Start { message_id: message_id.to_owned(), message_metadata: Some(metadata) },
-            UiChunk::StartStep,
-        ];
+    /// The beginning of the message, while there is no task yet.
+    pub(super) fn begin(message_id: &str) -> Vec<UiChunk> {
+        let message_metadata = Some(json!({"orchestrated": true}));
+        vec![UiChunk::Start { message_id: message_id.to_owned(), message_metadata }, UiChunk::StartStep]
+    }
+
+    /// What is said once there is a task.
+    pub(super) fn introduce(task: TaskId, introduction: &str) -> Vec<UiChunk> {
+        let message_metadata = json!({"taskId": task, "orchestrated": true});
+        let mut chunks = vec![UiChunk::MessageMetadata { message_metadata }];
         chunks.extend(UiChunk::text("introduction", format!("{introduction}\n\n")));
         chunks
     }
@@ -249,7 +252,8 @@ mod tests {
 
     #[test]
     fn every_text_part_has_an_id_of_its_own() {
-        let mut chunks = TaskFrames::begin("m", TaskId(Uuid::nil()), "I work.");
+        let mut chunks = TaskFrames::begin("m");
+        chunks.extend(TaskFrames::introduce(TaskId(Uuid::nil()), "I work."));
         chunks.extend(all([planned(1, &["a"]), Event::StepStarted { step: 0, attempt: 1 }]));
         let ids: Vec<_> = chunks
             .iter()

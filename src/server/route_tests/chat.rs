@@ -2,13 +2,20 @@
 
 use axum::body::Body;
 use axum::http::{Method, Request};
+use futures::StreamExt;
 use serde_json::{Value, json};
+use tokio::time::timeout;
+use tower::ServiceExt;
 
 use super::super::fixture::{Fixture, Reply, USER};
+use super::super::{Access, ServerConfig};
 use super::{error, plan_rule, refused};
 use crate::models::Message;
-use crate::repository::{Commit, Lease};
+use crate::repository::{Commit, Lease, ListFilter};
 use crate::task::{Event, Payload, TaskId};
+
+/// Longer than anything here takes.
+const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
 const COMPLEX: &str = "Find every TODO comment in this repository and write a report";
 
@@ -138,6 +145,9 @@ async fn use_chat_gets_a_stream_that_stays_open_over_the_task() {
     let (reply, ()) = tokio::join!(post(&fixture, body), end);
     let chunks = reply.chunks();
     assert_eq!(chunks[0]["messageMetadata"]["orchestrated"], true);
+    assert_eq!(types(&chunks)[..3], ["start", "start-step", "message-metadata"]);
+    let id = chunks[2]["messageMetadata"]["taskId"].as_str().unwrap();
+    assert_eq!(chunks[0]["messageId"], format!("task-{id}"));
     assert!(types(&chunks).ends_with(&["finish-step", "finish"]));
     let said = texts(&chunks);
     assert!(
@@ -223,4 +233,39 @@ async fn nul_characters_do_no_harm() {
     let reply = post(&fixture, body("m", "What is the \u{0} capital of France?")).await;
     assert_eq!(texts(&reply.chunks()), "It is Paris.");
     assert!(kept(&fixture).await[0].1.contains('\u{fffd}'));
+}
+
+fn streamed() -> Request<Body> {
+    let request = Request::post("/api/chat").header("accept", "text/event-stream");
+    request.body(Body::from(body("m", COMPLEX).to_string())).unwrap()
+}
+
+#[tokio::test]
+async fn a_stream_begins_before_the_plan_is_made() {
+    let mut never = plan_rule();
+    never["delayMs"] = json!(3_600_000);
+    let config = ServerConfig { heartbeat_ms: 1, ..ServerConfig::default() };
+    let fixture = Fixture::with(Access::new(None, None), config, json!([never])).await;
+    let response = timeout(PATIENCE, fixture.router().oneshot(streamed())).await;
+    let mut pieces = response.expect("silence until there is a plan").unwrap().into_body().into_data_stream();
+    let mut said = String::new();
+    while !said.contains("heartbeat") {
+        said += std::str::from_utf8(&pieces.next().await.unwrap().unwrap()).unwrap();
+    }
+    assert!(said.starts_with("data: {\"type\":\"start\""), "{said}");
+    fixture.shutdown.cancel();
+    while let Some(piece) = pieces.next().await {
+        said += std::str::from_utf8(&piece.unwrap()).unwrap();
+    }
+    assert!(said.contains("\"error\"") && said.ends_with("data: [DONE]\n\n"), "{said}");
+    assert!(fixture.repository().list(&ListFilter::default()).await.unwrap().is_empty());
+}
+
+#[tokio::test]
+async fn a_plan_that_cannot_be_made_ends_the_stream_with_an_error() {
+    let fixture =
+        Fixture::scripted(json!([{"role": "plan", "reply": {"error": {"kind": "unavailable"}}}])).await;
+    let chunks = fixture.ask(streamed()).await.chunks();
+    assert_eq!(types(&chunks), ["start", "start-step", "finish-step", "error", "finish"]);
+    assert_eq!(kept(&fixture).await.len(), 1, "the message of the user is kept");
 }
