@@ -12,6 +12,7 @@ use super::terminal::Terminal;
 use super::wiring::{Database, sqlite_path};
 use crate::models::{Models, Role};
 use crate::repository::{Retention, Stats, Violation};
+use crate::task::with_causes;
 use crate::tools::Toolbox;
 
 /// Brings the tables up to date.
@@ -85,7 +86,7 @@ pub(super) async fn doctor(
     let file = settings.file.as_ref().map_or("defaults only".to_owned(), |path| path.display().to_string());
     findings.note("configuration", Ok(file));
     if let Err(error) = look_at_database(&mut findings, settings, environment).await {
-        findings.note("database", Err(causes(&error)));
+        findings.note("database", Err(with_causes(&error)));
     }
     look_at_models(&mut findings, settings, environment).await;
     look_at_tools(&mut findings, settings).await;
@@ -135,7 +136,7 @@ async fn look_at_models(findings: &mut Findings, settings: &Settings, environmen
     let look_up = |name: &str| environment.get(name);
     let models = match Models::open(&settings.config.models, &look_up).await {
         Ok(models) => models,
-        Err(error) => return findings.note("models", Err(causes(&error))),
+        Err(error) => return findings.note("models", Err(with_causes(&error))),
     };
     let default = models.default_name();
     let finding = match models.for_role(Role::Execute, None) {
@@ -143,7 +144,7 @@ async fn look_at_models(findings: &mut Findings, settings: &Settings, environmen
             Ok(format!("{default}: no language model, goals are planned by rules"))
         }
         Ok(_) => Ok(default.to_string()),
-        Err(error) => Err(causes(&error)),
+        Err(error) => Err(with_causes(&error)),
     };
     findings.note("models", finding);
 }
@@ -151,11 +152,13 @@ async fn look_at_models(findings: &mut Findings, settings: &Settings, environmen
 async fn look_at_tools(findings: &mut Findings, settings: &Settings) {
     let tools = match Toolbox::open(&settings.config.tools).await {
         Ok(tools) => tools,
-        Err(error) => return findings.note("tools", Err(causes(&error))),
+        Err(error) => return findings.note("tools", Err(with_causes(&error))),
     };
     let offered = tools.offered(&Default::default());
-    findings
-        .note("tools", offered.map(|tools| format!("{} tools", tools.len())).map_err(|error| causes(&error)));
+    findings.note(
+        "tools",
+        offered.map(|tools| format!("{} tools", tools.len())).map_err(|error| with_causes(&error)),
+    );
     for server in tools.servers() {
         let name = format!("'{}' over {}", server.name, server.transport);
         let finding = match (server.connected, server.last_error) {
@@ -192,18 +195,4 @@ fn tell(findings: &Findings, terminal: &Terminal) {
         }
         terminal.result(format!("\n{}", table.trim_fmt()));
     }
-}
-
-/// An error with its causes on one line.
-fn causes(error: &(dyn std::error::Error + 'static)) -> String {
-    let mut text = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !text.contains(&words) {
-            text = format!("{text}: {words}");
-        }
-        cause = error.source();
-    }
-    text
 }

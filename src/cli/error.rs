@@ -1,6 +1,5 @@
 //! How a command can fail, and the one place where that is printed.
 
-use std::error::Error as StdError;
 use std::fmt::Write as _;
 use std::io;
 
@@ -11,6 +10,7 @@ use super::config::ConfigError;
 use crate::models::ModelError;
 use crate::orchestrator::OrchestratorError;
 use crate::repository::RepositoryError;
+use crate::task::words_of;
 use crate::tools::ToolboxError;
 
 /// Why a command did not do what was asked.
@@ -114,18 +114,7 @@ impl CliError {
 
     /// The text for people: the message with its causes, the code, and what to do.
     pub fn render(&self) -> String {
-        let mut text = format!("error: {self}");
-        let mut said = self.to_string();
-        let mut cause = self.source();
-        while let Some(error) = cause {
-            let words = error.to_string();
-            // Some errors repeat their causes in their own words.
-            if !said.contains(&words) {
-                let _ = write!(text, "\n  because: {words}");
-                said = words;
-            }
-            cause = error.source();
-        }
+        let mut text = format!("error: {}", words_of(self).join("\n  because: "));
         if let Some(advice) = self.advice() {
             let _ = write!(text, "\n  help: {advice}");
         }

@@ -64,17 +64,53 @@ impl Fault {
 
 /// What an error says, followed by what its causes say.
 pub fn with_causes(error: &dyn std::error::Error) -> String {
-    let mut text = error.to_string();
+    words_of(error).join(": ")
+}
+
+/// What an error says, and then what each of its causes says that was not said already: some
+/// errors repeat their causes in their own words.
+pub fn words_of(error: &dyn std::error::Error) -> Vec<String> {
+    let mut said = vec![error.to_string()];
     let mut cause = error.source();
     while let Some(next) = cause {
-        text = format!("{text}: {next}");
+        let words = next.to_string();
+        if !said.iter().any(|earlier| earlier.contains(&words)) {
+            said.push(words);
+        }
         cause = next.source();
     }
-    text
+    said
 }
 
 impl std::fmt::Display for Fault {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(f, "{} ({})", self.message, self.code)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use thiserror::Error;
+
+    use super::*;
+
+    #[derive(Debug, Error)]
+    #[error("the disk is full")]
+    struct Cause;
+
+    #[derive(Debug, Error)]
+    #[error("{words}")]
+    struct Above<E: std::error::Error + 'static> {
+        words: &'static str,
+        #[source]
+        cause: E,
+    }
+
+    #[test]
+    fn a_cause_is_told_unless_it_was_said_already() {
+        let repeats = Above { words: "no write: the disk is full", cause: Cause };
+        assert_eq!(with_causes(&repeats), "no write: the disk is full");
+        let hides = Above { words: "no commit", cause: Above { words: "no write", cause: Cause } };
+        assert_eq!(words_of(&hides), ["no commit", "no write", "the disk is full"]);
     }
 }

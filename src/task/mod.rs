@@ -35,7 +35,7 @@ pub use call::{Call, CallState, CallSubject, ToolRequest};
 pub use depth::{MAX_DEPTH, TOO_DEEP, is_text_too_deep, is_too_deep};
 pub use effect::Effect;
 pub use event::{Entry, Event, Planner, TraceType};
-pub use fault::{Fault, FaultClass, with_causes};
+pub use fault::{Fault, FaultClass, with_causes, words_of};
 pub use limits::Limits;
 pub use model_name::{InvalidModelName, ModelName};
 pub use next::Next;
