@@ -191,7 +191,7 @@ mod documents {
 
     use super::*;
 
-    const EXAMPLE: &str = include_str!("../../../longhaul.example.toml");
+    const EXAMPLE: &str = include_str!("../../../examples/longhaul.toml");
     const PAGE: &str = include_str!("../../../docs/configuration.md");
 
     /// The example with its keys switched on: they stand behind a `#` without a blank.
@@ -204,7 +204,7 @@ mod documents {
     }
 
     fn parse(text: &str) -> Config {
-        super::super::file::parse("longhaul.example.toml".as_ref(), text)
+        super::super::file::parse("examples/longhaul.toml".as_ref(), text)
             .unwrap_or_else(|error| panic!("{error}"))
     }
 
@@ -245,7 +245,7 @@ mod documents {
             for key in keys(table) {
                 let forms = [format!("{key} ="), format!(".{key}]"), format!("{key}.")];
                 let shown = forms.iter().any(|form| EXAMPLE.contains(form.as_str()));
-                assert!(shown, "{table}.{key} is not in longhaul.example.toml");
+                assert!(shown, "{table}.{key} is not in examples/longhaul.toml");
                 assert!(PAGE.contains(&format!("`{key}`")), "{table}.{key} is not in docs/configuration.md");
             }
         }
