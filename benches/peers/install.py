@@ -72,6 +72,10 @@ def redis():
         run(*apt, "install", "-y", "-qq", "--no-install-recommends", "redis-server")
 
 
+def postgres():
+    """`scripts/postgres` installs it at its first start."""
+
+
 def bullmq():
     node()
     redis()

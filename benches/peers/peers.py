@@ -7,7 +7,8 @@ from dataclasses import dataclass
 from typing import Callable
 
 import install
-from processes import processor_seconds
+from baselines import Appends, Pgbench
+from processes import Account
 from servers import Postgres, Redis, Restate, data_root
 
 CONCURRENCY = (1, 5, 50)
@@ -67,24 +68,20 @@ class Driver:
                 return said
         raise RuntimeError(f"the driver ended before it said {event}")
 
-    def processor_seconds(self):
-        return processor_seconds([self.process.pid, *self.server.roots])
-
     def measure(self, at_once, span):
         size, log = self.server.bytes(), self.server.log_bytes()
         self.process.stdin.write(f"{at_once} {span.warmup} {span.seconds}\n")
         self.process.stdin.flush()
         self.expect("begin")
-        before = self.processor_seconds()
+        account = Account([self.process.pid, *self.server.roots])
         end = self.expect("end")
-        seconds = self.processor_seconds() - before
+        closed = account.close(end["steps"])
         total = self.expect("idle")["steps"]
-        steps = max(end["steps"], 1)
         return {
+            **closed,
             "steps": end["steps"],
             "stepsPerSecond": end["steps"] / end["seconds"],
             "msPerStepP50": end["p50"],
-            "cpuMicrosPerStep": seconds * 1e6 / steps,
             # What stays of all tasks of this order, also of those before and after the window.
             "diskBytesPerStep": (self.server.bytes() - size) / max(total, 1),
             "logBytesPerStep": (self.server.log_bytes() - log) / max(total, 1),
@@ -137,27 +134,31 @@ class Longhaul:
                 break
         # This process waits for the other, and so takes over its account at its end.
         roots = [os.getpid(), *(server.roots if server else [])]
-        seconds, log = processor_seconds(roots), server.log_bytes() if server else 0
+        account, log = Account(roots), server.log_bytes() if server else 0
         figures, complaint = process.communicate()
         if process.returncode != 0:
             raise RuntimeError(f"longhaul bench failed: {complaint.strip()}")
         full = json.loads(figures)["full"]
+        closed = account.close(full["steps"])
         log = server.log_bytes() - log if server else 0
         return {
+            **closed,
+            # Of its process alone, without the making of the tasks.
+            "cpuMicrosPerStepOfWorker": full["cpuMicrosPerStep"],
             "steps": full["steps"],
             "stepsPerSecond": full["stepsPerSecond"],
             "msPerStepP50": full["msPerStep"]["p50"],
-            "cpuMicrosPerStep": (processor_seconds(roots) - seconds) * 1e6 / full["steps"],
             "diskBytesPerStep": full["diskBytesPerStep"],
             "logBytesPerStep": log / full["steps"],
         }
 
 
 def node(driver):
-    return lambda: ["node", install.NODE / driver]
+    return lambda: ["node", "--no-deprecation", install.NODE / driver]
 
 
 PEERS = {
+    "appends": Appends(),
     "longhaul-sqlite": Longhaul("Longhaul on SQLite (synchronous=FULL)"),
     "restate": Peer(
         "Restate 1.7, one partition, Rust handler",
@@ -174,6 +175,7 @@ PEERS = {
     "bullmq-always": Peer(
         "BullMQ 6 on Redis, AOF always", install.bullmq, lambda: Redis("always"), node("bullmq.mjs")
     ),
+    "pgbench": Pgbench(CONCURRENCY, install.postgres),
     "longhaul-postgres": Longhaul("Longhaul on PostgreSQL", Postgres),
     "dbos": Peer("DBOS (TypeScript) on PostgreSQL", install.node, Postgres, node("dbos.mjs")),
     "langgraph": Peer(

@@ -1,6 +1,7 @@
-"""The processor time of trees of processes, from /proc."""
+"""The processor time of trees of processes, and of everybody else, from /proc."""
 
 import os
+import time
 
 TICKS = os.sysconf("SC_CLK_TCK")
 
@@ -41,3 +42,24 @@ def processor_seconds(roots):
         except (FileNotFoundError, ProcessLookupError):
             continue
     return seconds
+
+
+def _busy_seconds():
+    """Processor time of everybody, and what a host has given to others of its guests."""
+    with open("/proc/stat") as file:
+        user, nice, system, _idle, _iowait, irq, softirq, steal = map(int, file.readline().split()[1:9])
+    return (user + nice + system + irq + softirq + steal) / TICKS
+
+
+class Account:
+    """What these processes consume from now on, and what everybody else does meanwhile."""
+
+    def __init__(self, roots):
+        self.roots = roots
+        self.own, self.all, self.began = processor_seconds(roots), _busy_seconds(), time.monotonic()
+
+    def close(self, steps):
+        own = processor_seconds(self.roots) - self.own
+        others = _busy_seconds() - self.all - own
+        elapsed = time.monotonic() - self.began
+        return {"cpuMicrosPerStep": own * 1e6 / max(steps, 1), "othersCores": max(others, 0) / elapsed}
