@@ -47,13 +47,23 @@ def python():
         shutil.copy(source, copy)
 
 
-def restate():
-    """The handler is built from a copy, so that nothing is written beside the sources."""
-    node()
-    shutil.copytree(HERE / "restate", RUST / "restate", dirs_exist_ok=True,
-                    ignore=shutil.ignore_patterns("target"))
+def rust(peer):
+    """Builds a handler from a copy, so that nothing is written beside the sources."""
+    for name in ("restate", "dbos"):
+        # Both, because they share a file.
+        ignored = shutil.ignore_patterns("target")
+        shutil.copytree(HERE / name, RUST / name, dirs_exist_ok=True, ignore=ignored)
     environment = {**os.environ, "CARGO_TARGET_DIR": str(RUST / "target")}
-    run("cargo", "build", "--release", "--locked", "--quiet", cwd=RUST / "restate", env=environment)
+    run("cargo", "build", "--release", "--locked", "--quiet", cwd=RUST / peer, env=environment)
+
+
+def restate():
+    node()
+    rust("restate")
+
+
+def dbos_rust():
+    rust("dbos")
 
 
 def restate_program():

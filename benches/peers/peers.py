@@ -177,6 +177,12 @@ PEERS = {
     ),
     "pgbench": Pgbench(CONCURRENCY, install.postgres),
     "longhaul-postgres": Longhaul("Longhaul on PostgreSQL", Postgres),
+    "dbos-rust": Peer(
+        "DBOS (Rust) on PostgreSQL",
+        install.dbos_rust,
+        Postgres,
+        lambda: [install.RUST / "target/release/dbos-peer"],
+    ),
     "dbos": Peer("DBOS (TypeScript) on PostgreSQL", install.node, Postgres, node("dbos.mjs")),
     "langgraph": Peer(
         "LangGraph on PostgreSQL, sync",

@@ -6,16 +6,14 @@
 mod window;
 
 use std::env;
-use std::error::Error;
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use restate_sdk::prelude::{Context, ContextSideEffects, Endpoint, HandlerResult, HttpServer, RunFuture};
 use serde_json::json;
-use tokio::io::{AsyncBufReadExt, BufReader};
 use tokio::net::TcpListener;
 
-use self::window::{Order, Window};
+use self::window::{Failure, Window};
 
 /// Steps of one task.
 const STEPS: usize = 10;
@@ -47,7 +45,7 @@ impl Peer {
 }
 
 #[tokio::main]
-async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
+async fn main() -> Result<(), Failure> {
     let window = Arc::new(Window::default());
     let listener = TcpListener::bind("127.0.0.1:0").await?;
     let address = listener.local_addr()?;
@@ -59,39 +57,12 @@ async fn main() -> Result<(), Box<dyn Error + Send + Sync>> {
     client.post(deployment).json(&body).send().await?.error_for_status()?;
 
     let url = format!("{}/Peer/task", env::var("RESTATE_INGRESS")?);
-    window::say(&json!({"event": "ready"}));
-    let mut orders = BufReader::new(tokio::io::stdin()).lines();
-    while let Some(line) = orders.next_line().await? {
-        carry_out(&client, &url, &window, line.parse()?).await?;
-    }
-    Ok(())
-}
-
-/// Keeps so many tasks going until the window has closed.
-async fn carry_out(
-    client: &reqwest::Client,
-    url: &str,
-    window: &Arc<Window>,
-    order: Order,
-) -> Result<(), Box<dyn Error + Send + Sync>> {
-    let clients = (0..order.concurrency).map(|_| {
-        let (client, url, window) = (client.clone(), url.to_owned(), window.clone());
-        tokio::spawn(async move {
-            while !window.is_over() {
-                client.post(&url).send().await?.error_for_status()?;
-            }
-            Ok::<_, reqwest::Error>(())
-        })
-    });
-    window.reset();
-    let clients: Vec<_> = clients.collect();
-    tokio::time::sleep(Duration::from_secs_f64(order.warmup)).await;
-    window.open();
-    tokio::time::sleep(Duration::from_secs_f64(order.seconds)).await;
-    window.close();
-    for client in clients {
-        client.await??;
-    }
-    window.idle();
-    Ok(())
+    let task = move || {
+        let call = client.post(&url).send();
+        async move {
+            call.await?.error_for_status()?;
+            Ok(())
+        }
+    };
+    window::drive(&window, task).await
 }

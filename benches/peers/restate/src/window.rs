@@ -1,18 +1,23 @@
-//! The span of time in which steps count, and what is said about it.
+//! The span of time in which steps count, and the protocol of a driver; see README.md.
 
+use std::error::Error;
 use std::hash::{BuildHasher, RandomState};
 use std::io::Write;
 use std::str::FromStr;
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt, BufReader};
+
+/// Whatever ends the program.
+pub(crate) type Failure = Box<dyn Error + Send + Sync>;
 
 /// `CONCURRENCY WARMUP SECONDS`
-pub(crate) struct Order {
-    pub(crate) concurrency: usize,
-    pub(crate) warmup: f64,
-    pub(crate) seconds: f64,
+struct Order {
+    concurrency: usize,
+    warmup: f64,
+    seconds: f64,
 }
 
 impl FromStr for Order {
@@ -56,20 +61,20 @@ impl Window {
         });
     }
 
-    pub(crate) fn is_over(&self) -> bool {
+    fn is_over(&self) -> bool {
         self.with(|state| state.over)
     }
 
-    pub(crate) fn reset(&self) {
+    fn reset(&self) {
         self.with(|state| *state = State::default());
     }
 
-    pub(crate) fn open(&self) {
+    fn open(&self) {
         self.with(|state| state.opened = Some(Instant::now()));
         say(&json!({"event": "begin"}));
     }
 
-    pub(crate) fn close(&self) {
+    fn close(&self) {
         let closed = self.with(|state| {
             state.over = true;
             state.periods.sort_unstable();
@@ -84,7 +89,7 @@ impl Window {
         say(&closed);
     }
 
-    pub(crate) fn idle(&self) {
+    fn idle(&self) {
         say(&json!({"event": "idle", "steps": self.with(|state| state.total)}));
     }
 }
@@ -102,8 +107,50 @@ pub(crate) fn payload() -> String {
     letters.collect()
 }
 
+/// Carries out orders until stdin ends. `task` does one task from its creation to its end.
+pub(crate) async fn drive<F, T>(window: &Arc<Window>, task: F) -> Result<(), Failure>
+where
+    F: Fn() -> T + Clone + Send + 'static,
+    T: Future<Output = Result<(), Failure>> + Send,
+{
+    say(&json!({"event": "ready"}));
+    let mut orders = BufReader::new(tokio::io::stdin()).lines();
+    while let Some(line) = orders.next_line().await? {
+        carry_out(window, &task, line.parse()?).await?;
+    }
+    Ok(())
+}
+
+/// Keeps so many tasks going until the window has closed.
+async fn carry_out<F, T>(window: &Arc<Window>, task: &F, order: Order) -> Result<(), Failure>
+where
+    F: Fn() -> T + Clone + Send + 'static,
+    T: Future<Output = Result<(), Failure>> + Send,
+{
+    window.reset();
+    let clients = (0..order.concurrency).map(|_| {
+        let (task, window) = (task.clone(), window.clone());
+        tokio::spawn(async move {
+            while !window.is_over() {
+                task().await?;
+            }
+            Ok::<_, Failure>(())
+        })
+    });
+    let clients: Vec<_> = clients.collect();
+    tokio::time::sleep(Duration::from_secs_f64(order.warmup)).await;
+    window.open();
+    tokio::time::sleep(Duration::from_secs_f64(order.seconds)).await;
+    window.close();
+    for client in clients {
+        client.await??;
+    }
+    window.idle();
+    Ok(())
+}
+
 /// One line of JSON on stdout.
-pub(crate) fn say(line: &Value) {
+fn say(line: &Value) {
     let mut stdout = std::io::stdout().lock();
     // Without a reader nobody wants the figures any more.
     let _ = writeln!(stdout, "{line}").and_then(|()| stdout.flush());
