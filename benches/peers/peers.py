@@ -129,9 +129,8 @@ class Longhaul:
         process = subprocess.Popen(
             [str(part) for part in command], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
         )
-        for line in process.stderr:
-            if "one task alone is done" in line:
-                break
+        if not any("one task alone is done" in line for line in process.stderr):
+            raise RuntimeError("longhaul bench does not say when its warm-up is done")
         # This process waits for the other, and so takes over its account at its end.
         roots = [os.getpid(), *(server.roots if server else [])]
         account, log = Account(roots), server.log_bytes() if server else 0
