@@ -51,7 +51,7 @@ impl Wait {
         let long = call("read", json!({"text": "long ".repeat(1000)}));
         plan(match self {
             Self::Limiter | Self::Delay => vec![call("read", json!({})), call("read", json!({}))],
-            Self::Summary => vec![long, step(StepType::LlmReasoning, "Think")],
+            Self::Summary => vec![long.clone(), long, step(StepType::LlmReasoning, "Think")],
             Self::Judge => vec![call("read", json!({}))],
             Self::Revision => vec![call("broken", json!({}))],
         })
@@ -61,6 +61,7 @@ impl Wait {
     fn is_reached(self, task: &Task) -> bool {
         match self {
             Self::Revision => task.steps()[0].is_dead_end(),
+            Self::Summary => task.state().completed == 2,
             _ => task.state().completed == 1,
         }
     }
