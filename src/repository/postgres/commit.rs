@@ -15,16 +15,19 @@ use crate::task::TaskId;
 type Result<T> = std::result::Result<T, RepositoryError>;
 
 /// Of a group, those tasks are written that have not moved on.
+///
+/// Their ids are gathered into an array first: joined to them, the rows that were passed in would
+/// be read anew for each task of the group.
 const COMMIT: &str = concat!(
     "WITH moved AS (",
     move_tasks!(listed, listed_rows "$1"),
     " RETURNING id), added AS (",
     add_entries!(listed, listed_rows "$2"),
-    " WHERE r.task_id IN (SELECT id FROM moved)), planned AS (",
+    " WHERE r.task_id = ANY (ARRAY(SELECT id FROM moved))), planned AS (",
     add_steps!(listed, listed_rows "$3"),
-    " WHERE r.task_id IN (SELECT id FROM moved)), advanced AS (",
+    " WHERE r.task_id = ANY (ARRAY(SELECT id FROM moved))), advanced AS (",
     move_steps!(listed, listed_rows "$4"),
-    " AND r.task_id IN (SELECT id FROM moved)) SELECT id FROM moved"
+    " AND r.task_id = ANY (ARRAY(SELECT id FROM moved))) SELECT id FROM moved"
 );
 
 #[async_trait]
