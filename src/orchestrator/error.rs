@@ -27,7 +27,7 @@ pub enum OrchestratorError {
     /// The task is not in a state in which this can be done.
     #[error("Cannot {verb} task with status: {status}")]
     NotNow {
-        /// What was asked for: `cancel`, `pause`, `resume`.
+        /// What was asked for: `cancel`, `pause`, `resume`, `prioritize`.
         verb: &'static str,
         /// Where the task stands.
         status: Status,

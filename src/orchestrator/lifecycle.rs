@@ -9,8 +9,8 @@ use super::decompose::check_plan;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Blob, CallState, Entry, Event, Fault, MAX_DEPTH, Pause, PauseReason, Payload, Plan, Planner, Status,
-    Task, TaskId, TaskSpec, is_too_deep,
+    Blob, CallState, Entry, Event, Fault, MAX_DEPTH, Pause, PauseReason, Payload, Plan, Planner, Priority,
+    Status, Task, TaskId, TaskSpec, is_too_deep,
 };
 
 /// How often a write is tried again after somebody else wrote first. Each failure means that
@@ -45,7 +45,8 @@ impl Orchestrator {
         let detection = request.detection.unwrap_or_else(Detection::by_caller);
         let id = request.id.unwrap_or_else(|| TaskId(Uuid::now_v7()));
         let (task, entries) = self.first_entries(id, spec, &detection, plan, by)?;
-        self.repository.create(&task, entries).await?;
+        let answer = request.key.as_ref().map(|key| key.answer(&task));
+        self.repository.create(&task, entries, answer.as_ref()).await?;
         tracing::info!(task = %task.id, %thread, steps = task.steps().len(), "task created");
         self.wake(&task).await;
         Ok(task)
@@ -90,6 +91,21 @@ impl Orchestrator {
         self.record(id, |task| {
             expect(task, "cancel", &[Status::Pending, Status::Running, Status::Paused])?;
             Ok(vec![Event::Cancelled { by: by.to_owned() }])
+        })
+        .await
+    }
+
+    /// Says how urgent a task is from now on. It keeps its place among those that are as urgent:
+    /// what it has waited counts.
+    pub async fn prioritize(
+        &self,
+        id: TaskId,
+        priority: Priority,
+        by: &str,
+    ) -> Result<Task, OrchestratorError> {
+        self.record(id, |task| {
+            expect(task, "prioritize", &[Status::Pending, Status::Running, Status::Paused])?;
+            Ok(vec![Event::Prioritized { priority, by: by.to_owned() }])
         })
         .await
     }

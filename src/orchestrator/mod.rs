@@ -35,7 +35,7 @@ pub use detect::Detection;
 pub use error::OrchestratorError;
 pub use evaluate::Evaluation;
 pub use lifecycle::OutcomeDecision;
-pub use request::TaskRequest;
+pub use request::{RequestKey, TaskRequest};
 
 /// Reads the wall clock. Passed in at the wiring, so that tests can own the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

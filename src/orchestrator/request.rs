@@ -1,10 +1,46 @@
 //! A request for a task, and what makes it acceptable.
 
+use std::fmt;
+use std::sync::Arc;
+
+use serde_json::Value;
+
 use super::{Detection, OrchestratorConfig, OrchestratorError};
-use crate::task::{Limits, ModelName, Plan, TaskId, TaskSpec, ToolAllowance};
+use crate::repository::Answer;
+use crate::task::{Limits, ModelName, Plan, Priority, Task, TaskId, TaskSpec, ToolAllowance};
 
 /// Longest id of a user or a conversation, in bytes. They are keys of indexes.
 const MAX_ID_BYTES: usize = 512;
+
+/// What makes a request repeatable: the same key stands for the same task, and the reply to the
+/// first request is the reply to all of them.
+#[derive(Clone)]
+pub struct RequestKey {
+    /// The key that the caller chose, 1 to 255 characters.
+    pub key: String,
+    /// What was asked, as a hash.
+    pub request_hash: [u8; 32],
+    /// What the caller is answered. It is kept in the transaction that creates the task.
+    pub reply: Arc<dyn Fn(&Task) -> Value + Send + Sync>,
+}
+
+impl RequestKey {
+    pub(super) fn answer(&self, task: &Task) -> Answer {
+        Answer {
+            user_id: task.spec().user_id.clone(),
+            key: self.key.clone(),
+            request_hash: self.request_hash,
+            task_id: task.id,
+            reply: (self.reply)(task).to_string(),
+        }
+    }
+}
+
+impl fmt::Debug for RequestKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RequestKey").field("key", &self.key).finish_non_exhaustive()
+    }
+}
 
 /// What a caller asks to be carried to its end.
 #[derive(Debug, Clone, Default)]
@@ -21,6 +57,8 @@ pub struct TaskRequest {
     pub tools: ToolAllowance,
     /// Named instructions, model and tools to work with.
     pub agent_id: Option<String>,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Limits other than the configured ones.
     pub limits: Option<Limits>,
     /// Why the request became a task, if it was detected rather than asked for.
@@ -29,6 +67,11 @@ pub struct TaskRequest {
     pub plan: Option<Plan>,
     /// The id it will have, if the caller has spoken of it already; a new one otherwise.
     pub id: Option<TaskId>,
+    /// Makes the request repeatable. Starting fails with
+    /// [`RepositoryError::KeyTaken`](crate::repository::RepositoryError::KeyTaken) if the key was
+    /// used before; [`Repository::answer`](crate::repository::Repository::answer) has the reply
+    /// then, and asking it first saves making a plan for nothing.
+    pub key: Option<RequestKey>,
 }
 
 impl TaskRequest {
@@ -58,6 +101,7 @@ impl TaskRequest {
             chat_model: self.chat_model.clone(),
             tools: self.tools.clone(),
             agent_id: self.agent_id.clone(),
+            priority: self.priority,
             limits: self.limits.clone().unwrap_or_else(|| config.limits.clone()),
             retry: config.retry.clone(),
         })

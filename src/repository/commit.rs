@@ -9,8 +9,9 @@ use crate::task::{Blob, BlobHash, Entry, Event, State, Step, StepStatus, Task, T
 /// What becomes of the lease with a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Lease {
-    /// Whoever holds the task goes on holding it. A task that nobody holds becomes due, if it
-    /// is live. For commits within a lease, and for writers without one.
+    /// Whoever holds the task goes on holding it. A task that nobody holds keeps its place in
+    /// the line; one that had none, because it was paused, becomes due if it is live. For commits
+    /// within a lease, and for writers without one.
     Keep,
     /// The task is given back and is due after this while, if it is live. A while and not a
     /// moment: it is counted by the database's clock, which alone says what is due.

@@ -20,6 +20,9 @@ pub enum RepositoryError {
     /// A task with this id exists.
     #[error("the task exists already")]
     Exists,
+    /// An answer is kept under this idempotency key already.
+    #[error("a request with this idempotency key was answered already")]
+    KeyTaken,
     /// Another process works on this database file.
     #[error(
         "another process{pid} works on {path}: stop it, or choose another file with --db, or use PostgreSQL \
@@ -66,6 +69,7 @@ impl RepositoryError {
             Self::Fenced => "lease_lost",
             Self::NotFound => "task_not_found",
             Self::Exists => "task_exists",
+            Self::KeyTaken => "idempotency_key_taken",
             Self::InUse { .. } => "database_in_use",
             Self::Full(_) => "database_full",
             Self::Schema { .. } => "database_schema",

@@ -8,6 +8,15 @@
 //! Commit ──▶ committer (groups what waits) ──▶ one transaction: task, steps, entries, wake-up
 //! ```
 
+/// What one level of priority is worth, in milliseconds of waiting: a task of priority 3 goes
+/// before one of priority 2 that became due more than a minute after it. So whatever waits long
+/// enough has its turn.
+macro_rules! level_ms {
+    () => {
+        60000
+    };
+}
+
 mod commit;
 mod committer;
 pub mod conformance;
@@ -28,8 +37,8 @@ pub use commit::{Commit, Lease};
 pub use error::{Cause, RepositoryError};
 pub use postgres::PostgresRepository;
 pub use records::{
-    Change, Claim, Claimed, ListFilter, Message, Pruned, Renewal, Retention, Stats, TaskSummary, Thread,
-    Violation,
+    Answer, Beat, Change, Claim, Claimed, Grant, ListFilter, Message, Place, Presence, Pruned, Rate, Renewal,
+    Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 pub use sqlite::{SqliteDurability, SqliteRepository};
 
@@ -43,7 +52,18 @@ pub use sqlite::{SqliteDurability, SqliteRepository};
 pub trait Repository: Send + Sync {
     /// Makes a task known: its row, steps, entries and wake-up in one transaction. From here
     /// on the task is not lost. Fails with [`RepositoryError::Exists`] if it is known already.
-    async fn create(&self, task: &Task, entries: Vec<Entry>) -> Result<(), RepositoryError>;
+    ///
+    /// An answer is kept in the same transaction, for a day. Fails with
+    /// [`RepositoryError::KeyTaken`] if there is one under its key: read that one.
+    async fn create(
+        &self,
+        task: &Task,
+        entries: Vec<Entry>,
+        answer: Option<&Answer>,
+    ) -> Result<(), RepositoryError>;
+
+    /// What a request with this key was answered, if that was less than a day ago.
+    async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>, RepositoryError>;
 
     /// A task as its newest entry left it.
     async fn load(&self, id: TaskId) -> Result<Option<Task>, RepositoryError>;
@@ -54,9 +74,13 @@ pub trait Repository: Send + Sync {
     /// loaded, and with [`RepositoryError::Fenced`] if a newer lease was granted: load again.
     async fn commit(&self, commit: Commit) -> Result<(), RepositoryError>;
 
-    /// Leases due tasks to a worker, oldest wake-up first. Each claim makes the epoch one
-    /// larger, whether or not anything is ever written under it.
+    /// Leases due tasks to a worker: by priority, then first come, see [`Place`]. Each claim
+    /// makes the epoch one larger, whether or not anything is ever written under it.
     async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError>;
+
+    /// The places of the first due tasks in the line, at most `limit`. It costs no more than a
+    /// claim however many wait.
+    async fn waiting(&self, limit: u32) -> Result<Vec<Place>, RepositoryError>;
 
     /// Extends leases. A lease that is missing from the answer is lost.
     async fn renew(
@@ -69,6 +93,16 @@ pub trait Repository: Send + Sync {
     /// Makes every leased task due at once. For the start of a process that is the only
     /// worker of its database: whoever held these leases is dead.
     async fn expire_leases(&self) -> Result<u64, RepositoryError>;
+
+    /// Writes down that a worker is there, in one statement.
+    async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<(), RepositoryError>;
+
+    /// Who works, oldest first. Whoever has been gone for a day is forgotten.
+    async fn workers(&self) -> Result<Vec<WorkerSummary>, RepositoryError>;
+
+    /// Takes up to `wanted` permits of a limiter that all processes share, by the database's
+    /// clock. Permits are for now: one that is kept for later breaks the rate.
+    async fn permits(&self, limiter: &str, rate: Rate, wanted: u32) -> Result<Grant, RepositoryError>;
 
     /// Entries of a task with a number above `after`, in order, at most `limit`.
     async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>, RepositoryError>;
@@ -99,9 +133,10 @@ pub trait Repository: Send + Sync {
     async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError>;
 
     /// Removes what is older than asked, and nothing else: ended tasks with all that belongs
-    /// to them, and journal entries of ended tasks. Contents that nothing refers to any more
-    /// go with them. It works in batches, so that commits are not held up; what an error leaves
-    /// undone is left to the next call.
+    /// to them, and journal entries of ended tasks. Contents that nothing refers to any more,
+    /// answers that are older than a day and workers that have been gone for one go with them.
+    /// It works in batches, so that commits are not held up; what an error leaves undone is left
+    /// to the next call.
     async fn prune(&self, retention: &Retention) -> Result<Pruned, RepositoryError>;
 
     /// Tasks by status and what is due.

@@ -84,6 +84,27 @@ macro_rules! now_plus {
         concat!("now() + ", $millis, " * interval '1 millisecond'")
     };
 }
+/// The time by the database's clock in microseconds since 1970.
+macro_rules! now_micros {
+    () => {
+        "CAST(extract(epoch FROM now()) * 1000000 AS bigint)"
+    };
+}
+/// A task's place in the line: since when it is due, and what its priority is worth.
+macro_rules! place {
+    () => {
+        concat!("wake_at + priority * ", level_ms!(), " * interval '1 millisecond'")
+    };
+}
+/// How far ahead of now a place is, in milliseconds; negative if it is behind.
+macro_rules! ahead {
+    ($place:literal) => {
+        concat!("CAST(extract(epoch FROM ", $place, " - now()) * 1000 AS bigint)")
+    };
+}
+/// Claims that count what others hold come one after another, until their transaction ends. The
+/// number is Longhaul's own; it means nothing.
+const ONE_AFTER_ANOTHER: &str = "SELECT pg_advisory_xact_lock(5077164923018422867)";
 /// Rows that another claim is looking at are passed over.
 macro_rules! skip_locked {
     () => {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::task::{Fault, Pause, Status, Task, TaskId, Timestamp, Usage};
+use crate::task::{Fault, Pause, Priority, Status, Task, TaskId, Timestamp, Usage};
 
 /// A worker's wish for work.
 #[derive(Debug, Clone, Copy)]
@@ -18,6 +18,22 @@ pub struct Claim<'a> {
     pub lease: Duration,
     /// Only this task, if it is due.
     pub only: Option<TaskId>,
+    /// So many tasks of one user are leased at a time, over all workers; 0 is without limit.
+    pub per_user: u32,
+}
+
+/// Where a due task stands in the line: the smaller, the sooner its turn comes.
+///
+/// A level of priority is worth a minute of waiting. The place of a task of priority `p` that
+/// becomes due now is `p` minutes; it falls by a minute in a minute.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Place(pub(super) i64);
+
+impl Place {
+    /// Where a task stands that becomes due now.
+    pub fn of_newcomer(priority: Priority) -> Self {
+        Self(i64::from(priority.number()) * level_ms!())
+    }
 }
 
 /// A lease that was granted.
@@ -36,6 +52,110 @@ pub struct Renewal {
     pub id: TaskId,
     /// Its newest entry: larger than the worker knows if somebody else wrote.
     pub seq: i64,
+}
+
+/// The reply that a request was given, kept under the key that the request brought.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Answer {
+    /// Whose key it is: two users may choose the same one.
+    pub user_id: String,
+    /// The key, 1 to 255 characters.
+    pub key: String,
+    /// What was asked, as a hash: the same key with another request is a mistake.
+    pub request_hash: [u8; 32],
+    /// The task that the request started.
+    pub task_id: TaskId,
+    /// The body of the reply.
+    pub reply: String,
+}
+
+/// A worker, as it introduces itself.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerInfo {
+    /// The name under which it takes leases.
+    pub name: String,
+    /// The machine it runs on.
+    pub host: String,
+    /// Its process there.
+    pub pid: u32,
+    /// The version of the program.
+    pub version: String,
+    /// Tasks it works on side by side, at most.
+    pub concurrency: u32,
+    /// For how long it takes leases, in milliseconds.
+    pub lease_ms: u64,
+}
+
+/// What a worker does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Presence {
+    /// It takes tasks.
+    Working,
+    /// It finishes what it has and takes nothing new.
+    Draining,
+    /// It was not heard of for longer than its leases last.
+    Gone,
+}
+
+/// A sign of life.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Beat {
+    /// It begins.
+    Begin,
+    /// It works.
+    Work,
+    /// It finishes what it has.
+    Drain,
+    /// It has ended and is not missed.
+    End,
+}
+
+/// A worker in the list of workers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct WorkerSummary {
+    /// Who it is.
+    #[serde(flatten)]
+    pub info: WorkerInfo,
+    /// What it does.
+    pub presence: Presence,
+    /// Since when.
+    pub started_at: Timestamp,
+    /// When it was last heard of.
+    pub seen_at: Timestamp,
+    /// The tasks it holds.
+    pub tasks: Vec<TaskId>,
+}
+
+/// How much may happen in how much time, over all workers.
+///
+/// `max` at once, and from then on one every `duration / max`: in a span of time `t` never more
+/// than `max + t · max / duration`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Rate {
+    /// At least 1.
+    pub max: u32,
+    /// In which time.
+    pub duration: Duration,
+}
+
+impl Rate {
+    /// Microseconds from one permit to the next, rounded up so that the rate is never exceeded.
+    pub(super) fn interval(self) -> i64 {
+        let micros = self.duration.as_micros().div_ceil(u128::from(self.max.max(1)));
+        i64::try_from(micros).unwrap_or(i64::MAX).max(1)
+    }
+}
+
+/// What a limiter allows.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Grant {
+    /// So much may happen now.
+    pub permits: u32,
+    /// If that is nothing: when asking again is worth while.
+    pub wait: Duration,
 }
 
 /// A hint that a task has new entries.
@@ -80,6 +200,8 @@ pub struct TaskSummary {
     pub goal: String,
     /// Where it stands.
     pub status: Status,
+    /// How urgent it is.
+    pub priority: Priority,
     /// Why it is paused, if it is.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
@@ -153,6 +275,10 @@ pub struct Pruned {
     pub traces: u64,
     /// Contents that nothing referred to any more.
     pub blobs: u64,
+    /// Replies that were kept under idempotency keys.
+    pub replies: u64,
+    /// Workers that had been gone for a day.
+    pub workers: u64,
 }
 
 /// What is in the database.

@@ -102,6 +102,27 @@ macro_rules! now_plus {
         concat!("(", now!(), " + ", $millis, ")")
     };
 }
+/// The time by the database's clock in microseconds since 1970.
+macro_rules! now_micros {
+    () => {
+        concat!("(", now!(), " * 1000)")
+    };
+}
+/// A task's place in the line, in milliseconds: since when it is due, and what its priority is
+/// worth.
+macro_rules! place {
+    () => {
+        concat!("wake_at + priority * ", level_ms!())
+    };
+}
+/// How far ahead of now a place is, in milliseconds; negative if it is behind.
+macro_rules! ahead {
+    ($place:literal) => {
+        concat!($place, " - ", now!())
+    };
+}
+/// Claims that count what others hold come one after another. SQLite has no other claim.
+const ONE_AFTER_ANOTHER: &str = "SELECT 1";
 /// Rows that another claim is looking at are passed over. SQLite has no other claim.
 macro_rules! skip_locked {
     () => {
@@ -241,6 +262,9 @@ impl SqliteRepository {
 }
 
 #[cfg(test)]
+mod line_tests;
+
+#[cfg(test)]
 mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
@@ -270,7 +294,7 @@ mod tests {
         let mut kept = 0;
         let refused = loop {
             let (task, entries) = task();
-            match repository.create(&task, entries).await {
+            match repository.create(&task, entries, None).await {
                 Ok(()) => kept += 1,
                 Err(error) => break error,
             }
@@ -280,7 +304,7 @@ mod tests {
         assert_eq!(repository.list(&ListFilter::default()).await.unwrap().len(), kept);
         limit(100_000).execute(&mut *repository.link().writer().await.unwrap()).await.unwrap();
         let (task, entries) = task();
-        repository.create(&task, entries).await.unwrap();
+        repository.create(&task, entries, None).await.unwrap();
     }
 
     #[tokio::test]
@@ -291,7 +315,7 @@ mod tests {
         repository.prepare().await.unwrap();
         for _ in 0..=2 * sql::prune::BATCH {
             let (task, entries) = task();
-            repository.create(&task, entries).await.unwrap();
+            repository.create(&task, entries, None).await.unwrap();
         }
         let commits = Arc::new(AtomicU64::new(0));
         {

@@ -173,9 +173,10 @@ impl From<RepositoryError> for ApiError {
     fn from(error: RepositoryError) -> Self {
         let status = match error {
             RepositoryError::NotFound => return Self::task_not_found(),
-            RepositoryError::Stale | RepositoryError::Fenced | RepositoryError::Exists => {
-                StatusCode::CONFLICT
-            }
+            RepositoryError::Stale
+            | RepositoryError::Fenced
+            | RepositoryError::Exists
+            | RepositoryError::KeyTaken => StatusCode::CONFLICT,
             RepositoryError::Full(_)
             | RepositoryError::Unavailable(_)
             | RepositoryError::InUse { .. }

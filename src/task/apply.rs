@@ -76,7 +76,7 @@ impl Task {
         Ok(Self {
             id,
             spec: Arc::new((**spec).clone()),
-            state: State::new(first.epoch, first.at),
+            state: State::new(first.epoch, first.at, spec.priority),
             steps: Vec::new(),
             frontier: BTreeSet::new(),
             dependents: HashMap::new(),
@@ -143,6 +143,10 @@ impl Task {
             Event::ContextSummarized { through, summary, usage, .. } => {
                 self.state.usage += *usage;
                 self.summarized(*through, summary)
+            }
+            Event::Prioritized { priority, .. } => {
+                self.state.priority = *priority;
+                Ok(())
             }
             Event::Paused { pause, .. } => self.paused(pause),
             Event::Resumed { .. } => self.resumed(),

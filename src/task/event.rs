@@ -6,7 +6,9 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Effect, Fault, ModelName, Pause, Payload, Plan, TaskSpec, Timestamp, ToolRequest, Usage};
+use super::{
+    Effect, Fault, ModelName, Pause, Payload, Plan, Priority, TaskSpec, Timestamp, ToolRequest, Usage,
+};
 
 /// One line of a task's journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -275,6 +277,13 @@ pub enum Event {
         #[serde(default)]
         usage: Usage,
     },
+    /// Somebody said how urgent the task is from now on.
+    Prioritized {
+        /// 1 (most urgent) to 5.
+        priority: Priority,
+        /// Who said so.
+        by: String,
+    },
     /// The task waits for a person.
     Paused {
         /// For what.
@@ -394,6 +403,7 @@ impl Event {
             Self::CheckpointTaken { .. } => "checkpoint_taken",
             Self::ContextSummarized { .. } => "context_summarized",
             Self::Evaluated { .. } => "evaluated",
+            Self::Prioritized { .. } => "prioritized",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Completed { .. } => "completed",
@@ -431,6 +441,7 @@ impl Event {
                 format!("Context summarized from {tokens_before} to {tokens_after} tokens by {by}")
             }
             Self::Evaluated { verdict, reason, .. } => format!("Progress evaluated: {verdict} ({reason})"),
+            Self::Prioritized { priority, by } => format!("Priority set to {priority} by {by}"),
             Self::Paused { pause, .. } => format!("Paused: {}", pause.detail),
             Self::Resumed { by } => format!("Resumed by {by}"),
             Self::Completed { output } => format!("Task completed: {}", output.preview()),

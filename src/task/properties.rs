@@ -16,6 +16,7 @@ fn spec() -> TaskSpec {
         chat_model: None,
         tools: ToolAllowance::default(),
         agent_id: None,
+        priority: Priority::default(),
         limits: Limits::default(),
         retry: RetryPolicy::default(),
     }
@@ -50,7 +51,7 @@ fn new_task() -> (Task, Vec<Entry>) {
 /// Any event, about any step and call, sensible or not.
 fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
-    (0..24u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+    (0..25u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
         0..=3 => Event::StepStarted { step, attempt },
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
@@ -96,6 +97,10 @@ fn any_event() -> impl Strategy<Value = Event> {
         21 => Event::Completed { output: Payload::text("o") },
         22 if attempt == 3 => Event::Failed { fault: Fault::permanent("x", "x") },
         23 if attempt == 3 => Event::Cancelled { by: "p".into() },
+        24 => Event::Prioritized {
+            priority: if flag { Priority::HIGHEST } else { Priority::LOWEST },
+            by: "p".into(),
+        },
         _ => Event::StepCompleted { step, output: None },
     })
 }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Limits, ModelName, RetryPolicy};
+use super::{Limits, ModelName, Priority, RetryPolicy};
 
 /// A request to carry one goal to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -26,6 +26,9 @@ pub struct TaskSpec {
     /// Named instructions, model and tools to work with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+    /// How urgent it is to begin with; how urgent it is now is part of its state.
+    #[serde(default, skip_serializing_if = "Priority::is_usual")]
+    pub priority: Priority,
     /// How far it may go.
     #[serde(default, deserialize_with = "known_keys")]
     pub limits: Limits,

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Fault, Pause, Payload, Status, Step, Task, TaskId, TaskSpec, Timestamp, Usage};
+use super::{Entry, Fault, Pause, Payload, Priority, Status, Step, Task, TaskId, TaskSpec, Timestamp, Usage};
 
 /// The part of a task that its steps do not hold, as the tables keep it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -23,6 +23,9 @@ pub struct State {
     pub completed: u32,
     /// Steps that a later revision does without.
     pub replaced: u32,
+    /// How urgent it is.
+    #[serde(default, skip_serializing_if = "Priority::is_usual")]
+    pub priority: Priority,
     /// Workers that lost it since it last made progress.
     pub crashes: u32,
     /// How many steps were completed at the newest checkpoint.
@@ -60,7 +63,7 @@ pub struct Summary {
 }
 
 impl State {
-    pub(super) fn new(epoch: i64, at: Timestamp) -> Self {
+    pub(super) fn new(epoch: i64, at: Timestamp, priority: Priority) -> Self {
         Self {
             status: Status::Pending,
             epoch,
@@ -68,6 +71,7 @@ impl State {
             revision: 0,
             completed: 0,
             replaced: 0,
+            priority,
             crashes: 0,
             checkpointed: 0,
             usage: Usage::default(),

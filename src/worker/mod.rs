@@ -180,6 +180,7 @@ impl Worker {
                 Hint::Due => None,
                 Hint::Task(id) => Some(*id),
             },
+            per_user: 0,
         };
         self.shared.orchestrator.repository().claim(claim).await
     }

@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use longhaul::repository::{
-    Change, Claim, Claimed, Commit, ListFilter, Message, Pruned, Renewal, Repository, RepositoryError,
-    Retention, Stats, TaskSummary, Thread, Violation,
+    Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
+    Repository, RepositoryError, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 use longhaul::task::{Entry, Event, Payload, Status, StepType, Task, TaskId};
 use serde_json::{Value, json};
@@ -75,8 +75,25 @@ impl Faulty {
 
 #[async_trait]
 impl Repository for Faulty {
-    async fn create(&self, task: &Task, entries: Vec<Entry>) -> Result<(), RepositoryError> {
-        self.inner.create(task, entries).await
+    async fn create(
+        &self,
+        task: &Task,
+        entries: Vec<Entry>,
+        answer: Option<&Answer>,
+    ) -> Result<(), RepositoryError> {
+        self.inner.create(task, entries, answer).await
+    }
+    async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>, RepositoryError> {
+        self.inner.answer(user_id, key).await
+    }
+    async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<(), RepositoryError> {
+        self.inner.beat(worker, beat).await
+    }
+    async fn workers(&self) -> Result<Vec<WorkerSummary>, RepositoryError> {
+        self.inner.workers().await
+    }
+    async fn permits(&self, limiter: &str, rate: Rate, wanted: u32) -> Result<Grant, RepositoryError> {
+        self.inner.permits(limiter, rate, wanted).await
     }
     async fn load(&self, id: TaskId) -> Result<Option<Task>, RepositoryError> {
         self.pass(self.inner.load(id)).await
@@ -86,6 +103,9 @@ impl Repository for Faulty {
     }
     async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError> {
         self.inner.claim(claim).await
+    }
+    async fn waiting(&self, limit: u32) -> Result<Vec<Place>, RepositoryError> {
+        self.inner.waiting(limit).await
     }
     async fn renew(
         &self,

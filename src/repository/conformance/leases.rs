@@ -48,7 +48,7 @@ async fn racing_claims(world: World) -> Verdict {
         let repository = world.repository.clone();
         tokio::spawn(async move {
             let worker = format!("worker-{number}");
-            let claim = Claim { worker: &worker, limit: 4, lease: LONG, only: None };
+            let claim = Claim { worker: &worker, limit: 4, lease: LONG, only: None, per_user: 0 };
             repository.claim(claim).await
         })
     });
@@ -66,7 +66,7 @@ async fn racing_claims(world: World) -> Verdict {
 
 async fn oldest_first(world: World) -> Verdict {
     // Whatever is due from other checks is taken out of the way first.
-    let all = Claim { worker: WORKER, limit: 10_000, lease: LONG, only: None };
+    let all = Claim { worker: WORKER, limit: 10_000, lease: LONG, only: None, per_user: 0 };
     world.repository.claim(all).await?;
     let mut expected = Vec::new();
     for number in 0..3 {
@@ -79,7 +79,7 @@ async fn oldest_first(world: World) -> Verdict {
     tokio::time::sleep(Duration::from_millis(700)).await;
     let mut order = Vec::new();
     for _ in 0..3 {
-        let one = Claim { worker: WORKER, limit: 1, lease: LONG, only: None };
+        let one = Claim { worker: WORKER, limit: 1, lease: LONG, only: None, per_user: 0 };
         order.extend(world.repository.claim(one).await?.iter().map(|claimed| claimed.task.id));
     }
     ensure!(order == expected, "{order:?} instead of {expected:?}");

@@ -13,9 +13,11 @@
 //! It needs a database of its own: it claims whatever is due.
 
 mod chat;
+mod cluster;
 mod fencing;
 mod journal;
 mod leases;
+mod line;
 mod retention;
 mod tasks;
 mod world;
@@ -67,9 +69,17 @@ use ensure;
 
 /// Runs all checks, one after another.
 pub async fn exercise(repository: Arc<dyn Repository>) -> Vec<Outcome> {
-    let checks: Vec<(&'static str, Check)> =
-        [tasks::CHECKS, journal::CHECKS, fencing::CHECKS, leases::CHECKS, chat::CHECKS, retention::CHECKS]
-            .concat();
+    let checks: Vec<(&'static str, Check)> = [
+        tasks::CHECKS,
+        journal::CHECKS,
+        fencing::CHECKS,
+        leases::CHECKS,
+        line::CHECKS,
+        chat::CHECKS,
+        cluster::CHECKS,
+        retention::CHECKS,
+    ]
+    .concat();
     let mut outcomes = Vec::with_capacity(checks.len());
     for (check, run) in checks {
         let mut failure = run(World::new(repository.clone())).await.err().map(|broken| broken.0);

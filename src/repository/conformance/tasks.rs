@@ -29,8 +29,8 @@ async fn read_back(world: World) -> Verdict {
 
 async fn created_once(world: World) -> Verdict {
     let (task, entries) = world.draft("Once", 1)?;
-    world.repository.create(&task, entries.clone()).await?;
-    let again = world.repository.create(&task, entries).await;
+    world.repository.create(&task, entries.clone(), None).await?;
+    let again = world.repository.create(&task, entries, None).await;
     ensure!(matches!(again, Err(RepositoryError::Exists)), "the second time: {again:?}");
     Ok(())
 }

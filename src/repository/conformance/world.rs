@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::Broken;
 use crate::repository::{Claim, Claimed, Commit, Lease, Repository, RepositoryError};
 use crate::task::{
-    Blob, Effect, Entry, Event, Payload, Plan, PlannedStep, Planner, StepType, Task, TaskId, TaskSpec,
-    Timestamp,
+    Blob, Effect, Entry, Event, Payload, Plan, PlannedStep, Planner, Priority, StepType, Task, TaskId,
+    TaskSpec, Timestamp,
 };
 
 /// The worker that claims in most checks.
@@ -36,6 +36,7 @@ impl World {
             chat_model: None,
             tools: crate::task::ToolAllowance::default(),
             agent_id: None,
+            priority: Priority::default(),
             limits: crate::task::Limits { max_steps: 100_000, ..crate::task::Limits::default() },
             retry: crate::task::RetryPolicy::default(),
         }
@@ -43,8 +44,12 @@ impl World {
 
     /// A task in memory with its first entries.
     pub(super) fn draft(&self, goal: &str, steps: u32) -> Result<(Task, Vec<Entry>), Broken> {
+        self.begin(self.spec(goal), steps)
+    }
+
+    fn begin(&self, spec: TaskSpec, steps: u32) -> Result<(Task, Vec<Entry>), Broken> {
         let at = now();
-        let event = Event::Created { spec: Box::new(self.spec(goal)) };
+        let event = Event::Created { spec: Box::new(spec) };
         let created = Entry { seq: 1, epoch: 0, at, event };
         let mut task = Task::begin(TaskId(Uuid::now_v7()), &created)?;
         let plan = Plan { steps: (0..steps).map(planned).collect() };
@@ -55,7 +60,14 @@ impl World {
     /// A task in the database.
     pub(super) async fn task(&self, goal: &str, steps: u32) -> Result<Task, Broken> {
         let (task, entries) = self.draft(goal, steps)?;
-        self.repository.create(&task, entries).await?;
+        self.repository.create(&task, entries, None).await?;
+        Ok(task)
+    }
+
+    /// A task in the database that is as urgent as that.
+    pub(super) async fn urgent_task(&self, goal: &str, priority: Priority) -> Result<Task, Broken> {
+        let (task, entries) = self.begin(TaskSpec { priority, ..self.spec(goal) }, 1)?;
+        self.repository.create(&task, entries, None).await?;
         Ok(task)
     }
 
@@ -70,7 +82,7 @@ impl World {
         worker: &str,
         lease: Duration,
     ) -> Result<Option<Claimed>, Broken> {
-        let claim = Claim { worker, limit: 1, lease, only: Some(id) };
+        let claim = Claim { worker, limit: 1, lease, only: Some(id), per_user: 0 };
         Ok(self.repository.claim(claim).await?.pop())
     }
 

@@ -20,6 +20,7 @@ CREATE TABLE task_execution (
     total_steps bigint NOT NULL,
     spec {json},
     state {json} NOT NULL,
+    priority bigint NOT NULL GENERATED ALWAYS AS (COALESCE(CAST(state->>'priority' AS bigint), 3)) STORED,
     created_at {time} NOT NULL,
     updated_at {time} NOT NULL,
     completed_at {time},
@@ -30,11 +31,14 @@ CREATE TABLE task_execution (
     CONSTRAINT task_ended_iff_completed_at CHECK
         ((status = 'completed' OR status = 'failed' OR status = 'cancelled') = (completed_at IS NOT NULL)),
     CONSTRAINT task_paused_iff_reason CHECK ((status = 'paused') = (pause_reason IS NOT NULL)),
+    CONSTRAINT task_priority_known CHECK (priority BETWEEN 1 AND 5),
     CONSTRAINT task_counts CHECK
         (seq >= 1 AND epoch >= 0 AND crashes >= 0 AND completed_steps >= 0 AND completed_steps <= total_steps)
 ){tuning};
 
-CREATE INDEX task_execution_due ON task_execution (wake_at) WHERE wake_at IS NOT NULL;
+-- The line of those that are due, for each priority; and the tasks in the hands of workers.
+CREATE INDEX task_execution_due ON task_execution (priority, wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX task_execution_held ON task_execution (user_id) WHERE lease_owner IS NOT NULL;
 CREATE INDEX task_execution_by_user ON task_execution (user_id, id);
 CREATE INDEX task_execution_by_thread ON task_execution (thread_id, id);
 CREATE INDEX task_execution_ended ON task_execution (completed_at) WHERE completed_at IS NOT NULL;
@@ -128,3 +132,38 @@ CREATE TABLE chat_message (
 );
 
 CREATE UNIQUE INDEX chat_message_in_order ON chat_message (thread_id, position);
+
+-- What requests with an idempotency key were answered, for a day. The reply outlives its task.
+CREATE TABLE idempotency_key (
+    user_id text NOT NULL,
+    key text NOT NULL,
+    request_hash {bytes} NOT NULL,
+    task_id {uuid} NOT NULL,
+    reply text NOT NULL,
+    created_at {time} NOT NULL,
+    PRIMARY KEY (user_id, key),
+    CONSTRAINT idempotency_key_length CHECK (length(key) BETWEEN 1 AND 255)
+);
+
+CREATE INDEX idempotency_key_by_age ON idempotency_key (created_at);
+
+-- Who works. A worker that stops takes its row away; one that dies is silent.
+CREATE TABLE worker (
+    name text NOT NULL PRIMARY KEY,
+    host text NOT NULL,
+    pid bigint NOT NULL,
+    version text NOT NULL,
+    concurrency bigint NOT NULL,
+    lease_ms bigint NOT NULL,
+    draining boolean NOT NULL,
+    started_at {time} NOT NULL,
+    seen_at {time} NOT NULL
+);
+
+-- Limits that all workers share: when the next permit would be due if nobody were ahead of time,
+-- in microseconds since 1970, and how many permits were granted last.
+CREATE TABLE limiter (
+    name text NOT NULL PRIMARY KEY,
+    next_due bigint NOT NULL,
+    granted bigint NOT NULL
+);

@@ -5,49 +5,125 @@ use std::time::Duration;
 
 use sqlx::{Connection, Row as _};
 
-use super::{BEGIN_WRITE, Conn, Key, Result, key, read, task_id};
-use crate::repository::{Claim, Claimed, Renewal, RepositoryError};
+use super::{BEGIN_WRITE, Conn, Key, ONE_AFTER_ANOTHER, Result, key, read, task_id};
+use crate::repository::{Claim, Claimed, Place, Renewal, RepositoryError};
 use crate::task::{Task, TaskId};
+
+/// The first due tasks of one priority, read from its own range of the index: what waits behind
+/// them is not looked at, however much it is.
+macro_rules! level {
+    ($level:literal, $limit:literal, $only:expr, $lock:expr) => {
+        concat!(
+            "SELECT id, user_id, place FROM (SELECT id, user_id, ",
+            place!(),
+            " AS place FROM task_execution WHERE priority = ",
+            $level,
+            " AND wake_at <= ",
+            now!(),
+            $only,
+            " ORDER BY wake_at LIMIT ",
+            $limit,
+            $lock,
+            ") AS level_",
+            $level
+        )
+    };
+}
+
+/// The first due tasks of every priority. Whoever is first in the line is among them.
+macro_rules! line {
+    ($limit:literal, $only:expr, $lock:expr) => {
+        concat!(
+            level!(1, $limit, $only, $lock),
+            " UNION ALL ",
+            level!(2, $limit, $only, $lock),
+            " UNION ALL ",
+            level!(3, $limit, $only, $lock),
+            " UNION ALL ",
+            level!(4, $limit, $only, $lock),
+            " UNION ALL ",
+            level!(5, $limit, $only, $lock)
+        )
+    };
+}
+
+/// One task, if it is due.
+macro_rules! one {
+    () => {
+        concat!(
+            "SELECT id, user_id, ",
+            place!(),
+            " AS place FROM task_execution WHERE id = $4 AND wake_at <= ",
+            now!(),
+            skip_locked!()
+        )
+    };
+}
+
+/// How many tasks of each user are leased.
+macro_rules! held {
+    () => {
+        concat!(
+            "held AS MATERIALIZED (SELECT user_id, count(*) AS tasks FROM task_execution ",
+            "WHERE lease_owner IS NOT NULL AND wake_at > ",
+            now!(),
+            " GROUP BY user_id), "
+        )
+    };
+}
+
+/// Those of the due tasks with which nobody has more leased than is allowed.
+macro_rules! within {
+    ($cap:literal) => {
+        concat!(
+            "(SELECT id, place, row_number() OVER (PARTITION BY user_id ORDER BY place, id) + ",
+            "COALESCE((SELECT tasks FROM held WHERE held.user_id = due.user_id), 0) AS nth FROM due) AS d ",
+            "WHERE nth <= ",
+            $cap
+        )
+    };
+}
 
 /// A wake-up that has passed is either due work or the lease of a worker that is gone. The
 /// epoch grows with every claim, so whatever the one before still writes is refused; a lease
 /// that was not given back counts as a crash.
 macro_rules! lease {
-    ($due:expr) => {
+    ($held:expr, $due:expr, $among:expr) => {
         concat!(
+            "WITH ",
+            $held,
+            "due AS MATERIALIZED (",
+            $due,
+            "), chosen AS MATERIALIZED (SELECT id FROM ",
+            $among,
+            " ORDER BY place, id LIMIT $3) ",
             "UPDATE task_execution SET epoch = epoch + 1, ",
             "crashes = crashes + CASE WHEN lease_owner IS NULL THEN 0 ELSE 1 END, ",
             "lease_owner = $1, wake_at = ",
             now_plus!("$2"),
-            " WHERE id IN (SELECT id FROM task_execution WHERE wake_at <= ",
-            now!(),
-            $due,
-            " ORDER BY wake_at LIMIT $3",
-            skip_locked!(),
-            ") RETURNING id, crashes"
+            " WHERE id IN (SELECT id FROM chosen) RETURNING id, crashes"
         )
     };
 }
 
-const CLAIM_DUE: &str = lease!("");
-const CLAIM_ONE: &str = lease!(" AND id = $4");
+pub(in crate::repository) const CLAIM_DUE: &str = lease!("", line!("$3", "", skip_locked!()), "due");
+const CLAIM_ONE: &str = lease!("", one!(), "due");
+/// The tasks of a user who has enough are passed over within the index, so that those of others
+/// are found behind any number of them.
+pub(in crate::repository) const CLAIM_DUE_WITHIN: &str = lease!(
+    held!(),
+    line!("$3", " AND user_id NOT IN (SELECT held.user_id FROM held WHERE held.tasks >= $4)", skip_locked!()),
+    within!("$4")
+);
+const CLAIM_ONE_WITHIN: &str = lease!(held!(), one!(), within!("$5"));
 
 /// Leases due tasks and loads them.
 pub(super) async fn claim(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<Claimed>> {
     let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
-    let leased = match claim.only {
-        None => sqlx::query(CLAIM_DUE),
-        Some(_) => sqlx::query(CLAIM_ONE),
+    let crashes = match claim.per_user {
+        0 => lease(&mut transaction, claim).await?,
+        _ => lease_within(&mut transaction, claim).await?,
     };
-    let mut leased = leased.bind(claim.worker).bind(millis(claim.lease)).bind(i64::from(claim.limit));
-    if let Some(only) = claim.only {
-        leased = leased.bind(key(only));
-    }
-    let rows = leased.fetch_all(&mut *transaction).await?;
-    let mut crashes: HashMap<TaskId, i64> = HashMap::new();
-    for row in &rows {
-        crashes.insert(task_id(row.try_get::<Key, _>(0)?), row.try_get(1)?);
-    }
     let ids: Vec<TaskId> = crashes.keys().copied().collect();
     let tasks = match read::tasks(&mut transaction, &ids).await {
         Err(RepositoryError::Corrupt { .. }) => readable(&mut transaction, &ids).await?,
@@ -56,6 +132,55 @@ pub(super) async fn claim(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<Claim
     transaction.commit().await?;
     let count = |id| crashes.get(&id).map_or(0, |count| u32::try_from(*count).unwrap_or(u32::MAX));
     Ok(tasks.into_iter().map(|task| Claimed { crashes: count(task.id), task }).collect())
+}
+
+/// Leases, and tells how often each of the tasks lost its worker.
+async fn lease(conn: &mut Conn, claim: Claim<'_>) -> Result<HashMap<TaskId, i64>> {
+    let text = match (claim.only, claim.per_user) {
+        (None, 0) => CLAIM_DUE,
+        (Some(_), 0) => CLAIM_ONE,
+        (None, _) => CLAIM_DUE_WITHIN,
+        (Some(_), _) => CLAIM_ONE_WITHIN,
+    };
+    let mut leased =
+        sqlx::query(text).bind(claim.worker).bind(millis(claim.lease)).bind(i64::from(claim.limit));
+    if let Some(only) = claim.only {
+        leased = leased.bind(key(only));
+    }
+    if claim.per_user > 0 {
+        leased = leased.bind(i64::from(claim.per_user));
+    }
+    let rows = leased.fetch_all(conn).await?;
+    rows.iter().map(|row| Ok((task_id(row.try_get::<Key, _>(0)?), row.try_get(1)?))).collect()
+}
+
+/// The same where users have limits. One statement looks at as many tasks as are wanted; if they
+/// are one user's, most of them have to wait, and the next statement looks behind them.
+async fn lease_within(conn: &mut Conn, mut claim: Claim<'_>) -> Result<HashMap<TaskId, i64>> {
+    sqlx::query(ONE_AFTER_ANOTHER).execute(&mut *conn).await?;
+    let mut crashes = HashMap::new();
+    while claim.limit > 0 {
+        let more = lease(conn, claim).await?;
+        if more.is_empty() {
+            break;
+        }
+        claim.limit = claim.limit.saturating_sub(u32::try_from(more.len()).unwrap_or(u32::MAX));
+        crashes.extend(more);
+    }
+    Ok(crashes)
+}
+
+/// The first places of the line.
+pub(super) async fn waiting(conn: &mut Conn, limit: u32) -> Result<Vec<Place>> {
+    const LINE: &str = concat!(
+        "SELECT ",
+        ahead!("place"),
+        " FROM (",
+        line!("$1", "", ""),
+        ") AS due ORDER BY place LIMIT $1"
+    );
+    let rows = sqlx::query(LINE).bind(i64::from(limit)).fetch_all(conn).await?;
+    rows.iter().map(|row| Ok(Place(row.try_get(0)?))).collect()
 }
 
 /// Those of the tasks that can be read. One that cannot stays leased and comes back when the

@@ -1,12 +1,15 @@
 //! The store: one SQL text, compiled once for each engine.
 
+mod answers;
 mod chat;
 mod claim;
 mod invariants;
+mod limiter;
 pub(super) mod prune;
 mod read;
 pub(super) mod rows;
 mod schema;
+mod workers;
 pub(super) mod write;
 
 use std::sync::Arc;
@@ -18,17 +21,22 @@ use sqlx::{Connection, Row as _};
 use tokio::sync::broadcast;
 
 use super::{
-    BEGIN_READ, BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION, key, moment, task_id,
+    BEGIN_READ, BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, ONE_AFTER_ANOTHER, Row, TYPES, Time, VERSION, key,
+    moment, task_id,
 };
 use crate::repository::committer::Committer;
 use crate::repository::{
-    Change, Claim, Claimed, Commit, ListFilter, Message, Pruned, Renewal, Repository, RepositoryError,
-    Retention, Stats, TaskSummary, Thread, Violation,
+    Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
+    Repository, RepositoryError, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 use crate::task::{Entry, Payload, Task, TaskId};
 
 /// How many changes a slow listener may be behind before it misses some.
 const CHANGES: usize = 4096;
+
+#[cfg(test)]
+#[allow(unused_imports, reason = "one of the engines looks at their plans")]
+pub(super) use claim::{CLAIM_DUE, CLAIM_DUE_WITHIN};
 
 type Result<T> = std::result::Result<T, RepositoryError>;
 
@@ -71,13 +79,18 @@ impl Store {
 
 #[async_trait]
 impl Repository for Store {
-    async fn create(&self, task: &Task, entries: Vec<Entry>) -> Result<()> {
+    async fn create(&self, task: &Task, entries: Vec<Entry>, answer: Option<&Answer>) -> Result<()> {
         let mut conn = self.link.writer().await?;
-        write::create(&mut conn, task, entries).await?;
+        write::create(&mut conn, task, entries, answer).await?;
         let state = task.state();
         let is_due = state.status.is_live();
         let _ = self.changes.send(Change { id: task.id, seq: state.seq, status: state.status, is_due });
         Ok(())
+    }
+
+    async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>> {
+        let mut conn = self.link.reader().await?;
+        answers::answer(&mut conn, user_id, key).await
     }
 
     async fn load(&self, id: TaskId) -> Result<Option<Task>> {
@@ -96,6 +109,11 @@ impl Repository for Store {
         claim::claim(&mut conn, claim).await
     }
 
+    async fn waiting(&self, limit: u32) -> Result<Vec<Place>> {
+        let mut conn = self.link.reader().await?;
+        claim::waiting(&mut conn, limit).await
+    }
+
     async fn renew(&self, worker: &str, leases: &[(TaskId, i64)], lease: Duration) -> Result<Vec<Renewal>> {
         let mut conn = self.link.writer().await?;
         claim::renew(&mut conn, worker, leases, lease).await
@@ -104,6 +122,21 @@ impl Repository for Store {
     async fn expire_leases(&self) -> Result<u64> {
         let mut conn = self.link.writer().await?;
         claim::expire_leases(&mut conn).await
+    }
+
+    async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<()> {
+        let mut conn = self.link.writer().await?;
+        workers::beat(&mut conn, worker, beat).await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerSummary>> {
+        let mut conn = self.link.reader().await?;
+        workers::workers(&mut conn).await
+    }
+
+    async fn permits(&self, limiter: &str, rate: Rate, wanted: u32) -> Result<Grant> {
+        let mut conn = self.link.writer().await?;
+        limiter::permits(&mut conn, limiter, rate, wanted).await
     }
 
     async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>> {

@@ -57,6 +57,20 @@ const BLOBS: &str = concat!(
     now_plus!("$1"),
     " AND NOT EXISTS (SELECT 1 FROM task_execution_blob AS b WHERE b.hash = blob.hash) LIMIT $2)"
 );
+/// Answers and workers of which nobody asks any more.
+const REPLIES: &str = concat!(
+    "DELETE FROM idempotency_key WHERE (user_id, key) IN (SELECT user_id, key FROM idempotency_key ",
+    "WHERE created_at < ",
+    now_plus!("$1"),
+    " LIMIT $2)"
+);
+const WORKERS: &str = concat!(
+    "DELETE FROM worker WHERE name IN (SELECT name FROM worker WHERE seen_at < ",
+    now_plus!("$1"),
+    " LIMIT $2)"
+);
+/// How long they are kept, and shown.
+const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 
 /// What there is to remove, in the order in which it is removed: the contents of a task are
 /// free only once the task is gone.
@@ -70,7 +84,9 @@ pub(super) fn stages(retention: &Retention) -> Vec<Stage> {
         count: |pruned| &mut pruned.traces,
     });
     let blobs = Stage { kept: &[], text: BLOBS, age: BLOB_REST, count: |pruned| &mut pruned.blobs };
-    tasks.into_iter().chain(traces).chain([blobs]).collect()
+    let replies = Stage { kept: &[], text: REPLIES, age: DAY, count: |pruned| &mut pruned.replies };
+    let workers = Stage { kept: &[], text: WORKERS, age: DAY, count: |pruned| &mut pruned.workers };
+    tasks.into_iter().chain(traces).chain([blobs, replies, workers]).collect()
 }
 
 /// One kind of rows to remove.

@@ -190,6 +190,7 @@ fn summary(row: &Row) -> Result<TaskSummary> {
         thread_id: row.try_get("thread_id")?,
         goal: row.try_get("goal")?,
         status: state.status,
+        priority: state.priority,
         pause: state.pause,
         completed_steps: count(row, "completed_steps")?,
         total_steps: count(row, "total_steps")?,

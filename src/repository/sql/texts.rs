@@ -17,8 +17,9 @@ macro_rules! listed_rows {
 
 /// Moves tasks from the state their writers knew to the new one.
 ///
-/// A worker that goes on keeps the wake-up, which is the end of its lease. A task that was
-/// paused has none; resumed while its worker still holds it, it gets the end of a lease again.
+/// A worker that goes on keeps the wake-up, which is the end of its lease; so does a task that
+/// waits, for its wake-up is its place in the line. A task that was paused has none; resumed while
+/// its worker still holds it, it gets the end of a lease again.
 macro_rules! move_tasks {
     ($arg:ident, $from:ident $list:literal) => {
         concat!(
@@ -29,9 +30,10 @@ macro_rules! move_tasks {
             ", completed_at = ", $arg!(completed_at),
             ", lease_owner = CASE WHEN ", $arg!(keep), " AND ", $arg!(completed_at),
             " IS NULL THEN task_execution.lease_owner END, wake_at = CASE WHEN NOT ", $arg!(live),
-            " THEN NULL WHEN ", $arg!(keep), " AND task_execution.lease_owner IS NOT NULL THEN ",
+            " THEN NULL WHEN ", $arg!(keep), " AND task_execution.wake_at IS NOT NULL THEN task_execution.wake_at ",
             // The lease of the promises; the worker's next heartbeat sets its own.
-            "COALESCE(task_execution.wake_at, ", now_plus!("15000"), ") ELSE ", now_plus!($arg!(wake_in)), " END",
+            "WHEN ", $arg!(keep), " AND task_execution.lease_owner IS NOT NULL THEN ", now_plus!("15000"),
+            " ELSE ", now_plus!($arg!(wake_in)), " END",
             $from!($list; task_id uuid, epoch bigint, base_seq bigint, seq bigint, status text,
                 pause_reason text, live boolean, keep boolean, wake_in bigint,
                 crashes bigint, completed_steps bigint, total_steps bigint, state json,

@@ -5,8 +5,8 @@ use std::time::Duration;
 use sqlx::Connection;
 
 use super::rows::{self, NewTask, StepRow, TraceRow, unwritable};
-use super::{BEGIN_WRITE, Conn, Result, key};
-use crate::repository::{Commit, Lease, RepositoryError};
+use super::{BEGIN_WRITE, Conn, Result, answers, key};
+use crate::repository::{Answer, Commit, Lease, RepositoryError};
 use crate::task::{Blob, Entry, Task};
 
 macro_rules! add_task {
@@ -43,7 +43,12 @@ pub(in crate::repository) const REFER_TO_BLOB: &str =
     "INSERT INTO task_execution_blob (task_id, hash) VALUES ($1, $2) ON CONFLICT DO NOTHING";
 
 /// Writes a new task with everything that belongs to it.
-pub(super) async fn create(conn: &mut Conn, task: &Task, mut entries: Vec<Entry>) -> Result<()> {
+pub(super) async fn create(
+    conn: &mut Conn,
+    task: &Task,
+    mut entries: Vec<Entry>,
+    answer: Option<&Answer>,
+) -> Result<()> {
     let blobs =
         entries.iter_mut().flat_map(|entry| entry.event.payloads_mut()).filter_map(|part| part.seal());
     let blobs: Vec<Blob> = blobs.collect();
@@ -51,6 +56,9 @@ pub(super) async fn create(conn: &mut Conn, task: &Task, mut entries: Vec<Entry>
     commit.pack()?;
     let row = rows::text(&[NewTask::of(&commit, task.spec())]).map_err(unwritable)?;
     let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+    if let Some(answer) = answer {
+        answers::keep(&mut transaction, answer).await?;
+    }
     let added = sqlx::query(add_task!()).bind(row).execute(&mut *transaction).await;
     if let Err(sqlx::Error::Database(cause)) = &added
         && cause.is_unique_violation()

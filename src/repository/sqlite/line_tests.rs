@@ -1,0 +1,66 @@
+//! The line of those that wait: it is read by index, and time moves everybody in it on.
+
+use std::time::Duration;
+
+use serde_json::json;
+use sqlx::Row as _;
+use uuid::Uuid;
+
+use super::sql::{CLAIM_DUE, CLAIM_DUE_WITHIN};
+use super::*;
+use crate::repository::{Claim, Repository};
+use crate::task::{Entry, Event, Task};
+
+async fn repository() -> (tempfile::TempDir, SqliteRepository) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("line.db");
+    let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
+    repository.prepare().await.unwrap();
+    (directory, repository)
+}
+
+async fn task(repository: &SqliteRepository, priority: u8) -> TaskId {
+    let spec = json!({"goal": "g", "userId": "u", "threadId": "t", "priority": priority});
+    let event = Event::Created { spec: serde_json::from_value(spec).unwrap() };
+    let created = Entry { seq: 1, epoch: 0, at: Timestamp::from_millis(1), event };
+    let task = Task::begin(TaskId(Uuid::now_v7()), &created).unwrap();
+    repository.create(&task, vec![created], None).await.unwrap();
+    task.id
+}
+
+#[tokio::test]
+async fn whoever_waits_long_enough_has_its_turn() {
+    let (_directory, repository) = repository().await;
+    let least = task(&repository, 5).await;
+    const LATER: &str =
+        concat!("UPDATE task_execution SET wake_at = ", now_plus!("-239000"), " WHERE wake_at IS NOT NULL");
+    const LATE: &str =
+        concat!("UPDATE task_execution SET wake_at = ", now_plus!("-241000"), " WHERE lease_owner IS NULL");
+    let claim = Claim { worker: "w", limit: 1, lease: Duration::from_secs(60), only: None, per_user: 0 };
+    for (waited, least_is_first) in [(LATER, false), (LATE, true)] {
+        sqlx::query(waited).execute(&mut *repository.link().writer().await.unwrap()).await.unwrap();
+        let most = task(&repository, 1).await;
+        let first = repository.claim(claim).await.unwrap()[0].task.id;
+        assert_eq!(first, if least_is_first { least } else { most }, "four levels are four minutes");
+    }
+}
+
+#[tokio::test]
+async fn a_claim_reads_five_ranges_of_the_index_and_nothing_else() {
+    let (_directory, repository) = repository().await;
+    for (text, bound) in [(CLAIM_DUE, 3), (CLAIM_DUE_WITHIN, 4)] {
+        let mut query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}")));
+        for _ in 0..bound {
+            query = query.bind(5_i64);
+        }
+        let rows = query.fetch_all(&mut *repository.link().writer().await.unwrap()).await.unwrap();
+        let plan: Vec<String> = rows.iter().map(|row| row.get("detail")).collect();
+        let ranges = plan.iter().filter(|step| {
+            step.contains("SEARCH task_execution USING INDEX task_execution_due (priority=? AND wake_at<?)")
+        });
+        assert_eq!(ranges.count(), 5, "{plan:#?}");
+        let scans_all =
+            |step: &&String| step.starts_with("SCAN task_execution") && !step.contains("task_execution_held");
+        assert_eq!(plan.iter().find(scans_all), None, "{plan:#?}");
+    }
+}
