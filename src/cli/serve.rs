@@ -14,7 +14,7 @@ use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, signals};
 use crate::server::{self, Access, AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
-use crate::worker::Worker;
+use crate::worker::{LimiterScope, Worker};
 
 const DRAINING: &str = "stopping: running steps end first, a second signal stops at once";
 
@@ -125,7 +125,13 @@ fn pace(worker: &Worker) -> String {
     let tasks = format!("{}, {} tasks at once", worker.name(), config.concurrency);
     match config.limiter.max {
         0 => tasks,
-        max => format!("{tasks}, {max} steps per {} ms", config.limiter.duration),
+        max => {
+            let whose = match config.limiter.scope {
+                LimiterScope::Process => "",
+                LimiterScope::Cluster => " with all other workers",
+            };
+            format!("{tasks}, {max} steps per {} ms{whose}", config.limiter.duration)
+        }
     }
 }
 

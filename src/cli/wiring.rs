@@ -15,7 +15,7 @@ use crate::repository::{
     PostgresRepository, Repository, RepositoryError, SqliteDurability, SqliteRepository,
 };
 use crate::tools::Toolbox;
-use crate::worker::{Worker, WorkerConfig};
+use crate::worker::{Worker, WorkerConfig, host};
 
 /// The database, with what only one of the engines can do.
 #[derive(Clone)]
@@ -186,11 +186,7 @@ impl Engine {
 
 /// Tells people where a worker runs, and differs from every other one's.
 fn worker_name() -> String {
-    let host = std::fs::read_to_string("/proc/sys/kernel/hostname").unwrap_or_default();
-    let host = match host.trim() {
-        "" => "worker",
-        host => host,
-    };
+    let host = host().unwrap_or_else(|| "worker".to_owned());
     let (_, random) = Uuid::now_v7().as_u64_pair();
     format!("{host}-{}-{:08x}", std::process::id(), random as u32)
 }

@@ -8,6 +8,11 @@ use serde::{Deserialize, Serialize};
 pub struct WorkerConfig {
     /// Tasks that are worked on at the same time.
     pub concurrency: u32,
+    /// Tasks of one user that all workers together work on at the same time; 0 is without limit.
+    pub per_user: u32,
+    /// For how long a task may keep others waiting, in milliseconds: after a step that ends
+    /// later than that it is given back, behind those that wait. 0 lets nobody go first.
+    pub slice_ms: u64,
     /// How many steps may start in how much time.
     pub limiter: LimiterConfig,
     /// How long a worker may be silent before its tasks go to another one, in milliseconds.
@@ -34,12 +39,27 @@ pub struct LimiterConfig {
     pub max: u32,
     /// Milliseconds.
     pub duration: u64,
+    /// Whose steps are counted.
+    pub scope: LimiterScope,
+}
+
+/// Whose steps a limiter counts.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum LimiterScope {
+    /// Those of one process.
+    #[default]
+    Process,
+    /// Those of all workers on the same database, by its clock.
+    Cluster,
 }
 
 impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
             concurrency: 5,
+            per_user: 0,
+            slice_ms: 2_000,
             limiter: LimiterConfig::default(),
             lease_ms: 15_000,
             heartbeat_ms: 5_000,
@@ -54,6 +74,6 @@ impl Default for WorkerConfig {
 
 impl Default for LimiterConfig {
     fn default() -> Self {
-        Self { max: 10, duration: 1_000 }
+        Self { max: 10, duration: 1_000, scope: LimiterScope::Process }
     }
 }

@@ -13,9 +13,9 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::Shared;
 use super::leases::Signals;
 use super::writer::{Lost, Writer};
+use super::{Shared, until};
 use crate::executor::{CallAllowance, Interrupted, Journal, Note, StepEnd, checkpoint_event};
 use crate::orchestrator::Evaluation;
 use crate::repository::Claimed;
@@ -46,6 +46,10 @@ pub(super) struct Drive {
     notes_in: mpsc::Sender<Note>,
     /// The place of a suspect, until it has made progress.
     suspected: Option<OwnedSemaphorePermit>,
+    /// When the lease began.
+    began: Instant,
+    /// Whether it starts nothing more, because others wait.
+    steps_back: bool,
     /// Since when the task has ended while steps still run.
     over_since: Option<Instant>,
 }
@@ -104,6 +108,8 @@ impl Drive {
             notes,
             notes_in,
             suspected: None,
+            began: Instant::now(),
+            steps_back: false,
             over_since: None,
         }
     }
@@ -195,7 +201,9 @@ impl Drive {
     async fn turn(&mut self) -> Result<Turn, Lost> {
         let now = (self.shared.clock)();
         let next = self.writer.task.next(now);
-        if self.shared.draining.is_cancelled() && matches!(next, Next::Run(_)) {
+        if let Next::Run(steps) = &next
+            && (self.shared.draining.is_cancelled() || self.lets_others_go_first(steps))
+        {
             return Ok(Turn::Leave(now));
         }
         match next {
@@ -212,6 +220,16 @@ impl Drive {
         }
     }
 
+    /// A task that has had its slice steps back, between two steps, if others wait.
+    fn lets_others_go_first(&mut self, steps: &[u32]) -> bool {
+        let slice = Duration::from_millis(self.shared.config.slice_ms);
+        let is_between = steps.iter().any(|index| !self.cancels.contains_key(index));
+        if !self.steps_back && is_between && !slice.is_zero() && self.began.elapsed() >= slice {
+            self.steps_back = self.shared.line.steps_back(self.writer.task.state().priority);
+        }
+        self.steps_back
+    }
+
     fn cancel_running(&self) {
         self.cancels.values().for_each(CancellationToken::cancel);
     }
@@ -226,7 +244,7 @@ impl Drive {
             return Ok(Turn::Again);
         }
         for index in &new {
-            if !self.shared.limiter.admits_now() {
+            if !self.shared.limiter.admits_now().await {
                 self.writer.flush().await?;
                 let shared = self.shared.clone();
                 if self.unless_called_off(shared.limiter.admit()).await?.is_none() {
@@ -482,14 +500,6 @@ impl Drive {
             }
         }
         Ok(Turn::Again)
-    }
-}
-
-/// Waits until then; for ever if there is nothing to wait for.
-async fn until(moment: Option<Instant>) {
-    match moment {
-        Some(moment) => tokio::time::sleep_until(moment).await,
-        None => std::future::pending().await,
     }
 }
 

@@ -7,8 +7,10 @@ use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
+use tokio_util::sync::CancellationToken;
 
-use crate::repository::Repository;
+use super::presence;
+use crate::repository::{Beat, Repository, WorkerInfo};
 use crate::task::TaskId;
 
 /// What the heartbeat tells whoever drives a task.
@@ -117,19 +119,23 @@ impl Leases {
     }
 }
 
-/// Extends the leases of a worker until it stops.
+/// Extends the leases of a worker, and says that it is there, until it stops.
 pub(super) async fn heartbeat(
     leases: Arc<Leases>,
     repository: Arc<dyn Repository>,
-    worker: String,
+    worker: WorkerInfo,
     every: Duration,
-    lease: Duration,
+    draining: CancellationToken,
 ) {
+    let lease = Duration::from_millis(worker.lease_ms);
     let mut ticks = tokio::time::interval(every);
     ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    let mut beat = Beat::Begin;
     loop {
         ticks.tick().await;
-        leases.renew(repository.as_ref(), &worker, lease).await;
+        leases.renew(repository.as_ref(), &worker.name, lease).await;
+        presence::tell(repository.as_ref(), &worker, beat).await;
+        beat = if draining.is_cancelled() { Beat::Drain } else { Beat::Work };
     }
 }
 

@@ -11,6 +11,8 @@ mod config;
 mod drive;
 mod leases;
 mod limiter;
+mod line;
+mod presence;
 mod writer;
 
 use std::sync::Arc;
@@ -18,17 +20,31 @@ use std::time::Duration;
 
 use tokio::sync::{Notify, Semaphore};
 use tokio::task::JoinSet;
+use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use self::leases::Leases;
 use self::limiter::Limiter;
+use self::line::Line;
 use crate::executor::Executor;
 use crate::orchestrator::{Clock, Orchestrator};
 use crate::queue::{Hint, Queue};
-use crate::repository::{Claim, Claimed, Commit, Lease, RepositoryError};
+use crate::repository::{Beat, Claim, Claimed, Commit, Lease, RepositoryError};
 use crate::task::TaskId;
 
-pub use config::{LimiterConfig, WorkerConfig};
+pub use config::{LimiterConfig, LimiterScope, WorkerConfig};
+pub use presence::host;
+
+/// How often a worker without room looks who waits, at most.
+const LOOK: Duration = Duration::from_secs(1);
+
+/// Waits until then; for ever if there is nothing to wait for.
+async fn until(moment: Option<Instant>) {
+    match moment {
+        Some(moment) => tokio::time::sleep_until(moment).await,
+        None => std::future::pending().await,
+    }
+}
 
 /// What all drives of a worker share.
 struct Shared {
@@ -41,6 +57,7 @@ struct Shared {
     leases: Arc<Leases>,
     /// The one place for a task that is suspected of killing its workers.
     suspects: Arc<Semaphore>,
+    line: Line,
     draining: CancellationToken,
 }
 
@@ -69,12 +86,12 @@ impl Worker {
     ) -> Self {
         let executor = Executor::new(orchestrator.clone(), Duration::from_millis(config.tool_timeout_ms));
         let clock = orchestrator.clock();
-        let limiter = Limiter::new(&config.limiter);
+        let limiter = Limiter::new(&config.limiter, orchestrator.repository());
         let leases = Arc::default();
         let suspects = Arc::new(Semaphore::new(1));
-        let draining = CancellationToken::new();
+        let (line, draining) = (Line::default(), CancellationToken::new());
         let shared =
-            Shared { name, config, orchestrator, executor, clock, limiter, leases, suspects, draining };
+            Shared { name, config, orchestrator, executor, clock, limiter, leases, suspects, line, draining };
         Self { shared: Arc::new(shared), queue }
     }
 
@@ -102,30 +119,47 @@ impl Worker {
     pub async fn run(&self, stop: CancellationToken) {
         let repository = self.shared.orchestrator.repository().clone();
         let (leases, config) = (self.shared.leases.clone(), &self.shared.config);
+        let worker = presence::introduce(&self.shared.name, config);
         let mut company = JoinSet::new();
         company.spawn(leases::listen(leases.clone(), repository.clone()));
         company.spawn(leases::heartbeat(
             leases,
-            repository,
-            self.shared.name.clone(),
+            repository.clone(),
+            worker.clone(),
             Duration::from_millis(config.heartbeat_ms),
-            Duration::from_millis(config.lease_ms),
+            self.shared.draining.clone(),
         ));
         let mut drives = JoinSet::new();
         let freed = Arc::new(Notify::new());
         self.recover().await;
         // Work that was due before the first hint is not waited for.
         let mut hint = Hint::Due;
+        let mut looked = Instant::now();
         while !stop.is_cancelled() {
             let full = self.fill(&hint, &mut drives, &freed).await;
+            let look = self.look_every().filter(|_| full).map(|every| looked + every);
             hint = tokio::select! {
                 () = stop.cancelled() => break,
                 () = freed.notified() => Hint::Due,
+                () = until(look) => {
+                    self.shared.line.look(repository.as_ref(), self.shared.config.concurrency).await;
+                    looked = Instant::now();
+                    Hint::Due
+                }
                 next = self.queue.next(), if !full => next,
             };
             while drives.try_join_next().is_some() {}
         }
         self.drain(drives).await;
+        // From here on nobody says that the worker is there.
+        company.shutdown().await;
+        presence::tell(repository.as_ref(), &worker, Beat::End).await;
+    }
+
+    /// How often a worker without room looks who waits, if its tasks let others go first.
+    fn look_every(&self) -> Option<Duration> {
+        let slice = Duration::from_millis(self.shared.config.slice_ms);
+        (!slice.is_zero()).then(|| slice.min(LOOK))
     }
 
     /// On a database that belongs to this process alone, whoever held leases is dead.
@@ -161,6 +195,9 @@ impl Worker {
             }
         };
         let full = claimed.len() == room;
+        if !full {
+            self.shared.line.clear();
+        }
         for claimed in claimed {
             let (shared, freed) = (self.shared.clone(), freed.clone());
             drives.spawn(async move {
@@ -180,7 +217,7 @@ impl Worker {
                 Hint::Due => None,
                 Hint::Task(id) => Some(*id),
             },
-            per_user: 0,
+            per_user: self.shared.config.per_user,
         };
         self.shared.orchestrator.repository().claim(claim).await
     }

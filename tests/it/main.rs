@@ -9,6 +9,7 @@
 
 mod architecture;
 mod bad_input;
+mod cluster;
 mod command_line;
 mod conformance;
 mod crashes;

@@ -40,7 +40,10 @@ impl Wait {
         world.worker_config.concurrency = 1;
         world.worker_config.drain_ms = EVER_MS;
         match self {
-            Self::Limiter => world.worker_config.limiter = LimiterConfig { max: 1, duration: EVER_MS },
+            Self::Limiter => {
+                world.worker_config.limiter =
+                    LimiterConfig { max: 1, duration: EVER_MS, ..LimiterConfig::default() }
+            }
             Self::Delay => world.worker_config.continuation_delay_ms = EVER_MS,
             _ => {}
         }

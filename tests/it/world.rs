@@ -115,7 +115,7 @@ impl World {
             system_clock(),
         );
         let worker_config = WorkerConfig {
-            limiter: LimiterConfig { max: 0, duration: 1000 },
+            limiter: LimiterConfig { max: 0, ..LimiterConfig::default() },
             lease_ms: 400,
             heartbeat_ms: 100,
             poll_ms: 5,

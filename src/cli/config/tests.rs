@@ -29,7 +29,7 @@ fn the_file_changes_defaults_and_leaves_the_rest() {
     let expected = Config {
         worker: WorkerConfig {
             concurrency: 7,
-            limiter: crate::worker::LimiterConfig { max: 0, duration: 1_000 },
+            limiter: crate::worker::LimiterConfig { max: 0, ..Default::default() },
             ..WorkerConfig::default()
         },
         ..Config::default()
@@ -102,6 +102,14 @@ fn an_unknown_key_is_named_with_file_and_line() {
     assert!(error.contains("`concurrency`"), "{error}");
     assert!(refused("[wroker]\nx = 1").contains(":1:2: unknown field `wroker`"));
     assert!(refused("[orchestrator.limits]\nmaxStep = 1").contains(":2:1: unknown field `maxStep`"));
+}
+
+#[test]
+fn a_limiter_counts_for_a_process_or_for_all() {
+    let scope = |text: &str| load(text, &[]).unwrap().config.worker.limiter.scope;
+    assert_eq!(scope(""), crate::worker::LimiterScope::Process);
+    assert_eq!(scope("[worker.limiter]\nscope = 'cluster'"), crate::worker::LimiterScope::Cluster);
+    assert!(refused("[worker.limiter]\nscope = 'world'").contains("unknown variant `world`"));
 }
 
 #[test]
