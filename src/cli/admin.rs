@@ -11,7 +11,7 @@ use super::task::new_table;
 use super::terminal::Terminal;
 use super::wiring::{Database, sqlite_path};
 use crate::models::{Models, Role};
-use crate::repository::{Retention, Stats, Violation};
+use crate::repository::{Presence, Retention, Stats, Violation, WorkerSummary};
 use crate::task::with_causes;
 use crate::tools::Toolbox;
 
@@ -39,8 +39,8 @@ pub(super) async fn prune(
     let retention = Retention { tasks: args.tasks, traces: args.traces };
     let pruned = database.repository().prune(&retention).await?;
     terminal.result(format!(
-        "removed {} tasks, {} journal entries and {} contents",
-        pruned.tasks, pruned.traces, pruned.blobs
+        "removed {} tasks, {} journal entries, {} contents and {} kept replies",
+        pruned.tasks, pruned.traces, pruned.blobs, pruned.replies
     ));
     Ok(Exit::Done)
 }
@@ -58,6 +58,7 @@ struct Check {
 struct Findings {
     checks: Vec<Check>,
     stats: Option<Stats>,
+    workers: Vec<WorkerSummary>,
     violations: Vec<Violation>,
 }
 
@@ -93,7 +94,7 @@ pub(super) async fn doctor(
     if as_json {
         terminal.result(
             json!({"ok": findings.is_well(), "checks": findings.checks, "tasks": findings.stats,
-                "violations": findings.violations})
+                "workers": findings.workers, "violations": findings.violations})
             .to_string(),
         );
     } else {
@@ -123,6 +124,7 @@ async fn look_at_database(
     database.prepare().await?;
     findings.note("schema", Ok("is the one this program needs".to_owned()));
     findings.stats = Some(repository.stats().await?);
+    findings.workers = repository.workers().await?;
     findings.violations = repository.violations().await?;
     let violated = match findings.violations.len() {
         0 => Ok("all hold".to_owned()),
@@ -187,6 +189,9 @@ fn tell(findings: &Findings, terminal: &Terminal) {
         ]);
     }
     terminal.result(table.trim_fmt());
+    if !findings.workers.is_empty() {
+        terminal.result(format!("\n{}", workers(&findings.workers)));
+    }
     if !findings.violations.is_empty() {
         let mut table = new_table(&["BROKEN INVARIANT", "ROWS", "TASKS"]);
         for violation in &findings.violations {
@@ -195,4 +200,19 @@ fn tell(findings: &Findings, terminal: &Terminal) {
         }
         terminal.result(format!("\n{}", table.trim_fmt()));
     }
+}
+
+fn workers(workers: &[WorkerSummary]) -> String {
+    let mut table = new_table(&["WORKER", "STATE", "VERSION", "TASKS", "SINCE", "SEEN"]);
+    for worker in workers {
+        let state = match worker.presence {
+            Presence::Working => "working",
+            Presence::Draining => "draining",
+            Presence::Gone => "gone",
+        };
+        let tasks = format!("{}/{}", worker.tasks.len(), worker.info.concurrency);
+        let (since, seen) = (worker.started_at.to_string(), worker.seen_at.to_string());
+        table.add_row([&worker.info.name, state, &worker.info.version, &tasks, &since, &seen]);
+    }
+    table.trim_fmt()
 }

@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::config::Overrides;
 use super::{bench, duration, exit};
 use crate::orchestrator::OutcomeDecision;
-use crate::task::{ModelName, Status};
+use crate::task::{ModelName, Priority, Status};
 
 /// Carries goals that are too big for one chat answer to their end.
 ///
@@ -100,6 +100,9 @@ pub(super) struct RunArgs {
     /// Go on with a task that exists
     #[arg(long, value_name = "ID", conflicts_with = "goal")]
     pub(super) resume: Option<String>,
+    /// How urgent it is, from 1 (most) to 5 (least)
+    #[arg(long, value_name = "NUMBER", default_value_t, conflicts_with = "resume")]
+    pub(super) priority: Priority,
     /// One JSON object per journal entry, then one with the result
     #[arg(long)]
     pub(super) json: bool,
@@ -163,6 +166,13 @@ pub(super) enum TaskCommand {
     },
     /// Stop a task for good
     Cancel(TaskArg),
+    /// Say how urgent a task is from now on
+    Prioritize {
+        #[command(flatten)]
+        task: TaskArg,
+        /// From 1 (most urgent) to 5 (least urgent)
+        priority: Priority,
+    },
 }
 
 /// Names a task.

@@ -87,6 +87,7 @@ async fn begin(engine: &Engine, args: &RunArgs, model: Option<ModelName>) -> Res
             user_id: user,
             thread_id: Uuid::now_v7().to_string(),
             chat_model: model,
+            priority: args.priority,
             ..TaskRequest::default()
         };
         return Ok((engine.orchestrator.start(request).await?, 0));

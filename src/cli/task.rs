@@ -48,6 +48,10 @@ pub(super) async fn run(
                 engine.orchestrator.cancel(find(engine, &task.id).await?, &engine.settings.user).await?;
             told(&task, terminal)
         }
+        TaskCommand::Prioritize { task, priority } => {
+            let (id, by) = (find(engine, &task.id).await?, &engine.settings.user);
+            told(&engine.orchestrator.prioritize(id, priority, by).await?, terminal)
+        }
     }
 }
 
@@ -149,6 +153,7 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("Task", task.id.to_string()),
         ("Goal", one_line(&spec.goal)),
         ("Status", format!("{} ({} %)", state.status, task.progress())),
+        ("Priority", state.priority.to_string()),
         ("Created", state.created_at.to_string()),
         ("Took", took(task)),
         ("Plan", format!("revision {}, {} steps", state.revision, task.total_steps())),

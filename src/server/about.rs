@@ -31,6 +31,11 @@ pub(super) async fn worker(State(state): State<AppState>) -> Result<Json<Value>,
     })))
 }
 
+/// `GET /api/workers`: who works on this database, and what runs where.
+pub(super) async fn workers(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
+    Ok(Json(json!({"workers": state.repository().workers().await?})))
+}
+
 /// `GET /api/tools`: the tools a request may use, and the tool servers.
 pub(super) async fn tools(State(state): State<AppState>) -> Result<Json<Value>, ApiError> {
     let toolbox = state.orchestrator.tools();

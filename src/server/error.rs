@@ -72,6 +72,15 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "task_not_found", "Task not found")
     }
 
+    /// The key of another request.
+    pub(super) fn key_reused() -> Self {
+        Self::new(
+            StatusCode::UNPROCESSABLE_ENTITY,
+            "idempotency_key_reused",
+            "Idempotency-Key: stood for another request within the last day: choose a new one",
+        )
+    }
+
     /// No such route.
     pub(super) fn no_route() -> Self {
         Self::new(StatusCode::NOT_FOUND, "route_not_found", "there is nothing at this path")

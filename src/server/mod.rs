@@ -18,6 +18,7 @@ mod events;
 mod fixture;
 mod follow;
 mod guard;
+mod idempotency;
 mod orchestrate;
 mod parse;
 #[cfg(test)]
@@ -58,7 +59,7 @@ pub fn router(state: AppState) -> Router {
             post(orchestrate::start).get(orchestrate::status).delete(orchestrate::cancel),
         )
         .route("/api/tasks", get(tasks::list))
-        .route("/api/tasks/{id}", get(tasks::show))
+        .route("/api/tasks/{id}", get(tasks::show).patch(tasks::change))
         .route("/api/tasks/{id}/steps", get(tasks::steps))
         .route("/api/tasks/{id}/traces", get(tasks::traces))
         .route("/api/tasks/{id}/events", get(events::follow))
@@ -66,6 +67,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/tasks/{id}/resume", post(tasks::resume))
         .route("/api/tasks/{id}/cancel", post(tasks::cancel))
         .route("/api/worker", get(about::worker))
+        .route("/api/workers", get(about::workers))
         .route("/api/tools", get(about::tools))
         .route("/api/models", get(about::models))
         .route_layer(from_fn_with_state(state.clone(), auth::authenticate));

@@ -5,16 +5,18 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
+use axum::response::{IntoResponse, Response};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::error::ApiError;
-use super::parse::{JsonBody, Params};
+use super::idempotency::{self, Keyed};
+use super::parse::Params;
 use super::state::AppState;
 use super::status::{self, TaskStatus};
 use crate::orchestrator::TaskRequest;
-use crate::task::{AllowedTools, Mention, ModelName, Task, ToolAllowance};
+use crate::task::{AllowedTools, Mention, ModelName, Priority, Task, ToolAllowance};
 
 /// What a step takes if its plan does not say, in milliseconds.
 const USUAL_DURATION: u64 = 30_000;
@@ -30,6 +32,7 @@ pub(super) struct Start {
     allowed_mcp_servers: Option<BTreeMap<String, AllowedTools>>,
     allowed_app_default_toolkit: Option<Vec<String>>,
     agent_id: Option<String>,
+    priority: Option<Priority>,
 }
 
 impl Start {
@@ -49,6 +52,7 @@ impl Start {
                 allowed_app_default_toolkit: self.allowed_app_default_toolkit,
             },
             agent_id: self.agent_id,
+            priority: self.priority.unwrap_or_default(),
             ..TaskRequest::default()
         })
     }
@@ -72,10 +76,23 @@ impl Which {
 pub(super) async fn start(
     State(state): State<AppState>,
     caller: Caller,
-    JsonBody(body): JsonBody<Start>,
-) -> Result<Json<Value>, ApiError> {
-    let task = state.orchestrator.start(body.into_request(caller)?).await?;
-    Ok(Json(started(&task)))
+    Keyed { body, key }: Keyed<Start>,
+) -> Result<Response, ApiError> {
+    let mut request = body.into_request(caller.clone())?;
+    let Some(key) = key else {
+        return Ok(Json(started(&state.orchestrator.start(request).await?)).into_response());
+    };
+    if let Some(answer) = key.answer(&state, &caller).await? {
+        return Ok(idempotency::again(answer));
+    }
+    request.key = Some(key.clone().keeping(started));
+    match state.orchestrator.start(request).await.map_err(ApiError::from) {
+        Ok(task) => Ok(Json(started(&task)).into_response()),
+        Err(refusal) if idempotency::came_second(&refusal) => {
+            key.answer(&state, &caller).await?.map(idempotency::again).ok_or(refusal)
+        }
+        Err(refusal) => Err(refusal),
+    }
 }
 
 fn started(task: &Task) -> Value {

@@ -7,12 +7,12 @@ use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::error::ApiError;
-use super::parse::{OptionalBody, Params};
+use super::parse::{JsonBody, OptionalBody, Params};
 use super::state::AppState;
 use super::views::{self, EntryView, StepDetail, TaskDetail};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::ListFilter;
-use crate::task::{Status, TaskId};
+use crate::task::{Priority, Status, TaskId};
 
 /// Tasks or entries in one answer if nobody says how many, and at most.
 const USUAL: u32 = 100;
@@ -33,6 +33,13 @@ pub(super) struct Which {
 pub(super) struct Range {
     after: Option<i64>,
     limit: Option<u32>,
+}
+
+/// What may be changed of a task.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Change {
+    priority: Priority,
 }
 
 /// The body of a resume: a person's word about a call whose outcome nobody knows.
@@ -105,6 +112,18 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
+    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+}
+
+/// `PATCH /api/tasks/{id}`.
+pub(super) async fn change(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(change): JsonBody<Change>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let task = state.orchestrator.prioritize(task.id, change.priority, &caller.0).await?;
     Ok(Json(views::task(state.repository().as_ref(), &task).await?))
 }
 

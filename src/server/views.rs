@@ -6,8 +6,8 @@ use serde_json::{Value, json};
 use super::status::shown;
 use crate::repository::{Repository, RepositoryError};
 use crate::task::{
-    Call, CallSubject, Entry, Fault, Limits, ModelName, Pause, Payload, Status, Step, StepStatus, Task,
-    TaskId, Timestamp, ToolUse, Usage,
+    Call, CallSubject, Entry, Fault, Limits, ModelName, Pause, Payload, Priority, Status, Step, StepStatus,
+    Task, TaskId, Timestamp, ToolUse, Usage,
 };
 
 /// A task.
@@ -19,6 +19,7 @@ pub(super) struct TaskDetail {
     thread_id: String,
     goal: String,
     status: Status,
+    priority: Priority,
     pause: Option<Pause>,
     fault: Option<Fault>,
     progress: u32,
@@ -121,6 +122,7 @@ pub(super) async fn task(repository: &dyn Repository, task: &Task) -> Result<Tas
         thread_id: spec.thread_id.clone(),
         goal: spec.goal.clone(),
         status: state.status,
+        priority: state.priority,
         pause: state.pause.clone(),
         fault: state.fault.clone(),
         progress: task.progress(),

@@ -28,7 +28,7 @@ use super::auth::Caller;
 use super::config::ChatReply;
 use super::error::ApiError;
 use super::follow::Follower;
-use super::parse::JsonBody;
+use super::idempotency::{self, Key, Keyed};
 use super::state::AppState;
 use super::ui_stream::{UiChunk, respond};
 use crate::models::Role;
@@ -44,18 +44,40 @@ pub(super) async fn post(
     State(state): State<AppState>,
     caller: Caller,
     headers: HeaderMap,
-    JsonBody(body): JsonBody<ChatBody>,
+    Keyed { body, key }: Keyed<ChatBody>,
 ) -> Result<Response, ApiError> {
     let turn = body.into_turn()?;
+    if let Some(again) = replay(&state, &caller, &headers, &turn, key.as_ref()).await? {
+        return Ok(again);
+    }
     let said = open_thread(&state, &caller, &turn).await?;
     if let Some(task) = known_task(&state, &turn, &said).await? {
         return Ok(reply(&state, &headers, &turn, &task));
     }
     keep(&state, &turn, None).await?;
     match detect(&state, &turn).await {
-        Some(detection) => begin(state, caller, &headers, turn, detection).await,
+        Some(detection) => begin(state, caller, &headers, turn, detection, key).await,
         None => answer(state, turn).await,
     }
+}
+
+/// What the same request was answered before, if it started a task: as a stream of that task
+/// where a stream is wanted, for as long as the task is there.
+async fn replay(
+    state: &AppState,
+    caller: &Caller,
+    headers: &HeaderMap,
+    turn: &Turn,
+    key: Option<&Key>,
+) -> Result<Option<Response>, ApiError> {
+    let Some(key) = key else { return Ok(None) };
+    let Some(answer) = key.answer(state, caller).await? else { return Ok(None) };
+    if turn.reply(headers, state.config.chat_reply) == ChatReply::Stream
+        && let Some(task) = state.repository().load(answer.task_id).await?
+    {
+        return Ok(Some(idempotency::marked(reply(state, headers, turn, &task))));
+    }
+    Ok(Some(idempotency::again(answer)))
 }
 
 /// The newest messages of the thread, which is made if it is new and refused if it is somebody
@@ -112,17 +134,25 @@ async fn begin(
     headers: &HeaderMap,
     turn: Turn,
     detection: Detection,
+    key: Option<Key>,
 ) -> Result<Response, ApiError> {
     let id = TaskId(Uuid::now_v7());
     if turn.reply(headers, state.config.chat_reply) == ChatReply::Json {
-        let task = start(&state, caller, &turn, detection, id).await?;
-        return Ok(json_reply(&turn, &task));
+        return match start(&state, &caller, &turn, detection, id, key.as_ref()).await {
+            Ok(task) => Ok(Json(orchestrated(&turn.message_id, &task)).into_response()),
+            Err(refusal) if idempotency::came_second(&refusal) => {
+                replay(&state, &caller, headers, &turn, key.as_ref()).await?.ok_or(refusal)
+            }
+            Err(refusal) => Err(refusal),
+        };
     }
     let heartbeat = heartbeat(&state);
     let opening = stream::iter(TaskFrames::begin(&message_id(id)));
     let rest = stream::once(async move {
         let started = tokio::select! {
-            started = start(&state, caller, &turn, detection, id) => started.map_err(|refusal| refusal.message),
+            started = start_or_join(&state, &caller, &turn, detection, id, key.as_ref()) => {
+                started.map_err(|refusal| refusal.message)
+            }
             () = state.shutdown.cancelled() => Err("the server is shutting down: ask again".to_owned()),
         };
         match started {
@@ -133,26 +163,50 @@ async fn begin(
     Ok(respond(opening.chain(rest.flatten()), heartbeat))
 }
 
-async fn start(
+/// The task of this request, or that of the same request which was faster: a stream has begun
+/// and goes on over either.
+async fn start_or_join(
     state: &AppState,
-    caller: Caller,
+    caller: &Caller,
     turn: &Turn,
     detection: Detection,
     id: TaskId,
+    key: Option<&Key>,
 ) -> Result<Task, ApiError> {
+    match (start(state, caller, turn, detection, id, key).await, key) {
+        (Err(refusal), Some(key)) if idempotency::came_second(&refusal) => {
+            let answer = key.answer(state, caller).await?.ok_or(refusal)?;
+            state.repository().load(answer.task_id).await?.ok_or_else(ApiError::task_not_found)
+        }
+        (started, _) => started,
+    }
+}
+
+async fn start(
+    state: &AppState,
+    caller: &Caller,
+    turn: &Turn,
+    detection: Detection,
+    id: TaskId,
+    key: Option<&Key>,
+) -> Result<Task, ApiError> {
+    let message = turn.message_id.clone();
+    let keeping = |key: &Key| key.clone().keeping(move |task| orchestrated(&message, task));
     let agent_id = turn.tools.mentions.iter().find_map(|mention| match mention {
         Mention::Agent { agent_id, .. } => Some(agent_id.clone()),
         _ => None,
     });
     let request = TaskRequest {
         goal: turn.text.clone(),
-        user_id: caller.0,
+        user_id: caller.0.clone(),
         thread_id: turn.thread_id.clone(),
         chat_model: turn.model.clone(),
         tools: turn.tools.clone(),
         agent_id,
+        priority: turn.priority,
         detection: Some(detection),
         id: Some(id),
+        key: key.map(keeping),
         ..TaskRequest::default()
     };
     let task = state.orchestrator.start(request).await?;
@@ -189,23 +243,23 @@ fn introduction(task: &Task) -> String {
     format!("I'll work on this as a long-running task. {steps}. Task: {}", task.id)
 }
 
+/// The answer to a complex message as JSON.
+fn orchestrated(message_id: &str, task: &Task) -> Value {
+    json!({
+        "id": message_id, "role": "assistant", "content": introduction(task), "taskId": task.id,
+        "orchestrated": true,
+    })
+}
+
 /// What a message is answered with that has its task already.
 fn reply(state: &AppState, headers: &HeaderMap, turn: &Turn, task: &Task) -> Response {
     match turn.reply(headers, state.config.chat_reply) {
-        ChatReply::Json => json_reply(turn, task),
+        ChatReply::Json => Json(orchestrated(&turn.message_id, task)).into_response(),
         ChatReply::Stream => {
             let opening = stream::iter(TaskFrames::begin(&message_id(task.id)));
             respond(opening.chain(over_task(state, task)), heartbeat(state))
         }
     }
-}
-
-fn json_reply(turn: &Turn, task: &Task) -> Response {
-    Json(json!({
-        "id": turn.message_id, "role": "assistant", "content": introduction(task), "taskId": task.id,
-        "orchestrated": true,
-    }))
-    .into_response()
 }
 
 /// The chunks behind the beginning of a message about a task.

@@ -3,6 +3,7 @@
 mod access;
 mod chat;
 mod events;
+mod idempotency;
 mod orchestrate;
 mod tasks;
 

@@ -4,7 +4,8 @@ use axum::http::Method;
 use serde_json::{Value, json};
 
 use super::super::fixture::{Fixture, USER};
-use super::{UNKNOWN, problem, refused};
+use super::{UNKNOWN, error, plan_rule, problem, refused};
+use crate::repository::{Beat, Claim, WorkerInfo};
 
 #[tokio::test]
 async fn a_list_is_filtered_and_paged() {
@@ -99,4 +100,58 @@ async fn worker_tools_and_models_are_shown() {
     assert_eq!(fixture.get("/api/tools").await.json(), json!({"tools": [], "mcpServers": []}));
     let models = fixture.get("/api/models").await.json();
     assert_eq!((&models["default"], &models["offline"]), (&json!("scripted/test"), &json!(false)));
+}
+
+#[tokio::test]
+async fn a_task_is_as_urgent_as_was_asked_and_as_somebody_says_later() {
+    let fixture = Fixture::scripted(json!([plan_rule()])).await;
+    let start = async |priority: Value| {
+        let body = json!({"goal": "g", "threadId": "t", "priority": priority});
+        fixture.send(Method::POST, "/api/chat/orchestrate", Some(body)).await
+    };
+    let (status, message) = error(&start(json!(6)).await);
+    assert_eq!(status, 400);
+    assert!(message.starts_with("priority: '6' is no priority"), "{message}");
+    let id = start(json!(2)).await.json()["taskId"].as_str().unwrap().to_owned();
+    let uri = format!("/api/tasks/{id}");
+    assert_eq!(fixture.get(&uri).await.json()["priority"], 2);
+    let change = async |body: Value| fixture.send(Method::PATCH, &uri, Some(body)).await;
+    assert_eq!(change(json!({"priority": 5})).await.json()["priority"], 5);
+    assert_eq!(fixture.get("/api/tasks").await.json()["tasks"][0]["priority"], 5);
+    let traces = fixture.get(&format!("{uri}/traces?after=3")).await.json();
+    let fact = json!({"priority": 5, "by": USER});
+    assert_eq!((&traces["traces"][0]["kind"], &traces["traces"][0]["data"]), (&json!("prioritized"), &fact));
+    for bad in
+        [json!({}), json!({"priority": 0}), json!({"priority": "high"}), json!({"priority": 1, "goal": "h"})]
+    {
+        assert_eq!(problem(&change(bad).await), refused(400, "invalid_request"));
+    }
+    fixture.send(Method::POST, &format!("{uri}/cancel"), None).await;
+    assert_eq!(problem(&change(json!({"priority": 1})).await), refused(409, "task_status"));
+}
+
+#[tokio::test]
+async fn all_workers_are_listed_with_what_they_hold() {
+    let fixture = Fixture::new().await;
+    let task = fixture.task("g").await;
+    let worker = WorkerInfo {
+        name: "w".into(),
+        host: "h".into(),
+        pid: 7,
+        version: "1".into(),
+        concurrency: 5,
+        lease_ms: 15_000,
+    };
+    fixture.repository().beat(&worker, Beat::Begin).await.unwrap();
+    let lease = std::time::Duration::from_secs(60);
+    let claim = Claim { worker: "w", limit: 1, lease, only: None, per_user: 0 };
+    fixture.repository().claim(claim).await.unwrap();
+    let listed = fixture.get("/api/workers").await.json();
+    let mut listed = listed["workers"][0].clone();
+    assert!(listed["startedAt"].take().is_string() && listed["seenAt"].take().is_string());
+    let expected = json!({
+        "name": "w", "host": "h", "pid": 7, "version": "1", "concurrency": 5, "leaseMs": 15000,
+        "presence": "working", "startedAt": null, "seenAt": null, "tasks": [task.id],
+    });
+    assert_eq!(listed, expected);
 }

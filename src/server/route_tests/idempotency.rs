@@ -1,0 +1,125 @@
+//! `Idempotency-Key`: a request that is repeated is answered again and starts nothing new.
+
+use axum::body::Body;
+use axum::http::{HeaderValue, Request};
+use serde_json::{Value, json};
+
+use super::super::fixture::{Fixture, Reply, USER};
+use super::{error, plan_rule};
+use crate::repository::{ListFilter, Retention};
+use crate::task::TaskId;
+
+const ORCHESTRATE: &str = "/api/chat/orchestrate";
+const COMPLEX: &str = "Find every TODO comment in this repository and write a report";
+
+/// A model that plans once: whoever asks again fails.
+async fn planning_once() -> Fixture {
+    let mut rule = plan_rule();
+    rule["times"] = json!(1);
+    Fixture::scripted(json!([rule, {"role": "plan", "reply": {"error": {"kind": "quota"}}}])).await
+}
+
+async fn post(fixture: &Fixture, uri: &str, key: &str, body: &Value, accept: &str) -> Reply {
+    let request = Request::post(uri).header("Idempotency-Key", key).header("Accept", accept);
+    fixture.ask(request.body(Body::from(body.to_string())).unwrap()).await
+}
+
+async fn start(fixture: &Fixture, key: &str, body: &Value) -> Reply {
+    post(fixture, ORCHESTRATE, key, body, "application/json").await
+}
+
+async fn tasks(fixture: &Fixture) -> usize {
+    fixture.repository().list(&ListFilter::default()).await.unwrap().len()
+}
+
+#[tokio::test]
+async fn the_same_request_gets_the_same_answer_and_no_second_task() {
+    let fixture = planning_once().await;
+    let body = json!({"goal": "g", "threadId": "t"});
+    let first = start(&fixture, "k-1", &body).await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    assert!(!first.headers.contains_key("idempotent-replayed"));
+    let again = start(&fixture, "k-1", &body).await;
+    assert_eq!((again.status, &again.text), (200, &first.text));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    assert_eq!(again.headers["content-type"], "application/json");
+    assert_eq!(tasks(&fixture).await, 1);
+}
+
+#[tokio::test]
+async fn an_answer_outlives_its_task() {
+    let fixture = planning_once().await;
+    let body = json!({"goal": "g", "threadId": "t"});
+    let first = start(&fixture, "k-1", &body).await;
+    let id: TaskId = serde_json::from_value(first.json()["taskId"].clone()).unwrap();
+    fixture.orchestrator.cancel(id, USER).await.unwrap();
+    tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    let retention = Retention { tasks: Some(std::time::Duration::ZERO), traces: None };
+    fixture.repository().prune(&retention).await.unwrap();
+    assert_eq!(tasks(&fixture).await, 0);
+    assert_eq!(start(&fixture, "k-1", &body).await.text, first.text);
+}
+
+#[tokio::test]
+async fn a_key_stands_for_one_request() {
+    let fixture = Fixture::scripted(json!([plan_rule()])).await;
+    let body = json!({"goal": "g", "threadId": "t"});
+    start(&fixture, "k-1", &body).await;
+    let (status, message) = error(&start(&fixture, "k-1", &json!({"goal": "h", "threadId": "t"})).await);
+    assert_eq!(status, 422);
+    assert!(message.starts_with("Idempotency-Key: "), "{message}");
+    assert_eq!(start(&fixture, "k-2", &body).await.status, 200);
+    assert_eq!(tasks(&fixture).await, 2);
+}
+
+#[tokio::test]
+async fn a_request_that_was_refused_may_be_repeated() {
+    let fixture = Fixture::scripted(json!([plan_rule()])).await;
+    let refused = start(&fixture, "k-1", &json!({"goal": "", "threadId": "t"})).await;
+    assert_eq!(refused.status, 400);
+    assert_eq!(start(&fixture, "k-1", &json!({"goal": "g", "threadId": "t"})).await.status, 200);
+}
+
+#[tokio::test]
+async fn keys_are_short_and_visible() {
+    let fixture = Fixture::scripted(json!([plan_rule()])).await;
+    let body = json!({"goal": "g", "threadId": "t"});
+    for key in ["", "two words", &"x".repeat(256), "é"] {
+        let (status, message) = error(&start(&fixture, key, &body).await);
+        assert_eq!(status, 400, "{key}");
+        assert!(message.contains("1 to 255 visible characters"), "{message}");
+    }
+    assert_eq!(start(&fixture, &"x".repeat(255), &body).await.status, 200);
+}
+
+#[tokio::test]
+async fn requests_that_race_start_one_task() {
+    let fixture = Fixture::scripted(json!([plan_rule()])).await;
+    let body = json!({"goal": "g", "threadId": "t"});
+    let replies = futures::future::join_all((0..8).map(|_| start(&fixture, "k-1", &body))).await;
+    assert!(replies.iter().all(|reply| (reply.status, &reply.text) == (200, &replies[0].text)));
+    let new = replies.iter().filter(|reply| !reply.headers.contains_key("idempotent-replayed")).count();
+    assert_eq!((new, tasks(&fixture).await), (1, 1));
+}
+
+#[tokio::test]
+async fn a_chat_message_that_becomes_a_task_is_answered_again_in_the_form_that_is_wanted() {
+    let fixture = planning_once().await;
+    // Without an id of the message only the key tells that it is the same request.
+    let body =
+        json!({"id": "thread", "message": {"role": "user", "parts": [{"type": "text", "text": COMPLEX}]}});
+    let chat = async |accept: &str| post(&fixture, "/api/chat", "k-1", &body, accept).await;
+    let first = chat("application/json").await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    let again = chat("application/json").await;
+    assert_eq!(
+        (&again.text, &again.headers["idempotent-replayed"]),
+        (&first.text, &HeaderValue::from_static("true"))
+    );
+    let id: TaskId = serde_json::from_value(first.json()["taskId"].clone()).unwrap();
+    fixture.orchestrator.cancel(id, USER).await.unwrap();
+    let stream = chat("text/event-stream").await;
+    assert_eq!(stream.headers["idempotent-replayed"], "true");
+    assert_eq!(stream.chunks()[2]["messageMetadata"]["taskId"], json!(id));
+    assert_eq!(tasks(&fixture).await, 1);
+}
