@@ -9,8 +9,9 @@ use super::config::{Environment, Settings};
 use super::error::CliError;
 use super::task::new_table;
 use super::terminal::Terminal;
-use super::wiring::{Database, sqlite_path};
+use super::wiring::{Database, queue_config, sqlite_path};
 use crate::models::{Models, Role};
+use crate::queue::{BullQueue, Doorbell, Queue};
 use crate::repository::{Presence, Retention, Stats, Violation, WorkerSummary};
 use crate::task::with_causes;
 use crate::tools::Toolbox;
@@ -89,6 +90,7 @@ pub(super) async fn doctor(
     if let Err(error) = look_at_database(&mut findings, settings, environment).await {
         findings.note("database", Err(with_causes(&error)));
     }
+    look_at_queue(&mut findings, settings).await;
     look_at_models(&mut findings, settings, environment).await;
     look_at_tools(&mut findings, settings).await;
     if as_json {
@@ -132,6 +134,18 @@ async fn look_at_database(
     };
     findings.note("invariants", violated);
     Ok(())
+}
+
+async fn look_at_queue(findings: &mut Findings, settings: &Settings) {
+    let Some(config) = queue_config(settings, "longhaul-doctor") else {
+        return findings.note("queue", Ok("the database: no Redis is configured".to_owned()));
+    };
+    let answered = match BullQueue::start(config, Doorbell::default()) {
+        Ok(queue) => queue.ping().await,
+        Err(error) => Err(error),
+    };
+    // Work goes on without Redis, only less promptly; that it is away is wrong all the same.
+    findings.note("queue", answered.map_err(|error| with_causes(&error)));
 }
 
 async fn look_at_models(findings: &mut Findings, settings: &Settings, environment: &Environment) {

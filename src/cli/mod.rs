@@ -75,9 +75,6 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
     let settings = Settings::load(&global.overrides(), &environment)?;
     let stays = matches!(command, Command::Serve(_) | Command::Worker);
     logging::start(&settings.config.log, if stays { "info" } else { "warn" }, terminal)?;
-    for warning in &settings.warnings {
-        terminal.note(format!("warning: {warning}"));
-    }
     match command {
         Command::Migrate => admin::migrate(&settings, &environment, terminal).await,
         Command::Doctor(form) => admin::doctor(&settings, &environment, form.json, terminal).await,
@@ -85,7 +82,9 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
         Command::Bench(args) => bench::run(&settings, &environment, &args, terminal).await,
         Command::Task(command) => {
             let engine = Engine::steering(settings, &environment).await?;
-            task::run(&engine, command, terminal).await
+            let ended = task::run(&engine, command, terminal).await;
+            engine.close().await;
+            ended
         }
         command => work(command, settings, &environment, global, terminal).await,
     }

@@ -10,7 +10,7 @@ use super::config::{ConfigError, Durability, Environment, Settings};
 use super::error::CliError;
 use crate::models::{Models, Offline};
 use crate::orchestrator::{Orchestrator, OrchestratorConfig, system_clock};
-use crate::queue::{DatabaseQueue, Doorbell};
+use crate::queue::{BullQueue, DatabaseQueue, Doorbell, Queue, QueueConfig, QueueError, QueueLimiter};
 use crate::repository::{
     PostgresRepository, Repository, RepositoryError, SqliteDurability, SqliteRepository,
 };
@@ -124,7 +124,7 @@ pub(super) struct Engine {
     pub(super) settings: Settings,
     pub(super) database: Database,
     pub(super) orchestrator: Orchestrator,
-    queue: Arc<DatabaseQueue>,
+    worker_name: String,
 }
 
 impl Engine {
@@ -135,7 +135,7 @@ impl Engine {
         let look_up = |name: &str| environment.get(name);
         let models = Models::open(&settings.config.models, &look_up).await?;
         let tools = Toolbox::open(&settings.config.tools).await?;
-        Ok(Self::over(settings, database, models, tools))
+        Self::over(settings, database, models, tools)
     }
 
     /// Opens the database only: enough to look at tasks and to steer them. Nothing is started
@@ -144,23 +144,28 @@ impl Engine {
         let database = Database::open(&settings, environment).await?;
         database.prepare().await?;
         let models = Models::with_model(Arc::new(Offline::new()))?;
-        Ok(Self::over(settings, database, models, Toolbox::default()))
+        Self::over(settings, database, models, Toolbox::default())
     }
 
     /// Puts the rooms over each other.
-    pub(super) fn over(settings: Settings, database: Database, models: Models, tools: Toolbox) -> Self {
-        let poll = Duration::from_millis(settings.config.worker.poll_ms);
-        let queue = Arc::new(DatabaseQueue::new(Doorbell::default(), poll));
+    pub(super) fn over(
+        settings: Settings,
+        database: Database,
+        models: Models,
+        tools: Toolbox,
+    ) -> Result<Self, CliError> {
+        let worker_name = worker_name();
+        let queue = open_queue(&settings, &worker_name)?;
         let config: OrchestratorConfig = settings.config.orchestrator.clone();
         let orchestrator = Orchestrator::new(
             database.repository(),
-            queue.clone(),
+            queue,
             Arc::new(models),
             Arc::new(tools),
             config,
             system_clock(),
         );
-        Self { settings, database, orchestrator, queue }
+        Ok(Self { settings, database, orchestrator, worker_name })
     }
 
     /// Where tasks are kept.
@@ -175,13 +180,51 @@ impl Engine {
 
     /// A worker that is set up otherwise.
     pub(super) fn worker_with(&self, config: WorkerConfig) -> Worker {
-        Worker::new(worker_name(), self.orchestrator.clone(), self.queue.clone(), config)
+        let queue = self.orchestrator.queue().clone();
+        Worker::new(self.worker_name.clone(), self.orchestrator.clone(), queue, config)
     }
 
-    /// Ends the tool servers, for they are processes of ours.
+    /// Passes on what the queue was told, and ends the tool servers, for they are processes of
+    /// ours.
     pub(super) async fn close(&self) {
+        self.orchestrator.queue().close().await;
         self.orchestrator.tools().close().await;
     }
+}
+
+/// The queue that is configured: BullMQ if there is a Redis, else the database.
+fn open_queue(settings: &Settings, worker: &str) -> Result<Arc<dyn Queue>, CliError> {
+    let doorbell = Doorbell::default();
+    match queue_config(settings, worker) {
+        Some(config) => Ok(Arc::new(BullQueue::start(config, doorbell).map_err(unusable)?)),
+        None => {
+            let poll = Duration::from_millis(settings.config.worker.poll_ms);
+            Ok(Arc::new(DatabaseQueue::new(doorbell, poll)))
+        }
+    }
+}
+
+/// The queue in Redis, if one is configured.
+pub(super) fn queue_config(settings: &Settings, worker: &str) -> Option<QueueConfig> {
+    let (table, pace) = (&settings.config.queue, &settings.config.worker);
+    let limiter = QueueLimiter {
+        max: u64::from(pace.limiter.max),
+        duration: Duration::from_millis(pace.limiter.duration),
+    };
+    Some(QueueConfig {
+        prefix: table.prefix.clone(),
+        name: table.name.clone(),
+        worker: worker.to_owned(),
+        concurrency: pace.concurrency as usize,
+        limiter: (limiter.max > 0).then_some(limiter),
+        poll: Duration::from_millis(pace.poll_ms),
+        lease: Duration::from_millis(pace.lease_ms),
+        ..QueueConfig::at(table.url.clone()?)
+    })
+}
+
+fn unusable(error: QueueError) -> CliError {
+    ConfigError::Value { key: "queue", problem: error.to_string() }.into()
 }
 
 /// Tells people where a worker runs, and differs from every other one's.

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::decompose::check_plan;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
+use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
     Blob, CallState, Entry, Event, Fault, MAX_DEPTH, Pause, PauseReason, Payload, Plan, Planner, Priority,
@@ -48,7 +49,7 @@ impl Orchestrator {
         let answer = request.key.as_ref().map(|key| key.answer(&task));
         self.repository.create(&task, entries, answer.as_ref()).await?;
         tracing::info!(task = %task.id, %thread, steps = task.steps().len(), "task created");
-        self.wake(&task).await;
+        self.wake(Wake::first(&task)).await;
         Ok(task)
     }
 
@@ -88,11 +89,14 @@ impl Orchestrator {
 
     /// Stops a task for good. What has happened has happened and stays recorded.
     pub async fn cancel(&self, id: TaskId, by: &str) -> Result<Task, OrchestratorError> {
-        self.record(id, |task| {
-            expect(task, "cancel", &[Status::Pending, Status::Running, Status::Paused])?;
-            Ok(vec![Event::Cancelled { by: by.to_owned() }])
-        })
-        .await
+        let task = self
+            .record(id, |task| {
+                expect(task, "cancel", &[Status::Pending, Status::Running, Status::Paused])?;
+                Ok(vec![Event::Cancelled { by: by.to_owned() }])
+            })
+            .await?;
+        self.queue.forget(id).await;
+        Ok(task)
     }
 
     /// Says how urgent a task is from now on. It keeps its place among those that are as urgent:
@@ -139,7 +143,7 @@ impl Orchestrator {
                 Ok(vec![Event::Resumed { by: by.to_owned() }])
             })
             .await?;
-        self.wake(&task).await;
+        self.wake(Wake::again(&task, Duration::ZERO)).await;
         Ok(task)
     }
 
@@ -166,7 +170,7 @@ impl Orchestrator {
                 Ok(events)
             })
             .await?;
-        self.wake(&task).await;
+        self.wake(Wake::again(&task, Duration::ZERO)).await;
         Ok(task)
     }
 
@@ -227,10 +231,10 @@ impl Orchestrator {
     }
 
     /// Tells the workers. If that fails, the wake-up in the database finds one.
-    async fn wake(&self, task: &Task) {
-        let step = task.frontier().first().copied().unwrap_or(0);
-        if let Err(error) = self.queue.push(task.id, step, Duration::ZERO).await {
-            tracing::warn!(task = %task.id, %error, "the queue was not told, polling will find the task");
+    async fn wake(&self, wake: Wake) {
+        let task = wake.task;
+        if let Err(error) = self.queue.push(wake).await {
+            tracing::debug!(%task, %error, "the queue was not told, polling will find the task");
         }
     }
 }

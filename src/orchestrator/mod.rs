@@ -74,6 +74,11 @@ impl Orchestrator {
         &self.repository
     }
 
+    /// Where hints wait for a worker.
+    pub fn queue(&self) -> &Arc<dyn Queue> {
+        &self.queue
+    }
+
     /// The models at hand.
     pub fn models(&self) -> &Arc<Models> {
         &self.models

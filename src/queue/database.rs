@@ -6,8 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::sync::Notify;
 
-use super::{Hint, Queue, QueueError};
-use crate::task::TaskId;
+use super::{Delivery, Queue, QueueError, Wake};
 
 /// Rings the workers of this process. Many rings before anybody looks are one ring.
 #[derive(Debug, Clone, Default)]
@@ -17,6 +16,11 @@ impl Doorbell {
     /// Wakes one worker, or the next one that waits.
     pub fn ring(&self) {
         self.0.notify_one();
+    }
+
+    /// Waits until somebody rings, or rang since the last wait.
+    pub(super) async fn rung(&self) {
+        self.0.notified().await;
     }
 }
 
@@ -37,24 +41,33 @@ impl DatabaseQueue {
 
 #[async_trait]
 impl Queue for DatabaseQueue {
-    async fn push(&self, _task: TaskId, _step: u32, delay: Duration) -> Result<(), QueueError> {
+    async fn push(&self, wake: Wake) -> Result<(), QueueError> {
         // A delayed task is found by polling when its wake-up is due.
-        if delay.is_zero() {
+        if wake.delay.is_zero() {
             self.doorbell.ring();
         }
         Ok(())
     }
 
-    async fn next(&self) -> Hint {
+    async fn next(&self) -> Delivery {
         // A timeout is an answer too: it is the fallback that makes rings mere hints.
-        let _ = tokio::time::timeout(self.poll, self.doorbell.0.notified()).await;
-        Hint::Due
+        let _ = tokio::time::timeout(self.poll, self.doorbell.rung()).await;
+        Delivery::due()
+    }
+
+    fn describe(&self) -> String {
+        format!("the database, looked at every {} ms", self.poll.as_millis())
+    }
+
+    async fn ping(&self) -> Result<String, QueueError> {
+        Ok("needs nothing but the database".to_owned())
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::queue::Hint;
 
     #[tokio::test(start_paused = true)]
     async fn a_ring_before_anybody_listens_is_not_lost() {
@@ -63,7 +76,7 @@ mod tests {
         doorbell.ring();
         doorbell.ring();
         let before = tokio::time::Instant::now();
-        assert_eq!(queue.next().await, Hint::Due);
+        assert_eq!(queue.next().await.hint, Hint::Due);
         assert_eq!(before.elapsed(), Duration::ZERO);
     }
 
@@ -71,7 +84,7 @@ mod tests {
     async fn without_a_ring_polling_finds_the_work() {
         let queue = DatabaseQueue::new(Doorbell::default(), Duration::from_secs(1));
         let before = tokio::time::Instant::now();
-        assert_eq!(queue.next().await, Hint::Due);
+        assert_eq!(queue.next().await.hint, Hint::Due);
         assert_eq!(before.elapsed(), Duration::from_secs(1));
     }
 }

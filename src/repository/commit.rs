@@ -138,6 +138,8 @@ impl Commit {
             id: self.id,
             seq: self.state.seq,
             status: self.state.status,
+            completed_steps: self.state.completed,
+            total_steps: self.total_steps,
             is_due: self.state.status.is_live() && is_given_back,
         }
     }

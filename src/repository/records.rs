@@ -167,6 +167,10 @@ pub struct Change {
     pub seq: i64,
     /// Where it stands.
     pub status: Status,
+    /// Steps that are completed.
+    pub completed_steps: u32,
+    /// Steps of the plan.
+    pub total_steps: u32,
     /// Whether it wants a worker that it does not have.
     pub is_due: bool,
 }

@@ -17,6 +17,7 @@ use serde_json::json;
 
 use crate::models::ModelError;
 use crate::orchestrator::OrchestratorError;
+use crate::queue::QueueError;
 use crate::repository::RepositoryError;
 use crate::task::{MAX_DEPTH, TOO_DEEP, with_causes};
 
@@ -203,6 +204,14 @@ impl From<RepositoryError> for ApiError {
             _ => error.to_string(),
         };
         Self::new(status, error.code(), message)
+    }
+}
+
+impl From<QueueError> for ApiError {
+    fn from(error: QueueError) -> Self {
+        tracing::warn!(cause = %with_causes(&error), "the queue does not answer");
+        let message = "the queue does not answer: tasks go on without it";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "queue_unavailable", message)
     }
 }
 

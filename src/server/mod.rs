@@ -62,6 +62,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/tasks/{id}", get(tasks::show).patch(tasks::change))
         .route("/api/tasks/{id}/steps", get(tasks::steps))
         .route("/api/tasks/{id}/traces", get(tasks::traces))
+        .route("/api/tasks/{id}/jobs", get(tasks::jobs))
         .route("/api/tasks/{id}/events", get(events::follow))
         .route("/api/tasks/{id}/pause", post(tasks::pause))
         .route("/api/tasks/{id}/resume", post(tasks::resume))

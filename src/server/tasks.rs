@@ -157,6 +157,17 @@ pub(super) async fn traces(
     Ok(Json(json!({"traces": traces, "nextAfter": next})))
 }
 
+/// `GET /api/tasks/{id}/jobs`: the hints about a task that wait or waited in the queue.
+pub(super) async fn jobs(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let jobs = state.orchestrator.queue().get_task_jobs(task.id).await?;
+    Ok(Json(json!({"jobs": jobs})))
+}
+
 /// `POST /api/tasks/{id}/pause`.
 pub(super) async fn pause(
     State(state): State<AppState>,

@@ -64,8 +64,8 @@ enum Turn {
     Leave(Timestamp),
 }
 
-/// Drives a claimed task until it is given back or lost.
-pub(super) async fn drive(shared: Arc<Shared>, claimed: Claimed) {
+/// Drives a claimed task until it is given back or lost, and returns it as it was given back.
+pub(super) async fn drive(shared: Arc<Shared>, claimed: Claimed) -> Option<Arc<Task>> {
     let id = claimed.task.id;
     let epoch = claimed.task.state().epoch;
     let signals = shared.leases.add(id, epoch, claimed.task.state().seq);
@@ -73,8 +73,14 @@ pub(super) async fn drive(shared: Arc<Shared>, claimed: Claimed) {
     let _held = Held { shared: shared.clone(), id, epoch };
     let mut drive = Drive::new(shared.clone(), claimed.task, signals);
     match drive.run(claimed.crashes).await {
-        Ok(()) => tracing::debug!(task = %id, "task given back"),
-        Err(Lost) => tracing::warn!(task = %id, "the lease was lost, another worker goes on"),
+        Ok(()) => {
+            tracing::debug!(task = %id, "task given back");
+            Some(drive.writer.task)
+        }
+        Err(Lost) => {
+            tracing::warn!(task = %id, "the lease was lost, another worker goes on");
+            None
+        }
     }
 }
 

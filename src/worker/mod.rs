@@ -9,6 +9,7 @@
 
 mod config;
 mod drive;
+mod jobs;
 mod leases;
 mod limiter;
 mod line;
@@ -18,7 +19,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{Notify, Semaphore};
+use tokio::sync::Semaphore;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -28,7 +29,7 @@ use self::limiter::Limiter;
 use self::line::Line;
 use crate::executor::Executor;
 use crate::orchestrator::{Clock, Orchestrator};
-use crate::queue::{Hint, Queue};
+use crate::queue::{Delivery, Hint, Queue};
 use crate::repository::{Beat, Claim, Claimed, Commit, Lease, RepositoryError};
 use crate::task::TaskId;
 
@@ -129,37 +130,54 @@ impl Worker {
             Duration::from_millis(config.heartbeat_ms),
             self.shared.draining.clone(),
         ));
-        let mut drives = JoinSet::new();
-        let freed = Arc::new(Notify::new());
         self.recover().await;
-        // Work that was due before the first hint is not waited for.
-        let mut hint = Hint::Due;
-        let mut looked = Instant::now();
-        while !stop.is_cancelled() {
-            let full = self.fill(&hint, &mut drives, &freed).await;
-            let look = self.look_every().filter(|_| full).map(|every| looked + every);
-            hint = tokio::select! {
-                () = stop.cancelled() => break,
-                () = freed.notified() => Hint::Due,
-                () = until(look) => {
-                    self.shared.line.look(repository.as_ref(), self.shared.config.concurrency).await;
-                    looked = Instant::now();
-                    Hint::Due
-                }
-                next = self.queue.next(), if !full => next,
-            };
-            while drives.try_join_next().is_some() {}
-        }
+        let drives = self.follow_hints(stop).await;
         self.drain(drives).await;
         // From here on nobody says that the worker is there.
         company.shutdown().await;
         presence::tell(repository.as_ref(), &worker, Beat::End).await;
     }
 
+    /// Starts whatever hints lead to, until `stop`; returns what runs then.
+    async fn follow_hints(&self, stop: CancellationToken) -> JoinSet<()> {
+        let mut drives = JoinSet::new();
+        // Whether the last look at what is due filled all room: there may be more then.
+        let mut was_full = false;
+        // Work that was due before the first hint is not waited for.
+        let mut next = Some(Delivery::due());
+        let mut looked = Instant::now();
+        while !stop.is_cancelled() {
+            if let Some(delivery) = next.take() {
+                let is_look = delivery.hint == Hint::Due;
+                let full = self.fill(delivery, &mut drives).await;
+                was_full = if is_look { full } else { was_full };
+            }
+            let full = self.room(&drives) == 0;
+            let look = self.look_every().filter(|_| full).map(|every| looked + every);
+            next = tokio::select! {
+                () = stop.cancelled() => break,
+                Some(_) = drives.join_next() => self.queue.looks_again(was_full).then(Delivery::due),
+                () = until(look) => {
+                    let repository = self.shared.orchestrator.repository();
+                    self.shared.line.look(repository.as_ref(), self.shared.config.concurrency).await;
+                    looked = Instant::now();
+                    None
+                }
+                delivery = self.queue.next(), if !full => Some(delivery),
+            };
+            while drives.try_join_next().is_some() {}
+        }
+        drives
+    }
+
     /// How often a worker without room looks who waits, if its tasks let others go first.
     fn look_every(&self) -> Option<Duration> {
         let slice = Duration::from_millis(self.shared.config.slice_ms);
         (!slice.is_zero()).then(|| slice.min(LOOK))
+    }
+
+    fn room(&self, drives: &JoinSet<()>) -> usize {
+        (self.shared.config.concurrency as usize).saturating_sub(drives.len())
     }
 
     /// On a database that belongs to this process alone, whoever held leases is dead.
@@ -175,10 +193,10 @@ impl Worker {
         }
     }
 
-    /// Takes as many due tasks as there is room for. Returns whether there is no room left.
-    async fn fill(&self, hint: &Hint, drives: &mut JoinSet<()>, freed: &Arc<Notify>) -> bool {
-        while drives.try_join_next().is_some() {}
-        let room = (self.shared.config.concurrency as usize).saturating_sub(drives.len());
+    /// Takes as many of the tasks that the hint leads to as there is room for. Returns whether
+    /// there is no room left.
+    async fn fill(&self, delivery: Delivery, drives: &mut JoinSet<()>) -> bool {
+        let room = self.room(drives);
         if room == 0 {
             return true;
         }
@@ -187,23 +205,24 @@ impl Worker {
             let repository = self.shared.orchestrator.repository();
             self.shared.leases.renew(repository.as_ref(), &self.shared.name, lease).await;
         }
-        let claimed = match self.claim(hint, room).await {
+        let claimed = match self.claim(&delivery.hint, room).await {
             Ok(claimed) => claimed,
             Err(error) => {
                 tracing::warn!(%error, "no work was claimed");
                 return false;
             }
         };
-        let full = claimed.len() == room;
+        let mut receipt = delivery.receipt;
+        for claimed in claimed {
+            let (shared, queue, receipt) = (self.shared.clone(), self.queue.clone(), receipt.take());
+            drives.spawn(jobs::serve(shared, queue, claimed, receipt));
+        }
+        if let (Some(receipt), Hint::Task(id)) = (receipt, delivery.hint) {
+            tokio::spawn(jobs::nothing_to_do(self.shared.clone(), id, receipt));
+        }
+        let full = self.room(drives) == 0;
         if !full {
             self.shared.line.clear();
-        }
-        for claimed in claimed {
-            let (shared, freed) = (self.shared.clone(), freed.clone());
-            drives.spawn(async move {
-                drive::drive(shared, claimed).await;
-                freed.notify_one();
-            });
         }
         full
     }
@@ -248,6 +267,8 @@ impl Worker {
         let repository = self.shared.orchestrator.repository();
         let task = repository.load(id).await?.filter(|task| task.state().epoch == epoch);
         let Some(task) = task else { return Ok(()) };
-        repository.commit(Commit::new(&task, Vec::new(), Vec::new(), Lease::Release(Duration::ZERO))).await
+        repository.commit(Commit::new(&task, Vec::new(), Vec::new(), Lease::Release(Duration::ZERO))).await?;
+        jobs::pass_on(&self.shared, self.queue.as_ref(), &task).await;
+        Ok(())
     }
 }

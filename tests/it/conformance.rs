@@ -1,7 +1,9 @@
-//! Every repository keeps the same promises.
+//! Every repository keeps the same promises, and every queue.
 
 use std::sync::Arc;
+use std::time::Duration;
 
+use longhaul::queue::{BullQueue, DatabaseQueue, Doorbell, Queue};
 use longhaul::repository::conformance::exercise;
 use longhaul::repository::{Repository, SqliteDurability, SqliteRepository};
 
@@ -26,4 +28,23 @@ async fn sqlite_keeps_its_promises() {
 async fn postgres_keeps_its_promises() {
     let repository = crate::postgres::fresh_database().await;
     holds(Arc::new(repository)).await;
+}
+
+async fn leads(queue: Arc<dyn Queue>) {
+    let outcomes = longhaul::queue::conformance::exercise(queue).await;
+    let broken: Vec<_> = outcomes.iter().filter(|outcome| outcome.failure.is_some()).collect();
+    assert!(broken.is_empty(), "{} of {} checks: {broken:#?}", broken.len(), outcomes.len());
+    assert!(outcomes.len() >= 10, "the suite has shrunk to {} checks", outcomes.len());
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_database_queue_keeps_its_promises() {
+    leads(Arc::new(DatabaseQueue::new(Doorbell::default(), Duration::from_millis(50)))).await;
+}
+
+/// `LONGHAUL_TEST_REDIS` names a Redis; `scripts/test` starts one.
+#[tokio::test(flavor = "multi_thread")]
+async fn bullmq_keeps_its_promises() {
+    let config = crate::redis::config_of_its_own();
+    leads(Arc::new(BullQueue::start(config, Doorbell::default()).unwrap())).await;
 }

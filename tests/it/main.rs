@@ -20,5 +20,7 @@ mod mcp;
 mod mcp_http;
 mod postgres;
 mod program;
+mod redis;
+mod redis_server;
 mod waits;
 mod world;

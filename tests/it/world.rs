@@ -8,7 +8,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longhaul::models::{ModelError, Models, ModelsConfig, Scripted};
 use longhaul::orchestrator::{Orchestrator, OrchestratorConfig, TaskRequest, system_clock};
-use longhaul::queue::{DatabaseQueue, Doorbell};
+use longhaul::queue::{DatabaseQueue, Doorbell, Queue};
 use longhaul::repository::{Repository, SqliteDurability, SqliteRepository};
 use longhaul::task::{
     Effect, Entry, Limits, Plan, PlannedStep, RetryPolicy, StepType, Task, TaskId, ToolUse,
@@ -29,7 +29,7 @@ pub(crate) struct World {
     pub(crate) repository: Arc<dyn Repository>,
     pub(crate) ledger: Ledger,
     pub(crate) orchestrator: Orchestrator,
-    queue: Arc<DatabaseQueue>,
+    pub(crate) queue: Arc<dyn Queue>,
     pub(crate) worker_config: WorkerConfig,
     directory: Option<tempfile::TempDir>,
 }
@@ -38,6 +38,7 @@ pub(crate) struct World {
 pub(crate) struct Setup {
     pub(crate) script: Value,
     pub(crate) repository: Option<Arc<dyn Repository>>,
+    pub(crate) queue: Option<Arc<dyn Queue>>,
     pub(crate) limits: Limits,
     pub(crate) retry: RetryPolicy,
     pub(crate) ledger: Ledger,
@@ -51,6 +52,7 @@ impl Default for Setup {
         Self {
             script: json!({"rules": []}),
             repository: None,
+            queue: None,
             limits: Limits::default(),
             retry: RetryPolicy { max_attempts: 3, base_ms: 2, factor: 2.0, max_ms: 10 },
             ledger: Ledger::default(),
@@ -99,7 +101,9 @@ impl World {
             None => Models::with_model(Arc::new(Scripted::parse("test", &setup.script.to_string()).unwrap())),
             Some(second) => two_models(&setup.script, second).await,
         };
-        let queue = Arc::new(DatabaseQueue::new(Doorbell::default(), Duration::from_millis(5)));
+        let queue = setup
+            .queue
+            .unwrap_or_else(|| Arc::new(DatabaseQueue::new(Doorbell::default(), Duration::from_millis(5))));
         let tools = Toolbox::with_tools(counting_tools(&setup.ledger)).unwrap();
         let orchestrator = Orchestrator::new(
             repository.clone(),

@@ -45,7 +45,9 @@ impl Arena {
         environment: &Environment,
         directory: Option<&Path>,
     ) -> Result<Self, CliError> {
-        let settings = settings.clone();
+        let mut settings = settings.clone();
+        // What is measured is the engine; somebody's Redis is not filled with jobs for it.
+        settings.config.queue.url = None;
         if let Some(url) = settings.config.database.url.as_deref() {
             let url = Url::parse(url).ok();
             let database = Database::open(&settings, environment).await?;
@@ -89,7 +91,7 @@ impl Arena {
         let noop = Arc::new(Noop::new(load.payload));
         let models = Models::with_model(Arc::new(Offline::new()))?;
         let toolbox = Toolbox::with_tools(vec![noop.clone()])?;
-        let engine = Engine::over(self.settings.clone(), self.database.clone(), models, toolbox);
+        let engine = Engine::over(self.settings.clone(), self.database.clone(), models, toolbox)?;
         let before = self.database.size().await?;
         for _ in 0..load.tasks {
             engine.orchestrator.start(request(load)).await?;

@@ -27,11 +27,28 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if !orchestrator.retry.factor.is_finite() || orchestrator.retry.factor < 1.0 {
         return Err(ConfigError::value("orchestrator.retry.factor", "must be 1.0 or more"));
     }
+    queue(config)?;
     at_least_one("database.connections", u64::from(config.database.connections))?;
     match &config.database.url {
         Some(url) if !tables::is_postgres(url) => Err(ConfigError::value(
             "database.url",
             "must begin with postgres:// (a file goes into database.path)",
+        )),
+        _ => Ok(()),
+    }
+}
+
+fn queue(config: &Config) -> Result<(), ConfigError> {
+    let queue = &config.queue;
+    for (key, name) in [("queue.name", &queue.name), ("queue.prefix", &queue.prefix)] {
+        if name.is_empty() || name.contains(':') {
+            return Err(ConfigError::value(key, "must not be empty and must not hold a colon"));
+        }
+    }
+    match &queue.url {
+        Some(url) if !tables::is_redis(url) => Err(ConfigError::value(
+            "queue.url",
+            "(or REDIS_URL) must look like redis://host:6379/0, or rediss:// with TLS",
         )),
         _ => Ok(()),
     }

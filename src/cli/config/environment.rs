@@ -56,6 +56,9 @@ impl Environment {
                 config.database.set_address(name, &address)?;
             }
         }
+        if let Some(address) = self.get("REDIS_URL") {
+            config.queue.url = Some(address);
+        }
         if let Some(filter) = self.get("LONGHAUL_LOG") {
             config.log.filter = Some(filter);
         }
@@ -69,11 +72,6 @@ impl Environment {
             Some("true" | "1") => Ok(false),
             Some(other) => Err(ConfigError::value(NAME, format!("'{other}' is neither true nor false"))),
         }
-    }
-
-    pub(super) fn warnings(&self) -> Vec<String> {
-        let redis = "REDIS_URL is set, but this version has no queue on Redis: the database is the queue";
-        self.get("REDIS_URL").map(|_| redis.to_owned()).into_iter().collect()
     }
 }
 

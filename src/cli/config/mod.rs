@@ -25,7 +25,7 @@ use crate::server::ServerConfig;
 use crate::tools::{McpJsonError, ToolboxError, ToolsConfig};
 use crate::worker::WorkerConfig;
 
-pub use tables::{DatabaseConfig, Durability, LogConfig, LogFormat};
+pub use tables::{DatabaseConfig, Durability, LogConfig, LogFormat, QueueTable};
 
 pub(super) use environment::Environment;
 
@@ -45,6 +45,8 @@ pub struct Config {
     pub tools: ToolsConfig,
     /// Where tasks are kept.
     pub database: DatabaseConfig,
+    /// Where hints wait for workers.
+    pub queue: QueueTable,
     /// What is logged.
     pub log: LogConfig,
 }
@@ -62,8 +64,6 @@ pub struct Settings {
     pub user: String,
     /// Whether `serve` works on tasks itself (`DISABLE_TASK_WORKER`).
     pub works: bool,
-    /// What was set and has no effect, for people.
-    pub warnings: Vec<String>,
 }
 
 /// What the command line says about the configuration.
@@ -163,7 +163,6 @@ impl Settings {
             api_key: environment.get("CHAT_API_KEY").map(SecretString::from),
             user: environment.get("SYSTEM_USER_ID").unwrap_or_else(|| "local".to_owned()),
             works: environment.allows_worker()?,
-            warnings: environment.warnings(),
         })
     }
 }

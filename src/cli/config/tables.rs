@@ -21,6 +21,19 @@ pub struct DatabaseConfig {
     pub durability: Durability,
 }
 
+/// The `[queue]` table.
+#[derive(Clone, PartialEq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct QueueTable {
+    /// The address of a Redis, `redis://` or `rediss://user:password@host:port/0`. Without it
+    /// the database is the queue.
+    pub url: Option<String>,
+    /// What the keys of the queue begin with.
+    pub prefix: String,
+    /// The name of the queue. One queue belongs to one database.
+    pub name: String,
+}
+
 /// When a write counts as done on SQLite.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -60,6 +73,12 @@ impl Default for DatabaseConfig {
     }
 }
 
+impl Default for QueueTable {
+    fn default() -> Self {
+        Self { url: None, prefix: "bull".to_owned(), name: "chat-tasks".to_owned() }
+    }
+}
+
 impl DatabaseConfig {
     /// Takes an address from the environment or the command line: it replaces both keys, for
     /// whoever names a database means that one and no other.
@@ -78,6 +97,12 @@ impl DatabaseConfig {
     }
 }
 
+/// Whether an address is one of Redis.
+pub(super) fn is_redis(address: &str) -> bool {
+    let rest = address.strip_prefix("redis://").or_else(|| address.strip_prefix("rediss://"));
+    rest.is_some() && url::Url::parse(address).is_ok_and(|url| url.has_host())
+}
+
 /// Whether an address is one of PostgreSQL.
 pub(super) fn is_postgres(address: &str) -> bool {
     address.starts_with("postgres://") || address.starts_with("postgresql://")
@@ -91,6 +116,17 @@ impl fmt::Debug for DatabaseConfig {
             .field("url", &self.url.as_deref().map(|_| "[hidden]"))
             .field("connections", &self.connections)
             .field("durability", &self.durability)
+            .finish()
+    }
+}
+
+impl fmt::Debug for QueueTable {
+    // The address may hold a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("QueueTable")
+            .field("url", &self.url.as_deref().map(|_| "[hidden]"))
+            .field("prefix", &self.prefix)
+            .field("name", &self.name)
             .finish()
     }
 }

@@ -143,6 +143,8 @@ fn values_that_make_no_sense_are_refused() {
 fn variables_that_make_no_sense_are_refused() {
     let error = load("", &[("DATABASE_URL", "mysql://root:s3cret@db/x")]).unwrap_err().to_string();
     assert!(error.starts_with("DATABASE_URL") && !error.contains("s3cret"), "{error}");
+    let error = load("", &[("REDIS_URL", "http://root:s3cret@redis")]).unwrap_err().to_string();
+    assert!(error.starts_with("queue.url") && !error.contains("s3cret"), "{error}");
     let error = load("", &[("DISABLE_TASK_WORKER", "maybe")]).unwrap_err().to_string();
     assert!(error.starts_with("DISABLE_TASK_WORKER"), "{error}");
 }
@@ -160,13 +162,13 @@ fn the_seeds_variables_are_read() {
     assert!(!settings.works);
     assert_eq!(settings.user, "ada");
     assert_eq!(settings.config.database, DatabaseConfig::default(), "a blank value is no value");
-    assert!(settings.warnings[0].contains("REDIS_URL") && settings.warnings[0].contains("database"));
+    assert_eq!(settings.config.queue.url.as_deref(), Some("redis://x"));
     assert!(settings.api_key.is_some());
 }
 
 #[test]
 fn secrets_never_reach_a_log() {
-    let text = "[database]\nurl = 'postgres://ada:s3cret@db/x'";
+    let text = "[database]\nurl = 'postgres://ada:s3cret@db/x'\n[queue]\nurl = 'redis://:s3cret@redis'";
     let settings = load(text, &[("CHAT_API_KEY", "s3cret")]).unwrap();
     assert!(!format!("{settings:?}").contains("s3cret"));
 }
@@ -247,6 +249,7 @@ mod documents {
             "tools.mcp.x",
             "tools.mcp.x.tools.y",
             "database",
+            "queue",
             "log",
         ];
         for table in tables {

@@ -83,8 +83,14 @@ impl Repository for Store {
         let mut conn = self.link.writer().await?;
         write::create(&mut conn, task, entries, answer).await?;
         let state = task.state();
-        let is_due = state.status.is_live();
-        let _ = self.changes.send(Change { id: task.id, seq: state.seq, status: state.status, is_due });
+        let _ = self.changes.send(Change {
+            id: task.id,
+            seq: state.seq,
+            status: state.status,
+            completed_steps: state.completed,
+            total_steps: task.total_steps(),
+            is_due: state.status.is_live(),
+        });
         Ok(())
     }
 

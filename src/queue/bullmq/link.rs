@@ -1,0 +1,228 @@
+//! The connection to Redis: kept in the background, told apart at once when it is gone.
+
+use std::future::Future;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use bullmq::options::{QueueOptions, RedisConnectionOptions};
+use tokio::sync::watch;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use super::QueueConfig;
+use crate::queue::QueueError;
+
+/// How long Redis may take to let us in.
+const CONNECT: Duration = Duration::from_secs(2);
+/// How long it may take to answer before it counts as away.
+pub(super) const ANSWER: Duration = Duration::from_secs(1);
+/// How often it is asked whether it is there, and how soon again once it is not.
+const BEATS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(500));
+
+/// The library's queue, while Redis answers.
+pub(super) type Connected = Option<Arc<bullmq::Queue>>;
+
+/// Keeps the connection for as long as it lives.
+pub(super) struct Link {
+    config: Arc<QueueConfig>,
+    queue: watch::Receiver<Connected>,
+    tried: watch::Receiver<bool>,
+    trouble: Arc<Mutex<String>>,
+    _kept: DropGuard,
+}
+
+impl Link {
+    /// Begins to connect. Fails only if the address can never be one.
+    pub(super) fn start(config: Arc<QueueConfig>) -> Result<Self, QueueError> {
+        refuse_nonsense(&config)?;
+        install_tls(&config);
+        let (connected, queue) = watch::channel(None);
+        let (tried, was_tried) = watch::channel(false);
+        let trouble = Arc::new(Mutex::new("it is not connected yet".to_owned()));
+        let stop = CancellationToken::new();
+        let keeping = keep(config.clone(), connected, tried, trouble.clone());
+        let stopped = stop.clone();
+        tokio::spawn(async move { stopped.run_until_cancelled(keeping).await });
+        Ok(Self { config, queue, tried: was_tried, trouble, _kept: stop.drop_guard() })
+    }
+
+    pub(super) fn config(&self) -> &QueueConfig {
+        &self.config
+    }
+
+    /// The queue, if Redis answers.
+    pub(super) fn queue(&self) -> Connected {
+        self.queue.borrow().clone()
+    }
+
+    /// Whether Redis was tried and does not answer.
+    pub(super) fn is_away(&self) -> bool {
+        *self.tried.borrow() && self.queue().is_none()
+    }
+
+    /// Waits until it is known for the first time whether Redis answers.
+    pub(super) async fn tried(&self) {
+        // The sender goes only with this.
+        let _ = self.tried.clone().wait_for(|tried| *tried).await;
+    }
+
+    /// Tells when Redis goes and comes.
+    pub(super) fn watch(&self) -> watch::Receiver<Connected> {
+        self.queue.clone()
+    }
+
+    /// Why Redis was away when it was last tried.
+    pub(super) fn trouble(&self) -> QueueError {
+        let trouble = self.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+        QueueError::new(format!("{}: {trouble}", self.config.place()))
+    }
+
+    /// Asks something, and does not wait longer than twice the time of one answer.
+    pub(super) async fn ask<T, F>(
+        &self,
+        question: impl FnOnce(Arc<bullmq::Queue>) -> F,
+    ) -> Result<T, QueueError>
+    where
+        F: Future<Output = Result<T, bullmq::Error>>,
+    {
+        let Some(queue) = self.queue() else { return Err(self.trouble()) };
+        match tokio::time::timeout(ANSWER * 2, question(queue)).await {
+            Ok(Ok(answer)) => Ok(answer),
+            Ok(Err(error)) => Err(QueueError::caused(self.config.place(), error)),
+            Err(_) => Err(QueueError::new(format!("{} does not answer", self.config.place()))),
+        }
+    }
+
+    /// Connects afresh, so that the answer is about now, and tells which Redis it is.
+    pub(super) async fn introduce(&self) -> Result<String, QueueError> {
+        let queue = connect(&self.config)
+            .await
+            .map_err(|trouble| QueueError::new(format!("{}: {trouble}", self.config.place())))?;
+        let asked = async {
+            let mut info = redis::cmd("INFO");
+            let info: String = queue.connection().cmd(&mut info).await?;
+            Ok::<_, bullmq::Error>(info)
+        };
+        let info = match tokio::time::timeout(ANSWER, asked).await {
+            Ok(Ok(info)) => info,
+            // A server that hides INFO is a server all the same.
+            Ok(Err(_)) | Err(_) => String::new(),
+        };
+        Ok(introduction(&self.config, &info))
+    }
+}
+
+fn introduction(config: &QueueConfig, info: &str) -> String {
+    let field = |name: &str| {
+        let line = info.lines().find_map(|line| line.strip_prefix(name)?.strip_prefix(':'));
+        line.map(str::trim)
+    };
+    let version = field("redis_version").map_or(String::new(), |version| format!(" {version}"));
+    let evicts = field("maxmemory_policy").filter(|policy| *policy != "noeviction");
+    let warning = evicts.map_or(String::new(), |policy| {
+        format!("; its maxmemory-policy is {policy}, BullMQ wants noeviction")
+    });
+    format!("Redis{version} answers in {}, queue {}{warning}", config.place(), config.name)
+}
+
+/// Connects, watches, and connects again, for ever.
+async fn keep(
+    config: Arc<QueueConfig>,
+    connected: watch::Sender<Connected>,
+    tried: watch::Sender<bool>,
+    trouble: Arc<Mutex<String>>,
+) {
+    let mut was_told = false;
+    loop {
+        match connect(&config).await {
+            Ok(queue) => {
+                tracing::info!(redis = %config.place(), queue = %config.name, "jobs go through Redis");
+                was_told = false;
+                connected.send_replace(Some(Arc::new(queue.clone())));
+                tried.send_replace(true);
+                let lost = watch_over(&queue).await;
+                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = lost;
+                connected.send_replace(None);
+            }
+            Err(seen) => *trouble.lock().unwrap_or_else(PoisonError::into_inner) = seen,
+        }
+        tried.send_replace(true);
+        if !was_told {
+            let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
+            tracing::warn!(redis = %config.place(), trouble, "Redis is away: the database is the queue");
+            was_told = true;
+        }
+        tokio::time::sleep(BEATS.1).await;
+    }
+}
+
+/// Returns what went wrong once something does.
+async fn watch_over(queue: &bullmq::Queue) -> String {
+    loop {
+        tokio::time::sleep(BEATS.0).await;
+        match tokio::time::timeout(ANSWER, queue.connection().ping()).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => return error.to_string(),
+            Err(_) => return "it does not answer".to_owned(),
+        }
+    }
+}
+
+async fn connect(config: &QueueConfig) -> Result<bullmq::Queue, String> {
+    let options = QueueOptions::new().connection(connection(config)).prefix(&config.prefix);
+    match tokio::time::timeout(CONNECT, bullmq::Queue::with_options(&config.name, options)).await {
+        Ok(Ok(queue)) => Ok(queue),
+        Ok(Err(error)) => Err(error.to_string()),
+        // The library goes on trying: what it saw is not known.
+        Err(_) => Err("it cannot be connected to".to_owned()),
+    }
+}
+
+pub(super) fn connection(config: &QueueConfig) -> RedisConnectionOptions {
+    RedisConnectionOptions::new().url(&config.url)
+}
+
+fn refuse_nonsense(config: &QueueConfig) -> Result<(), QueueError> {
+    let is_name = |name: &str| !name.is_empty() && !name.contains(':');
+    if !is_name(&config.name) || !is_name(&config.prefix) {
+        return Err(QueueError::new(
+            "the name and the prefix of the queue must not be empty or hold a colon",
+        ));
+    }
+    redis::Client::open(config.url.as_str())
+        .map(drop)
+        .map_err(|error| QueueError::caused("the address of Redis must look like redis://host:6379/0", error))
+}
+
+/// The library asks for the provider of the process when it is given certificates, and panics
+/// if there is none. Another one that is there already is as good.
+fn install_tls(config: &QueueConfig) {
+    if config.url.starts_with("rediss:") {
+        let _ = rustls::crypto::aws_lc_rs::default_provider().install_default();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_that_is_none_is_refused_at_once() {
+        for url in ["", "http://localhost", "localhost:6379", "redis://:x:y"] {
+            assert!(refuse_nonsense(&QueueConfig::at(url)).is_err(), "{url}");
+        }
+        for url in ["redis://localhost", "rediss://ada:x@redis.example:6380/2"] {
+            assert!(refuse_nonsense(&QueueConfig::at(url)).is_ok(), "{url}");
+        }
+        let colon = QueueConfig { name: "a:b".to_owned(), ..QueueConfig::at("redis://localhost") };
+        assert!(refuse_nonsense(&colon).is_err());
+    }
+
+    #[test]
+    fn a_redis_that_may_forget_jobs_is_told_of() {
+        let config = QueueConfig::at("redis://localhost:6379");
+        let told = introduction(&config, "redis_version:7.0.15\r\nmaxmemory_policy:allkeys-lru\r\n");
+        assert!(told.starts_with("Redis 7.0.15 answers in redis://localhost:6379"), "{told}");
+        assert!(told.ends_with("BullMQ wants noeviction"), "{told}");
+        assert!(!introduction(&config, "maxmemory_policy:noeviction\r\n").contains("wants"));
+    }
+}

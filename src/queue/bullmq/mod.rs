@@ -1,0 +1,149 @@
+//! The queue on Redis that the Node ecosystem reads: BullMQ's own scripts through its library.
+//!
+//! ```text
+//! push ─▶ pusher ─▶ Redis ─▶ intake (a BullMQ worker) ─▶ next ─▶ a worker ─▶ receipt ─▶ the job's end
+//!           └ away: the doorbell of this process              └ a sweep, often while Redis is away
+//! ```
+//!
+//! Redis decides nothing. A job that is lost is found by the sweep, one that comes twice claims
+//! nothing, and whatever Redis does not answer in time is left alone. The library itself waits
+//! forty seconds for a server that is gone, so every wait on it here has its own end.
+
+mod config;
+mod intake;
+mod link;
+mod processor;
+mod pusher;
+mod reader;
+
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
+
+use async_trait::async_trait;
+use tokio::time::Instant;
+
+use super::{Delivery, Doorbell, Job, JobState, Queue, QueueError, Wake};
+use crate::task::TaskId;
+use intake::Intake;
+use link::Link;
+use pusher::Pusher;
+
+pub use config::{QueueConfig, QueueLimiter};
+
+/// How long a job may cost if its hint was lost while Redis is well.
+const SWEEP: Duration = Duration::from_secs(5);
+
+/// Jobs in BullMQ, and the database where they fail.
+pub struct BullQueue {
+    link: Arc<Link>,
+    pusher: Pusher,
+    intake: Intake,
+    doorbell: Doorbell,
+    poll: Duration,
+    sweep: Duration,
+    swept: Mutex<Instant>,
+}
+
+impl BullQueue {
+    /// A queue that connects in the background, now and whenever Redis was away. `doorbell`
+    /// wakes the workers of this process while it is.
+    pub fn start(config: QueueConfig, doorbell: Doorbell) -> Result<Self, QueueError> {
+        let config = Arc::new(config);
+        let link = Arc::new(Link::start(config.clone())?);
+        Ok(Self {
+            pusher: Pusher::start(link.clone()),
+            intake: Intake::new(config.clone(), link.clone()),
+            doorbell,
+            poll: config.poll,
+            sweep: SWEEP.min(config.lease / 3).max(config.poll),
+            swept: Mutex::new(Instant::now()),
+            link,
+        })
+    }
+
+    /// Whether Redis answers at the moment.
+    pub fn is_connected(&self) -> bool {
+        self.link.queue().is_some()
+    }
+
+    fn next_sweep(&self) -> Instant {
+        let swept = *self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        swept + if self.is_connected() { self.sweep } else { self.poll }
+    }
+
+    fn sweep_now(&self) -> Delivery {
+        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+        Delivery::due()
+    }
+}
+
+#[async_trait]
+impl Queue for BullQueue {
+    async fn push(&self, wake: Wake) -> Result<(), QueueError> {
+        if self.link.is_away() {
+            if wake.delay.is_zero() {
+                self.doorbell.ring();
+            }
+            return Err(self.link.trouble());
+        }
+        self.pusher.add(wake)
+    }
+
+    async fn next(&self) -> Delivery {
+        let mut connected = self.link.watch();
+        loop {
+            tokio::select! {
+                delivery = self.intake.next() => return delivery,
+                () = tokio::time::sleep_until(self.next_sweep()) => return self.sweep_now(),
+                () = self.doorbell.rung() => return self.sweep_now(),
+                // The time of the next sweep depends on it.
+                _ = connected.changed() => {}
+            }
+        }
+    }
+
+    fn looks_again(&self, was_full: bool) -> bool {
+        // Jobs that wait come by themselves. What is due without a job is looked for until no
+        // more is found.
+        !self.is_connected() || (was_full && self.intake.is_drained())
+    }
+
+    async fn forget(&self, task: TaskId) {
+        self.pusher.remove(task);
+    }
+
+    async fn close(&self) {
+        self.pusher.flush().await;
+        self.intake.close().await;
+    }
+
+    fn describe(&self) -> String {
+        let state = if self.is_connected() { "" } else { " (away: the database is the queue)" };
+        format!("BullMQ {} in {}{state}", self.link.config().name, self.link.config().place())
+    }
+
+    async fn ping(&self) -> Result<String, QueueError> {
+        self.link.introduce().await
+    }
+
+    async fn get_job_status(&self, job_id: &str) -> Result<Option<Job>, QueueError> {
+        self.link.ask(async |queue| reader::job(queue, job_id).await).await
+    }
+
+    async fn get_task_jobs(&self, task: TaskId) -> Result<Vec<Job>, QueueError> {
+        self.link.ask(async |queue| reader::jobs_of(queue, task).await).await
+    }
+
+    async fn cancel_job(&self, job_id: &str) -> Result<bool, QueueError> {
+        self.link
+            .ask(async |queue| {
+                let is_there = queue.get_job(job_id).await?.is_some();
+                Ok(is_there && queue.remove(job_id).await?)
+            })
+            .await
+    }
+
+    async fn remove_task_jobs(&self, task: TaskId) -> Result<usize, QueueError> {
+        self.link.ask(async |queue| reader::remove_jobs_of(queue, task, JobState::is_kept).await).await
+    }
+}

@@ -1,0 +1,144 @@
+//! What the queue is told of the tasks that its hints led to.
+//!
+//! A job that led to a task stays active for as long as this worker holds the task, shows how
+//! far it is, and ends when it is given back: completed whatever became of it, unless the task
+//! failed. Whoever goes on is told by a job of its own.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::sync::broadcast::error::RecvError;
+
+use super::{Shared, drive};
+use crate::queue::{JobEnd, JobProgress, Queue, Receipt, Wake};
+use crate::repository::{Change, Claimed};
+use crate::task::{Next, Status, StepStatus, Task, TaskId};
+
+/// Drives a task, and tells the queue.
+pub(super) async fn serve(
+    shared: Arc<Shared>,
+    queue: Arc<dyn Queue>,
+    claimed: Claimed,
+    receipt: Option<Receipt>,
+) {
+    let Some(receipt) = receipt else {
+        if let Some(task) = drive::drive(shared.clone(), claimed).await {
+            pass_on(&shared, queue.as_ref(), &task).await;
+        }
+        return;
+    };
+    // If the lease is lost, the receipt is dropped: the job says that this worker let it go.
+    if let Some(task) = mirrored(&shared, claimed, &receipt).await {
+        let wait = pass_on(&shared, queue.as_ref(), &task).await;
+        receipt.done(end_of(&task, wait));
+    }
+}
+
+/// Drives a task while its job shows how far it is.
+async fn mirrored(shared: &Arc<Shared>, claimed: Claimed, receipt: &Receipt) -> Option<Arc<Task>> {
+    let id = claimed.task.id;
+    let step = claimed.task.frontier().first().copied().unwrap_or(0);
+    let attempts_made = attempts_of(&claimed.task, step);
+    let mut changes = shared.orchestrator.repository().changes();
+    receipt.progress(JobProgress { attempts_made, ..progress_of(&claimed.task) });
+    let driving = drive::drive(shared.clone(), claimed);
+    tokio::pin!(driving);
+    loop {
+        let change: Result<Change, RecvError> = tokio::select! {
+            biased;
+            task = &mut driving => {
+                if let Some(task) = &task {
+                    let attempts_made = attempts_of(task, step).saturating_sub(1);
+                    receipt.progress(JobProgress { attempts_made, ..progress_of(task) });
+                }
+                return task;
+            }
+            change = changes.recv() => change,
+        };
+        match change {
+            Ok(change) if change.id == id => receipt.progress(JobProgress {
+                completed_steps: change.completed_steps,
+                total_steps: change.total_steps,
+                status: change.status.as_str(),
+                attempts_made,
+            }),
+            // The next one tells enough.
+            Ok(_) | Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return driving.await,
+        }
+    }
+}
+
+/// Tells the queue when a task that was given back wants attention again, and returns when
+/// that is, if it does.
+pub(super) async fn pass_on(shared: &Shared, queue: &dyn Queue, task: &Task) -> Option<Duration> {
+    if !task.status().is_live() {
+        return None;
+    }
+    let now = (shared.clock)();
+    let wait = match task.next(now) {
+        Next::WaitUntil(at) => at.since(now),
+        Next::Run(_) | Next::Revise(_) | Next::Conclude | Next::Rest => Duration::ZERO,
+    };
+    if let Err(error) = queue.push(Wake::again(task, wait)).await {
+        tracing::debug!(task = %task.id, %error, "the queue was not told, polling will find the task");
+    }
+    Some(wait)
+}
+
+/// Ends a job whose task could not be claimed, and says why.
+pub(super) async fn nothing_to_do(shared: Arc<Shared>, id: TaskId, receipt: Receipt) {
+    let status = match shared.orchestrator.repository().load(id).await {
+        // A live one is held elsewhere, or not due yet.
+        Ok(Some(task)) => task.status().as_str(),
+        Ok(None) => "unknown",
+        Err(_) => "unreadable",
+    };
+    receipt.done(JobEnd::Completed(json!({"status": status, "skipped": true})));
+}
+
+fn progress_of(task: &Task) -> JobProgress {
+    JobProgress {
+        completed_steps: task.state().completed,
+        total_steps: task.total_steps(),
+        status: task.status().as_str(),
+        attempts_made: 0,
+    }
+}
+
+/// How often a step has been tried.
+fn attempts_of(task: &Task, step: u32) -> u32 {
+    task.step(step).map_or(0, |step| step.attempts)
+}
+
+fn end_of(task: &Task, wait: Option<Duration>) -> JobEnd {
+    if let (Status::Failed, Some(fault)) = (task.status(), &task.state().fault) {
+        return JobEnd::Failed { reason: fault.message.clone(), trace: trace_of(task) };
+    }
+    let mut value = json!({
+        "status": task.status().as_str(),
+        "completedSteps": task.state().completed,
+        "totalSteps": task.total_steps(),
+    });
+    if let Some(pause) = &task.state().pause {
+        value["pauseReason"] = json!(pause.reason);
+    }
+    if let Some(wait) = wait {
+        value["continuesInMs"] = Value::from(u64::try_from(wait.as_millis()).unwrap_or(u64::MAX));
+    }
+    JobEnd::Completed(value)
+}
+
+/// The fault of the task, and the steps it comes from.
+fn trace_of(task: &Task) -> String {
+    let mut lines: Vec<String> = task.state().fault.iter().map(ToString::to_string).collect();
+    for (number, step) in (1..).zip(task.steps()).filter(|(_, step)| step.status == StepStatus::Failed) {
+        let fault = step.fault.as_ref().map(|fault| format!(": {fault}")).unwrap_or_default();
+        lines.push(format!(
+            "    at step {number} ({}), attempt {}{fault}",
+            step.plan.description, step.attempts
+        ));
+    }
+    lines.join("\n")
+}

@@ -1,0 +1,328 @@
+//! Jobs in Redis: as the original wrote them, true to the tasks, and never more than hints.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use longhaul::queue::{BullQueue, Doorbell, Job, JobState, Queue, QueueConfig, Wake};
+use longhaul::task::{Limits, RetryPolicy, Status, Task};
+use serde_json::{Value, json};
+
+use crate::program::Program;
+use crate::redis_server::RedisServer;
+use crate::world::{Setup, Working, World, call, plan};
+
+/// How long a test waits for what must happen. Nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(60);
+/// A wait that no test survives: what happens before it happens without it.
+const NEVER: Duration = Duration::from_secs(3600);
+
+/// The Redis that `scripts/test` starts.
+pub(crate) fn url() -> String {
+    std::env::var("LONGHAUL_TEST_REDIS")
+        .expect("LONGHAUL_TEST_REDIS names a Redis for tests: run scripts/test, which starts one")
+}
+
+/// A queue in it that no other test uses, with short waits.
+pub(crate) fn config_of_its_own() -> QueueConfig {
+    let prefix = format!("test-{}", uuid::Uuid::now_v7().simple());
+    QueueConfig { prefix, poll: Duration::from_millis(50), ..QueueConfig::at(url()) }
+}
+
+/// The same without polling: whatever happens, a job led to it.
+fn jobs_only() -> QueueConfig {
+    QueueConfig { poll: NEVER, lease: NEVER, ..config_of_its_own() }
+}
+
+async fn connected(config: QueueConfig) -> Arc<BullQueue> {
+    let queue = Arc::new(BullQueue::start(config, Doorbell::default()).unwrap());
+    patiently("Redis is connected", async || queue.is_connected()).await;
+    queue
+}
+
+async fn patiently(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
+    let waiting = async {
+        while !wanted().await {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    };
+    assert!(tokio::time::timeout(PATIENCE, waiting).await.is_ok(), "it never happened that {what}");
+}
+
+async fn world(queue: &Arc<BullQueue>, retry: RetryPolicy) -> World {
+    let limits = Limits { max_replans: 0, ..Limits::default() };
+    let mut world = World::new(Setup { queue: Some(queue.clone()), retry, limits, ..Setup::default() }).await;
+    // A lease outlives whatever the test does to Redis.
+    (world.worker_config.lease_ms, world.worker_config.heartbeat_ms) = (15_000, 5_000);
+    world
+}
+
+/// A worker whose first look at what is due is over: from here on only jobs lead it anywhere.
+pub(crate) async fn working(world: &World) -> Working {
+    let worker = world.work("w");
+    let first = world.start(plan(vec![call("read", json!({}))])).await;
+    world.ended(first.id).await;
+    worker
+}
+
+fn quick() -> RetryPolicy {
+    RetryPolicy { max_attempts: 3, base_ms: 2, factor: 2.0, max_ms: 10 }
+}
+
+/// The jobs of a task once they are as wanted.
+async fn jobs(queue: &BullQueue, task: &Task, wanted: impl Fn(&[Job]) -> bool) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    patiently("the jobs are as wanted", async || {
+        jobs = queue.get_task_jobs(task.id).await.unwrap();
+        wanted(&jobs)
+    })
+    .await;
+    jobs
+}
+
+fn all(jobs: &[Job], state: JobState) -> bool {
+    !jobs.is_empty() && jobs.iter().all(|job| job.state == state)
+}
+
+/// The raw hash of a job.
+async fn stored(config: &QueueConfig, id: &str) -> std::collections::BTreeMap<String, String> {
+    let client = ::redis::Client::open(config.url.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let key = format!("{}:{}:{id}", config.prefix, config.name);
+    ::redis::cmd("HGETALL").arg(key).query_async(&mut connection).await.unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_job_looks_as_the_original_wrote_it() {
+    let config = jobs_only();
+    let queue = connected(config.clone()).await;
+    let world = world(&queue, quick()).await;
+    let task = world.start(plan(vec![call("read", json!({}))])).await;
+    let jobs = jobs(&queue, &task, |jobs| jobs.len() == 1).await;
+    assert_eq!(jobs[0].id, format!("{}-step-0", task.id));
+    assert_eq!((jobs[0].name.as_str(), jobs[0].state), ("execute-step", JobState::Prioritized));
+    let stored = stored(&config, &jobs[0].id).await;
+    let data: Value = serde_json::from_str(&stored["data"]).unwrap();
+    let expected = json!({"taskId": task.id, "userId": "user", "threadId": "thread", "stepIndex": 0});
+    assert_eq!(data, expected);
+    let options: Value = serde_json::from_str(&stored["opts"]).unwrap();
+    assert_eq!(options["attempts"], 5);
+    assert_eq!(options["backoff"], json!({"type": "exponential", "delay": 5000}));
+    assert_eq!(options["removeOnComplete"], json!({"count": 50, "age": 24 * 60 * 60}));
+    assert_eq!(options["removeOnFail"], 100);
+    assert_eq!(options["priority"], 3);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_is_carried_out_by_its_job_alone() {
+    let queue = connected(jobs_only()).await;
+    let world = world(&queue, quick()).await;
+    let _worker = working(&world).await;
+    let steps = vec![call("read", json!({})), call("slow", json!({"ms": 300})), call("keyed", json!({}))];
+    let task = world.start(plan(steps)).await;
+    let running =
+        jobs(&queue, &task, |jobs| jobs.iter().any(|job| job.progress["completedSteps"] == 1)).await;
+    assert_eq!(running[0].state, JobState::Active);
+    assert_eq!(running[0].progress["progress"], 33, "what Bull Board draws as a ring");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed);
+    let jobs = jobs(&queue, &task, |jobs| all(jobs, JobState::Completed)).await;
+    assert_eq!(jobs.len(), 1, "one wake-up is one job, whatever the number of steps: {jobs:#?}");
+    let expected = json!({"status": "completed", "completedSteps": 3, "totalSteps": 3});
+    assert_eq!(jobs[0].return_value, Some(expected));
+    assert_eq!(jobs[0].progress["completedSteps"], 3);
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_is_a_delayed_job_and_counts_its_attempts() {
+    let queue = connected(jobs_only()).await;
+    let retry = RetryPolicy { max_attempts: 3, base_ms: 400, factor: 1.0, max_ms: 400 };
+    let world = world(&queue, retry).await;
+    let _worker = working(&world).await;
+    let task = world.start(plan(vec![call("flaky", json!({"failures": 1}))])).await;
+    let twice = jobs(&queue, &task, |jobs| jobs.len() == 2).await;
+    let later = twice.iter().find(|job| job.name == "continue-task").unwrap();
+    assert_eq!(later.id, format!("{}-step-0-r1", task.id), "after the first epoch");
+    assert!((1..=401).contains(&later.delay), "{later:?}");
+    world.ended(task.id).await;
+    let ended = jobs(&queue, &task, |jobs| all(jobs, JobState::Completed)).await;
+    let attempts: Vec<u32> = ended.iter().map(|job| job.attempts_made).collect();
+    assert_eq!(attempts, [1, 2]);
+    let first = ended[0].return_value.clone().unwrap();
+    assert!(first["continuesInMs"].as_u64().is_some_and(|wait| wait <= 400), "{first}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_job_of_a_failed_task_says_why() {
+    let config = jobs_only();
+    let queue = connected(config.clone()).await;
+    let world = world(&queue, quick()).await;
+    let _worker = working(&world).await;
+    let task = world.start(plan(vec![call("broken", json!({}))])).await;
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Failed);
+    let jobs = jobs(&queue, &task, |jobs| all(jobs, JobState::Failed)).await;
+    let fault = task.state().fault.clone().unwrap();
+    assert_eq!(jobs[0].failed_reason, Some(fault.message));
+    let trace: Vec<String> = serde_json::from_str(&stored(&config, &jobs[0].id).await["stacktrace"]).unwrap();
+    assert!(trace[0].contains("at step 1 (Call a tool), attempt 1"), "{trace:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_was_cancelled_leaves_no_job_waiting() {
+    let queue = connected(jobs_only()).await;
+    let world = world(&queue, quick()).await;
+    let task = world.start(plan(vec![call("read", json!({}))])).await;
+    jobs(&queue, &task, |jobs| all(jobs, JobState::Prioritized)).await;
+    world.orchestrator.cancel(task.id, "user").await.unwrap();
+    jobs(&queue, &task, <[Job]>::is_empty).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_was_paused_and_resumed_comes_back_as_a_job() {
+    let queue = connected(jobs_only()).await;
+    let world = world(&queue, quick()).await;
+    let _worker = working(&world).await;
+    let task = world.start(plan(vec![call("read", json!({})), call("slow", json!({"ms": 300}))])).await;
+    world.until(task.id, |task| task.state().completed == 1).await;
+    world.orchestrator.pause(task.id, "user").await.unwrap();
+    let paused = jobs(&queue, &task, |jobs| all(jobs, JobState::Completed)).await;
+    assert_eq!(paused[0].return_value.as_ref().unwrap()["status"], "paused");
+    // Twice under one epoch: the id of a kept job must not keep the second one out.
+    world.orchestrator.resume(task.id, "user").await.unwrap();
+    assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn jobs_that_come_twice_and_late_do_nothing_twice() {
+    let queue = connected(jobs_only()).await;
+    let world = world(&queue, quick()).await;
+    let workers = [world.work("one"), world.work("two")];
+    let task =
+        world.start(plan(vec![call("slow", json!({"ms": 200})), call("unsafe_effect", json!({}))])).await;
+    for epoch in 100..110 {
+        queue.push(Wake { again: Some(epoch), ..Wake::first(&task) }).await.unwrap();
+    }
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed);
+    queue.push(Wake { again: Some(200), ..Wake::first(&task) }).await.unwrap();
+    let jobs = jobs(&queue, &task, |jobs| jobs.len() == 12 && all(jobs, JobState::Completed)).await;
+    let skipped = jobs.iter().filter(|job| job.return_value.as_ref().unwrap()["skipped"] == true).count();
+    // The very first look at what is due may have been quicker than every job.
+    assert!(skipped >= 11, "{jobs:#?}");
+    assert!(world.calls().values().all(|count| *count == 1), "{:?}", world.calls());
+    for worker in workers {
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_emptied_redis_loses_no_task() {
+    let server = RedisServer::start();
+    let queue = connected(QueueConfig {
+        poll: Duration::from_millis(100),
+        lease: Duration::from_millis(600),
+        ..QueueConfig::at(server.url())
+    })
+    .await;
+    let world = world(&queue, quick()).await;
+    let worker = world.work("w");
+    let mut tasks = Vec::new();
+    for _ in 0..20 {
+        tasks.push(
+            world.start(plan(vec![call("slow", json!({"ms": 30})), call("unsafe_effect", json!({}))])).await,
+        );
+    }
+    world.until(tasks[0].id, |task| task.state().completed > 0).await;
+    assert_eq!(server.ask(&["FLUSHALL"]).trim(), "OK");
+    for task in &tasks {
+        assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+        world.is_sound(task.id).await;
+    }
+    assert!(world.calls().values().all(|count| *count == 1), "{:?}", world.calls());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn work_goes_on_through_the_database_while_redis_is_away_and_back() {
+    let mut server = RedisServer::start();
+    let config = QueueConfig {
+        poll: Duration::from_millis(50),
+        lease: Duration::from_millis(600),
+        ..QueueConfig::at(server.url())
+    };
+    let queue = connected(config).await;
+    let world = world(&queue, quick()).await;
+    let worker = world.work("w");
+    let before =
+        world.start(plan(vec![call("slow", json!({"ms": 500})), call("unsafe_effect", json!({}))])).await;
+    jobs(&queue, &before, |jobs| all(jobs, JobState::Active)).await;
+    server.kill();
+    let during = world.start(plan(vec![call("unsafe_effect", json!({}))])).await;
+    assert_eq!(world.ended(before.id).await.status(), Status::Completed);
+    assert_eq!(world.ended(during.id).await.status(), Status::Completed);
+    patiently("Redis is known to be away", async || !queue.is_connected()).await;
+    let away = world.start(plan(vec![call("unsafe_effect", json!({}))])).await;
+    assert_eq!(world.ended(away.id).await.status(), Status::Completed);
+    assert!(queue.get_task_jobs(away.id).await.is_err(), "an answer would be invented");
+    server.start_again();
+    patiently("Redis is back", async || queue.is_connected()).await;
+    // Some of these may still be found by polling, until the library has connected again too.
+    patiently("a task goes through its job again", async || {
+        let after = world.start(plan(vec![call("read", json!({}))])).await;
+        world.ended(after.id).await;
+        let is_done =
+            |job: &Job| job.return_value.as_ref().is_some_and(|value| value["status"] == "completed");
+        let jobs = queue.get_task_jobs(after.id).await.unwrap_or_default();
+        jobs.iter().any(|job| is_done(job) && job.return_value.as_ref().unwrap()["skipped"].is_null())
+    })
+    .await;
+    assert!(world.calls().values().all(|count| *count == 1), "{:?}", world.calls());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_never_answers_holds_nobody_up() {
+    // Accepts, and says nothing: the library alone would wait for forty seconds.
+    let mute = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("redis://{}", mute.local_addr().unwrap());
+    let config = QueueConfig { poll: Duration::from_millis(50), ..QueueConfig::at(url) };
+    let queue = Arc::new(BullQueue::start(config, Doorbell::default()).unwrap());
+    let world = world(&queue, quick()).await;
+    let worker = world.work("w");
+    let task = tokio::time::timeout(Duration::from_secs(1), world.start(plan(vec![call("read", json!({}))])));
+    let task = task.await.expect("creation waits for no queue");
+    assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+    assert!(queue.ping().await.is_err());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_program_shows_the_jobs_of_a_task_and_whether_redis_answers() {
+    let prefix = format!("test-{}", uuid::Uuid::now_v7().simple());
+    let table = format!("[queue]\nurl = {:?}\nprefix = {prefix:?}\n", url());
+    let script = json!({"rules": [
+        {"role": "plan", "reply": {"json": {"steps": [{"id": "a", "description": "Answer", "type": "llm-reasoning"}]}}},
+        {"role": "execute", "reply": {"text": "The answer."}},
+    ]});
+    let program = Program::on(None, &script, &table);
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "Answer the question of all questions").await.unwrap();
+    program.until(&server, &id, &["completed"]).await;
+    patiently("the job has ended", async || {
+        let (status, reply) = program.get(&server, &format!("/api/tasks/{id}/jobs")).await;
+        assert_eq!(status, 200, "{reply}");
+        let job = &reply["jobs"][0];
+        assert_eq!(job["data"]["taskId"], id.as_str(), "{reply}");
+        job["state"] == "completed"
+    })
+    .await;
+    assert!(program.printed().contains("BullMQ chat-tasks in redis://"), "{}", program.printed());
+    drop(server);
+    let (exit, printed, _) = program.run(&["doctor"]);
+    assert!(printed.contains("answers in redis://"), "{printed}");
+    assert_eq!(exit, 0, "{printed}");
+    let nowhere = Program::on(None, &script, "[queue]\nurl = \"redis://127.0.0.1:1\"\n");
+    let (exit, printed, _) = nowhere.run(&["doctor"]);
+    assert!(exit != 0 && printed.contains("redis://127.0.0.1:1"), "{printed}");
+}
