@@ -20,6 +20,7 @@ mod mcp;
 mod mcp_http;
 mod postgres;
 mod program;
+mod queue_clients;
 mod redis;
 mod redis_server;
 mod waits;
