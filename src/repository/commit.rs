@@ -1,10 +1,11 @@
 //! One write to one task, prepared outside of the database.
 
 use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::time::Duration;
 
-use super::RepositoryError;
-use crate::task::{Blob, BlobHash, Entry, Event, State, Step, StepStatus, Task, TaskId};
+use super::{Answer, RepositoryError};
+use crate::task::{Blob, BlobHash, Entry, Event, State, Step, StepStatus, Task, TaskId, TaskSpec};
 
 /// What becomes of the lease with a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -67,6 +68,13 @@ impl Commit {
         Ok(())
     }
 
+    /// Whether whoever holds the task goes on with it as before: then neither its lease nor its
+    /// place in the line changes, if it has both.
+    pub(super) fn is_advance(&self) -> bool {
+        let is_moved = |entry: &Entry| matches!(entry.event, Event::Prioritized { .. });
+        self.lease == Lease::Keep && self.state.status.is_live() && !self.entries.iter().any(is_moved)
+    }
+
     /// Why the commit was refused, by the epoch that the task has; none if it does not exist.
     pub(super) fn refusal(&self, epoch: Option<i64>) -> RepositoryError {
         match epoch {
@@ -79,6 +87,28 @@ impl Commit {
     /// The number of the newest entry after this commit.
     pub fn seq(&self) -> i64 {
         self.state.seq
+    }
+}
+
+/// A new task with everything that belongs to it.
+pub(super) struct Creation {
+    pub(super) commit: Commit,
+    pub(super) spec: Arc<TaskSpec>,
+    /// The reply to the request that started it, if that brought a key.
+    pub(super) answer: Option<Answer>,
+}
+
+impl Creation {
+    pub(super) fn new(
+        task: &Task,
+        mut entries: Vec<Entry>,
+        answer: Option<&Answer>,
+    ) -> Result<Self, RepositoryError> {
+        let payloads = entries.iter_mut().flat_map(|entry| entry.event.payloads_mut());
+        let blobs: Vec<Blob> = payloads.filter_map(|part| part.seal()).collect();
+        let mut commit = Commit::new(task, entries, blobs, Lease::Release(Duration::ZERO));
+        commit.pack()?;
+        Ok(Self { commit, spec: task.shared_spec(), answer: answer.cloned() })
     }
 }
 

@@ -5,7 +5,7 @@
 //! handful of fragments (how a list of rows is passed, how the time is asked for).
 //!
 //! ```text
-//! Commit ──▶ committer (groups what waits) ──▶ one transaction: task, steps, entries, wake-up
+//! Commit ──▶ a group of what waits ──▶ one transaction: task, steps, entries, wake-up
 //! ```
 
 /// What one level of priority is worth, in milliseconds of waiting: a task of priority 3 goes
@@ -18,7 +18,6 @@ macro_rules! level_ms {
 }
 
 mod commit;
-mod committer;
 pub mod conformance;
 mod error;
 mod postgres;
@@ -41,6 +40,9 @@ pub use records::{
     Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 pub use sqlite::{SqliteDurability, SqliteRepository};
+
+/// How many changes a slow listener may be behind before it misses some.
+const CHANGES: usize = 4096;
 
 /// Where tasks live.
 ///

@@ -7,11 +7,12 @@ use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
 use sqlx::{ConnectOptions, Connection, Postgres};
-use tokio::sync::broadcast::Sender;
+use tokio::sync::broadcast::{Sender, channel};
 use uuid::Uuid;
 
-use super::committer::Committer;
-use super::{Change, RepositoryError};
+use self::committer::Committer;
+use super::commit::Creation;
+use super::{CHANGES, Change, Claim, Commit, RepositoryError};
 use crate::task::{TaskId, Timestamp};
 
 type Conn = PgConnection;
@@ -102,9 +103,6 @@ macro_rules! ahead {
         concat!("CAST(extract(epoch FROM ", $place, " - now()) * 1000 AS bigint)")
     };
 }
-/// Claims that count what others hold come one after another, until their transaction ends. The
-/// number is Longhaul's own; it means nothing.
-const ONE_AFTER_ANOTHER: &str = "SELECT pg_advisory_xact_lock(5077164923018422867)";
 /// Rows that another claim is looking at are passed over.
 macro_rules! skip_locked {
     () => {
@@ -117,6 +115,8 @@ macro_rules! skip_locked {
 mod texts;
 
 mod commit;
+mod committer;
+mod lease;
 
 #[path = "sql/mod.rs"]
 mod sql;
@@ -124,19 +124,49 @@ mod sql;
 pub use sql::Store as PostgresRepository;
 
 /// Connections for statements that look rows up by key, and connections for questions.
-pub(crate) struct Link {
+pub(crate) struct Pools {
     by_key: PgPool,
     asking: PgPool,
 }
 
+impl Pools {
+    async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
+        Ok(self.by_key.acquire().await?)
+    }
+}
+
+/// The way to the server.
+pub(crate) struct Link {
+    pools: Arc<Pools>,
+    committer: Committer,
+    changes: Sender<Change>,
+}
+
 impl Link {
-    /// Starts what writes commits to this database.
-    fn start_committer(self: &Arc<Self>, changes: Sender<Change>) -> Committer {
-        Committer::start(self.clone(), WRITERS, changes)
+    fn over(pools: Pools) -> Self {
+        let pools = Arc::new(pools);
+        let (changes, _) = channel(CHANGES);
+        let committer = Committer::start(pools.clone(), WRITERS, changes.clone());
+        Self { pools, committer, changes }
+    }
+
+    async fn create(&self, creation: Creation) -> Result<(), RepositoryError> {
+        commit::create(&mut *self.writer().await?, &creation).await?;
+        // Nobody listening is fine: a change is a hint.
+        let _ = self.changes.send(creation.commit.change());
+        Ok(())
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
+        self.committer.commit(commit).await
+    }
+
+    async fn lease(&self, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>, RepositoryError> {
+        lease::lease(&mut *self.writer().await?, claim).await
     }
 
     async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
-        Ok(self.by_key.acquire().await?)
+        self.pools.writer().await
     }
 
     async fn by_key(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
@@ -144,7 +174,7 @@ impl Link {
     }
 
     async fn reader(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
-        Ok(self.asking.acquire().await?)
+        Ok(self.pools.asking.acquire().await?)
     }
 }
 
@@ -166,10 +196,10 @@ impl PostgresRepository {
         let first = tokio::time::timeout(Duration::from_secs(10), options.connect()).await;
         first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
         let by_key = (connections * 2 / 3).max(1);
-        Ok(Self::over(Link {
+        Ok(Self::over(Link::over(Pools {
             by_key: pool(by_key).connect_with(options.clone().options(BY_KEY)).await?,
             asking: pool(connections - by_key.min(connections)).connect_with(options).await?,
-        }))
+        })))
     }
 
     /// How many bytes the whole database has.

@@ -12,12 +12,13 @@ use sqlx::sqlite::{
     SqliteSynchronous,
 };
 use sqlx::{ConnectOptions, Sqlite};
-use tokio::sync::broadcast::Sender;
+use tokio::sync::broadcast::{Sender, channel};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
 
-use super::committer::Committer;
-use super::{Change, RepositoryError};
+use self::thread::{Leasing, Work, Writer};
+use super::commit::Creation;
+use super::{CHANGES, Change, Claim, Commit, RepositoryError};
 use crate::task::{TaskId, Timestamp};
 
 type Conn = SqliteConnection;
@@ -121,8 +122,6 @@ macro_rules! ahead {
         concat!($place, " - ", now!())
     };
 }
-/// Claims that count what others hold come one after another. SQLite has no other claim.
-const ONE_AFTER_ANOTHER: &str = "SELECT 1";
 /// Rows that another claim is looking at are passed over. SQLite has no other claim.
 macro_rules! skip_locked {
     () => {
@@ -135,6 +134,7 @@ macro_rules! skip_locked {
 mod texts;
 
 mod commit;
+mod thread;
 
 #[path = "sql/mod.rs"]
 mod sql;
@@ -155,26 +155,25 @@ pub enum SqliteDurability {
 pub(crate) struct Link {
     writer: Arc<Mutex<SqliteConnection>>,
     readers: SqlitePool,
-    /// Waits here for the thread that commits.
-    committing: std::sync::Mutex<Option<rusqlite::Connection>>,
+    /// Writes tasks. It takes turns with `writer`, which writes everything else.
+    tasks: Writer,
+    changes: Sender<Change>,
     path: PathBuf,
     /// Held for as long as this process may work on tasks; see [`SqliteRepository::lock`].
     lock: std::sync::Mutex<Option<File>>,
 }
 
 impl Link {
-    /// Starts what writes commits to this file: a thread with a connection of its own. It ends
-    /// with the last committer.
-    fn start_committer(self: &Arc<Self>, changes: Sender<Change>) -> Committer {
-        let (committer, groups) = Committer::for_thread(changes);
-        let others = self.writer.clone();
-        let connection = self.committing.lock().ok().and_then(|mut connection| connection.take());
-        if let Some(connection) = connection {
-            let thread = std::thread::Builder::new().name("longhaul-commit".to_owned());
-            // Without the thread there is no committer either: whoever commits is told so.
-            let _ = thread.spawn(move || commit::write_groups(&connection, &others, groups));
-        }
-        committer
+    async fn create(&self, creation: Creation) -> Result<(), RepositoryError> {
+        self.tasks.write(Work::Create(creation)).await.map(drop)
+    }
+
+    async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
+        self.tasks.write(Work::Commit(commit)).await.map(drop)
+    }
+
+    async fn lease(&self, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>, RepositoryError> {
+        self.tasks.write(Work::Lease(Leasing::of(claim))).await
     }
 
     async fn writer(&self) -> Result<OwnedMutexGuard<SqliteConnection>, RepositoryError> {
@@ -210,17 +209,19 @@ impl SqliteRepository {
             .pragma("wal_autocheckpoint", WAL_PAGES)
             .pragma("cache_size", CACHE_KIB)
             .disable_statement_logging();
-        let writer = options.connect().await?;
-        let committing = commit::connect(path, durability)?;
+        let writer = Arc::new(Mutex::new(options.connect().await?));
+        let (changes, _) = channel(CHANGES);
+        let tasks = Writer::start(commit::connect(path, durability)?, writer.clone(), changes.clone())?;
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .test_before_acquire(false)
             .connect_with(options.read_only(true).create_if_missing(false))
             .await?;
         let link = Link {
-            writer: Arc::new(Mutex::new(writer)),
+            writer,
             readers,
-            committing: std::sync::Mutex::new(Some(committing)),
+            tasks,
+            changes,
             path: path.to_owned(),
             lock: std::sync::Mutex::default(),
         };

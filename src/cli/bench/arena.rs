@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use futures::{StreamExt, TryStreamExt, stream};
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 use url::Url;
@@ -18,7 +19,7 @@ use crate::cli::error::CliError;
 use crate::cli::wiring::{Database, Engine};
 use crate::models::{Models, Offline};
 use crate::orchestrator::TaskRequest;
-use crate::repository::{ListFilter, Stats};
+use crate::repository::{Claim, ListFilter, Stats};
 use crate::task::{Limits, Plan, PlannedStep, Status, StepType, TaskId, ToolUse};
 use crate::tools::Toolbox;
 use crate::worker::{LimiterConfig, WorkerConfig};
@@ -27,6 +28,11 @@ use crate::worker::{LimiterConfig, WorkerConfig};
 const GLANCE: Duration = Duration::from_millis(5);
 /// How often it is looked whether something else went wrong.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How many tasks are made at a time.
+const MAKERS: usize = 16;
+/// How many claims are measured.
+const CLAIMS: usize = 1000;
 
 /// Where the measuring happens.
 pub(super) struct Arena {
@@ -86,16 +92,14 @@ impl Arena {
         }
     }
 
-    /// Makes the tasks, then starts the clock and a worker, and waits for the last one.
+    /// Starts the clock and a worker, makes the tasks, and waits for the last one.
     pub(super) async fn measure(&self, load: &Load) -> Result<Measured, CliError> {
         let noop = Arc::new(Noop::new(load.payload));
         let models = Models::with_model(Arc::new(Offline::new()))?;
         let toolbox = Toolbox::with_tools(vec![noop.clone()])?;
         let engine = Engine::over(self.settings.clone(), self.database.clone(), models, toolbox)?;
         let before = self.database.size().await?;
-        for _ in 0..load.tasks {
-            engine.orchestrator.start(request(load)).await?;
-        }
+        let failed_before = count(&engine.repository().stats().await?, Status::Failed);
         let (began, cpu) = (Instant::now(), process::cpu_time());
         let stop = CancellationToken::new();
         let worker = engine.worker_with(worker_config(load));
@@ -103,7 +107,9 @@ impl Arena {
             let stop = stop.clone();
             async move { worker.run(stop).await }
         });
-        let failed = all_ended(&engine, &noop, u64::from(load.tasks) * u64::from(load.steps)).await?;
+        make(&engine, load, load.tasks).await?;
+        let calls = u64::from(load.tasks) * u64::from(load.steps);
+        let failed = all_ended(&engine, &noop, calls, failed_before).await?;
         let wall = began.elapsed();
         let cpu = process::cpu_time().zip(cpu).map(|(after, before)| after - before);
         stop.cancel();
@@ -118,6 +124,29 @@ impl Arena {
         let bytes = self.database.size().await?.saturating_sub(before);
         let steps = u64::from(load.tasks) * u64::from(load.steps);
         Ok(Measured { steps, wall, cpu, bytes, periods: noop.periods() })
+    }
+
+    /// How long a claim takes while so many tasks wait.
+    pub(super) async fn claims(&self, waiting: u32) -> Result<Vec<Duration>, CliError> {
+        let models = Models::with_model(Arc::new(Offline::new()))?;
+        let toolbox = Toolbox::with_tools(vec![Arc::new(Noop::new(0))])?;
+        let engine = Engine::over(self.settings.clone(), self.database.clone(), models, toolbox)?;
+        let load = Load { tasks: waiting, steps: 1, payload: 0, concurrency: 1 };
+        let made = make(&engine, &load, waiting).await?;
+        let claim =
+            Claim { worker: "bench", limit: 5, lease: Duration::from_secs(60), only: None, per_user: 0 };
+        let mut took = Vec::with_capacity(CLAIMS);
+        for _ in 0..CLAIMS {
+            let began = Instant::now();
+            engine.repository().claim(claim).await?;
+            took.push(began.elapsed());
+        }
+        if self.scratch.is_none() {
+            // Tasks that nobody has tools for are not left to the next worker.
+            let cancelled = stream::iter(made).map(|id| engine.orchestrator.cancel(id, "bench"));
+            cancelled.buffer_unordered(MAKERS).try_for_each(|_| std::future::ready(Ok(()))).await?;
+        }
+        Ok(took)
     }
 
     /// Removes what was made for this run.
@@ -190,14 +219,25 @@ fn request(load: &Load) -> TaskRequest {
     }
 }
 
+/// Makes tasks, several at a time, as the requests of several clients would.
+async fn make(engine: &Engine, load: &Load, tasks: u32) -> Result<Vec<TaskId>, CliError> {
+    let started = stream::iter(0..tasks).map(|_| engine.orchestrator.start(request(load)));
+    let ids = started.buffer_unordered(MAKERS).map_ok(|task| task.id);
+    Ok(ids.try_collect().await?)
+}
+
 /// Waits until all tasks have ended. Returns one that did not end well.
 ///
 /// It counts calls and not commits: a listener that every commit wakes would be part of what is
 /// measured. The tables are asked when the last call was made, and rarely before: a task that
 /// fails makes fewer calls.
-async fn all_ended(engine: &Engine, noop: &Noop, steps: u64) -> Result<Option<TaskId>, CliError> {
+async fn all_ended(
+    engine: &Engine,
+    noop: &Noop,
+    steps: u64,
+    failed_before: u64,
+) -> Result<Option<TaskId>, CliError> {
     let repository = engine.repository();
-    let failed_before = count(&repository.stats().await?, Status::Failed);
     let mut asked = Instant::now();
     loop {
         tokio::time::sleep(GLANCE).await;

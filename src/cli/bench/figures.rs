@@ -36,6 +36,15 @@ pub(super) struct Measured {
     pub(super) periods: Vec<Duration>,
 }
 
+/// Claims while others wait.
+#[derive(Debug, Clone)]
+pub(super) struct Claims {
+    /// Tasks that are due.
+    pub(super) waiting: u32,
+    /// How long each claim took.
+    pub(super) took: Vec<Duration>,
+}
+
 /// Everything.
 pub(super) struct Figures {
     /// Which database, with its version.
@@ -46,6 +55,8 @@ pub(super) struct Figures {
     pub(super) lone: Measured,
     /// The full run.
     pub(super) full: Measured,
+    /// Claims, if they were asked for.
+    pub(super) claims: Option<Claims>,
     /// What the machine can do.
     pub(super) baseline: Option<Baseline>,
 }
@@ -119,6 +130,10 @@ impl Figures {
             "load": self.load,
             "full": self.full.json(),
             "lone": self.lone.json(),
+            "claims": self.claims.as_ref().map(|claims| json!({
+                "waiting": claims.waiting,
+                "ms": {"p50": rounded(percentile(&claims.took, 50)), "p99": rounded(percentile(&claims.took, 99))},
+            })),
             "baseline": self.baseline,
             "ratio": self.ratios().map(|(throughput, lone)| json!({
                 "stepsPerBaseline": rounded(throughput), "loneStepPerBaseline": lone.map(rounded),
@@ -148,6 +163,12 @@ impl Figures {
         }
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         let mut text = table.trim_fmt();
+        if let Some(Claims { waiting, took }) = &self.claims {
+            let [half, most] = [50, 99].map(|percent| percentile(took, percent));
+            text.push_str(&format!(
+                "\n\nClaims of five while {waiting} tasks wait: {half:.2} ms p50, {most:.2} ms p99"
+            ));
+        }
         if let (Some(baseline), Some((throughput, lone))) = (&self.baseline, self.ratios()) {
             let (what, rate) = (&baseline.what, baseline.per_second);
             text.push_str(&format!("\n\nBaseline, per second: {rate:.0} {what}"));
@@ -213,7 +234,8 @@ mod tests {
         let lone = measured(std::iter::repeat_n(3, 100));
         let baseline = Some(Baseline { what: String::new(), per_second: 500.0, one_by_one: true });
         let load = Load { tasks: 1, steps: 100, payload: 0, concurrency: 1 };
-        let mut figures = Figures { engine: String::new(), load, full: lone.clone(), lone, baseline };
+        let mut figures =
+            Figures { engine: String::new(), load, full: lone.clone(), lone, claims: None, baseline };
         assert_eq!(figures.ratios(), Some((0.1, Some(1.5))));
         figures.baseline.as_mut().unwrap().one_by_one = false;
         assert_eq!(figures.ratios(), Some((0.1, None)), "clients side by side say nothing about one step");

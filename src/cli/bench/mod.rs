@@ -1,7 +1,7 @@
 //! `longhaul bench`: durable steps per second through the real repository, queue, worker and
 //! executor.
 //!
-//! The tasks are made before the clock starts. Every step is one call of a tool that does
+//! The tasks are made while the worker is at work, within what is measured. Every step is one call of a tool that does
 //! nothing but return a text, and every step is durable before the next one starts.
 
 mod arena;
@@ -15,7 +15,7 @@ use std::path::PathBuf;
 use clap::Args;
 
 use self::arena::Arena;
-use self::figures::{Figures, Load};
+use self::figures::{Claims, Figures, Load};
 use super::Exit;
 use super::config::{Environment, Settings};
 use super::error::CliError;
@@ -43,6 +43,9 @@ pub(super) struct BenchArgs {
     /// data directory]
     #[arg(long, value_name = "DIR")]
     dir: Option<PathBuf>,
+    /// Also measure claims of five tasks while so many wait
+    #[arg(long, value_name = "TASKS", value_parser = clap::value_parser!(u32).range(5000..=10_000_000))]
+    waiting: Option<u32>,
     /// Measure the disk (SQLite) or pgbench -N (PostgreSQL) in the same run, for the ratio
     #[arg(long)]
     baseline: bool,
@@ -66,7 +69,11 @@ pub(super) async fn run(
     terminal.note(format!("one task alone is done, making {} tasks", load.tasks));
     let full = arena.measure(&load).await?;
     let baseline = if args.baseline { Some(arena.baseline(load.concurrency).await?) } else { None };
-    let figures = Figures { engine: arena.engine().await?, load, lone, full, baseline };
+    let claims = match args.waiting {
+        Some(waiting) => Some(Claims { waiting, took: arena.claims(waiting).await? }),
+        None => None,
+    };
+    let figures = Figures { engine: arena.engine().await?, load, lone, full, claims, baseline };
     terminal.result(if args.json { figures.json().to_string() } else { figures.table() });
     arena.close();
     Ok(Exit::Done)

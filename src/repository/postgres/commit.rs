@@ -5,14 +5,27 @@ use std::collections::HashSet;
 use async_trait::async_trait;
 use sqlx::{Connection, Row as _};
 
-use super::sql::rows::{self, TaskMove, unwritable};
-use super::sql::write::{entries_of, put_blobs, steps_of};
-use super::{BEGIN_WRITE, Conn, Key, Link, key, task_id};
-use crate::repository::committer::WriteGroup;
-use crate::repository::{Commit, RepositoryError};
+use super::committer::WriteGroup;
+use super::sql::rows::{self, NewTask, StepRow, TaskMove, TraceRow, unwritable};
+use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB};
+use super::{BEGIN_WRITE, Conn, Key, Pools, key, task_id};
+use crate::repository::commit::Creation;
+use crate::repository::{Answer, Commit, RepositoryError};
 use crate::task::TaskId;
 
 type Result<T> = std::result::Result<T, RepositoryError>;
+
+/// Values that come as rows of a list.
+macro_rules! listed {
+    ($name:ident) => {
+        concat!("r.", stringify!($name))
+    };
+}
+macro_rules! listed_rows {
+    ($list:literal; $($columns:tt)*) => {
+        concat!(" FROM ", rows!($list; $($columns)*))
+    };
+}
 
 /// Of a group, those tasks are written that have not moved on.
 ///
@@ -30,8 +43,62 @@ const COMMIT: &str = concat!(
     " AND r.task_id = ANY (ARRAY(SELECT id FROM moved))) SELECT id FROM moved"
 );
 
+/// A new task in one round trip.
+const CREATE: &str = concat!(
+    "WITH created AS (",
+    add_task!(listed, listed_rows "$1"),
+    "), added AS (",
+    add_entries!(listed, listed_rows "$2"),
+    ") ",
+    add_steps!(listed, listed_rows "$3")
+);
+
+/// Writes a new task with everything that belongs to it.
+pub(super) async fn create(conn: &mut Conn, creation: &Creation) -> Result<()> {
+    let commit = &creation.commit;
+    if creation.answer.is_none() && commit.blobs.is_empty() {
+        return add(conn, creation).await;
+    }
+    let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+    if let Some(answer) = &creation.answer {
+        keep(&mut transaction, answer).await?;
+    }
+    add(&mut transaction, creation).await?;
+    put_blobs(&mut transaction, commit).await?;
+    transaction.commit().await?;
+    Ok(())
+}
+
+async fn add(conn: &mut Conn, creation: &Creation) -> Result<()> {
+    let group = [&creation.commit];
+    let added = sqlx::query(CREATE)
+        .bind(rows::text(&[NewTask::of(creation)]).map_err(unwritable)?)
+        .bind(entries_of(&group)?)
+        .bind(steps_of(&group, |_, _| true)?)
+        .execute(conn)
+        .await;
+    match added {
+        Err(sqlx::Error::Database(cause)) if cause.is_unique_violation() => Err(RepositoryError::Exists),
+        other => Ok(other.map(drop)?),
+    }
+}
+
+/// Of two answers that race, the second one waits here until the first one's transaction has
+/// ended.
+async fn keep(conn: &mut Conn, answer: &Answer) -> Result<()> {
+    let kept = sqlx::query(KEEP_ANSWER)
+        .bind(&answer.user_id)
+        .bind(&answer.key)
+        .bind(answer.request_hash.to_vec())
+        .bind(key(answer.task_id))
+        .bind(&answer.reply)
+        .execute(conn)
+        .await?;
+    if kept.rows_affected() == 0 { Err(RepositoryError::KeyTaken) } else { Ok(()) }
+}
+
 #[async_trait]
-impl WriteGroup for Link {
+impl WriteGroup for Pools {
     async fn write_group(&self, group: &[Commit]) -> Result<Vec<Result<()>>> {
         let mut conn = self.writer().await?;
         let moved = write(&mut conn, group).await?;
@@ -76,4 +143,37 @@ async fn refusal(conn: &mut Conn, commit: &Commit) -> Result<RepositoryError> {
         .fetch_optional(conn)
         .await?;
     Ok(commit.refusal(row.map(|row| row.try_get(0)).transpose()?))
+}
+
+/// The entries of commits as a list.
+fn entries_of(group: &[&Commit]) -> Result<String> {
+    let rows: Vec<TraceRow<'_>> = group
+        .iter()
+        .flat_map(|commit| commit.entries.iter().map(|entry| TraceRow::of(commit.id, entry)))
+        .collect();
+    rows::text(&rows).map_err(unwritable)
+}
+
+/// Those of the steps of commits as a list that are wanted.
+fn steps_of(group: &[&Commit], wanted: impl Fn(&Commit, u32) -> bool) -> Result<String> {
+    let mut rows = Vec::new();
+    for commit in group {
+        let steps = commit.steps.iter().filter(|(index, _)| wanted(commit, *index));
+        rows.extend(steps.map(|(index, step)| StepRow::of(commit.id, *index, step)));
+    }
+    rows::text(&rows).map_err(unwritable)
+}
+
+async fn put_blobs(conn: &mut Conn, commit: &Commit) -> Result<()> {
+    for blob in &commit.blobs {
+        sqlx::query(PUT_BLOB)
+            .bind(blob.hash.0.to_vec())
+            .bind(blob.size)
+            .bind(blob.bytes.as_slice())
+            .execute(&mut *conn)
+            .await?;
+        let refer = sqlx::query(REFER_TO_BLOB).bind(key(commit.id)).bind(blob.hash.0.to_vec());
+        refer.execute(&mut *conn).await?;
+    }
+    Ok(())
 }

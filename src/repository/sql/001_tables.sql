@@ -20,7 +20,7 @@ CREATE TABLE task_execution (
     total_steps bigint NOT NULL,
     spec {json},
     state {json} NOT NULL,
-    priority bigint NOT NULL GENERATED ALWAYS AS (COALESCE(CAST(state->>'priority' AS bigint), 3)) STORED,
+    priority bigint NOT NULL,
     created_at {time} NOT NULL,
     updated_at {time} NOT NULL,
     completed_at {time},

@@ -2,32 +2,8 @@
 
 use sqlx::Row as _;
 
-use super::{Conn, Key, Result, key, task_id};
+use super::{Conn, Key, Result, task_id};
 use crate::repository::{Answer, RepositoryError};
-
-/// Keeps an answer; call within the transaction that creates its task. Of two that race, the
-/// second one waits here until the first one's transaction has ended.
-pub(super) async fn keep(conn: &mut Conn, answer: &Answer) -> Result<()> {
-    // A key that is older than a day is free again, whether or not it has been removed yet.
-    const KEEP: &str = concat!(
-        "INSERT INTO idempotency_key (user_id, key, request_hash, task_id, reply, created_at) ",
-        "VALUES ($1, $2, $3, $4, $5, ",
-        now!(),
-        ") ON CONFLICT (user_id, key) DO UPDATE SET request_hash = excluded.request_hash, ",
-        "task_id = excluded.task_id, reply = excluded.reply, created_at = excluded.created_at ",
-        "WHERE idempotency_key.created_at < ",
-        now_plus!("-86400000")
-    );
-    let kept = sqlx::query(KEEP)
-        .bind(&answer.user_id)
-        .bind(&answer.key)
-        .bind(answer.request_hash.to_vec())
-        .bind(key(answer.task_id))
-        .bind(&answer.reply)
-        .execute(conn)
-        .await?;
-    if kept.rows_affected() == 0 { Err(RepositoryError::KeyTaken) } else { Ok(()) }
-}
 
 /// What a request with this key was answered, within the day.
 pub(super) async fn answer(conn: &mut Conn, user_id: &str, name: &str) -> Result<Option<Answer>> {

@@ -3,9 +3,9 @@
 use std::collections::HashMap;
 use std::time::Duration;
 
-use sqlx::{Connection, Row as _};
+use sqlx::Row as _;
 
-use super::{BEGIN_WRITE, Conn, Key, ONE_AFTER_ANOTHER, Result, key, read, task_id};
+use super::{Conn, Result, key, read};
 use crate::repository::{Claim, Claimed, Place, Renewal, RepositoryError};
 use crate::task::{Task, TaskId};
 
@@ -117,57 +117,28 @@ pub(in crate::repository) const CLAIM_DUE_WITHIN: &str = lease!(
 );
 const CLAIM_ONE_WITHIN: &str = lease!(held!(), one!(), within!("$5"));
 
-/// Leases due tasks and loads them.
-pub(super) async fn claim(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<Claimed>> {
-    let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
-    let crashes = match claim.per_user {
-        0 => lease(&mut transaction, claim).await?,
-        _ => lease_within(&mut transaction, claim).await?,
-    };
-    let ids: Vec<TaskId> = crashes.keys().copied().collect();
-    let tasks = match read::tasks(&mut transaction, &ids).await {
-        Err(RepositoryError::Corrupt { .. }) => readable(&mut transaction, &ids).await?,
-        read => read?,
-    };
-    transaction.commit().await?;
-    let count = |id| crashes.get(&id).map_or(0, |count| u32::try_from(*count).unwrap_or(u32::MAX));
-    Ok(tasks.into_iter().map(|task| Claimed { crashes: count(task.id), task }).collect())
-}
-
-/// Leases, and tells how often each of the tasks lost its worker.
-async fn lease(conn: &mut Conn, claim: Claim<'_>) -> Result<HashMap<TaskId, i64>> {
-    let text = match (claim.only, claim.per_user) {
+/// The statement that leases: takes the worker, the lease in milliseconds, the limit, then the
+/// one task if it is for one, then how many a user may have if that is limited. Gives the ids of
+/// the tasks, and how often each lost its worker.
+pub(in crate::repository) fn text(claim: &Claim<'_>) -> &'static str {
+    match (claim.only, claim.per_user) {
         (None, 0) => CLAIM_DUE,
         (Some(_), 0) => CLAIM_ONE,
         (None, _) => CLAIM_DUE_WITHIN,
         (Some(_), _) => CLAIM_ONE_WITHIN,
-    };
-    let mut leased =
-        sqlx::query(text).bind(claim.worker).bind(millis(claim.lease)).bind(i64::from(claim.limit));
-    if let Some(only) = claim.only {
-        leased = leased.bind(key(only));
     }
-    if claim.per_user > 0 {
-        leased = leased.bind(i64::from(claim.per_user));
-    }
-    let rows = leased.fetch_all(conn).await?;
-    rows.iter().map(|row| Ok((task_id(row.try_get::<Key, _>(0)?), row.try_get(1)?))).collect()
 }
 
-/// The same where users have limits. One statement looks at as many tasks as are wanted; if they
-/// are one user's, most of them have to wait, and the next statement looks behind them.
-async fn lease_within(conn: &mut Conn, mut claim: Claim<'_>) -> Result<HashMap<TaskId, i64>> {
-    sqlx::query(ONE_AFTER_ANOTHER).execute(&mut *conn).await?;
-    let mut crashes = HashMap::new();
-    while claim.limit > 0 {
-        let more = lease(conn, claim).await?;
-        if more.is_empty() {
-            break;
-        }
-        claim.limit = claim.limit.saturating_sub(u32::try_from(more.len()).unwrap_or(u32::MAX));
-        crashes.extend(more);
-    }
-    Ok(crashes)
+/// Loads what was leased; call within a snapshot.
+pub(super) async fn load(conn: &mut Conn, leased: &[(TaskId, i64)]) -> Result<Vec<Claimed>> {
+    let ids: Vec<TaskId> = leased.iter().map(|(id, _)| *id).collect();
+    let tasks = match read::tasks(conn, &ids).await {
+        Err(RepositoryError::Corrupt { .. }) => readable(conn, &ids).await?,
+        read => read?,
+    };
+    let crashes: HashMap<TaskId, i64> = leased.iter().copied().collect();
+    let count = |id| crashes.get(&id).map_or(0, |count| u32::try_from(*count).unwrap_or(u32::MAX));
+    Ok(tasks.into_iter().map(|task| Claimed { crashes: count(task.id), task }).collect())
 }
 
 /// The first places of the line.
@@ -240,6 +211,6 @@ pub(super) async fn expire_leases(conn: &mut Conn) -> Result<u64> {
     Ok(sqlx::query(EXPIRE).execute(conn).await?.rows_affected())
 }
 
-fn millis(wait: Duration) -> i64 {
+pub(in crate::repository) fn millis(wait: Duration) -> i64 {
     i64::try_from(wait.as_millis()).unwrap_or(i64::MAX)
 }

@@ -2,7 +2,7 @@
 
 mod answers;
 mod chat;
-mod claim;
+pub(super) mod claim;
 mod invariants;
 mod limiter;
 pub(super) mod prune;
@@ -10,9 +10,7 @@ mod read;
 pub(super) mod rows;
 mod schema;
 mod workers;
-pub(super) mod write;
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,18 +19,14 @@ use sqlx::{Connection, Row as _};
 use tokio::sync::broadcast;
 
 use super::{
-    BEGIN_READ, BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, ONE_AFTER_ANOTHER, Row, TYPES, Time, VERSION, key,
-    moment, task_id,
+    BEGIN_READ, BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION, key, moment, task_id,
 };
-use crate::repository::committer::Committer;
+use crate::repository::commit::Creation;
 use crate::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
     Repository, RepositoryError, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 use crate::task::{Entry, Payload, Task, TaskId};
-
-/// How many changes a slow listener may be behind before it misses some.
-const CHANGES: usize = 4096;
 
 #[cfg(test)]
 #[allow(unused_imports, reason = "one of the engines looks at their plans")]
@@ -42,17 +36,12 @@ type Result<T> = std::result::Result<T, RepositoryError>;
 
 /// Tasks in a database.
 pub struct Store {
-    link: Arc<Link>,
-    committer: Committer,
-    changes: broadcast::Sender<Change>,
+    link: Link,
 }
 
 impl Store {
     pub(super) fn over(link: Link) -> Self {
-        let link = Arc::new(link);
-        let (changes, _) = broadcast::channel(CHANGES);
-        let committer = link.start_committer(changes.clone());
-        Self { link, committer, changes }
+        Self { link }
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -80,18 +69,7 @@ impl Store {
 #[async_trait]
 impl Repository for Store {
     async fn create(&self, task: &Task, entries: Vec<Entry>, answer: Option<&Answer>) -> Result<()> {
-        let mut conn = self.link.writer().await?;
-        write::create(&mut conn, task, entries, answer).await?;
-        let state = task.state();
-        let _ = self.changes.send(Change {
-            id: task.id,
-            seq: state.seq,
-            status: state.status,
-            completed_steps: state.completed,
-            total_steps: task.total_steps(),
-            is_due: state.status.is_live(),
-        });
-        Ok(())
+        self.link.create(Creation::new(task, entries, answer)?).await
     }
 
     async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>> {
@@ -107,12 +85,17 @@ impl Repository for Store {
 
     async fn commit(&self, mut commit: Commit) -> Result<()> {
         commit.pack()?;
-        self.committer.commit(commit).await
+        self.link.commit(commit).await
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>> {
-        let mut conn = self.link.writer().await?;
-        claim::claim(&mut conn, claim).await
+        let leased = self.link.lease(claim).await?;
+        if leased.is_empty() {
+            return Ok(Vec::new());
+        }
+        let mut conn = self.link.by_key().await?;
+        let mut snapshot = conn.begin_with(BEGIN_READ).await?;
+        claim::load(&mut snapshot, &leased).await
     }
 
     async fn waiting(&self, limit: u32) -> Result<Vec<Place>> {
@@ -171,7 +154,7 @@ impl Repository for Store {
     }
 
     fn changes(&self) -> broadcast::Receiver<Change> {
-        self.changes.subscribe()
+        self.link.changes.subscribe()
     }
 
     async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread> {

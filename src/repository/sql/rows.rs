@@ -5,8 +5,9 @@ use std::time::Duration;
 use serde::Serialize;
 use serde_json::Value;
 
+use crate::repository::commit::Creation;
 use crate::repository::{Commit, Lease, RepositoryError};
-use crate::task::{Entry, Event, Fault, State, Step, TaskId, TaskSpec, Timestamp, Usage};
+use crate::task::{Entry, Event, Fault, State, Step, TaskId, Timestamp, Usage};
 
 /// A value, or a list of rows, as JSON text.
 ///
@@ -57,6 +58,7 @@ pub(in crate::repository) struct TaskMove<'a> {
     pub(in crate::repository) keep: bool,
     /// Milliseconds from now.
     pub(in crate::repository) wake_in: i64,
+    pub(in crate::repository) priority: u8,
     pub(in crate::repository) crashes: u32,
     pub(in crate::repository) completed_steps: u32,
     pub(in crate::repository) total_steps: u32,
@@ -83,6 +85,7 @@ impl<'a> TaskMove<'a> {
             live: state.status.is_live(),
             keep,
             wake_in: i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
+            priority: state.priority.number(),
             crashes: state.crashes,
             completed_steps: state.completed,
             total_steps: commit.total_steps,
@@ -95,17 +98,18 @@ impl<'a> TaskMove<'a> {
 
 /// A whole new task.
 #[derive(Serialize)]
-pub(super) struct NewTask<'a> {
+pub(in crate::repository) struct NewTask<'a> {
     #[serde(flatten)]
-    moved: TaskMove<'a>,
-    user_id: &'a str,
-    thread_id: &'a str,
-    goal: &'a str,
-    created_at: Timestamp,
+    pub(in crate::repository) moved: TaskMove<'a>,
+    pub(in crate::repository) user_id: &'a str,
+    pub(in crate::repository) thread_id: &'a str,
+    pub(in crate::repository) goal: &'a str,
+    pub(in crate::repository) created_at: Timestamp,
 }
 
 impl<'a> NewTask<'a> {
-    pub(in crate::repository) fn of(commit: &'a Commit, spec: &'a TaskSpec) -> Self {
+    pub(in crate::repository) fn of(creation: &'a Creation) -> Self {
+        let (commit, spec) = (&creation.commit, &creation.spec);
         Self {
             moved: TaskMove::of(commit),
             user_id: &spec.user_id,

@@ -3,15 +3,22 @@
 //! `$arg` is how a text names a value (`listed!`: a column of the rows that were passed in,
 //! `bound!`: a parameter), and `$from` where such rows come from.
 
-/// Values that come as rows of a list.
-macro_rules! listed {
-    ($name:ident) => {
-        concat!("r.", stringify!($name))
-    };
-}
-macro_rules! listed_rows {
-    ($list:literal; $($columns:tt)*) => {
-        concat!(" FROM ", rows!($list; $($columns)*))
+/// A new task's row.
+macro_rules! add_task {
+    ($arg:ident, $from:ident $list:literal) => {
+        concat!(
+            "INSERT INTO task_execution (id, user_id, thread_id, goal, status, pause_reason, seq, epoch, ",
+            "wake_at, priority, crashes, completed_steps, total_steps, state, created_at, updated_at, ",
+            "completed_at) SELECT ", $arg!(task_id), ", ", $arg!(user_id), ", ", $arg!(thread_id), ", ",
+            $arg!(goal), ", ", $arg!(status), ", ", $arg!(pause_reason), ", ", $arg!(seq), ", ",
+            $arg!(epoch), ", CASE WHEN ", $arg!(live), " THEN ", now!(), " END, ", $arg!(priority), ", ",
+            $arg!(crashes), ", ", $arg!(completed_steps), ", ", $arg!(total_steps), ", ", $arg!(state), ", ",
+            $arg!(created_at), ", ", $arg!(updated_at), ", ", $arg!(completed_at),
+            $from!($list; task_id uuid, user_id text, thread_id text, goal text, status text,
+                pause_reason text, seq bigint, epoch bigint, live boolean, priority bigint, crashes bigint,
+                completed_steps bigint, total_steps bigint, state json, created_at time,
+                updated_at time, completed_at time)
+        )
     };
 }
 
@@ -24,7 +31,7 @@ macro_rules! move_tasks {
     ($arg:ident, $from:ident $list:literal) => {
         concat!(
             "UPDATE task_execution SET seq = ", $arg!(seq), ", status = ", $arg!(status),
-            ", pause_reason = ", $arg!(pause_reason), ", crashes = ", $arg!(crashes),
+            ", pause_reason = ", $arg!(pause_reason), ", priority = ", $arg!(priority), ", crashes = ", $arg!(crashes),
             ", completed_steps = ", $arg!(completed_steps), ", total_steps = ", $arg!(total_steps),
             ", state = ", $arg!(state), ", updated_at = ", $arg!(updated_at),
             ", completed_at = ", $arg!(completed_at),
@@ -36,7 +43,7 @@ macro_rules! move_tasks {
             " ELSE ", now_plus!($arg!(wake_in)), " END",
             $from!($list; task_id uuid, epoch bigint, base_seq bigint, seq bigint, status text,
                 pause_reason text, live boolean, keep boolean, wake_in bigint,
-                crashes bigint, completed_steps bigint, total_steps bigint, state json,
+                priority bigint, crashes bigint, completed_steps bigint, total_steps bigint, state json,
                 updated_at time, completed_at time),
             " WHERE task_execution.id = ", $arg!(task_id), " AND task_execution.epoch = ", $arg!(epoch),
             " AND task_execution.seq = ", $arg!(base_seq)
@@ -100,3 +107,26 @@ macro_rules! recorded_output {
         "COALESCE(o.data->'output', o.data->'result', o.data->'text')"
     };
 }
+
+/// Takes a content's hash, its length, and its compressed bytes.
+pub(in crate::repository) const PUT_BLOB: &str = concat!(
+    "INSERT INTO blob (hash, size, bytes, touched_at) VALUES ($1, $2, $3, ",
+    now!(),
+    ") ON CONFLICT (hash) DO UPDATE SET touched_at = excluded.touched_at"
+);
+
+/// Takes a task's id and a content's hash.
+pub(in crate::repository) const REFER_TO_BLOB: &str =
+    "INSERT INTO task_execution_blob (task_id, hash) VALUES ($1, $2) ON CONFLICT DO NOTHING";
+
+/// Takes a user, a key, the hash of the request, the task and the reply; changes no row if the key
+/// is taken. One that is older than a day is free again, whether or not it has been removed yet.
+pub(in crate::repository) const KEEP_ANSWER: &str = concat!(
+    "INSERT INTO idempotency_key (user_id, key, request_hash, task_id, reply, created_at) ",
+    "VALUES ($1, $2, $3, $4, $5, ",
+    now!(),
+    ") ON CONFLICT (user_id, key) DO UPDATE SET request_hash = excluded.request_hash, ",
+    "task_id = excluded.task_id, reply = excluded.reply, created_at = excluded.created_at ",
+    "WHERE idempotency_key.created_at < ",
+    now_plus!("-86400000")
+);

@@ -1,23 +1,26 @@
-//! The thread that writes commits to a SQLite file.
+//! What the writing thread does: values bound to prepared statements.
 //!
-//! It binds values to prepared statements of its own: handed to the thread of an asynchronous
-//! connection one by one, a commit of six rows would be six trips there and back, and passed as
-//! JSON it would be parsed again, which costs more than writing it.
+//! Handed to the thread of an asynchronous connection one by one, a commit of six rows would be
+//! six trips there and back; passed as JSON it would be parsed again, which costs more than
+//! writing it.
 
 use std::borrow::Cow;
+use std::collections::HashMap;
+use std::collections::hash_map::Entry;
 use std::path::Path;
 
-use rusqlite::{Connection, OptionalExtension, Statement, Transaction, TransactionBehavior};
-use rusqlite::{named_params, params};
+use rusqlite::{Connection, OptionalExtension, Statement, ToSql, named_params, params};
 use serde::Serialize;
 use serde_json::Value;
+use uuid::Uuid;
 
-use super::sql::rows::{self, StepRow, TaskMove, TraceRow, unwritable};
-use super::sql::write::{PUT_BLOB, REFER_TO_BLOB};
+use super::sql::claim;
+use super::sql::rows::{self, NewTask, StepRow, TaskMove, TraceRow, unwritable};
+use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB};
 use super::{CACHE_KIB, PATIENCE, SqliteDurability, WAL_PAGES};
-use crate::repository::committer::Groups;
-use crate::repository::{Commit, RepositoryError};
-use crate::task::{Entry, Event, TaskId, Timestamp};
+use crate::repository::commit::Creation;
+use crate::repository::{Claim, Commit, RepositoryError};
+use crate::task::{self, Event, TaskId, Timestamp};
 
 type Result<T> = std::result::Result<T, RepositoryError>;
 
@@ -32,10 +35,18 @@ macro_rules! no_rows {
     };
 }
 
+const ADD_TASK: &str = add_task!(bound, no_rows "");
 const MOVE_TASK: &str = move_tasks!(bound, no_rows "");
 const ADD_ENTRY: &str = add_entries!(bound, no_rows "");
 const ADD_STEP: &str = add_steps!(bound, no_rows "");
 const MOVE_STEP: &str = move_steps!(bound, no_rows "");
+/// The move of a task whose worker goes on with it. Columns that are not named here are in no
+/// statement, so their indexes are left alone: SQLite writes an index whose column is set, also
+/// to what it was.
+const ADVANCE_TASK: &str = "UPDATE task_execution SET seq = :seq, status = :status, crashes = :crashes, \
+    completed_steps = :completed_steps, total_steps = :total_steps, state = :state, \
+    updated_at = :updated_at WHERE id = :task_id AND epoch = :epoch AND seq = :base_seq \
+    AND lease_owner IS NOT NULL AND wake_at IS NOT NULL";
 const EPOCH: &str = "SELECT epoch FROM task_execution WHERE id = :task_id";
 
 /// The connection that commits are written through.
@@ -54,86 +65,127 @@ pub(super) fn connect(path: &Path, durability: SqliteDurability) -> Result<Conne
     Ok(connection)
 }
 
-/// Writes groups of commits until nobody can hand one in any more.
-///
-/// `others` is held while a group is written: the writes of this process take turns in the
-/// order they came, which SQLite's own lock between connections does not know.
-pub(super) fn write_groups(
-    connection: &Connection,
-    others: &tokio::sync::Mutex<sqlx::SqliteConnection>,
-    mut groups: Groups,
-) {
-    let mut statements = None;
-    while let Some(group) = groups.next() {
-        let turn = others.blocking_lock();
-        let answers = write_or_isolate(connection, &mut statements, group.commits());
-        drop(turn);
-        group.answer(answers);
-    }
-}
-
-/// Writes a group; if it is refused as a whole, writes each commit alone, so that one commit
-/// the database does not accept fails alone.
-fn write_or_isolate<'c>(
-    connection: &'c Connection,
-    statements: &mut Option<Statements<'c>>,
-    group: &[Commit],
-) -> Vec<Result<()>> {
-    match write(connection, statements, group) {
-        Ok(answers) => answers,
-        Err(error) if group.len() == 1 => vec![Err(error)],
-        Err(_) => group
-            .iter()
-            .flat_map(|commit| write_or_isolate(connection, statements, std::slice::from_ref(commit)))
-            .collect(),
-    }
-}
-
-fn write<'c>(
-    connection: &'c Connection,
-    statements: &mut Option<Statements<'c>>,
-    group: &[Commit],
-) -> Result<Vec<Result<()>>> {
-    let statements = match statements {
-        Some(statements) => statements,
-        // Not before there are tables.
-        None => statements.insert(Statements::prepare(connection)?),
-    };
-    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
-    let answers: Vec<_> = group.iter().map(|commit| statements.write(commit)).collect::<Result<_>>()?;
-    transaction.commit()?;
-    Ok(answers)
-}
-
 /// What a commit is made of, prepared once.
-struct Statements<'c> {
+pub(super) struct Statements<'c> {
+    connection: &'c Connection,
+    add_task: Statement<'c>,
+    advance_task: Statement<'c>,
     move_task: Statement<'c>,
     add_entry: Statement<'c>,
     add_step: Statement<'c>,
     move_step: Statement<'c>,
     put_blob: Statement<'c>,
     refer_to_blob: Statement<'c>,
+    keep_answer: Statement<'c>,
     epoch: Statement<'c>,
+    /// There are four ways to claim; each is prepared when it is used first.
+    leases: HashMap<&'static str, Statement<'c>>,
 }
 
 impl<'c> Statements<'c> {
-    fn prepare(connection: &'c Connection) -> Result<Self> {
+    pub(super) fn prepare(connection: &'c Connection) -> Result<Self> {
         Ok(Self {
+            connection,
+            add_task: connection.prepare(ADD_TASK)?,
+            advance_task: connection.prepare(ADVANCE_TASK)?,
             move_task: connection.prepare(MOVE_TASK)?,
             add_entry: connection.prepare(ADD_ENTRY)?,
             add_step: connection.prepare(ADD_STEP)?,
             move_step: connection.prepare(MOVE_STEP)?,
             put_blob: connection.prepare(PUT_BLOB)?,
             refer_to_blob: connection.prepare(REFER_TO_BLOB)?,
+            keep_answer: connection.prepare(KEEP_ANSWER)?,
             epoch: connection.prepare(EPOCH)?,
+            leases: HashMap::new(),
         })
     }
 
     /// Writes a commit, or says what stands against it and writes nothing.
-    fn write(&mut self, commit: &Commit) -> Result<Result<()>> {
-        if !self.move_task(commit)? {
+    pub(super) fn commit(&mut self, commit: &Commit) -> Result<Result<()>> {
+        let row = TaskMove::of(commit);
+        let is_moved = (commit.is_advance() && self.advance_task(&row)?) || self.move_task(&row)?;
+        if !is_moved {
             return self.refusal(commit).map(Err);
         }
+        self.add_parts(commit)?;
+        Ok(Ok(()))
+    }
+
+    /// Writes a new task, or says what stands against it and writes nothing.
+    pub(super) fn create(&mut self, creation: &Creation) -> Result<Result<()>> {
+        self.connection.execute_batch("SAVEPOINT creation")?;
+        let refused = match self.try_create(creation) {
+            Err(refused @ (RepositoryError::Exists | RepositoryError::KeyTaken)) => Some(refused),
+            other => other.map(|()| None)?,
+        };
+        if refused.is_some() {
+            self.connection.execute_batch("ROLLBACK TO creation")?;
+        }
+        self.connection.execute_batch("RELEASE creation")?;
+        Ok(refused.map_or(Ok(()), Err))
+    }
+
+    fn try_create(&mut self, creation: &Creation) -> Result<()> {
+        if let Some(answer) = &creation.answer {
+            let task_id = answer.task_id.0.as_bytes();
+            let kept = self.keep_answer.execute(params![
+                answer.user_id,
+                answer.key,
+                answer.request_hash,
+                task_id,
+                answer.reply
+            ])?;
+            if kept == 0 {
+                return Err(RepositoryError::KeyTaken);
+            }
+        }
+        self.add_task(&NewTask::of(creation))?;
+        self.add_parts(&creation.commit)
+    }
+
+    /// Leases due tasks, and tells how often each of them lost its worker.
+    pub(super) fn lease(&mut self, mut wish: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+        let mut leased = self.lease_once(&wish)?;
+        // One statement looks at as many tasks as are wanted; if they are one user's and users have
+        // limits, most of them have to wait, and the next statement looks behind them.
+        let mut more = leased.len();
+        while wish.per_user > 0 && more > 0 && leased.len() < wish.limit as usize {
+            let whole = wish.limit;
+            wish.limit = whole - u32::try_from(leased.len()).unwrap_or(whole);
+            let behind = self.lease_once(&wish)?;
+            wish.limit = whole;
+            more = behind.len();
+            leased.extend(behind);
+        }
+        Ok(leased)
+    }
+
+    fn lease_once(&mut self, wish: &Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+        let text = claim::text(wish);
+        let statement = match self.leases.entry(text) {
+            Entry::Occupied(prepared) => prepared.into_mut(),
+            Entry::Vacant(place) => place.insert(self.connection.prepare(text)?),
+        };
+        let (lease, limit) = (claim::millis(wish.lease), wish.limit);
+        let only = wish.only.map(|id| *id.0.as_bytes());
+        let mut values: Vec<&dyn ToSql> = vec![&wish.worker, &lease, &limit];
+        values.extend(only.as_ref().map(|id| id as &dyn ToSql));
+        if wish.per_user > 0 {
+            values.push(&wish.per_user);
+        }
+        // SQLite numbers parameters by where they stand in the text; their names say which they are.
+        let names = (1..=statement.parameter_count()).map(|at| statement.parameter_name(at));
+        let numbers: Vec<usize> =
+            names.map(|name| name.and_then(|name| name[1..].parse().ok()).unwrap_or(0)).collect();
+        let values = numbers.iter().filter_map(|number| values.get(number.wrapping_sub(1)).copied());
+        let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
+            Ok((row.get::<_, [u8; 16]>(0)?, row.get(1)?))
+        })?;
+        let named = rows.map(|row| row.map(|(id, crashes)| (TaskId(Uuid::from_bytes(id)), crashes)));
+        Ok(named.collect::<rusqlite::Result<_>>()?)
+    }
+
+    fn add_parts(&mut self, commit: &Commit) -> Result<()> {
         for entry in &commit.entries {
             self.add_entry(commit.id, entry)?;
         }
@@ -145,11 +197,53 @@ impl<'c> Statements<'c> {
             self.put_blob.execute(params![blob.hash.0, blob.size, blob.bytes])?;
             self.refer_to_blob.execute(params![commit.id.0.as_bytes(), blob.hash.0])?;
         }
-        Ok(Ok(()))
+        Ok(())
     }
 
-    fn move_task(&mut self, commit: &Commit) -> Result<bool> {
-        let row = TaskMove::of(commit);
+    fn advance_task(&mut self, row: &TaskMove<'_>) -> Result<bool> {
+        let moved = self.advance_task.execute(named_params! {
+            ":task_id": row.task_id.0.as_bytes(),
+            ":epoch": row.epoch,
+            ":base_seq": row.base_seq,
+            ":seq": row.seq,
+            ":status": row.status,
+            ":crashes": row.crashes,
+            ":completed_steps": row.completed_steps,
+            ":total_steps": row.total_steps,
+            ":state": json(row.state)?,
+            ":updated_at": row.updated_at.as_millis(),
+        })?;
+        Ok(moved == 1)
+    }
+
+    fn add_task(&mut self, row: &NewTask<'_>) -> Result<()> {
+        let moved = &row.moved;
+        let added = self.add_task.execute(named_params! {
+            ":task_id": moved.task_id.0.as_bytes(),
+            ":user_id": plain(row.user_id),
+            ":thread_id": plain(row.thread_id),
+            ":goal": plain(row.goal),
+            ":status": moved.status,
+            ":pause_reason": moved.pause_reason.as_ref().and_then(Value::as_str),
+            ":seq": moved.seq,
+            ":epoch": moved.epoch,
+            ":live": moved.live,
+            ":priority": moved.priority,
+            ":crashes": moved.crashes,
+            ":completed_steps": moved.completed_steps,
+            ":total_steps": moved.total_steps,
+            ":state": json(moved.state)?,
+            ":created_at": row.created_at.as_millis(),
+            ":updated_at": moved.updated_at.as_millis(),
+            ":completed_at": moved.completed_at.map(Timestamp::as_millis),
+        });
+        match added {
+            Err(rusqlite::Error::SqliteFailure(cause, _)) if is_taken(cause) => Err(RepositoryError::Exists),
+            other => Ok(other.map(drop)?),
+        }
+    }
+
+    fn move_task(&mut self, row: &TaskMove<'_>) -> Result<bool> {
         let moved = self.move_task.execute(named_params! {
             ":task_id": row.task_id.0.as_bytes(),
             ":epoch": row.epoch,
@@ -160,6 +254,7 @@ impl<'c> Statements<'c> {
             ":live": row.live,
             ":keep": row.keep,
             ":wake_in": row.wake_in,
+            ":priority": row.priority,
             ":crashes": row.crashes,
             ":completed_steps": row.completed_steps,
             ":total_steps": row.total_steps,
@@ -176,7 +271,7 @@ impl<'c> Statements<'c> {
         Ok(commit.refusal(epoch))
     }
 
-    fn add_entry(&mut self, id: TaskId, entry: &Entry) -> Result<()> {
+    fn add_entry(&mut self, id: TaskId, entry: &task::Entry) -> Result<()> {
         let row = TraceRow::of(id, entry);
         self.add_entry.execute(named_params! {
             ":task_id": row.task_id.0.as_bytes(),
@@ -234,6 +329,11 @@ impl<'c> Statements<'c> {
         })?;
         Ok(())
     }
+}
+
+/// Whether a row with this key exists: SQLITE_CONSTRAINT_PRIMARYKEY or SQLITE_CONSTRAINT_UNIQUE.
+fn is_taken(cause: rusqlite::ffi::Error) -> bool {
+    matches!(cause.extended_code, 1555 | 2067)
 }
 
 /// A value as the tables keep it.

@@ -11,7 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
-use super::{Change, Commit, RepositoryError};
+use crate::repository::{Change, Commit, RepositoryError};
 
 /// Commits in one transaction at most. Larger groups make the first one wait for the last
 /// without saving anything measurable.
@@ -36,20 +36,13 @@ struct Pending {
     reply: oneshot::Sender<Result<(), RepositoryError>>,
 }
 
-/// The way in. Clones share the writers; the writers end when the last clone is dropped.
-#[derive(Clone)]
+/// The way in. The writers end when it is dropped.
 pub(super) struct Committer {
     pending: mpsc::Sender<Pending>,
-    changes: broadcast::Sender<Change>,
-    /// Who writes a commit that is alone, where that is a shorter way than over a writer.
-    shortcut: Option<Shortcut>,
-}
-
-#[derive(Clone)]
-struct Shortcut {
     store: Arc<dyn WriteGroup>,
+    changes: broadcast::Sender<Change>,
     /// Commits that were handed in and have no answer yet.
-    under_way: Arc<AtomicUsize>,
+    under_way: AtomicUsize,
 }
 
 /// Counts a commit for as long as it has no answer, also when its caller gives up.
@@ -62,7 +55,7 @@ impl Drop for UnderWay<'_> {
 }
 
 impl Committer {
-    /// Starts `writers` writers that wait for the database without holding a thread.
+    /// Starts `writers` writers.
     pub(super) fn start(
         store: Arc<dyn WriteGroup>,
         writers: usize,
@@ -73,15 +66,7 @@ impl Committer {
         for _ in 0..writers {
             tokio::spawn(write_groups(store.clone(), waiting.clone(), changes.clone()));
         }
-        let shortcut = Some(Shortcut { store, under_way: Arc::default() });
-        Self { pending, changes, shortcut }
-    }
-
-    /// A way in whose groups are written by a thread of the caller.
-    pub(super) fn for_thread(changes: broadcast::Sender<Change>) -> (Self, Groups) {
-        let (pending, waiting) = mpsc::channel(WAITING);
-        let groups = Groups { waiting, later: Vec::new(), changes: changes.clone() };
-        (Self { pending, changes, shortcut: None }, groups)
+        Self { pending, store, changes, under_way: AtomicUsize::new(0) }
     }
 
     /// Hands a commit in and waits until it is durable or refused.
@@ -89,75 +74,20 @@ impl Committer {
     /// A commit that is alone is written here and now: nobody could share its trip to the disk,
     /// and the way over a writer is two changes of tasks longer.
     pub(super) async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
-        let Some(shortcut) = &self.shortcut else { return self.hand_in(commit).await };
-        let is_alone = shortcut.under_way.fetch_add(1, Ordering::Relaxed) == 0;
-        let _under_way = UnderWay(&shortcut.under_way);
-        if !is_alone {
-            return self.hand_in(commit).await;
+        let is_alone = self.under_way.fetch_add(1, Ordering::Relaxed) == 0;
+        let _under_way = UnderWay(&self.under_way);
+        if is_alone {
+            let answers = self.store.write_group(std::slice::from_ref(&commit)).await;
+            let answer = answers.and_then(|mut answers| answers.pop().unwrap_or(Ok(())));
+            if answer.is_ok() {
+                let _ = self.changes.send(commit.change());
+            }
+            return answer;
         }
-        let answers = shortcut.store.write_group(std::slice::from_ref(&commit)).await;
-        let answer = answers.and_then(|mut answers| answers.pop().unwrap_or(Ok(())));
-        if answer.is_ok() {
-            let _ = self.changes.send(commit.change());
-        }
-        answer
-    }
-
-    async fn hand_in(&self, commit: Commit) -> Result<(), RepositoryError> {
         let (reply, answer) = oneshot::channel();
         let gone = || RepositoryError::Unavailable("the database is being closed".into());
         self.pending.send(Pending { commit, reply }).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
-    }
-}
-
-/// Commits of different tasks that are written together.
-pub(super) struct Group {
-    commits: Vec<Commit>,
-    replies: Vec<oneshot::Sender<Result<(), RepositoryError>>>,
-    changes: broadcast::Sender<Change>,
-}
-
-impl Group {
-    fn of(pending: Vec<Pending>, changes: broadcast::Sender<Change>) -> Self {
-        let (commits, replies) = pending.into_iter().map(|pending| (pending.commit, pending.reply)).unzip();
-        Self { commits, replies, changes }
-    }
-
-    /// What to write.
-    pub(super) fn commits(&self) -> &[Commit] {
-        &self.commits
-    }
-
-    /// Tells everybody what became of their commits: one answer each, in order.
-    pub(super) fn answer(self, answers: Vec<Result<(), RepositoryError>>) {
-        for ((commit, reply), answer) in self.commits.iter().zip(self.replies).zip(answers) {
-            if answer.is_ok() {
-                // Nobody listening is fine: a change is a hint.
-                let _ = self.changes.send(commit.change());
-            }
-            // A caller that gave up finds out by reading.
-            let _ = reply.send(answer);
-        }
-    }
-}
-
-/// What waits, for one thread that writes.
-pub(super) struct Groups {
-    waiting: mpsc::Receiver<Pending>,
-    later: Vec<Pending>,
-    changes: broadcast::Sender<Change>,
-}
-
-impl Groups {
-    /// Whatever waits now; blocks while that is nothing. `None` once nobody can hand in more.
-    pub(super) fn next(&mut self) -> Option<Group> {
-        let mut group = std::mem::take(&mut self.later);
-        if group.is_empty() && self.waiting.blocking_recv_many(&mut group, GROUP) == 0 {
-            return None;
-        }
-        self.later = split_off_repeated(&mut group);
-        Some(Group::of(group, self.changes.clone()))
     }
 }
 
@@ -173,9 +103,17 @@ async fn write_groups(
             return;
         }
         later = split_off_repeated(&mut group);
-        let group = Group::of(group, changes.clone());
-        let answers = write_or_isolate(store.as_ref(), group.commits()).await;
-        group.answer(answers);
+        let (commits, replies): (Vec<Commit>, Vec<_>) =
+            group.into_iter().map(|pending| (pending.commit, pending.reply)).unzip();
+        let answers = write_or_isolate(store.as_ref(), &commits).await;
+        for ((commit, reply), answer) in commits.iter().zip(replies).zip(answers) {
+            if answer.is_ok() {
+                // Nobody listening is fine: a change is a hint.
+                let _ = changes.send(commit.change());
+            }
+            // A caller that gave up finds out by reading.
+            let _ = reply.send(answer);
+        }
     }
 }
 

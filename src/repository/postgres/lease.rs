@@ -1,0 +1,53 @@
+//! Leases on PostgreSQL, where several processes claim at once.
+
+use sqlx::{Connection, Row as _};
+
+use super::sql::claim::{millis, text};
+use super::{BEGIN_WRITE, Conn, Key, key, task_id};
+use crate::repository::{Claim, RepositoryError};
+use crate::task::TaskId;
+
+type Result<T> = std::result::Result<T, RepositoryError>;
+
+/// Claims that count what others hold come one after another.
+const ONE_AFTER_ANOTHER: &str = "SELECT pg_advisory_xact_lock(5077164923018422867)";
+
+/// Leases due tasks, and tells how often each of them lost its worker.
+pub(super) async fn lease(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+    if claim.per_user == 0 {
+        return once(conn, claim).await;
+    }
+    let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+    let leased = within(&mut transaction, claim).await?;
+    transaction.commit().await?;
+    Ok(leased)
+}
+
+async fn once(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+    let mut leased =
+        sqlx::query(text(&claim)).bind(claim.worker).bind(millis(claim.lease)).bind(i64::from(claim.limit));
+    if let Some(only) = claim.only {
+        leased = leased.bind(key(only));
+    }
+    if claim.per_user > 0 {
+        leased = leased.bind(i64::from(claim.per_user));
+    }
+    let rows = leased.fetch_all(conn).await?;
+    rows.iter().map(|row| Ok((task_id(row.try_get::<Key, _>(0)?), row.try_get(1)?))).collect()
+}
+
+/// The same where users have limits. One statement looks at as many tasks as are wanted; if they
+/// are one user's, most of them have to wait, and the next statement looks behind them.
+async fn within(conn: &mut Conn, mut claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+    sqlx::query(ONE_AFTER_ANOTHER).execute(&mut *conn).await?;
+    let mut leased = Vec::new();
+    while claim.limit > 0 {
+        let more = once(conn, claim).await?;
+        if more.is_empty() {
+            break;
+        }
+        claim.limit = claim.limit.saturating_sub(u32::try_from(more.len()).unwrap_or(u32::MAX));
+        leased.extend(more);
+    }
+    Ok(leased)
+}

@@ -1,0 +1,172 @@
+//! The one thread that writes tasks to a SQLite file.
+//!
+//! One durable transaction costs one trip to the disk, whether it holds one write or two hundred:
+//! the thread takes whatever waits, writes it in one transaction, and answers everybody. A write
+//! that is alone waits for nobody.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use rusqlite::{Connection, Transaction, TransactionBehavior};
+use sqlx::SqliteConnection;
+use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
+
+use super::commit::Statements;
+use crate::repository::commit::Creation;
+use crate::repository::{Change, Claim, Commit, RepositoryError};
+use crate::task::TaskId;
+
+/// Writes in one transaction at most. Larger groups make the first one wait for the last
+/// without saving anything measurable.
+const GROUP: usize = 256;
+
+/// Writes that may wait before their writers have to: bounds the memory, and a disk that is too
+/// slow slows its callers down instead of growing a queue.
+const WAITING: usize = 1024;
+
+type Result<T> = std::result::Result<T, RepositoryError>;
+
+/// The tasks a claim has leased, each with how often it lost its worker; empty for other writes.
+type Leased = Vec<(TaskId, i64)>;
+
+/// What the thread does.
+pub(super) enum Work {
+    Commit(Commit),
+    Create(Creation),
+    Lease(Leasing),
+}
+
+/// A claim that outlives its caller.
+pub(super) struct Leasing {
+    worker: String,
+    limit: u32,
+    lease: Duration,
+    only: Option<TaskId>,
+    per_user: u32,
+}
+
+impl Leasing {
+    pub(super) fn of(claim: Claim<'_>) -> Self {
+        let Claim { worker, limit, lease, only, per_user } = claim;
+        Self { worker: worker.to_owned(), limit, lease, only, per_user }
+    }
+
+    pub(super) fn claim(&self) -> Claim<'_> {
+        let Self { worker, limit, lease, only, per_user } = self;
+        Claim { worker, limit: *limit, lease: *lease, only: *only, per_user: *per_user }
+    }
+}
+
+struct Pending {
+    work: Work,
+    reply: oneshot::Sender<Result<Leased>>,
+}
+
+/// The way to the thread, which ends when this is dropped.
+pub(super) struct Writer {
+    pending: mpsc::Sender<Pending>,
+}
+
+impl Writer {
+    /// Starts the thread with a connection of its own.
+    ///
+    /// `others` is held while a group is written: the writes of this process take turns in the
+    /// order they came, which SQLite's own lock between connections does not know.
+    pub(super) fn start(
+        connection: Connection,
+        others: Arc<Mutex<SqliteConnection>>,
+        changes: broadcast::Sender<Change>,
+    ) -> Result<Self> {
+        let (pending, waiting) = mpsc::channel(WAITING);
+        let thread = std::thread::Builder::new().name("longhaul-commit".to_owned());
+        thread.spawn(move || write_groups(&connection, &others, waiting, &changes))?;
+        Ok(Self { pending })
+    }
+
+    /// Hands work in and waits until it is durable or refused.
+    pub(super) async fn write(&self, work: Work) -> Result<Leased> {
+        let (reply, answer) = oneshot::channel();
+        let gone = || RepositoryError::Unavailable("the database is being closed".into());
+        self.pending.send(Pending { work, reply }).await.map_err(|_| gone())?;
+        answer.await.unwrap_or_else(|_| Err(gone()))
+    }
+}
+
+/// Writes until nobody can hand work in any more.
+fn write_groups(
+    connection: &Connection,
+    others: &Mutex<SqliteConnection>,
+    mut waiting: mpsc::Receiver<Pending>,
+    changes: &broadcast::Sender<Change>,
+) {
+    let mut statements = None;
+    let mut group = Vec::new();
+    while waiting.blocking_recv_many(&mut group, GROUP) > 0 {
+        let turn = others.blocking_lock();
+        let answers = write_or_isolate(connection, &mut statements, &group);
+        drop(turn);
+        for (pending, answer) in group.drain(..).zip(answers) {
+            if answer.is_ok()
+                && let Some(change) = change(&pending.work)
+            {
+                // Nobody listening is fine: a change is a hint.
+                let _ = changes.send(change);
+            }
+            // A caller that gave up finds out by reading.
+            let _ = pending.reply.send(answer);
+        }
+    }
+}
+
+/// Writes a group; if it is refused as a whole, writes each part alone, so that one that the
+/// database does not accept fails alone.
+fn write_or_isolate<'c>(
+    connection: &'c Connection,
+    statements: &mut Option<Statements<'c>>,
+    group: &[Pending],
+) -> Vec<Result<Leased>> {
+    match write(connection, statements, group) {
+        Ok(answers) => answers,
+        Err(error) if group.len() == 1 => vec![Err(error)],
+        Err(_) => {
+            let alone = group.chunks(1);
+            alone.flat_map(|pending| write_or_isolate(connection, statements, pending)).collect()
+        }
+    }
+}
+
+fn write<'c>(
+    connection: &'c Connection,
+    statements: &mut Option<Statements<'c>>,
+    group: &[Pending],
+) -> Result<Vec<Result<Leased>>> {
+    let statements = match statements {
+        Some(statements) => statements,
+        // Not before there are tables.
+        None => statements.insert(Statements::prepare(connection)?),
+    };
+    let transaction = Transaction::new_unchecked(connection, TransactionBehavior::Immediate)?;
+    let done = group.iter().map(|pending| perform(statements, &pending.work));
+    let answers: Vec<_> = done.collect::<Result<_>>()?;
+    transaction.commit()?;
+    Ok(answers)
+}
+
+/// The inner error is an answer: that work is refused and has written nothing. The outer one
+/// takes the whole group back.
+fn perform(statements: &mut Statements<'_>, work: &Work) -> Result<Result<Leased>> {
+    match work {
+        Work::Commit(commit) => Ok(statements.commit(commit)?.map(|()| Leased::new())),
+        Work::Create(creation) => Ok(statements.create(creation)?.map(|()| Leased::new())),
+        Work::Lease(leasing) => statements.lease(leasing.claim()).map(Ok),
+    }
+}
+
+/// The hint that goes out once the work is durable.
+fn change(work: &Work) -> Option<Change> {
+    match work {
+        Work::Commit(commit) => Some(commit.change()),
+        Work::Create(creation) => Some(creation.commit.change()),
+        Work::Lease(_) => None,
+    }
+}
