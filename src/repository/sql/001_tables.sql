@@ -77,7 +77,8 @@ CREATE TABLE task_execution_step (
     CONSTRAINT step_done_has_end CHECK ((status <> 'completed' AND status <> 'skipped') OR completed_at IS NOT NULL)
 ){clustered};
 
--- The journal: what happened, in order, without gaps. Entries are only ever added.
+-- The journal: what happened, in order, without gaps. Entries are only ever added. They are kept in
+-- the order in which they come and not by task: those that many tasks write at once share pages.
 CREATE TABLE task_execution_trace (
     task_id {uuid} NOT NULL REFERENCES task_execution (id) ON DELETE CASCADE,
     seq bigint NOT NULL,
@@ -92,7 +93,7 @@ CREATE TABLE task_execution_trace (
         (type = 'tool-call' OR type = 'decision' OR type = 'llm-request' OR type = 'llm-response'
         OR type = 'checkpoint' OR type = 'error'),
     CONSTRAINT trace_numbers CHECK (seq >= 1 AND epoch >= 0)
-){clustered};
+);
 
 -- Large contents, once each, under the SHA-256 of their canonical JSON; compressed with zstd.
 CREATE TABLE blob (

@@ -158,6 +158,10 @@ impl Repository for Store {
     }
 
     async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread> {
+        // Most are known: then nobody has to wait for the right to write.
+        if let Some(known) = self.thread(id).await? {
+            return Ok(known);
+        }
         let mut conn = self.link.writer().await?;
         chat::open_thread(&mut conn, id, user_id, title).await
     }
