@@ -290,8 +290,8 @@ mod tests {
         let path = directory.path().join("full.db");
         let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
         repository.prepare().await.unwrap();
-        let limit = |pages| sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")));
-        limit(60).execute(&mut *repository.link().writer().await.unwrap()).await.unwrap();
+        let limit = |pages| repository.link().tasks.write(Work::Limit(pages));
+        limit(60).await.unwrap();
         let mut kept = 0;
         let refused = loop {
             let (task, entries) = task();
@@ -303,7 +303,7 @@ mod tests {
         assert_eq!(refused.code(), "database_full");
         assert!(refused.is_passing());
         assert_eq!(repository.list(&ListFilter::default()).await.unwrap().len(), kept);
-        limit(100_000).execute(&mut *repository.link().writer().await.unwrap()).await.unwrap();
+        limit(100_000).await.unwrap();
         let (task, entries) = task();
         repository.create(&task, entries, None).await.unwrap();
     }

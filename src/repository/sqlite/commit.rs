@@ -143,6 +143,11 @@ impl<'c> Statements<'c> {
         self.add_parts(&creation.commit)
     }
 
+    #[cfg(test)]
+    pub(super) fn limit(&self, pages: u32) -> Result<()> {
+        Ok(self.connection.pragma_update_and_check(None, "max_page_count", pages, |_| Ok(()))?)
+    }
+
     /// Leases due tasks, and tells how often each of them lost its worker.
     pub(super) fn lease(&mut self, mut wish: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
         let mut leased = self.lease_once(&wish)?;

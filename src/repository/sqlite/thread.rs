@@ -34,6 +34,9 @@ pub(super) enum Work {
     Commit(Commit),
     Create(Creation),
     Lease(Leasing),
+    /// Lets the file grow to so many pages, for the connection of the thread.
+    #[cfg(test)]
+    Limit(u32),
 }
 
 /// A claim that outlives its caller.
@@ -159,6 +162,8 @@ fn perform(statements: &mut Statements<'_>, work: &Work) -> Result<Result<Leased
         Work::Commit(commit) => Ok(statements.commit(commit)?.map(|()| Leased::new())),
         Work::Create(creation) => Ok(statements.create(creation)?.map(|()| Leased::new())),
         Work::Lease(leasing) => statements.lease(leasing.claim()).map(Ok),
+        #[cfg(test)]
+        Work::Limit(pages) => statements.limit(*pages).map(|()| Ok(Leased::new())),
     }
 }
 
@@ -168,5 +173,7 @@ fn change(work: &Work) -> Option<Change> {
         Work::Commit(commit) => Some(commit.change()),
         Work::Create(creation) => Some(creation.commit.change()),
         Work::Lease(_) => None,
+        #[cfg(test)]
+        Work::Limit(_) => None,
     }
 }
