@@ -84,6 +84,16 @@ impl Commit {
         }
     }
 
+    /// Whose commit it is.
+    pub fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// What it makes known, in order: for whoever stands between the engine and a repository.
+    pub fn entries(&self) -> &[Entry] {
+        &self.entries
+    }
+
     /// The number of the newest entry after this commit.
     pub fn seq(&self) -> i64 {
         self.state.seq

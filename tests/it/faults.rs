@@ -3,18 +3,15 @@
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Duration;
 
 use async_trait::async_trait;
-use longhaul::repository::{
-    Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
-    Repository, RepositoryError, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
-};
+use longhaul::repository::{Commit, Repository, RepositoryError};
 use longhaul::task::{Entry, Event, Payload, Status, StepType, Task, TaskId};
 use serde_json::{Value, json};
-use tokio::sync::{Notify, broadcast};
+use tokio::sync::Notify;
 
 use crate::world::{Setup, World, call, plan, sqlite, step};
+use crate::wrapped::{Interference, Wrapped};
 
 /// What happens at the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -32,9 +29,8 @@ enum Fault {
     DieAfter,
 }
 
-/// A repository that misbehaves once.
+/// Lets a repository misbehave once.
 struct Faulty {
-    inner: Arc<dyn Repository>,
     fault: Fault,
     /// Calls left until the fault.
     left: AtomicUsize,
@@ -74,94 +70,24 @@ impl Faulty {
 }
 
 #[async_trait]
-impl Repository for Faulty {
-    async fn create(
+impl Interference for Faulty {
+    async fn load(&self, inner: &dyn Repository, id: TaskId) -> Result<Option<Task>, RepositoryError> {
+        self.pass(inner.load(id)).await
+    }
+    async fn commit(&self, inner: &dyn Repository, commit: Commit) -> Result<(), RepositoryError> {
+        self.pass(inner.commit(commit)).await
+    }
+    async fn journal(
         &self,
-        task: &Task,
-        entries: Vec<Entry>,
-        answer: Option<&Answer>,
-    ) -> Result<(), RepositoryError> {
-        self.inner.create(task, entries, answer).await
+        inner: &dyn Repository,
+        id: TaskId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Entry>, RepositoryError> {
+        self.pass(inner.journal(id, after, limit)).await
     }
-    async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>, RepositoryError> {
-        self.inner.answer(user_id, key).await
-    }
-    async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<(), RepositoryError> {
-        self.inner.beat(worker, beat).await
-    }
-    async fn workers(&self) -> Result<Vec<WorkerSummary>, RepositoryError> {
-        self.inner.workers().await
-    }
-    async fn permits(&self, limiter: &str, rate: Rate, wanted: u32) -> Result<Grant, RepositoryError> {
-        self.inner.permits(limiter, rate, wanted).await
-    }
-    async fn load(&self, id: TaskId) -> Result<Option<Task>, RepositoryError> {
-        self.pass(self.inner.load(id)).await
-    }
-    async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
-        self.pass(self.inner.commit(commit)).await
-    }
-    async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError> {
-        self.inner.claim(claim).await
-    }
-    async fn waiting(&self, limit: u32) -> Result<Vec<Place>, RepositoryError> {
-        self.inner.waiting(limit).await
-    }
-    async fn renew(
-        &self,
-        worker: &str,
-        leases: &[(TaskId, i64)],
-        lease: Duration,
-    ) -> Result<Vec<Renewal>, RepositoryError> {
-        self.inner.renew(worker, leases, lease).await
-    }
-    async fn expire_leases(&self) -> Result<u64, RepositoryError> {
-        self.inner.expire_leases().await
-    }
-    async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>, RepositoryError> {
-        self.pass(self.inner.journal(id, after, limit)).await
-    }
-    async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>, RepositoryError> {
-        self.inner.latest(id, limit).await
-    }
-    async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>, RepositoryError> {
-        self.inner.list(filter).await
-    }
-    async fn content(&self, payload: &Payload) -> Result<Value, RepositoryError> {
-        self.pass(self.inner.content(payload)).await
-    }
-    fn changes(&self) -> broadcast::Receiver<Change> {
-        self.inner.changes()
-    }
-    async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread, RepositoryError> {
-        self.inner.open_thread(id, user_id, title).await
-    }
-    async fn thread(&self, id: &str) -> Result<Option<Thread>, RepositoryError> {
-        self.inner.thread(id).await
-    }
-    async fn put_message(&self, message: &Message) -> Result<(), RepositoryError> {
-        self.inner.put_message(message).await
-    }
-    async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError> {
-        self.inner.messages(thread_id, limit).await
-    }
-    async fn prune(&self, retention: &Retention) -> Result<Pruned, RepositoryError> {
-        self.inner.prune(retention).await
-    }
-    async fn stats(&self) -> Result<Stats, RepositoryError> {
-        self.inner.stats().await
-    }
-    async fn violations(&self) -> Result<Vec<Violation>, RepositoryError> {
-        self.inner.violations().await
-    }
-    async fn ping(&self) -> Result<(), RepositoryError> {
-        self.inner.ping().await
-    }
-    async fn engine(&self) -> Result<String, RepositoryError> {
-        self.inner.engine().await
-    }
-    fn is_embedded(&self) -> bool {
-        self.inner.is_embedded()
+    async fn content(&self, inner: &dyn Repository, payload: &Payload) -> Result<Value, RepositoryError> {
+        self.pass(inner.content(payload)).await
     }
 }
 
@@ -201,7 +127,8 @@ fn essence(journal: &[Entry]) -> Vec<(&'static str, Option<u32>)> {
 async fn run(fault: Fault, at: usize) -> (Option<usize>, Vec<(&'static str, Option<u32>)>) {
     let (_directory, inner) = sqlite().await;
     let died = Arc::new(Notify::new());
-    let faulty = Arc::new(Faulty { inner, fault, left: AtomicUsize::new(at), died: died.clone() });
+    let interference = Faulty { fault, left: AtomicUsize::new(at), died: died.clone() };
+    let faulty = Arc::new(Wrapped { inner, interference });
     let world =
         World::new(Setup { script: script(), repository: Some(faulty.clone()), ..Setup::default() }).await;
     let task = world.start(steps()).await;
@@ -215,7 +142,7 @@ async fn run(fault: Fault, at: usize) -> (Option<usize>, Vec<(&'static str, Opti
         let _second = world.work("second");
         world.inner_ended(&faulty.inner, task.id).await;
     }
-    let left = faulty.left.load(Ordering::SeqCst);
+    let left = faulty.interference.left.load(Ordering::SeqCst);
     let task = faulty.inner.load(task.id).await.unwrap().unwrap();
     assert_eq!(task.status(), Status::Completed, "{fault:?} at {at}: {:?}", task.state().fault);
     let violations = faulty.inner.violations().await.unwrap();
@@ -246,12 +173,13 @@ async fn whatever_call_fails_or_dies_the_journal_ends_the_same() {
 async fn what_a_person_said_is_found_although_the_answer_was_lost() {
     for fault in [Fault::FailAfter, Fault::DoneTwice, Fault::FailBefore] {
         let (_directory, inner) = sqlite().await;
-        let faulty = Arc::new(Faulty { inner, fault, left: AtomicUsize::new(0), died: Arc::default() });
+        let interference = Faulty { fault, left: AtomicUsize::new(0), died: Arc::default() };
+        let faulty = Arc::new(Wrapped { inner, interference });
         let world = World::new(Setup { repository: Some(faulty.clone()), ..Setup::default() }).await;
         let (id, brain) = (world.start(steps()).await.id, &world.orchestrator);
         let mut expected = Status::Pending;
         for said in [Status::Paused, Status::Pending, Status::Cancelled] {
-            faulty.left.store(COMMIT, Ordering::SeqCst);
+            faulty.interference.left.store(COMMIT, Ordering::SeqCst);
             let answer = match said {
                 Status::Paused => brain.pause(id, "a person").await,
                 Status::Cancelled => brain.cancel(id, "a person").await,
@@ -265,7 +193,7 @@ async fn what_a_person_said_is_found_although_the_answer_was_lost() {
                 expected = said;
                 assert_eq!(answer.unwrap().status(), said, "{fault:?}");
             }
-            faulty.left.store(0, Ordering::SeqCst);
+            faulty.interference.left.store(0, Ordering::SeqCst);
             assert_eq!(world.repository.load(id).await.unwrap().unwrap().status(), expected, "{fault:?}");
         }
         world.is_sound(id).await;

@@ -25,3 +25,4 @@ mod redis;
 mod redis_server;
 mod waits;
 mod world;
+mod wrapped;

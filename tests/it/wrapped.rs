@@ -1,0 +1,146 @@
+//! A repository that stands between the engine and a real one, for tests that interfere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use longhaul::repository::{
+    Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
+    Repository, RepositoryError, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
+};
+use longhaul::task::{Entry, Payload, Task, TaskId};
+use serde_json::Value;
+use tokio::sync::broadcast;
+
+/// The calls that a test may interfere with. All others pass.
+#[async_trait]
+pub(crate) trait Interference: Send + Sync {
+    async fn load(&self, inner: &dyn Repository, id: TaskId) -> Result<Option<Task>, RepositoryError> {
+        inner.load(id).await
+    }
+    async fn commit(&self, inner: &dyn Repository, commit: Commit) -> Result<(), RepositoryError> {
+        inner.commit(commit).await
+    }
+    async fn claim(&self, inner: &dyn Repository, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError> {
+        inner.claim(claim).await
+    }
+    async fn renew(
+        &self,
+        inner: &dyn Repository,
+        worker: &str,
+        leases: &[(TaskId, i64)],
+        lease: Duration,
+    ) -> Result<Vec<Renewal>, RepositoryError> {
+        inner.renew(worker, leases, lease).await
+    }
+    async fn journal(
+        &self,
+        inner: &dyn Repository,
+        id: TaskId,
+        after: i64,
+        limit: u32,
+    ) -> Result<Vec<Entry>, RepositoryError> {
+        inner.journal(id, after, limit).await
+    }
+    async fn content(&self, inner: &dyn Repository, payload: &Payload) -> Result<Value, RepositoryError> {
+        inner.content(payload).await
+    }
+}
+
+/// A repository with somebody who interferes.
+pub(crate) struct Wrapped<I> {
+    pub(crate) inner: Arc<dyn Repository>,
+    pub(crate) interference: I,
+}
+
+#[async_trait]
+impl<I: Interference> Repository for Wrapped<I> {
+    async fn create(
+        &self,
+        task: &Task,
+        entries: Vec<Entry>,
+        answer: Option<&Answer>,
+    ) -> Result<(), RepositoryError> {
+        self.inner.create(task, entries, answer).await
+    }
+    async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>, RepositoryError> {
+        self.inner.answer(user_id, key).await
+    }
+    async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<(), RepositoryError> {
+        self.inner.beat(worker, beat).await
+    }
+    async fn workers(&self) -> Result<Vec<WorkerSummary>, RepositoryError> {
+        self.inner.workers().await
+    }
+    async fn permits(&self, limiter: &str, rate: Rate, wanted: u32) -> Result<Grant, RepositoryError> {
+        self.inner.permits(limiter, rate, wanted).await
+    }
+    async fn load(&self, id: TaskId) -> Result<Option<Task>, RepositoryError> {
+        self.interference.load(self.inner.as_ref(), id).await
+    }
+    async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
+        self.interference.commit(self.inner.as_ref(), commit).await
+    }
+    async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError> {
+        self.interference.claim(self.inner.as_ref(), claim).await
+    }
+    async fn waiting(&self, limit: u32) -> Result<Vec<Place>, RepositoryError> {
+        self.inner.waiting(limit).await
+    }
+    async fn renew(
+        &self,
+        worker: &str,
+        leases: &[(TaskId, i64)],
+        lease: Duration,
+    ) -> Result<Vec<Renewal>, RepositoryError> {
+        self.interference.renew(self.inner.as_ref(), worker, leases, lease).await
+    }
+    async fn expire_leases(&self) -> Result<u64, RepositoryError> {
+        self.inner.expire_leases().await
+    }
+    async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>, RepositoryError> {
+        self.interference.journal(self.inner.as_ref(), id, after, limit).await
+    }
+    async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>, RepositoryError> {
+        self.inner.latest(id, limit).await
+    }
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>, RepositoryError> {
+        self.inner.list(filter).await
+    }
+    async fn content(&self, payload: &Payload) -> Result<Value, RepositoryError> {
+        self.interference.content(self.inner.as_ref(), payload).await
+    }
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.inner.changes()
+    }
+    async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread, RepositoryError> {
+        self.inner.open_thread(id, user_id, title).await
+    }
+    async fn thread(&self, id: &str) -> Result<Option<Thread>, RepositoryError> {
+        self.inner.thread(id).await
+    }
+    async fn put_message(&self, message: &Message) -> Result<(), RepositoryError> {
+        self.inner.put_message(message).await
+    }
+    async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError> {
+        self.inner.messages(thread_id, limit).await
+    }
+    async fn prune(&self, retention: &Retention) -> Result<Pruned, RepositoryError> {
+        self.inner.prune(retention).await
+    }
+    async fn stats(&self) -> Result<Stats, RepositoryError> {
+        self.inner.stats().await
+    }
+    async fn violations(&self) -> Result<Vec<Violation>, RepositoryError> {
+        self.inner.violations().await
+    }
+    async fn ping(&self) -> Result<(), RepositoryError> {
+        self.inner.ping().await
+    }
+    async fn engine(&self) -> Result<String, RepositoryError> {
+        self.inner.engine().await
+    }
+    fn is_embedded(&self) -> bool {
+        self.inner.is_embedded()
+    }
+}
