@@ -201,6 +201,15 @@ impl World {
         calls
     }
 
+    /// The calls as a tool server writes them down.
+    pub(crate) fn written_ledger(&self) -> tempfile::NamedTempFile {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        let ledger = self.ledger.lock().unwrap();
+        let lines = ledger.iter().map(|(key, tool)| format!("{}\n", json!({"tool": tool, "key": key})));
+        std::fs::write(file.path(), lines.collect::<String>()).unwrap();
+        file
+    }
+
     /// Every invariant holds, and the task is the fold of its journal.
     pub(crate) async fn is_sound(&self, id: TaskId) {
         let violations = self.repository.violations().await.unwrap();
