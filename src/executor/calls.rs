@@ -75,7 +75,7 @@ impl Attempt {
             effect,
             request_id: dispatch.request_id,
         });
-        if effect != Effect::ReadOnly {
+        if effect != Effect::ReadOnly || self.journal.is_in_doubt() {
             self.journal.flush().await?;
         }
         let context = CallContext {

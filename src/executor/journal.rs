@@ -1,5 +1,7 @@
 //! What an executor sees of the journal: it can add to it, and nothing else.
 
+use std::sync::Arc;
+
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
@@ -19,17 +21,25 @@ pub struct Note {
     pub answer: oneshot::Sender<Result<(), Interrupted>>,
 }
 
+/// Whether somebody else may have taken the task over, as far as that can be told without asking.
+pub type Doubt = Arc<dyn Fn() -> bool + Send + Sync>;
+
 /// One attempt's way into the journal.
-#[derive(Debug)]
 pub struct Journal {
     noted: Vec<Event>,
+    doubt: Doubt,
     notes: mpsc::Sender<Note>,
 }
 
 impl Journal {
     /// A journal whose events go to the given writer.
-    pub fn new(notes: mpsc::Sender<Note>) -> Self {
-        Self { noted: Vec::new(), notes }
+    pub fn new(notes: mpsc::Sender<Note>, doubt: Doubt) -> Self {
+        Self { noted: Vec::new(), doubt, notes }
+    }
+
+    /// Whether only a write can tell if this attempt still goes on.
+    pub(super) fn is_in_doubt(&self) -> bool {
+        (self.doubt)()
     }
 
     /// Adds an event that becomes durable with the next one that has to: for whatever may be

@@ -23,7 +23,7 @@ use crate::task::{Event, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec}
 
 pub use allowance::CallAllowance;
 pub(crate) use checkpoint::checkpoint_event;
-pub use journal::{Interrupted, Journal, Note};
+pub use journal::{Doubt, Interrupted, Journal, Note};
 
 /// How one attempt of a step ended.
 #[derive(Debug, Clone, PartialEq)]

@@ -13,12 +13,11 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::leases::Signals;
+use super::leases::{Signals, Taken};
 use super::writer::{Lost, Writer};
 use super::{Shared, until};
 use crate::executor::{CallAllowance, Interrupted, Journal, Note, StepEnd, checkpoint_event};
 use crate::orchestrator::Evaluation;
-use crate::repository::Claimed;
 use crate::task::{
     CallState, Event, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus, StepType, Task,
     TaskId, Timestamp,
@@ -65,10 +64,10 @@ enum Turn {
 }
 
 /// Drives a claimed task until it is given back or lost, and returns it as it was given back.
-pub(super) async fn drive(shared: Arc<Shared>, claimed: Claimed) -> Option<Arc<Task>> {
-    let id = claimed.task.id;
-    let epoch = claimed.task.state().epoch;
-    let signals = shared.leases.add(id, epoch, claimed.task.state().seq);
+pub(super) async fn drive(shared: Arc<Shared>, taken: Taken) -> Option<Arc<Task>> {
+    let signals = shared.leases.add(&taken);
+    let claimed = taken.claimed;
+    let (id, epoch) = (claimed.task.id, claimed.task.state().epoch);
     // Also after a panic: a lease that nobody drives must end.
     let _held = Held { shared: shared.clone(), id, epoch };
     let mut drive = Drive::new(shared.clone(), claimed.task, signals);
@@ -327,7 +326,8 @@ impl Drive {
     fn spawn(&mut self, index: u32) {
         let cancel = CancellationToken::new();
         self.cancels.insert(index, cancel.clone());
-        let journal = Journal::new(self.notes_in.clone());
+        let (signals, lease) = (self.signals.clone(), self.lease());
+        let journal = Journal::new(self.notes_in.clone(), Arc::new(move || signals.is_in_doubt(lease)));
         let (executor, task) = (self.shared.executor.clone(), self.writer.task.clone());
         let allowance = self.allowance.clone();
         let attempt = async move {
@@ -388,14 +388,24 @@ impl Drive {
         }
     }
 
+    fn lease(&self) -> Duration {
+        Duration::from_millis(self.shared.config.lease_ms)
+    }
+
     async fn take(&mut self, note: Note) -> Result<(), Lost> {
         let mut accepted = true;
+        let dispatches = note.events.iter().any(Event::is_dispatch);
         for event in note.events {
             // Who drains starts nothing new: the next worker continues inside the step.
             let starts_anew = self.shared.draining.is_cancelled() && event.is_dispatch();
             accepted &= !starts_anew && self.writer.note(event);
         }
         let accepted = self.writer.flush().await? && accepted;
+        // A process that was frozen hears of a commit long after it was made. By now somebody else
+        // may have made the call, and recorded it.
+        if dispatches && self.signals.is_in_doubt(self.lease()) {
+            self.writer.refresh().await?;
+        }
         let _ = note.answer.send(if accepted { Ok(()) } else { Err(Interrupted) });
         Ok(())
     }

@@ -10,39 +10,41 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio::sync::broadcast::error::RecvError;
 
+use super::leases::Taken;
 use super::{Shared, drive};
 use crate::queue::{JobEnd, JobProgress, Queue, Receipt, Wake};
-use crate::repository::{Change, Claimed};
+use crate::repository::Change;
 use crate::task::{Next, Status, StepStatus, Task, TaskId};
 
 /// Drives a task, and tells the queue.
 pub(super) async fn serve(
     shared: Arc<Shared>,
     queue: Arc<dyn Queue>,
-    claimed: Claimed,
+    taken: Taken,
     receipt: Option<Receipt>,
 ) {
     let Some(receipt) = receipt else {
-        if let Some(task) = drive::drive(shared.clone(), claimed).await {
+        if let Some(task) = drive::drive(shared.clone(), taken).await {
             pass_on(&shared, queue.as_ref(), &task).await;
         }
         return;
     };
     // If the lease is lost, the receipt is dropped: the job says that this worker let it go.
-    if let Some(task) = mirrored(&shared, claimed, &receipt).await {
+    if let Some(task) = mirrored(&shared, taken, &receipt).await {
         let wait = pass_on(&shared, queue.as_ref(), &task).await;
         receipt.done(end_of(&task, wait));
     }
 }
 
 /// Drives a task while its job shows how far it is.
-async fn mirrored(shared: &Arc<Shared>, claimed: Claimed, receipt: &Receipt) -> Option<Arc<Task>> {
-    let id = claimed.task.id;
-    let step = claimed.task.frontier().first().copied().unwrap_or(0);
-    let attempts_made = attempts_of(&claimed.task, step);
+async fn mirrored(shared: &Arc<Shared>, taken: Taken, receipt: &Receipt) -> Option<Arc<Task>> {
+    let task = &taken.claimed.task;
+    let id = task.id;
+    let step = task.frontier().first().copied().unwrap_or(0);
+    let attempts_made = attempts_of(task, step);
     let mut changes = shared.orchestrator.repository().changes();
-    receipt.progress(JobProgress { attempts_made, ..progress_of(&claimed.task) });
-    let driving = drive::drive(shared.clone(), claimed);
+    receipt.progress(JobProgress { attempts_made, ..progress_of(task) });
+    let driving = drive::drive(shared.clone(), taken);
     tokio::pin!(driving);
     loop {
         let change: Result<Change, RecvError> = tokio::select! {

@@ -10,8 +10,15 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio_util::sync::CancellationToken;
 
 use super::presence;
-use crate::repository::{Beat, Repository, WorkerInfo};
+use crate::repository::{Beat, Claimed, Repository, WorkerInfo};
 use crate::task::TaskId;
+
+/// A task that was claimed.
+pub(super) struct Taken {
+    pub(super) claimed: Claimed,
+    /// When the database was asked: the lease may be as old as that.
+    pub(super) asked: Instant,
+}
 
 /// What the heartbeat tells whoever drives a task.
 #[derive(Debug)]
@@ -21,6 +28,21 @@ pub(super) struct Signals {
     /// The newest entry its driver knows.
     pub(super) known_seq: AtomicI64,
     epoch: i64,
+    /// When the database was last asked for the lease and granted it. By this machine's clock,
+    /// which goes on while the process is frozen.
+    granted: Mutex<Instant>,
+}
+
+impl Signals {
+    fn was_granted(&self, asked: Instant) {
+        *self.granted.lock().unwrap_or_else(PoisonError::into_inner) = asked;
+    }
+
+    /// Whether somebody else may have the task by now: the database alone knows it then. Nothing
+    /// is safe because of this clock; it only tells when to ask.
+    pub(super) fn is_in_doubt(&self, lease: Duration) -> bool {
+        self.granted.lock().unwrap_or_else(PoisonError::into_inner).elapsed() >= lease
+    }
 }
 
 /// The leases by task. The locks are held for single look-ups only.
@@ -43,8 +65,15 @@ impl Leases {
         self.by_task.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    pub(super) fn add(&self, id: TaskId, epoch: i64, seq: i64) -> Arc<Signals> {
-        let signals = Arc::new(Signals { changed: Notify::new(), known_seq: AtomicI64::new(seq), epoch });
+    pub(super) fn add(&self, taken: &Taken) -> Arc<Signals> {
+        let task = &taken.claimed.task;
+        let (id, state) = (task.id, task.state());
+        let signals = Arc::new(Signals {
+            changed: Notify::new(),
+            known_seq: AtomicI64::new(state.seq),
+            epoch: state.epoch,
+            granted: Mutex::new(taken.asked),
+        });
         self.held().insert(id, signals.clone());
         signals
     }
@@ -98,6 +127,7 @@ impl Leases {
             return;
         }
         let leases: Vec<(TaskId, i64)> = held.iter().map(|(id, signals)| (*id, signals.epoch)).collect();
+        let asked = Instant::now();
         let renewed = match repository.renew(worker, &leases, lease).await {
             Ok(renewed) => renewed,
             Err(error) => {
@@ -111,7 +141,10 @@ impl Leases {
             renewed.into_iter().map(|renewal| (renewal.id, renewal.seq)).collect();
         for (id, signals) in held {
             match extended.get(&id) {
-                Some(seq) => self.told(id, *seq),
+                Some(seq) => {
+                    signals.was_granted(asked);
+                    self.told(id, *seq);
+                }
                 // Its task has ended or belongs to somebody else: its driver looks which.
                 None => signals.changed.notify_one(),
             }

@@ -24,7 +24,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use self::leases::Leases;
+use self::leases::{Leases, Taken};
 use self::limiter::Limiter;
 use self::line::Line;
 use crate::executor::Executor;
@@ -205,6 +205,7 @@ impl Worker {
             let repository = self.shared.orchestrator.repository();
             self.shared.leases.renew(repository.as_ref(), &self.shared.name, lease).await;
         }
+        let asked = Instant::now().into_std();
         let claimed = match self.claim(&delivery.hint, room).await {
             Ok(claimed) => claimed,
             Err(error) => {
@@ -215,7 +216,7 @@ impl Worker {
         let mut receipt = delivery.receipt;
         for claimed in claimed {
             let (shared, queue, receipt) = (self.shared.clone(), self.queue.clone(), receipt.take());
-            drives.spawn(jobs::serve(shared, queue, claimed, receipt));
+            drives.spawn(jobs::serve(shared, queue, Taken { claimed, asked }, receipt));
         }
         if let (Some(receipt), Hint::Task(id)) = (receipt, delivery.hint) {
             tokio::spawn(jobs::nothing_to_do(self.shared.clone(), id, receipt));

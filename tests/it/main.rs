@@ -16,6 +16,7 @@ mod crashes;
 mod defects;
 mod engine;
 mod faults;
+mod frozen;
 mod judge;
 mod mcp;
 mod mcp_http;
