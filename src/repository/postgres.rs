@@ -6,7 +6,7 @@ use std::time::Duration;
 use chrono::{DateTime, Utc};
 use sqlx::pool::PoolConnection;
 use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
-use sqlx::{ConnectOptions, Connection, Postgres};
+use sqlx::{ConnectOptions, Connection, Postgres, Transaction};
 use tokio::sync::broadcast::{Sender, channel};
 use uuid::Uuid;
 
@@ -133,6 +133,16 @@ impl Pools {
     async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
         Ok(self.by_key.acquire().await?)
     }
+
+    /// Opens a transaction, to the end even if its caller is dropped meanwhile. The library takes
+    /// note of a transaction only when the server has confirmed it: if nobody waited for that, the
+    /// connection would go back with the transaction open, and whatever is written next on it
+    /// would look durable and not be.
+    async fn open(&self, begin: &'static str) -> Result<Transaction<'static, Postgres>, RepositoryError> {
+        let pool = self.by_key.clone();
+        let opened = tokio::spawn(async move { pool.begin_with(begin).await }).await;
+        Ok(opened.map_err(|gone| RepositoryError::Unavailable(gone.into()))??)
+    }
 }
 
 /// The way to the server.
@@ -151,7 +161,7 @@ impl Link {
     }
 
     async fn create(&self, creation: Creation) -> Result<(), RepositoryError> {
-        commit::create(&mut *self.writer().await?, &creation).await?;
+        commit::create(&self.pools, &creation).await?;
         // Nobody listening is fine: a change is a hint.
         let _ = self.changes.send(creation.commit.change());
         Ok(())
@@ -162,15 +172,15 @@ impl Link {
     }
 
     async fn lease(&self, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>, RepositoryError> {
-        lease::lease(&mut *self.writer().await?, claim).await
+        lease::lease(&self.pools, claim).await
     }
 
     async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
         self.pools.writer().await
     }
 
-    async fn by_key(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
-        self.writer().await
+    async fn snapshot(&self) -> Result<Transaction<'static, Postgres>, RepositoryError> {
+        self.pools.open(BEGIN_READ).await
     }
 
     async fn reader(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {

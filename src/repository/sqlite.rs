@@ -11,7 +11,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Sqlite};
+use sqlx::{ConnectOptions, Sqlite, Transaction};
 use tokio::sync::broadcast::{Sender, channel};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
@@ -180,8 +180,8 @@ impl Link {
         Ok(self.writer.clone().lock_owned().await)
     }
 
-    async fn by_key(&self) -> Result<PoolConnection<Sqlite>, RepositoryError> {
-        self.reader().await
+    async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, RepositoryError> {
+        Ok(self.readers.begin_with(BEGIN_READ).await?)
     }
 
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, RepositoryError> {

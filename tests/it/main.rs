@@ -7,6 +7,7 @@
     reason = "tests say plainly what they expect"
 )]
 
+mod abandoned;
 mod architecture;
 mod bad_input;
 mod cluster;

@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 
 use async_trait::async_trait;
-use sqlx::{Connection, Row as _};
+use sqlx::Row as _;
 
 use super::committer::WriteGroup;
 use super::sql::rows::{self, NewTask, StepRow, TaskMove, TraceRow, unwritable};
@@ -54,12 +54,12 @@ const CREATE: &str = concat!(
 );
 
 /// Writes a new task with everything that belongs to it.
-pub(super) async fn create(conn: &mut Conn, creation: &Creation) -> Result<()> {
+pub(super) async fn create(pools: &Pools, creation: &Creation) -> Result<()> {
     let commit = &creation.commit;
     if creation.answer.is_none() && commit.blobs.is_empty() {
-        return add(conn, creation).await;
+        return add(&mut *pools.writer().await?, creation).await;
     }
-    let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+    let mut transaction = pools.open(BEGIN_WRITE).await?;
     if let Some(answer) = &creation.answer {
         keep(&mut transaction, answer).await?;
     }
@@ -100,22 +100,21 @@ async fn keep(conn: &mut Conn, answer: &Answer) -> Result<()> {
 #[async_trait]
 impl WriteGroup for Pools {
     async fn write_group(&self, group: &[Commit]) -> Result<Vec<Result<()>>> {
-        let mut conn = self.writer().await?;
-        let moved = write(&mut conn, group).await?;
+        let moved = write(self, group).await?;
         let mut answers = Vec::with_capacity(group.len());
         for commit in group {
             let is_moved = moved.contains(&commit.id);
-            answers.push(if is_moved { Ok(()) } else { Err(refusal(&mut conn, commit).await?) });
+            answers.push(if is_moved { Ok(()) } else { Err(refusal(self, commit).await?) });
         }
         Ok(answers)
     }
 }
 
-async fn write(conn: &mut Conn, group: &[Commit]) -> Result<HashSet<TaskId>> {
+async fn write(pools: &Pools, group: &[Commit]) -> Result<HashSet<TaskId>> {
     if group.iter().all(|commit| commit.blobs.is_empty()) {
-        return at_once(conn, group).await;
+        return at_once(&mut *pools.writer().await?, group).await;
     }
-    let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+    let mut transaction = pools.open(BEGIN_WRITE).await?;
     let moved = at_once(&mut transaction, group).await?;
     for commit in group.iter().filter(|commit| moved.contains(&commit.id)) {
         put_blobs(&mut transaction, commit).await?;
@@ -137,10 +136,10 @@ async fn at_once(conn: &mut Conn, group: &[Commit]) -> Result<HashSet<TaskId>> {
     rows.iter().map(|row| Ok(task_id(row.try_get::<Key, _>(0)?))).collect()
 }
 
-async fn refusal(conn: &mut Conn, commit: &Commit) -> Result<RepositoryError> {
+async fn refusal(pools: &Pools, commit: &Commit) -> Result<RepositoryError> {
     let row = sqlx::query("SELECT epoch FROM task_execution WHERE id = $1")
         .bind(key(commit.id))
-        .fetch_optional(conn)
+        .fetch_optional(&mut *pools.writer().await?)
         .await?;
     Ok(commit.refusal(row.map(|row| row.try_get(0)).transpose()?))
 }

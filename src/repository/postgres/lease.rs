@@ -1,9 +1,9 @@
 //! Leases on PostgreSQL, where several processes claim at once.
 
-use sqlx::{Connection, Row as _};
+use sqlx::Row as _;
 
 use super::sql::claim::{millis, text};
-use super::{BEGIN_WRITE, Conn, Key, key, task_id};
+use super::{BEGIN_WRITE, Conn, Key, Pools, key, task_id};
 use crate::repository::{Claim, RepositoryError};
 use crate::task::TaskId;
 
@@ -13,11 +13,11 @@ type Result<T> = std::result::Result<T, RepositoryError>;
 const ONE_AFTER_ANOTHER: &str = "SELECT pg_advisory_xact_lock(5077164923018422867)";
 
 /// Leases due tasks, and tells how often each of them lost its worker.
-pub(super) async fn lease(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+pub(super) async fn lease(pools: &Pools, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
     if claim.per_user == 0 {
-        return once(conn, claim).await;
+        return once(&mut *pools.writer().await?, claim).await;
     }
-    let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+    let mut transaction = pools.open(BEGIN_WRITE).await?;
     let leased = within(&mut transaction, claim).await?;
     transaction.commit().await?;
     Ok(leased)

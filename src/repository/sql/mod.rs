@@ -15,12 +15,10 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use sqlx::{Connection, Row as _};
+use sqlx::Row as _;
 use tokio::sync::broadcast;
 
-use super::{
-    BEGIN_READ, BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION, key, moment, task_id,
-};
+use super::{BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION, key, moment, task_id};
 use crate::repository::commit::Creation;
 use crate::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
@@ -78,8 +76,7 @@ impl Repository for Store {
     }
 
     async fn load(&self, id: TaskId) -> Result<Option<Task>> {
-        let mut conn = self.link.by_key().await?;
-        let mut snapshot = conn.begin_with(BEGIN_READ).await?;
+        let mut snapshot = self.link.snapshot().await?;
         read::task(&mut snapshot, id).await
     }
 
@@ -93,8 +90,7 @@ impl Repository for Store {
         if leased.is_empty() {
             return Ok(Vec::new());
         }
-        let mut conn = self.link.by_key().await?;
-        let mut snapshot = conn.begin_with(BEGIN_READ).await?;
+        let mut snapshot = self.link.snapshot().await?;
         claim::load(&mut snapshot, &leased).await
     }
 
