@@ -12,6 +12,7 @@ use uuid::Uuid;
 
 use self::committer::Committer;
 use super::commit::Creation;
+use super::records::Leased;
 use super::{CHANGES, Change, Claim, Commit, RepositoryError};
 use crate::task::{TaskId, Timestamp};
 
@@ -171,7 +172,7 @@ impl Link {
         self.committer.commit(commit).await
     }
 
-    async fn lease(&self, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>, RepositoryError> {
+    async fn lease(&self, claim: Claim<'_>) -> Result<Vec<Leased>, RepositoryError> {
         lease::lease(&self.pools, claim).await
     }
 

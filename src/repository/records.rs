@@ -45,6 +45,14 @@ pub struct Claimed {
     pub crashes: u32,
 }
 
+/// A lease that was granted, before its task is read.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Leased {
+    pub(super) id: TaskId,
+    pub(super) crashes: i64,
+    pub(super) epoch: i64,
+}
+
 /// A lease that was extended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Renewal {

@@ -18,6 +18,7 @@ use uuid::Uuid;
 
 use self::thread::{Leasing, Work, Writer};
 use super::commit::Creation;
+use super::records::Leased;
 use super::{CHANGES, Change, Claim, Commit, RepositoryError};
 use crate::task::{TaskId, Timestamp};
 
@@ -172,7 +173,7 @@ impl Link {
         self.tasks.write(Work::Commit(commit)).await.map(drop)
     }
 
-    async fn lease(&self, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>, RepositoryError> {
+    async fn lease(&self, claim: Claim<'_>) -> Result<Vec<Leased>, RepositoryError> {
         self.tasks.write(Work::Lease(Leasing::of(claim))).await
     }
 

@@ -3,9 +3,9 @@
 use sqlx::Row as _;
 
 use super::sql::claim::{millis, text};
-use super::{BEGIN_WRITE, Conn, Key, Pools, key, task_id};
+use super::{BEGIN_WRITE, Conn, Key, Pools, Row, key, task_id};
+use crate::repository::records::Leased;
 use crate::repository::{Claim, RepositoryError};
-use crate::task::TaskId;
 
 type Result<T> = std::result::Result<T, RepositoryError>;
 
@@ -13,7 +13,7 @@ type Result<T> = std::result::Result<T, RepositoryError>;
 const ONE_AFTER_ANOTHER: &str = "SELECT pg_advisory_xact_lock(5077164923018422867)";
 
 /// Leases due tasks, and tells how often each of them lost its worker.
-pub(super) async fn lease(pools: &Pools, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+pub(super) async fn lease(pools: &Pools, claim: Claim<'_>) -> Result<Vec<Leased>> {
     if claim.per_user == 0 {
         return once(&mut *pools.writer().await?, claim).await;
     }
@@ -23,7 +23,7 @@ pub(super) async fn lease(pools: &Pools, claim: Claim<'_>) -> Result<Vec<(TaskId
     Ok(leased)
 }
 
-async fn once(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+async fn once(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<Leased>> {
     let mut leased =
         sqlx::query(text(&claim)).bind(claim.worker).bind(millis(claim.lease)).bind(i64::from(claim.limit));
     if let Some(only) = claim.only {
@@ -33,12 +33,16 @@ async fn once(conn: &mut Conn, claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
         leased = leased.bind(i64::from(claim.per_user));
     }
     let rows = leased.fetch_all(conn).await?;
-    rows.iter().map(|row| Ok((task_id(row.try_get::<Key, _>(0)?), row.try_get(1)?))).collect()
+    let leased = |row: &Row| {
+        let id = task_id(row.try_get::<Key, _>(0)?);
+        Ok(Leased { id, crashes: row.try_get(1)?, epoch: row.try_get(2)? })
+    };
+    rows.iter().map(leased).collect()
 }
 
 /// The same where users have limits. One statement looks at as many tasks as are wanted; if they
 /// are one user's, most of them have to wait, and the next statement looks behind them.
-async fn within(conn: &mut Conn, mut claim: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+async fn within(conn: &mut Conn, mut claim: Claim<'_>) -> Result<Vec<Leased>> {
     sqlx::query(ONE_AFTER_ANOTHER).execute(&mut *conn).await?;
     let mut leased = Vec::new();
     while claim.limit > 0 {

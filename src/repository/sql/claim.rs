@@ -6,6 +6,7 @@ use std::time::Duration;
 use sqlx::Row as _;
 
 use super::{Conn, Result, key, read};
+use crate::repository::records::Leased;
 use crate::repository::{Claim, Claimed, Place, Renewal, RepositoryError};
 use crate::task::{Task, TaskId};
 
@@ -101,7 +102,7 @@ macro_rules! lease {
             "crashes = crashes + CASE WHEN lease_owner IS NULL THEN 0 ELSE 1 END, ",
             "lease_owner = $1, wake_at = ",
             now_plus!("$2"),
-            " WHERE id IN (SELECT id FROM chosen) RETURNING id, crashes"
+            " WHERE id IN (SELECT id FROM chosen) RETURNING id, crashes, epoch"
         )
     };
 }
@@ -130,15 +131,25 @@ pub(in crate::repository) fn text(claim: &Claim<'_>) -> &'static str {
 }
 
 /// Loads what was leased; call within a snapshot.
-pub(super) async fn load(conn: &mut Conn, leased: &[(TaskId, i64)]) -> Result<Vec<Claimed>> {
-    let ids: Vec<TaskId> = leased.iter().map(|(id, _)| *id).collect();
+///
+/// A process that was frozen since has lost its lease. The task is in the epoch of another one by
+/// now: whoever worked on it as it is would write with the other one's right.
+pub(in crate::repository) async fn load(conn: &mut Conn, leased: &[Leased]) -> Result<Vec<Claimed>> {
+    let ids: Vec<TaskId> = leased.iter().map(|leased| leased.id).collect();
     let tasks = match read::tasks(conn, &ids).await {
         Err(RepositoryError::Corrupt { .. }) => readable(conn, &ids).await?,
         read => read?,
     };
-    let crashes: HashMap<TaskId, i64> = leased.iter().copied().collect();
-    let count = |id| crashes.get(&id).map_or(0, |count| u32::try_from(*count).unwrap_or(u32::MAX));
-    Ok(tasks.into_iter().map(|task| Claimed { crashes: count(task.id), task }).collect())
+    let leases: HashMap<TaskId, &Leased> = leased.iter().map(|leased| (leased.id, leased)).collect();
+    let claimed = tasks.into_iter().filter_map(|task| {
+        let lease = leases.get(&task.id)?;
+        if lease.epoch != task.state().epoch {
+            tracing::warn!(task = %task.id, "the lease was lost before the task was read");
+            return None;
+        }
+        Some(Claimed { crashes: u32::try_from(lease.crashes).unwrap_or(u32::MAX), task })
+    });
+    Ok(claimed.collect())
 }
 
 /// The first places of the line.

@@ -19,6 +19,7 @@ use super::sql::rows::{self, NewTask, StepRow, TaskMove, TraceRow, unwritable};
 use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB};
 use super::{CACHE_KIB, PATIENCE, SqliteDurability, WAL_PAGES};
 use crate::repository::commit::Creation;
+use crate::repository::records::Leased;
 use crate::repository::{Claim, Commit, RepositoryError};
 use crate::task::{self, Event, TaskId, Timestamp};
 
@@ -149,7 +150,7 @@ impl<'c> Statements<'c> {
     }
 
     /// Leases due tasks, and tells how often each of them lost its worker.
-    pub(super) fn lease(&mut self, mut wish: Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+    pub(super) fn lease(&mut self, mut wish: Claim<'_>) -> Result<Vec<Leased>> {
         let mut leased = self.lease_once(&wish)?;
         // One statement looks at as many tasks as are wanted; if they are one user's and users have
         // limits, most of them have to wait, and the next statement looks behind them.
@@ -165,7 +166,7 @@ impl<'c> Statements<'c> {
         Ok(leased)
     }
 
-    fn lease_once(&mut self, wish: &Claim<'_>) -> Result<Vec<(TaskId, i64)>> {
+    fn lease_once(&mut self, wish: &Claim<'_>) -> Result<Vec<Leased>> {
         let text = claim::text(wish);
         let statement = match self.leases.entry(text) {
             Entry::Occupied(prepared) => prepared.into_mut(),
@@ -184,10 +185,9 @@ impl<'c> Statements<'c> {
             names.map(|name| name.and_then(|name| name[1..].parse().ok()).unwrap_or(0)).collect();
         let values = numbers.iter().filter_map(|number| values.get(number.wrapping_sub(1)).copied());
         let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
-            Ok((row.get::<_, [u8; 16]>(0)?, row.get(1)?))
+            Ok(Leased { id: TaskId(Uuid::from_bytes(row.get(0)?)), crashes: row.get(1)?, epoch: row.get(2)? })
         })?;
-        let named = rows.map(|row| row.map(|(id, crashes)| (TaskId(Uuid::from_bytes(id)), crashes)));
-        Ok(named.collect::<rusqlite::Result<_>>()?)
+        Ok(rows.collect::<rusqlite::Result<_>>()?)
     }
 
     fn add_parts(&mut self, commit: &Commit) -> Result<()> {

@@ -46,6 +46,20 @@ async fn whoever_waits_long_enough_has_its_turn() {
 }
 
 #[tokio::test]
+async fn who_reads_a_leased_task_too_late_does_not_get_it() {
+    let (_directory, repository) = repository().await;
+    let id = task(&repository, 3).await;
+    let claim = |worker| Claim { worker, limit: 1, lease: Duration::ZERO, only: None, per_user: 0 };
+    // Frozen between the lease and the look at the task, for longer than the lease.
+    let frozen = repository.link().lease(claim("frozen")).await.unwrap();
+    let other = repository.claim(claim("other")).await.unwrap();
+    assert_eq!((frozen[0].id, frozen[0].epoch, other[0].task.state().epoch), (id, 1, 2));
+    let mut snapshot = repository.link().snapshot().await.unwrap();
+    let late = super::sql::claim::load(&mut snapshot, &frozen).await.unwrap();
+    assert!(late.is_empty(), "two workers in one epoch: {late:#?}");
+}
+
+#[tokio::test]
 async fn a_claim_reads_five_ranges_of_the_index_and_nothing_else() {
     let (_directory, repository) = repository().await;
     for (text, bound) in [(CLAIM_DUE, 3), (CLAIM_DUE_WITHIN, 4)] {

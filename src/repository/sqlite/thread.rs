@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
 use super::commit::Statements;
 use crate::repository::commit::Creation;
+use crate::repository::records::Leased;
 use crate::repository::{Change, Claim, Commit, RepositoryError};
 use crate::task::TaskId;
 
@@ -27,7 +28,7 @@ const WAITING: usize = 1024;
 type Result<T> = std::result::Result<T, RepositoryError>;
 
 /// The tasks a claim has leased, each with how often it lost its worker; empty for other writes.
-type Leased = Vec<(TaskId, i64)>;
+type Leases = Vec<Leased>;
 
 /// What the thread does.
 pub(super) enum Work {
@@ -62,7 +63,7 @@ impl Leasing {
 
 struct Pending {
     work: Work,
-    reply: oneshot::Sender<Result<Leased>>,
+    reply: oneshot::Sender<Result<Leases>>,
 }
 
 /// The way to the thread, which ends when this is dropped.
@@ -87,7 +88,7 @@ impl Writer {
     }
 
     /// Hands work in and waits until it is durable or refused.
-    pub(super) async fn write(&self, work: Work) -> Result<Leased> {
+    pub(super) async fn write(&self, work: Work) -> Result<Leases> {
         let (reply, answer) = oneshot::channel();
         let gone = || RepositoryError::Unavailable("the database is being closed".into());
         self.pending.send(Pending { work, reply }).await.map_err(|_| gone())?;
@@ -127,7 +128,7 @@ fn write_or_isolate<'c>(
     connection: &'c Connection,
     statements: &mut Option<Statements<'c>>,
     group: &[Pending],
-) -> Vec<Result<Leased>> {
+) -> Vec<Result<Leases>> {
     match write(connection, statements, group) {
         Ok(answers) => answers,
         Err(error) if group.len() == 1 => vec![Err(error)],
@@ -142,7 +143,7 @@ fn write<'c>(
     connection: &'c Connection,
     statements: &mut Option<Statements<'c>>,
     group: &[Pending],
-) -> Result<Vec<Result<Leased>>> {
+) -> Result<Vec<Result<Leases>>> {
     let statements = match statements {
         Some(statements) => statements,
         // Not before there are tables.
@@ -157,13 +158,13 @@ fn write<'c>(
 
 /// The inner error is an answer: that work is refused and has written nothing. The outer one
 /// takes the whole group back.
-fn perform(statements: &mut Statements<'_>, work: &Work) -> Result<Result<Leased>> {
+fn perform(statements: &mut Statements<'_>, work: &Work) -> Result<Result<Leases>> {
     match work {
-        Work::Commit(commit) => Ok(statements.commit(commit)?.map(|()| Leased::new())),
-        Work::Create(creation) => Ok(statements.create(creation)?.map(|()| Leased::new())),
+        Work::Commit(commit) => Ok(statements.commit(commit)?.map(|()| Leases::new())),
+        Work::Create(creation) => Ok(statements.create(creation)?.map(|()| Leases::new())),
         Work::Lease(leasing) => statements.lease(leasing.claim()).map(Ok),
         #[cfg(test)]
-        Work::Limit(pages) => statements.limit(*pages).map(|()| Ok(Leased::new())),
+        Work::Limit(pages) => statements.limit(*pages).map(|()| Ok(Leases::new())),
     }
 }
 
