@@ -32,9 +32,11 @@ pub(super) async fn jobs_of(queue: Arc<bullmq::Queue>, task: TaskId) -> Result<V
     Ok(jobs)
 }
 
-/// The job with this id.
+/// The job with this id. Its state is asked for first: so one that is shown as completed has what
+/// it returned.
 pub(super) async fn job(queue: Arc<bullmq::Queue>, id: &str) -> Result<Option<Job>> {
-    let (job, state) = futures::future::try_join(queue.get_job(id), queue.get_job_state(id)).await?;
+    let state = queue.get_job_state(id).await?;
+    let job = queue.get_job(id).await?;
     Ok(job.map(|job| view(&job, state)))
 }
 
