@@ -32,12 +32,16 @@ pub(super) async fn jobs_of(queue: Arc<bullmq::Queue>, task: TaskId) -> Result<V
     Ok(jobs)
 }
 
-/// The job with this id. Its state is asked for first: so one that is shown as completed has what
-/// it returned.
+/// The job with this id. Its state is asked for first, so that one that is shown as completed has
+/// what it returned; one that ended in between says so itself.
 pub(super) async fn job(queue: Arc<bullmq::Queue>, id: &str) -> Result<Option<Job>> {
     let state = queue.get_job_state(id).await?;
-    let job = queue.get_job(id).await?;
-    Ok(job.map(|job| view(&job, state)))
+    let Some(job) = queue.get_job(id).await? else { return Ok(None) };
+    let mut job = view(&job, state);
+    if job.state == JobState::Active && job.finished_on.is_some() {
+        job.state = if job.failed_reason.is_some() { JobState::Failed } else { JobState::Completed };
+    }
+    Ok(Some(job))
 }
 
 /// Removes those jobs of a task whose state is such, unless a worker has them, and returns how
