@@ -64,6 +64,19 @@ fn moment(millis: Time) -> Result<Timestamp, String> {
     Ok(Timestamp::from_millis(millis))
 }
 
+/// Tasks by their ids, as a parameter of `among!`: a list of them in JSON.
+type KeyList = String;
+
+fn key_list(ids: &[TaskId]) -> Result<KeyList, RepositoryError> {
+    sql::rows::text(ids).map_err(sql::rows::unwritable)
+}
+
+/// Is one of the ids that were passed in as a `KeyList`.
+macro_rules! among {
+    ($keys:literal) => {
+        concat!(" IN (SELECT unhex(value, '-') FROM json_each(", $keys, "))")
+    };
+}
 /// A list of rows as a table: `rows!("$1"; id uuid, data json)`.
 macro_rules! rows {
     ($list:literal; $first:ident $type:ident $(, $more:ident $types:ident)* $(,)?) => {

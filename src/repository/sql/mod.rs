@@ -18,7 +18,9 @@ use serde_json::Value;
 use sqlx::Row as _;
 use tokio::sync::broadcast;
 
-use super::{BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION, key, moment, task_id};
+use super::{
+    BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION, key, key_list, moment, task_id,
+};
 use crate::repository::commit::Creation;
 use crate::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,

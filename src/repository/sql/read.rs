@@ -7,11 +7,11 @@ use sqlx::Row as _;
 use sqlx::types::Json;
 
 use super::rows::text as row_list;
-use super::{Conn, Key, Result, Row, Time, key, moment, task_id};
+use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
 use crate::repository::{ListFilter, RepositoryError, Stats, TaskSummary};
 use crate::task::{
-    BlobHash, Entry, Event, Fault, Payload, PlannedStep, State, Step, Task, TaskId, TaskSpec, Timestamp,
-    ToolUse, Usage,
+    BlobHash, Entry, Event, Fault, Payload, PlannedStep, State, Step, StepStatus, Task, TaskId, TaskSpec,
+    Timestamp, ToolUse, Usage,
 };
 
 /// How many tasks a list has if nobody says.
@@ -25,16 +25,14 @@ pub(super) async fn task(conn: &mut Conn, id: TaskId) -> Result<Option<Task>> {
 /// Several tasks; call within a snapshot. Reads their rows, their steps, and of their journals
 /// only what steps that have not ended did so far.
 pub(super) async fn tasks(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> {
-    let wanted = id_list(ids)?;
-    let mut steps = steps(conn, &wanted).await?;
-    let mut calls = calls_of_open_steps(conn, &wanted).await?;
     const TASKS: &str = concat!(
         "SELECT t.id, COALESCE(t.spec, c.data->'spec') AS spec, t.state, t.epoch FROM task_execution AS t ",
-        "JOIN ",
-        rows!("$1"; task_id uuid),
-        " ON t.id = r.task_id LEFT JOIN task_execution_trace AS c ON c.task_id = t.id AND c.seq = 1"
+        "LEFT JOIN task_execution_trace AS c ON c.task_id = t.id AND c.seq = 1 WHERE t.id",
+        among!("$1")
     );
-    let rows = sqlx::query(TASKS).bind(wanted).fetch_all(conn).await?;
+    let mut steps = steps(conn, ids).await?;
+    let mut calls = calls_of_open_steps(conn, &steps).await?;
+    let rows = sqlx::query(TASKS).bind(key_list(ids)?).fetch_all(conn).await?;
     rows.iter()
         .map(|row| {
             let id = task_id(row.try_get::<Key, _>(0)?);
@@ -49,19 +47,20 @@ pub(super) async fn tasks(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> 
         .collect()
 }
 
-async fn steps(conn: &mut Conn, wanted: &str) -> Result<HashMap<TaskId, Vec<Step>>> {
+async fn steps(conn: &mut Conn, ids: &[TaskId]) -> Result<HashMap<TaskId, Vec<Step>>> {
     const STEPS: &str = concat!(
         "SELECT s.task_id, s.step_id, s.revision, s.type, s.description, s.status, s.optional, s.replaced, ",
         "s.depends_on, s.input, s.output_seq, ",
         "COALESCE(s.output, ",
         recorded_output!(),
         ") AS output, s.error, s.usage, s.attempts, s.estimated_ms, s.first_seq, ",
-        "s.retry_at, s.started_at, s.completed_at FROM task_execution_step AS s JOIN ",
-        rows!("$1"; task_id uuid),
-        " ON s.task_id = r.task_id LEFT JOIN task_execution_trace AS o ",
-        "ON o.task_id = s.task_id AND o.seq = s.output_seq ORDER BY s.task_id, s.step_index"
+        "s.retry_at, s.started_at, s.completed_at FROM task_execution_step AS s ",
+        "LEFT JOIN task_execution_trace AS o ON o.task_id = s.task_id AND o.seq = s.output_seq ",
+        "WHERE s.task_id",
+        among!("$1"),
+        " ORDER BY s.task_id, s.step_index"
     );
-    let rows = sqlx::query(STEPS).bind(wanted).fetch_all(conn).await?;
+    let rows = sqlx::query(STEPS).bind(key_list(ids)?).fetch_all(conn).await?;
     let mut steps: HashMap<TaskId, Vec<Step>> = HashMap::new();
     for row in &rows {
         steps.entry(task_id(row.try_get::<Key, _>(0)?)).or_default().push(step(row)?);
@@ -98,21 +97,27 @@ fn step(row: &Row) -> Result<Step> {
 }
 
 /// What was recorded of the calls of steps that were started and have not brought a result.
-async fn calls_of_open_steps(conn: &mut Conn, wanted: &str) -> Result<HashMap<TaskId, Vec<Entry>>> {
-    const CALLS: &str = concat!(
-        "SELECT e.task_id, e.seq, e.epoch, e.at, e.kind, e.data FROM ",
-        rows!("$1"; task_id uuid),
-        " JOIN task_execution_step AS s ON s.task_id = r.task_id AND s.first_seq IS NOT NULL ",
-        "AND s.status IN ('running', 'failed', 'skipped') ",
-        "JOIN task_execution_trace AS e ON e.task_id = s.task_id AND e.seq > s.first_seq ",
-        "AND e.step_index = s.step_index AND e.kind IN ('model_requested', 'model_answered', ",
-        "'tool_dispatched', 'tool_returned', 'call_failed', 'call_lost', 'outcome_decided') ",
-        "ORDER BY e.task_id, e.seq"
-    );
-    let rows = sqlx::query(CALLS).bind(wanted).fetch_all(conn).await?;
-    let mut calls: HashMap<TaskId, Vec<Entry>> = HashMap::new();
-    for row in &rows {
-        calls.entry(task_id(row.try_get::<Key, _>(0)?)).or_default().push(entry(row)?);
+async fn calls_of_open_steps(
+    conn: &mut Conn,
+    steps: &HashMap<TaskId, Vec<Step>>,
+) -> Result<HashMap<TaskId, Vec<Entry>>> {
+    const CALLS: &str = "SELECT seq, epoch, at, kind, data FROM task_execution_trace \
+         WHERE task_id = $1 AND seq > $2 AND step_index IS NOT NULL AND kind IN ('model_requested', \
+         'model_answered', 'tool_dispatched', 'tool_returned', 'call_failed', 'call_lost', \
+         'outcome_decided') ORDER BY seq";
+    let mut calls = HashMap::new();
+    for (id, steps) in steps {
+        let open = |step: &&Step| {
+            matches!(step.status, StepStatus::Running | StepStatus::Failed | StepStatus::Skipped)
+        };
+        let Some(first) = steps.iter().filter(open).filter_map(|step| step.first_seq).min() else {
+            continue;
+        };
+        let rows = sqlx::query(CALLS).bind(key(*id)).bind(first).fetch_all(&mut *conn).await?;
+        let entries = rows.iter().map(entry).collect::<Result<Vec<Entry>>>()?;
+        let step_of = |entry: &Entry| steps.get(entry.event.step()? as usize);
+        let of_open = entries.into_iter().filter(|entry| step_of(entry).as_ref().is_some_and(open));
+        calls.insert(*id, of_open.collect());
     }
     Ok(calls)
 }
@@ -241,15 +246,6 @@ pub(super) async fn stats(conn: &mut Conn) -> Result<Stats> {
     let row = sqlx::query(DUE).fetch_one(conn).await?;
     let due = row.try_get::<i64, _>(0)?.unsigned_abs();
     Ok(Stats { tasks, due, leased: row.try_get::<i64, _>(1)?.unsigned_abs() })
-}
-
-fn id_list(ids: &[TaskId]) -> Result<String> {
-    #[derive(serde::Serialize)]
-    struct Wanted {
-        task_id: TaskId,
-    }
-    let ids: Vec<Wanted> = ids.iter().map(|id| Wanted { task_id: *id }).collect();
-    row_list(&ids).map_err(unlistable)
 }
 
 fn unlistable(error: serde_json::Error) -> RepositoryError {
