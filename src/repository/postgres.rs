@@ -10,7 +10,7 @@ use sqlx::{ConnectOptions, Connection, Postgres, Transaction};
 use tokio::sync::broadcast::{Sender, channel};
 use uuid::Uuid;
 
-use self::committer::Committer;
+use self::committer::{Committer, Work};
 use super::commit::Creation;
 use super::records::Leased;
 use super::{CHANGES, Change, Claim, Commit, RepositoryError};
@@ -130,6 +130,7 @@ macro_rules! skip_locked {
 #[path = "sql/texts.rs"]
 mod texts;
 
+mod columns;
 mod commit;
 mod committer;
 mod lease;
@@ -177,14 +178,18 @@ impl Link {
     }
 
     async fn create(&self, creation: Creation) -> Result<(), RepositoryError> {
-        commit::create(&self.pools, &creation).await?;
+        if creation.answer.is_none() {
+            return self.committer.write(Work::Create(creation)).await;
+        }
+        let change = creation.commit.change();
+        commit::create_once(&self.pools, creation).await?;
         // Nobody listening is fine: a change is a hint.
-        let _ = self.changes.send(creation.commit.change());
+        let _ = self.changes.send(change);
         Ok(())
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
-        self.committer.commit(commit).await
+        self.committer.write(Work::Commit(commit)).await
     }
 
     async fn lease(&self, claim: Claim<'_>) -> Result<Vec<Leased>, RepositoryError> {

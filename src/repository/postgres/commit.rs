@@ -1,12 +1,13 @@
-//! A group of commits as one statement, and so in one round trip.
+//! A group of new tasks and commits as one statement, and so in one round trip.
 
 use std::collections::HashSet;
 
 use async_trait::async_trait;
 use sqlx::Row as _;
 
-use super::committer::WriteGroup;
-use super::sql::rows::{self, NewTask, StepRow, TaskMove, TraceRow, unwritable};
+use super::columns;
+use super::committer::{Work, WriteGroup};
+use super::sql::rows::{NewTask, StepRow, TaskMove, TraceRow};
 use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB};
 use super::{BEGIN_WRITE, Conn, Key, Pools, key, task_id};
 use crate::repository::commit::Creation;
@@ -15,72 +16,81 @@ use crate::task::TaskId;
 
 type Result<T> = std::result::Result<T, RepositoryError>;
 
-/// Values that come as rows of a list.
+/// Values that come as rows of arrays.
 macro_rules! listed {
     ($name:ident) => {
         concat!("r.", stringify!($name))
     };
 }
+/// Takes the parameters of the columns, one array each.
 macro_rules! listed_rows {
-    ($list:literal; $($columns:tt)*) => {
-        concat!(" FROM ", rows!($list; $($columns)*))
+    (
+        [$first_array:literal $($array:literal)*];
+        $first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?
+    ) => {
+        concat!(
+            " FROM unnest(", array!($first_array $first_type), $(", ", array!($array $type),)*
+            ") AS r(", stringify!($first), $(", ", stringify!($name),)* ")"
+        )
     };
 }
-
-/// Of a group, those tasks are written that have not moved on.
+macro_rules! array {
+    ($array:literal json) => {
+        concat!("CAST(", $array, " AS jsonb[])")
+    };
+    ($array:literal time) => {
+        concat!("CAST(", $array, " AS timestamptz[])")
+    };
+    ($array:literal $type:ident) => {
+        concat!("CAST(", $array, " AS ", stringify!($type), "[])")
+    };
+}
+/// Only what belongs to tasks that were written.
 ///
 /// Their ids are gathered into an array first: joined to them, the rows that were passed in would
 /// be read anew for each task of the group.
-const COMMIT: &str = concat!(
+macro_rules! written {
+    ($and:literal) => {
+        concat!($and, " r.task_id = ANY (ARRAY(SELECT id FROM moved UNION ALL SELECT id FROM born))")
+    };
+}
+
+/// Of a group, those tasks are written that have not moved on, and those that did not exist.
+#[rustfmt::skip]
+const WRITE: &str = concat!(
     "WITH moved AS (",
-    move_tasks!(listed, listed_rows "$1"),
-    " RETURNING id), added AS (",
-    add_entries!(listed, listed_rows "$2"),
-    " WHERE r.task_id = ANY (ARRAY(SELECT id FROM moved))), planned AS (",
-    add_steps!(listed, listed_rows "$3"),
-    " WHERE r.task_id = ANY (ARRAY(SELECT id FROM moved))), advanced AS (",
-    move_steps!(listed, listed_rows "$4"),
-    " AND r.task_id = ANY (ARRAY(SELECT id FROM moved))) SELECT id FROM moved"
+    move_tasks!(listed, listed_rows ["$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$10" "$11" "$12" "$13" "$14"
+        "$15" "$16"]),
+    " RETURNING id), born AS (",
+    add_task!(listed, listed_rows ["$17" "$18" "$19" "$20" "$21" "$22" "$23" "$24" "$25" "$26" "$27" "$28" "$29"
+        "$30" "$31" "$32" "$33"]),
+    " ON CONFLICT (id) DO NOTHING RETURNING id), added AS (",
+    add_entries!(listed, listed_rows ["$34" "$35" "$36" "$37" "$38" "$39" "$40" "$41"]),
+    written!(" WHERE"),
+    "), planned AS (",
+    add_steps!(listed, listed_rows ["$42" "$43" "$44" "$45" "$46" "$47" "$48" "$49" "$50" "$51" "$52" "$53" "$54"
+        "$55" "$56" "$57" "$58" "$59" "$60" "$61"]),
+    written!(" WHERE"),
+    "), advanced AS (",
+    move_steps!(listed, listed_rows ["$62" "$63" "$64" "$65" "$66" "$67" "$68" "$69" "$70" "$71" "$72" "$73"]),
+    written!(" AND"),
+    ") SELECT id FROM moved UNION ALL SELECT id FROM born"
 );
 
-/// A new task in one round trip.
-const CREATE: &str = concat!(
-    "WITH created AS (",
-    add_task!(listed, listed_rows "$1"),
-    "), added AS (",
-    add_entries!(listed, listed_rows "$2"),
-    ") ",
-    add_steps!(listed, listed_rows "$3")
-);
-
-/// Writes a new task with everything that belongs to it.
-pub(super) async fn create(pools: &Pools, creation: &Creation) -> Result<()> {
-    let commit = &creation.commit;
-    if creation.answer.is_none() && commit.blobs.is_empty() {
-        return add(&mut *pools.writer().await?, creation).await;
-    }
+/// Writes a new task whose reply is kept. Such a one is not part of a group, for it may have to
+/// wait for another one with the same key.
+pub(super) async fn create_once(pools: &Pools, creation: Creation) -> Result<()> {
     let mut transaction = pools.open(BEGIN_WRITE).await?;
     if let Some(answer) = &creation.answer {
         keep(&mut transaction, answer).await?;
     }
-    add(&mut transaction, creation).await?;
-    put_blobs(&mut transaction, commit).await?;
+    let work = Work::Create(creation);
+    if at_once(&mut transaction, std::slice::from_ref(&work)).await?.is_empty() {
+        return Err(RepositoryError::Exists);
+    }
+    put_blobs(&mut transaction, work.commit()).await?;
     transaction.commit().await?;
     Ok(())
-}
-
-async fn add(conn: &mut Conn, creation: &Creation) -> Result<()> {
-    let group = [&creation.commit];
-    let added = sqlx::query(CREATE)
-        .bind(rows::text(&[NewTask::of(creation)]).map_err(unwritable)?)
-        .bind(entries_of(&group)?)
-        .bind(steps_of(&group, |_, _| true)?)
-        .execute(conn)
-        .await;
-    match added {
-        Err(sqlx::Error::Database(cause)) if cause.is_unique_violation() => Err(RepositoryError::Exists),
-        other => Ok(other.map(drop)?),
-    }
 }
 
 /// Of two answers that race, the second one waits here until the first one's transaction has
@@ -99,40 +109,54 @@ async fn keep(conn: &mut Conn, answer: &Answer) -> Result<()> {
 
 #[async_trait]
 impl WriteGroup for Pools {
-    async fn write_group(&self, group: &[Commit]) -> Result<Vec<Result<()>>> {
-        let moved = write(self, group).await?;
+    async fn write_group(&self, group: &[Work]) -> Result<Vec<Result<()>>> {
+        let written = write(self, group).await?;
         let mut answers = Vec::with_capacity(group.len());
-        for commit in group {
-            let is_moved = moved.contains(&commit.id);
-            answers.push(if is_moved { Ok(()) } else { Err(refusal(self, commit).await?) });
+        for work in group {
+            answers.push(match work {
+                _ if written.contains(&work.commit().id) => Ok(()),
+                Work::Create(_) => Err(RepositoryError::Exists),
+                Work::Commit(commit) => Err(refusal(self, commit).await?),
+            });
         }
         Ok(answers)
     }
 }
 
-async fn write(pools: &Pools, group: &[Commit]) -> Result<HashSet<TaskId>> {
-    if group.iter().all(|commit| commit.blobs.is_empty()) {
+async fn write(pools: &Pools, group: &[Work]) -> Result<HashSet<TaskId>> {
+    if group.iter().all(|work| work.commit().blobs.is_empty()) {
         return at_once(&mut *pools.writer().await?, group).await;
     }
     let mut transaction = pools.open(BEGIN_WRITE).await?;
-    let moved = at_once(&mut transaction, group).await?;
-    for commit in group.iter().filter(|commit| moved.contains(&commit.id)) {
+    let written = at_once(&mut transaction, group).await?;
+    for commit in group.iter().map(Work::commit).filter(|commit| written.contains(&commit.id)) {
         put_blobs(&mut transaction, commit).await?;
     }
     transaction.commit().await?;
-    Ok(moved)
+    Ok(written)
 }
 
-async fn at_once(conn: &mut Conn, group: &[Commit]) -> Result<HashSet<TaskId>> {
-    let tasks: Vec<TaskMove<'_>> = group.iter().map(TaskMove::of).collect();
-    let group: Vec<&Commit> = group.iter().collect();
-    let rows = sqlx::query(COMMIT)
-        .bind(rows::text(&tasks).map_err(unwritable)?)
-        .bind(entries_of(&group)?)
-        .bind(steps_of(&group, |commit, index| index >= commit.planned_from)?)
-        .bind(steps_of(&group, |commit, index| index < commit.planned_from)?)
-        .fetch_all(conn)
-        .await?;
+async fn at_once(conn: &mut Conn, group: &[Work]) -> Result<HashSet<TaskId>> {
+    let (mut moves, mut births) = (Vec::new(), Vec::new());
+    let (mut entries, mut planned, mut advanced) = (Vec::new(), Vec::new(), Vec::new());
+    for work in group {
+        match work {
+            Work::Commit(commit) => moves.push(TaskMove::of(commit)),
+            Work::Create(creation) => births.push(NewTask::of(creation)),
+        }
+        let commit = work.commit();
+        entries.extend(commit.entries.iter().map(|entry| TraceRow::of(commit.id, entry)));
+        for (index, step) in &commit.steps {
+            let rows = if *index >= commit.planned_from { &mut planned } else { &mut advanced };
+            rows.push(StepRow::of(commit.id, *index, step));
+        }
+    }
+    let statement = columns::bind_moves(sqlx::query(WRITE), &moves)?;
+    let statement = columns::bind_new_tasks(statement, &births)?;
+    let statement = columns::bind_entries(statement, &entries)?;
+    let statement = columns::bind_new_steps(statement, &planned)?;
+    let statement = columns::bind_step_moves(statement, &advanced)?;
+    let rows = statement.fetch_all(conn).await?;
     rows.iter().map(|row| Ok(task_id(row.try_get::<Key, _>(0)?))).collect()
 }
 
@@ -142,25 +166,6 @@ async fn refusal(pools: &Pools, commit: &Commit) -> Result<RepositoryError> {
         .fetch_optional(&mut *pools.writer().await?)
         .await?;
     Ok(commit.refusal(row.map(|row| row.try_get(0)).transpose()?))
-}
-
-/// The entries of commits as a list.
-fn entries_of(group: &[&Commit]) -> Result<String> {
-    let rows: Vec<TraceRow<'_>> = group
-        .iter()
-        .flat_map(|commit| commit.entries.iter().map(|entry| TraceRow::of(commit.id, entry)))
-        .collect();
-    rows::text(&rows).map_err(unwritable)
-}
-
-/// Those of the steps of commits as a list that are wanted.
-fn steps_of(group: &[&Commit], wanted: impl Fn(&Commit, u32) -> bool) -> Result<String> {
-    let mut rows = Vec::new();
-    for commit in group {
-        let steps = commit.steps.iter().filter(|(index, _)| wanted(commit, *index));
-        rows.extend(steps.map(|(index, step)| StepRow::of(commit.id, *index, step)));
-    }
-    rows::text(&rows).map_err(unwritable)
 }
 
 async fn put_blobs(conn: &mut Conn, commit: &Commit) -> Result<()> {

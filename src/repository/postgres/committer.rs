@@ -11,6 +11,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use async_trait::async_trait;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
+use crate::repository::commit::Creation;
 use crate::repository::{Change, Commit, RepositoryError};
 
 /// Commits in one transaction at most. Larger groups make the first one wait for the last
@@ -21,18 +22,31 @@ const GROUP: usize = 256;
 /// is too slow slows its callers down instead of growing a queue.
 const WAITING: usize = 1024;
 
-/// Writes a group of commits, all of different tasks, in one transaction.
+/// What is written: a new task, or what happened to a known one.
+pub(super) enum Work {
+    Create(Creation),
+    Commit(Commit),
+}
+
+impl Work {
+    /// What becomes known.
+    pub(super) fn commit(&self) -> &Commit {
+        match self {
+            Self::Create(creation) => &creation.commit,
+            Self::Commit(commit) => commit,
+        }
+    }
+}
+
+/// Writes a group, all of different tasks, in one transaction.
 #[async_trait]
 pub(super) trait WriteGroup: Send + Sync + 'static {
     /// One answer per commit. An error means that nothing of the group was written.
-    async fn write_group(
-        &self,
-        group: &[Commit],
-    ) -> Result<Vec<Result<(), RepositoryError>>, RepositoryError>;
+    async fn write_group(&self, group: &[Work]) -> Result<Vec<Result<(), RepositoryError>>, RepositoryError>;
 }
 
 struct Pending {
-    commit: Commit,
+    work: Work,
     reply: oneshot::Sender<Result<(), RepositoryError>>,
 }
 
@@ -73,20 +87,20 @@ impl Committer {
     ///
     /// A commit that is alone is written here and now: nobody could share its trip to the disk,
     /// and the way over a writer is two changes of tasks longer.
-    pub(super) async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
+    pub(super) async fn write(&self, work: Work) -> Result<(), RepositoryError> {
         let is_alone = self.under_way.fetch_add(1, Ordering::Relaxed) == 0;
         let _under_way = UnderWay(&self.under_way);
         if is_alone {
-            let answers = self.store.write_group(std::slice::from_ref(&commit)).await;
+            let answers = self.store.write_group(std::slice::from_ref(&work)).await;
             let answer = answers.and_then(|mut answers| answers.pop().unwrap_or(Ok(())));
             if answer.is_ok() {
-                let _ = self.changes.send(commit.change());
+                let _ = self.changes.send(work.commit().change());
             }
             return answer;
         }
         let (reply, answer) = oneshot::channel();
         let gone = || RepositoryError::Unavailable("the database is being closed".into());
-        self.pending.send(Pending { commit, reply }).await.map_err(|_| gone())?;
+        self.pending.send(Pending { work, reply }).await.map_err(|_| gone())?;
         answer.await.unwrap_or_else(|_| Err(gone()))
     }
 }
@@ -103,13 +117,13 @@ async fn write_groups(
             return;
         }
         later = split_off_repeated(&mut group);
-        let (commits, replies): (Vec<Commit>, Vec<_>) =
-            group.into_iter().map(|pending| (pending.commit, pending.reply)).unzip();
-        let answers = write_or_isolate(store.as_ref(), &commits).await;
-        for ((commit, reply), answer) in commits.iter().zip(replies).zip(answers) {
+        let (group, replies): (Vec<Work>, Vec<_>) =
+            group.into_iter().map(|pending| (pending.work, pending.reply)).unzip();
+        let answers = write_or_isolate(store.as_ref(), &group).await;
+        for ((work, reply), answer) in group.iter().zip(replies).zip(answers) {
             if answer.is_ok() {
                 // Nobody listening is fine: a change is a hint.
-                let _ = changes.send(commit.change());
+                let _ = changes.send(work.commit().change());
             }
             // A caller that gave up finds out by reading.
             let _ = reply.send(answer);
@@ -120,16 +134,16 @@ async fn write_groups(
 /// Two commits of one task cannot be in one statement; the second one waits for the next.
 fn split_off_repeated(group: &mut Vec<Pending>) -> Vec<Pending> {
     let mut seen = HashSet::new();
-    let (first, repeated) = group.drain(..).partition(|pending| seen.insert(pending.commit.id));
+    let (first, repeated) = group.drain(..).partition(|pending| seen.insert(pending.work.commit().id));
     *group = first;
     // Two groups that are written at once lock their rows in the same order.
-    group.sort_unstable_by_key(|pending| pending.commit.id);
+    group.sort_unstable_by_key(|pending| pending.work.commit().id);
     repeated
 }
 
 /// Writes a group; if it is refused as a whole, writes each commit alone, so that one commit
 /// the database does not accept fails alone.
-async fn write_or_isolate(store: &dyn WriteGroup, group: &[Commit]) -> Vec<Result<(), RepositoryError>> {
+async fn write_or_isolate(store: &dyn WriteGroup, group: &[Work]) -> Vec<Result<(), RepositoryError>> {
     let refused = match store.write_group(group).await {
         Ok(answers) => return answers,
         Err(error) => error,
@@ -138,8 +152,8 @@ async fn write_or_isolate(store: &dyn WriteGroup, group: &[Commit]) -> Vec<Resul
         return vec![Err(refused)];
     }
     let mut answers = Vec::with_capacity(group.len());
-    for commit in group {
-        let alone = store.write_group(std::slice::from_ref(commit)).await;
+    for work in group {
+        let alone = store.write_group(std::slice::from_ref(work)).await;
         answers.push(alone.and_then(|mut answers| answers.pop().unwrap_or(Ok(()))));
     }
     answers

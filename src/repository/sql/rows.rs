@@ -1,5 +1,6 @@
 //! Tasks, steps and entries as the rows that are passed to the database.
 
+use std::borrow::Cow;
 use std::time::Duration;
 
 use serde::Serialize;
@@ -21,6 +22,20 @@ pub(in crate::repository) fn text<T: Serialize + ?Sized>(value: &T) -> Result<St
     let mut value: Value = serde_json::from_str(&text)?;
     replace_nul(&mut value);
     Ok(value.to_string())
+}
+
+/// The same for a text that is not JSON.
+pub(in crate::repository) fn plain(text: &str) -> Cow<'_, str> {
+    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
+}
+
+/// The content of an event as JSON text, without its tag, which has a column of its own.
+pub(in crate::repository) fn content(event: &Event) -> Result<String, RepositoryError> {
+    let tagged = text(event).map_err(unwritable)?;
+    let content = tagged.split_once(r#","data":"#).and_then(|(_, content)| content.strip_suffix('}'));
+    content.map(str::to_owned).ok_or_else(|| RepositoryError::Corrupt {
+        what: format!("an entry '{}' has no content", event.kind()),
+    })
 }
 
 /// Something of ours cannot be written as JSON.
@@ -45,15 +60,13 @@ fn replace_nul(value: &mut Value) {
 }
 
 /// What a commit changes of a task's row.
-#[derive(Serialize)]
 pub(in crate::repository) struct TaskMove<'a> {
     pub(in crate::repository) task_id: TaskId,
     pub(in crate::repository) epoch: i64,
     pub(in crate::repository) base_seq: i64,
     pub(in crate::repository) seq: i64,
     pub(in crate::repository) status: &'static str,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    pub(in crate::repository) pause_reason: Option<Value>,
+    pub(in crate::repository) pause_reason: Option<String>,
     pub(in crate::repository) live: bool,
     pub(in crate::repository) keep: bool,
     /// Milliseconds from now.
@@ -64,7 +77,6 @@ pub(in crate::repository) struct TaskMove<'a> {
     pub(in crate::repository) total_steps: u32,
     pub(in crate::repository) state: &'a State,
     pub(in crate::repository) updated_at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::repository) completed_at: Option<Timestamp>,
 }
 
@@ -97,9 +109,7 @@ impl<'a> TaskMove<'a> {
 }
 
 /// A whole new task.
-#[derive(Serialize)]
 pub(in crate::repository) struct NewTask<'a> {
-    #[serde(flatten)]
     pub(in crate::repository) moved: TaskMove<'a>,
     pub(in crate::repository) user_id: &'a str,
     pub(in crate::repository) thread_id: &'a str,
@@ -121,16 +131,13 @@ impl<'a> NewTask<'a> {
 }
 
 /// An entry of the journal.
-#[derive(Serialize)]
 pub(in crate::repository) struct TraceRow<'a> {
     pub(in crate::repository) task_id: TaskId,
     pub(in crate::repository) seq: i64,
     pub(in crate::repository) epoch: i64,
     pub(in crate::repository) at: Timestamp,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::repository) step_index: Option<u32>,
     pub(in crate::repository) r#type: &'static str,
-    #[serde(flatten)]
     pub(in crate::repository) event: &'a Event,
 }
 
@@ -149,7 +156,6 @@ impl<'a> TraceRow<'a> {
 }
 
 /// A step.
-#[derive(Serialize)]
 pub(in crate::repository) struct StepRow<'a> {
     pub(in crate::repository) task_id: TaskId,
     pub(in crate::repository) step_index: u32,
@@ -161,10 +167,8 @@ pub(in crate::repository) struct StepRow<'a> {
     pub(in crate::repository) optional: bool,
     pub(in crate::repository) replaced: bool,
     pub(in crate::repository) depends_on: &'a [u32],
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::repository) input: Option<&'a crate::task::ToolUse>,
     pub(in crate::repository) output_seq: Option<i64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
     pub(in crate::repository) error: Option<&'a Fault>,
     pub(in crate::repository) usage: Usage,
     pub(in crate::repository) attempts: u32,
@@ -202,7 +206,7 @@ impl<'a> StepRow<'a> {
     }
 }
 
-fn pause_reason(state: &State) -> Option<Value> {
+fn pause_reason(state: &State) -> Option<String> {
     let pause = state.pause.as_ref()?;
-    serde_json::to_value(pause.reason).ok()
+    Some(serde_json::to_value(pause.reason).ok()?.as_str()?.to_owned())
 }

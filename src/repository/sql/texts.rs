@@ -5,7 +5,7 @@
 
 /// A new task's row.
 macro_rules! add_task {
-    ($arg:ident, $from:ident $list:literal) => {
+    ($arg:ident, $from:ident $list:tt) => {
         concat!(
             "INSERT INTO task_execution (id, user_id, thread_id, goal, status, pause_reason, seq, epoch, ",
             "wake_at, priority, crashes, completed_steps, total_steps, state, created_at, updated_at, ",
@@ -28,7 +28,7 @@ macro_rules! add_task {
 /// waits, for its wake-up is its place in the line. A task that was paused has none; resumed while
 /// its worker still holds it, it gets the end of a lease again.
 macro_rules! move_tasks {
-    ($arg:ident, $from:ident $list:literal) => {
+    ($arg:ident, $from:ident $list:tt) => {
         concat!(
             "UPDATE task_execution SET seq = ", $arg!(seq), ", status = ", $arg!(status),
             ", pause_reason = ", $arg!(pause_reason), ", priority = ", $arg!(priority), ", crashes = ", $arg!(crashes),
@@ -52,7 +52,7 @@ macro_rules! move_tasks {
 }
 
 macro_rules! add_entries {
-    ($arg:ident, $from:ident $list:literal) => {
+    ($arg:ident, $from:ident $list:tt) => {
         concat!(
             "INSERT INTO task_execution_trace (task_id, seq, epoch, at, step_index, type, kind, data) SELECT ",
             $arg!(task_id), ", ", $arg!(seq), ", ", $arg!(epoch), ", ", $arg!(at), ", ",
@@ -65,7 +65,7 @@ macro_rules! add_entries {
 
 /// Steps that a plan brings.
 macro_rules! add_steps {
-    ($arg:ident, $from:ident $list:literal) => {
+    ($arg:ident, $from:ident $list:tt) => {
         concat!(
             "INSERT INTO task_execution_step (task_id, step_index, step_id, revision, type, description, ",
             "status, optional, replaced, depends_on, input, output_seq, error, usage, attempts, estimated_ms, ",
@@ -85,7 +85,7 @@ macro_rules! add_steps {
 
 /// What changes of a step; its plan never does.
 macro_rules! move_steps {
-    ($arg:ident, $from:ident $list:literal) => {
+    ($arg:ident, $from:ident $list:tt) => {
         concat!(
             "UPDATE task_execution_step SET status = ", $arg!(status), ", replaced = ", $arg!(replaced),
             ", output_seq = ", $arg!(output_seq), ", error = ", $arg!(error), ", usage = ", $arg!(usage),

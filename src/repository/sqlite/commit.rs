@@ -4,14 +4,12 @@
 //! six trips there and back; passed as JSON it would be parsed again, which costs more than
 //! writing it.
 
-use std::borrow::Cow;
 use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
 
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql, named_params, params};
 use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::sql::claim;
@@ -21,7 +19,7 @@ use super::{CACHE_KIB, PATIENCE, SqliteDurability, WAL_PAGES};
 use crate::repository::commit::Creation;
 use crate::repository::records::Leased;
 use crate::repository::{Claim, Commit, RepositoryError};
-use crate::task::{self, Event, TaskId, Timestamp};
+use crate::task::{self, TaskId, Timestamp};
 
 type Result<T> = std::result::Result<T, RepositoryError>;
 
@@ -31,7 +29,7 @@ macro_rules! bound {
     };
 }
 macro_rules! no_rows {
-    ($list:literal; $($columns:tt)*) => {
+    ($list:tt; $($columns:tt)*) => {
         ""
     };
 }
@@ -225,11 +223,11 @@ impl<'c> Statements<'c> {
         let moved = &row.moved;
         let added = self.add_task.execute(named_params! {
             ":task_id": moved.task_id.0.as_bytes(),
-            ":user_id": plain(row.user_id),
-            ":thread_id": plain(row.thread_id),
-            ":goal": plain(row.goal),
+            ":user_id": rows::plain(row.user_id),
+            ":thread_id": rows::plain(row.thread_id),
+            ":goal": rows::plain(row.goal),
             ":status": moved.status,
-            ":pause_reason": moved.pause_reason.as_ref().and_then(Value::as_str),
+            ":pause_reason": moved.pause_reason,
             ":seq": moved.seq,
             ":epoch": moved.epoch,
             ":live": moved.live,
@@ -255,7 +253,7 @@ impl<'c> Statements<'c> {
             ":base_seq": row.base_seq,
             ":seq": row.seq,
             ":status": row.status,
-            ":pause_reason": row.pause_reason.as_ref().and_then(Value::as_str),
+            ":pause_reason": row.pause_reason,
             ":live": row.live,
             ":keep": row.keep,
             ":wake_in": row.wake_in,
@@ -285,8 +283,8 @@ impl<'c> Statements<'c> {
             ":at": row.at.as_millis(),
             ":step_index": row.step_index,
             ":type": row.r#type,
-            ":kind": entry.event.kind(),
-            ":data": data(&entry.event)?,
+            ":kind": row.event.kind(),
+            ":data": rows::content(row.event)?,
         })?;
         Ok(())
     }
@@ -295,10 +293,10 @@ impl<'c> Statements<'c> {
         self.add_step.execute(named_params! {
             ":task_id": row.task_id.0.as_bytes(),
             ":step_index": row.step_index,
-            ":step_id": plain(row.step_id),
+            ":step_id": rows::plain(row.step_id),
             ":revision": row.revision,
             ":type": row.r#type,
-            ":description": plain(row.description),
+            ":description": rows::plain(row.description),
             ":status": row.status,
             ":optional": row.optional,
             ":replaced": row.replaced,
@@ -344,18 +342,4 @@ fn is_taken(cause: rusqlite::ffi::Error) -> bool {
 /// A value as the tables keep it.
 fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
     rows::text(value).map_err(unwritable)
-}
-
-/// A text as the tables keep it: `rows::text` says why.
-fn plain(text: &str) -> Cow<'_, str> {
-    if text.contains('\0') { text.replace('\0', "\u{fffd}").into() } else { text.into() }
-}
-
-/// The content of an event without its tag, which has a column of its own.
-fn data(event: &Event) -> Result<String> {
-    let tagged = json(event)?;
-    let content = tagged.split_once(r#","data":"#).and_then(|(_, content)| content.strip_suffix('}'));
-    content.map(str::to_owned).ok_or_else(|| RepositoryError::Corrupt {
-        what: format!("an entry '{}' has no content", event.kind()),
-    })
 }
