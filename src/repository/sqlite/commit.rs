@@ -18,7 +18,7 @@ use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB};
 use super::{CACHE_KIB, PATIENCE, SqliteDurability, WAL_PAGES};
 use crate::repository::commit::Creation;
 use crate::repository::records::Leased;
-use crate::repository::{Claim, Commit, RepositoryError};
+use crate::repository::{Answer, Claim, Commit, RepositoryError};
 use crate::task::{self, TaskId, Timestamp};
 
 type Result<T> = std::result::Result<T, RepositoryError>;
@@ -112,32 +112,32 @@ impl<'c> Statements<'c> {
 
     /// Writes a new task, or says what stands against it and writes nothing.
     pub(super) fn create(&mut self, creation: &Creation) -> Result<Result<()>> {
-        self.connection.execute_batch("SAVEPOINT creation")?;
-        let refused = match self.try_create(creation) {
-            Err(refused @ (RepositoryError::Exists | RepositoryError::KeyTaken)) => Some(refused),
-            other => other.map(|()| None)?,
+        let Some(answer) = &creation.answer else {
+            return refused(self.add(creation));
         };
-        if refused.is_some() {
+        // The answer is written before it is known whether the task can be.
+        self.connection.execute_batch("SAVEPOINT creation")?;
+        let created = refused(self.keep(answer).and_then(|()| self.add(creation)))?;
+        if created.is_err() {
             self.connection.execute_batch("ROLLBACK TO creation")?;
         }
         self.connection.execute_batch("RELEASE creation")?;
-        Ok(refused.map_or(Ok(()), Err))
+        Ok(created)
     }
 
-    fn try_create(&mut self, creation: &Creation) -> Result<()> {
-        if let Some(answer) = &creation.answer {
-            let task_id = answer.task_id.0.as_bytes();
-            let kept = self.keep_answer.execute(params![
-                answer.user_id,
-                answer.key,
-                answer.request_hash,
-                task_id,
-                answer.reply
-            ])?;
-            if kept == 0 {
-                return Err(RepositoryError::KeyTaken);
-            }
-        }
+    fn keep(&mut self, answer: &Answer) -> Result<()> {
+        let task_id = answer.task_id.0.as_bytes();
+        let kept = self.keep_answer.execute(params![
+            answer.user_id,
+            answer.key,
+            answer.request_hash,
+            task_id,
+            answer.reply
+        ])?;
+        if kept == 0 { Err(RepositoryError::KeyTaken) } else { Ok(()) }
+    }
+
+    fn add(&mut self, creation: &Creation) -> Result<()> {
         self.add_task(&NewTask::of(creation))?;
         self.add_parts(&creation.commit)
     }
@@ -331,6 +331,14 @@ impl<'c> Statements<'c> {
             ":completed_at": row.completed_at.map(Timestamp::as_millis),
         })?;
         Ok(())
+    }
+}
+
+/// A refusal is an answer; anything else goes wrong for all that are written together.
+fn refused(created: Result<()>) -> Result<Result<()>> {
+    match created {
+        Err(refused @ (RepositoryError::Exists | RepositoryError::KeyTaken)) => Ok(Err(refused)),
+        other => other.map(Ok),
     }
 }
 
