@@ -76,6 +76,14 @@ env = {{ LEDGER = {ledger:?} }}
         Self { directory, database, client: reqwest::Client::new(), key: None }
     }
 
+    /// Changes a line of the configuration for whatever starts from now on.
+    pub(crate) fn reconfigure(&self, line: &str, other: &str) {
+        let path = self.directory.path().join("longhaul.toml");
+        let config = std::fs::read_to_string(&path).unwrap();
+        assert!(config.contains(line), "{config}");
+        std::fs::write(path, config.replacen(line, other, 1)).unwrap();
+    }
+
     /// Asks with a key from now on, and starts servers with it.
     pub(crate) fn with_key(mut self, key: &str) -> Self {
         self.key = Some(key.to_owned());

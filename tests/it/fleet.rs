@@ -1,0 +1,233 @@
+//! Three workers of the real program, a server, PostgreSQL and Redis: to be killed, frozen,
+//! crashed and emptied while they work.
+
+use std::fs::File;
+use std::path::PathBuf;
+use std::process::{Child, Command};
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
+
+use crate::postgres_server::PostgresServer;
+use crate::program::{Program, Server};
+use crate::redis_server::RedisServer;
+
+/// How long a test waits for what must happen. Nothing is measured by it.
+const PATIENCE: Duration = Duration::from_secs(120);
+const WORKERS: usize = 3;
+
+/// One process `longhaul worker`.
+struct Process {
+    child: Child,
+    log: PathBuf,
+    /// It was frozen: what it was about to do then may happen at any time until it is killed.
+    was_frozen: bool,
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+pub(crate) struct Fleet {
+    pub(crate) program: Program,
+    pub(crate) postgres: PostgresServer,
+    pub(crate) redis: RedisServer,
+    server: Server,
+    workers: Vec<Process>,
+    started: usize,
+    /// The tasks whose creation was confirmed.
+    pub(crate) ids: Vec<String>,
+}
+
+impl Fleet {
+    pub(crate) async fn start(script: &Value) -> Self {
+        let (postgres, redis) = (PostgresServer::start(), RedisServer::start());
+        let more =
+            format!("tools = {{ slow = {{ effect = \"unsafe\" }} }}\n[queue]\nurl = {:?}\n", redis.url());
+        let program = Program::on(Some(postgres.url()), script, &more);
+        program.reconfigure("[worker]\n", "[worker]\nleaseMs = 800\nheartbeatMs = 200\ncancelMs = 500\n");
+        program.reconfigure("pollMs = 50\n", "pollMs = 100\n");
+        let server = program.serve(&["--no-worker"]).await;
+        crate::judge::witness(&postgres.url());
+        let mut fleet =
+            Self { program, postgres, redis, server, workers: Vec::new(), started: 0, ids: Vec::new() };
+        for _ in 0..WORKERS {
+            let worker = fleet.spawn();
+            fleet.workers.push(worker);
+        }
+        fleet
+    }
+
+    fn spawn(&mut self) -> Process {
+        self.started += 1;
+        let log = self.program.directory.path().join(format!("worker-{}.log", self.started));
+        let output = File::create(&log).unwrap();
+        let mut command = self.program.command();
+        command.arg("worker").stdout(output.try_clone().unwrap()).stderr(output);
+        Process { child: command.spawn().unwrap(), log, was_frozen: false }
+    }
+
+    /// `kill -9`, and another one takes its place.
+    pub(crate) fn replace(&mut self, worker: usize) {
+        let fresh = self.spawn();
+        // The old one dies as it is dropped.
+        self.workers[worker] = fresh;
+    }
+
+    pub(crate) fn replace_all(&mut self) {
+        (0..WORKERS).for_each(|worker| self.replace(worker));
+    }
+
+    /// Creates a task, whatever happens meanwhile: the key makes one of all attempts.
+    pub(crate) async fn create(&mut self) {
+        let goal = format!("goal {}", self.ids.len());
+        let body = json!({"goal": goal, "threadId": "thread"});
+        let id = patiently("the task is created", async || {
+            let request = self.program.request("POST", &self.server, "/api/chat/orchestrate");
+            let key = goal.replace(' ', "-");
+            let reply = request.header("Idempotency-Key", key).json(&body).send().await.ok()?;
+            assert!(!reply.status().is_client_error(), "{reply:?}");
+            let reply: Value = reply.json().await.ok()?;
+            reply["taskId"].as_str().map(str::to_owned)
+        })
+        .await;
+        self.ids.push(id);
+    }
+
+    /// The rows of a query, as soon as the database answers it.
+    pub(crate) async fn ask(&self, query: &str) -> Vec<PgRow> {
+        patiently("the database answers", async || {
+            let mut connection = PgConnection::connect(&self.postgres.url()).await.ok()?;
+            sqlx::raw_sql(AssertSqlSafe(query)).fetch_all(&mut connection).await.ok()
+        })
+        .await
+    }
+
+    pub(crate) async fn count(&self, condition: &str) -> i64 {
+        let query = format!("SELECT count(*) FROM task_execution WHERE {condition}");
+        self.ask(&query).await[0].get(0)
+    }
+
+    /// The tasks in the hands of a worker process, with their epochs.
+    async fn held(&self, worker: usize) -> Vec<(String, i64)> {
+        let pid = self.workers[worker].child.id();
+        let query = format!(
+            "SELECT t.id::text, t.epoch FROM task_execution AS t JOIN worker AS w ON w.name = t.lease_owner \
+             WHERE w.pid = {pid} AND t.wake_at > now() AND t.completed_at IS NULL"
+        );
+        self.ask(&query).await.iter().map(|row| (row.get(0), row.get(1))).collect()
+    }
+
+    /// Whoever came to an end by itself is started again, as whoever runs a service does it: a
+    /// worker that finds no database at its start says so and ends.
+    fn start_again(&mut self) {
+        for worker in 0..WORKERS {
+            if self.workers[worker].child.try_wait().unwrap().is_some() {
+                self.replace(worker);
+            }
+        }
+    }
+
+    /// A worker that holds tasks, the first one from `from` on.
+    pub(crate) async fn busy(&mut self, from: usize) -> usize {
+        patiently("somebody works", async || {
+            self.start_again();
+            for worker in (0..WORKERS).map(|offset| (from + offset) % WORKERS) {
+                if !self.held(worker).await.is_empty() {
+                    return Some(worker);
+                }
+            }
+            None
+        })
+        .await
+    }
+
+    /// Freezes a worker for as long as it takes others to take a task over, and lets it go on as if
+    /// nothing had happened. `false` if its tasks happened to end just then.
+    pub(crate) async fn freeze_beyond_the_lease(&mut self, worker: usize) -> bool {
+        self.signal(worker, "-STOP");
+        self.workers[worker].was_frozen = true;
+        let held = self.held(worker).await;
+        let moved_on = patiently("the tasks of the frozen worker go on", async || {
+            let mut taken_over = 0;
+            for (id, epoch) in &held {
+                let query = format!("SELECT epoch, wake_at IS NULL FROM task_execution WHERE id = '{id}'");
+                let row = &self.ask(&query).await[0];
+                let (now, rests): (i64, bool) = (row.get(0), row.get(1));
+                if now > *epoch {
+                    taken_over += 1;
+                } else if !rests {
+                    return None;
+                }
+            }
+            Some(taken_over)
+        })
+        .await;
+        self.signal(worker, "-CONT");
+        if moved_on > 0 {
+            patiently("the zombie notices that it was fenced", async || {
+                let log = std::fs::read_to_string(&self.workers[worker].log).unwrap();
+                log.contains("the lease was lost").then_some(())
+            })
+            .await;
+        }
+        moved_on > 0
+    }
+
+    fn signal(&self, worker: usize, signal: &str) {
+        let pid = self.workers[worker].child.id().to_string();
+        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+    }
+
+    /// Whoever was frozen once and still lives.
+    pub(crate) fn zombies(&self) -> Vec<usize> {
+        (0..WORKERS).filter(|worker| self.workers[*worker].was_frozen).collect()
+    }
+
+    /// Answers for calls that were cut off, as a person would who looks into the tools' ledger.
+    /// Not while a zombie lives: its call may not have arrived there yet.
+    pub(crate) async fn decide(&mut self) -> usize {
+        self.start_again();
+        if !self.zombies().is_empty() {
+            return 0;
+        }
+        let query = "SELECT t.id::text, (SELECT e.step_index || '-' || (e.data->>'call') FROM task_execution_trace AS e \
+                     WHERE e.task_id = t.id AND e.kind = 'call_lost' ORDER BY e.seq DESC LIMIT 1) \
+                     FROM task_execution AS t WHERE t.status = 'paused'";
+        let mut decided = 0;
+        for row in self.ask(query).await {
+            let (id, call): (String, String) = (row.get(0), row.get(1));
+            let key = format!("{id}-{call}");
+            let happened = self.program.ledger("tool-ledger.jsonl").iter().any(|line| line["key"] == *key);
+            let outcome =
+                if happened { json!({"happened": {"label": "seen"}}) } else { json!("did-not-happen") };
+            let path = format!("/api/tasks/{id}/resume");
+            let said = self.program.post(&self.server, &path, &json!({"outcome": outcome})).await;
+            decided += usize::from(said.is_some_and(|(status, _)| status == 200));
+        }
+        decided
+    }
+
+    /// What all workers printed.
+    pub(crate) fn printed(&self) -> String {
+        let logs = (1..=self.started).map(|number| format!("worker-{number}.log"));
+        logs.map(|log| std::fs::read_to_string(self.program.directory.path().join(log)).unwrap()).collect()
+    }
+}
+
+/// Asks until there is an answer.
+pub(crate) async fn patiently<T>(what: &str, mut wanted: impl AsyncFnMut() -> Option<T>) -> T {
+    let waiting = async {
+        loop {
+            if let Some(answer) = wanted().await {
+                return answer;
+            }
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    tokio::time::timeout(PATIENCE, waiting).await.unwrap_or_else(|_| panic!("it never happened that {what}"))
+}
