@@ -66,3 +66,22 @@ fn a_goal_beyond_the_rules_is_refused_with_the_way_to_a_model() {
         assert!(said.contains(word), "'{word}' is missing: {said}");
     }
 }
+
+#[test]
+fn the_example_with_a_server_from_npm_does_what_its_page_says() {
+    let directory = tempfile::tempdir().unwrap();
+    let goal = "Use the everything server to add 19 and 23, echo the sum back, and write it to sums.md";
+    let output = std::process::Command::new(env!("CARGO_BIN_EXE_longhaul"))
+        .current_dir(env!("CARGO_MANIFEST_DIR"))
+        .args(["--config", "examples/mcp-everything/longhaul.toml", "--db"])
+        .arg(directory.path().join("longhaul.db"))
+        .arg("--workspace")
+        .arg(directory.path())
+        .args(["run", goal])
+        .output()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{}\n{said}", String::from_utf8_lossy(&output.stdout));
+    let sums = std::fs::read_to_string(directory.path().join("sums.md")).unwrap();
+    assert!(sums.contains("42"), "{sums}");
+}

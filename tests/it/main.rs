@@ -30,6 +30,7 @@ mod program;
 mod queue_clients;
 mod redis;
 mod redis_server;
+mod terminal;
 mod trap;
 mod waits;
 mod world;
