@@ -4,13 +4,14 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
+use super::allowance::Reservation;
 use super::calls::{Dispatch, too_deep};
 use super::conversation::{Conversation, Recorded, recorded_contents};
 use super::{Attempt, Stop};
 use crate::models::{Answer, Message, Model, Request, Role, ToolSpec};
-use crate::orchestrator::{StepContext, cut};
+use crate::orchestrator::{StepContext, cut, wrap_up};
 use crate::task::{
-    CallState, CallSubject, Event, Fault, FaultClass, Payload, Task, ToolRequest, is_too_deep,
+    CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Task, ToolRequest, is_too_deep,
 };
 use crate::tools::ToolError;
 
@@ -78,8 +79,18 @@ impl Attempt {
         context: &StepContext,
         tools: &[ToolSpec],
     ) -> Result<Answer, Stop> {
+        let mut request = self.request(conversation, context, tools);
+        let mut parts = match conversation.first_call {
+            Some(_) => Vec::new(),
+            None => vec![Payload::text(&context.system), Payload::text(&context.brief)],
+        };
+        if let Some((resource, percent)) = self.allowance.nearly_used_up(self.orchestrator.now()) {
+            let note = wrap_up(resource, percent);
+            parts.push(Payload::text(&note));
+            request.messages.push(Message::User(note));
+        }
+        let reservation = self.reserve(model, &request).await?;
         let (call, attempt) = conversation.next_call();
-        let opening = || vec![Payload::text(&context.system), Payload::text(&context.brief)];
         self.journal
             .record(Event::ModelRequested {
                 step: self.index,
@@ -87,16 +98,17 @@ impl Attempt {
                 attempt,
                 model: model.name().clone(),
                 base: conversation.first_call,
-                parts: if conversation.first_call.is_some() { Vec::new() } else { opening() },
+                parts,
+                reserve: reservation.amount(),
             })
             .await?;
-        let request = self.request(conversation, context, tools);
         let outcome = tokio::select! {
             outcome = model.generate(request) => outcome,
             () = self.cancel.cancelled() => return Err(Stop::Interrupted),
         };
         match outcome.map_err(|error| error.fault()).and_then(recordable) {
             Ok(answer) => {
+                reservation.settle(Reserve::of(&answer.usage));
                 self.journal.note(Event::ModelAnswered {
                     step: self.index,
                     call,
@@ -109,9 +121,22 @@ impl Attempt {
                 Ok(answer)
             }
             Err(fault) => {
+                if !fault.may_have_cost() {
+                    reservation.settle(Reserve::default());
+                }
                 self.journal.note(Event::CallFailed { step: self.index, call, fault: fault.clone() });
                 Err(Stop::Failed(fault))
             }
+        }
+    }
+
+    /// Sets aside what the call may consume, or stops the step if the budget has no room for it.
+    async fn reserve(&self, model: &dyn Model, request: &Request) -> Result<Reservation, Stop> {
+        let reserve = self.orchestrator.reserve_for(model, request);
+        let clock = self.orchestrator.clock();
+        tokio::select! {
+            reservation = self.allowance.reserve(reserve, &clock) => reservation.map_err(Stop::Budget),
+            () = self.cancel.cancelled() => Err(Stop::Interrupted),
         }
     }
 
@@ -140,7 +165,7 @@ impl Attempt {
             }
             Err(unknown) => {
                 // It is in the journal as a call, so it counts as one.
-                self.allowance.take().map_err(Stop::Failed)?;
+                self.allowance.take(self.orchestrator.now())?;
                 self.refuse(number, attempt, &request, &unknown)
             }
         };

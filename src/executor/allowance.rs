@@ -1,34 +1,200 @@
-//! How many tools a task may still call.
+//! What a task may still call, and what its calls may still consume.
 
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use crate::task::{Fault, FaultClass, Task};
+use tokio::sync::Notify;
 
-/// What is left of a task's tool calls (`limits.maxToolCalls`). Clones share one count, so that
-/// steps that run side by side cannot exceed the limit together.
+use super::Stop;
+use crate::orchestrator::Clock;
+use crate::task::{Exceeded, Fault, FaultClass, Ledger, Reserve, Resource, Task, Timestamp, Usage};
+
+/// What is left of a task's tool calls (`limits.maxToolCalls`) and of its budget. Clones share one
+/// account, so that steps that run side by side cannot exceed a limit together.
 #[derive(Debug, Clone)]
 pub struct CallAllowance {
     left: Arc<AtomicU32>,
     most: u32,
+    account: Arc<Account>,
+}
+
+#[derive(Debug)]
+struct Account {
+    books: Mutex<Books>,
+    /// Told whenever a model call of this process has ended.
+    ended: Notify,
+}
+
+#[derive(Debug)]
+struct Books {
+    ledger: Ledger,
+    /// Model calls that hold a [`Reservation`].
+    in_flight: u32,
+}
+
+/// A model call's share of the budget, from before the call until its end is known. Dropped
+/// without a word about the end, it stays charged.
+#[derive(Debug)]
+pub(super) struct Reservation {
+    account: Arc<Account>,
+    reserve: Reserve,
+}
+
+/// Why a tool call is not made.
+#[derive(Debug)]
+pub(super) enum Denied {
+    /// The task is at a hard limit: the step fails.
+    Limit(Fault),
+    /// The budget is used up: the task waits for more.
+    Budget(Exceeded),
+}
+
+impl From<Denied> for Stop {
+    fn from(denied: Denied) -> Self {
+        match denied {
+            Denied::Limit(fault) => Self::Failed(fault),
+            Denied::Budget(exceeded) => Self::Budget(exceeded),
+        }
+    }
 }
 
 impl CallAllowance {
-    /// What the limit leaves after the calls that are recorded.
+    /// What the limits leave after what is recorded.
     pub fn of(task: &Task) -> Self {
         let most = task.spec().limits.max_tool_calls;
         let left = most.saturating_sub(task.state().usage.tool_calls);
-        Self { left: Arc::new(AtomicU32::new(left)), most }
+        let books = Mutex::new(Books { ledger: Ledger::of(task), in_flight: 0 });
+        let account = Arc::new(Account { books, ended: Notify::new() });
+        Self { left: Arc::new(AtomicU32::new(left)), most, account }
     }
 
-    /// Takes one call, or says that there is none left.
-    pub(super) fn take(&self) -> Result<(), Fault> {
+    /// Takes over limits that were raised.
+    pub fn follow(&self, task: &Task) {
+        self.account.books().ledger.follow(task);
+    }
+
+    /// Charges a model call that belongs to no step.
+    pub fn charge(&self, usage: &Usage) {
+        self.account.books().ledger.charge(usage);
+    }
+
+    /// Whether a model could be asked at all.
+    pub(super) fn has_room(&self, now: Timestamp) -> Result<(), Exceeded> {
+        self.account.books().ledger.fits_any_call(now)
+    }
+
+    /// The limit that is nearly used up, with the share that is used in percent.
+    pub(super) fn nearly_used_up(&self, now: Timestamp) -> Option<(Resource, u64)> {
+        self.account.books().ledger.nearly_used_up(now)
+    }
+
+    /// Takes one tool call, or says why there is none left.
+    pub(super) fn take(&self, now: Timestamp) -> Result<(), Denied> {
         let taken =
             self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
-        if taken {
-            return Ok(());
+        if !taken {
+            let message = format!("the task has made {} tool calls (limits.maxToolCalls)", self.most);
+            return Err(Denied::Limit(Fault::new(FaultClass::Limit, "too_many_tool_calls", message)));
         }
-        let message = format!("the task has made {} tool calls (limits.maxToolCalls)", self.most);
-        Err(Fault::new(FaultClass::Limit, "too_many_tool_calls", message))
+        self.account.books().ledger.take_tool_call(now).map_err(Denied::Budget)
+    }
+
+    /// Reserves what a model call may consume. If it does not fit while other calls are in flight,
+    /// waits for their end: they may turn out smaller than what was reserved for them.
+    pub(super) async fn reserve(&self, reserve: Reserve, clock: &Clock) -> Result<Reservation, Exceeded> {
+        loop {
+            let mut ended = std::pin::pin!(self.account.ended.notified());
+            // Before the look at the books: an end in between must not be missed.
+            ended.as_mut().enable();
+            {
+                let mut books = self.account.books();
+                match books.ledger.reserve(reserve, clock()) {
+                    Ok(()) => {
+                        books.in_flight += 1;
+                        return Ok(Reservation { account: self.account.clone(), reserve });
+                    }
+                    Err(exceeded) if books.in_flight == 0 => return Err(exceeded),
+                    Err(_) => {}
+                }
+            }
+            ended.await;
+        }
+    }
+}
+
+impl Reservation {
+    /// What was reserved.
+    pub(super) fn amount(&self) -> Reserve {
+        self.reserve
+    }
+
+    /// The call has ended and consumed this.
+    pub(super) fn settle(self, used: Reserve) {
+        self.account.books().ledger.settle(self.reserve, used);
+    }
+}
+
+impl Drop for Reservation {
+    fn drop(&mut self) {
+        let mut books = self.account.books();
+        books.in_flight = books.in_flight.saturating_sub(1);
+        drop(books);
+        self.account.ended.notify_waiters();
+    }
+}
+
+impl Account {
+    /// Nothing panics while it holds the books; if something did, they are as good as before.
+    fn books(&self) -> MutexGuard<'_, Books> {
+        self.books.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::task::Poll;
+
+    use futures::poll;
+    use serde_json::json;
+    use uuid::Uuid;
+
+    use super::*;
+    use crate::task::{Entry, Event, TaskId};
+
+    fn allowance(budget: serde_json::Value) -> CallAllowance {
+        let spec = json!({"goal": "g", "userId": "u", "threadId": "t", "budget": budget});
+        let spec = serde_json::from_value(spec).unwrap();
+        let at = Timestamp::from_millis(0);
+        let first = Entry { seq: 1, epoch: 0, at, event: Event::Created { spec: Box::new(spec) } };
+        CallAllowance::of(&Task::begin(TaskId(Uuid::nil()), &first).unwrap())
+    }
+
+    fn clock() -> Clock {
+        Arc::new(|| Timestamp::from_millis(1))
+    }
+
+    fn tokens(tokens: u64) -> Reserve {
+        Reserve { tokens, model_calls: 1, ..Reserve::default() }
+    }
+
+    #[tokio::test]
+    async fn a_call_waits_for_those_in_flight_and_fits_if_they_were_small() {
+        let (allowance, clock) = (allowance(json!({"tokens": 100})), clock());
+        let first = allowance.reserve(tokens(80), &clock).await.unwrap();
+        let mut second = std::pin::pin!(allowance.reserve(tokens(50), &clock));
+        assert!(poll!(second.as_mut()).is_pending());
+        first.settle(tokens(10));
+        let Poll::Ready(Ok(second)) = poll!(second.as_mut()) else { panic!("there is room") };
+        drop(second);
+        let refused = allowance.reserve(tokens(50), &clock).await.unwrap_err();
+        assert_eq!((refused.used, refused.limit), (60, 100), "what has no known end stays charged");
+    }
+
+    #[tokio::test]
+    async fn a_call_that_never_fits_is_refused_at_once() {
+        let allowance = allowance(json!({"tokens": 100, "toolCalls": 1}));
+        assert!(allowance.reserve(tokens(101), &clock()).await.is_err());
+        assert!(allowance.take(Timestamp::from_millis(1)).is_ok());
+        assert!(matches!(allowance.take(Timestamp::from_millis(1)), Err(Denied::Budget(_))));
     }
 }

@@ -63,7 +63,7 @@ impl Attempt {
         if is_too_deep(&dispatch.arguments) {
             return Err(Stop::Failed(too_deep(FaultClass::Permanent, &tool.description().name)));
         }
-        self.allowance.take().map_err(Stop::Failed)?;
+        self.allowance.take(self.orchestrator.now())?;
         let known = tool.description();
         let (step, call, effect) = (self.index, dispatch.number, known.effect);
         self.journal.note(Event::ToolDispatched {
@@ -154,7 +154,7 @@ fn unknown_detail(subject: &CallSubject) -> String {
         CallSubject::Tool { tool, arguments, .. } => {
             format!("{tool} was called with {} and may or may not have taken effect", arguments.preview())
         }
-        CallSubject::Model { model } => format!("{model} was asked"),
+        CallSubject::Model { model, .. } => format!("{model} was asked"),
     }
 }
 

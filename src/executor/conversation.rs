@@ -100,7 +100,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
-    use crate::task::Effect;
+    use crate::task::{Effect, Reserve};
 
     fn model(number: u32, text: &str, tools: &[&str]) -> Recorded {
         let requests = tools.iter().map(|tool| ToolRequest {
@@ -112,7 +112,7 @@ mod tests {
             number,
             attempt: 1,
             state: CallState::Committed,
-            subject: CallSubject::Model { model: "scripted/x".parse().unwrap() },
+            subject: CallSubject::Model { model: "scripted/x".parse().unwrap(), reserve: Reserve::default() },
             text: text.into(),
             requests: requests.collect(),
             is_error: false,

@@ -19,7 +19,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::orchestrator::{Orchestrator, OrchestratorError};
-use crate::task::{Event, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec};
+use crate::task::{Event, Exceeded, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec};
 
 pub use allowance::CallAllowance;
 pub(crate) use checkpoint::checkpoint_event;
@@ -34,6 +34,9 @@ pub enum StepEnd {
     Failed(Fault),
     /// A call was in flight and must not be repeated: a person has to say how it ended.
     Unknown(String),
+    /// The next call does not fit into the budget: it was not made, and the step goes on from
+    /// there once there is more.
+    Budget(Exceeded),
     /// The journal took no more entries: the task was paused, ended, or taken over.
     Interrupted,
 }
@@ -66,6 +69,7 @@ struct Attempt {
 enum Stop {
     Failed(Fault),
     Unknown(String),
+    Budget(Exceeded),
     Interrupted,
 }
 
@@ -107,6 +111,7 @@ impl Executor {
             Ok(output) => StepEnd::Done(output),
             Err(Stop::Failed(fault)) => StepEnd::Failed(fault),
             Err(Stop::Unknown(detail)) => StepEnd::Unknown(detail),
+            Err(Stop::Budget(exceeded)) => StepEnd::Budget(exceeded),
             Err(Stop::Interrupted) => StepEnd::Interrupted,
         };
         (end, attempt.journal.into_events())

@@ -6,12 +6,16 @@ use crate::task::{Event, Payload, Task};
 impl Attempt {
     /// Compresses what earlier steps brought; the summary is the step's output.
     pub(super) async fn summarize(&mut self, task: &Task) -> Result<Option<Payload>, Stop> {
+        self.allowance.has_room(self.orchestrator.now()).map_err(Stop::Budget)?;
         match self.orchestrator.summarize_context(task, Some(self.index)).await? {
             Some(event) => {
                 let summary = match &event {
                     Event::ContextSummarized { summary, .. } => summary.clone(),
                     other => Payload::text(other.message()),
                 };
+                if let Event::ContextSummarized { usage, .. } = &event {
+                    self.allowance.charge(usage);
+                }
                 self.journal.note(event);
                 Ok(Some(summary))
             }

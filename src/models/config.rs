@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::ModelName;
 
-use super::Role;
+use super::{Price, Role};
 
 /// Which models there are and which of them does what. Every key has a default; an empty
 /// table is valid. Keys of providers are never in the file: the file names the environment
 /// variable that holds them.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ModelsConfig {
     /// The model for every role that has none of its own. Without it: a key found in the
@@ -24,6 +24,11 @@ pub struct ModelsConfig {
     /// Asked in this order when a call fails in a way that another model may not: provider in
     /// trouble, timeout, rate limit, unusable answer.
     pub fallback: Vec<ModelName>,
+    /// What models cost, by their names; before the list prices that come with the program.
+    pub prices: BTreeMap<ModelName, Price>,
+    /// Tokens that are reserved for an answer whose length nobody limits. Decides when a budget is
+    /// used up; the answer is not cut there.
+    pub output_reserve: u64,
     /// How long to wait for a provider.
     pub timeouts: Timeouts,
     /// Further providers by name, or other settings for the built-in ones (`anthropic`,
@@ -32,6 +37,21 @@ pub struct ModelsConfig {
     /// Scripted models for tests by name: `scripted/NAME` answers from this JSON file.
     /// Relative paths start at the working directory.
     pub scripted: BTreeMap<String, PathBuf>,
+}
+
+impl Default for ModelsConfig {
+    fn default() -> Self {
+        Self {
+            default: None,
+            roles: BTreeMap::new(),
+            fallback: Vec::new(),
+            prices: BTreeMap::new(),
+            output_reserve: 4096,
+            timeouts: Timeouts::default(),
+            providers: BTreeMap::new(),
+            scripted: BTreeMap::new(),
+        }
+    }
 }
 
 /// How long to wait for a provider, in milliseconds. Each deadline has its own error code.
@@ -125,6 +145,8 @@ mod tests {
             fallback = ["ollama/qwen3:8b"]
             [roles]
             plan = "anthropic/claude-sonnet-5-5"
+            [prices]
+            "openai/gpt-x" = { input = 1.5, cached = 0.15, output = 6 }
             [timeouts]
             totalMs = 1000
             [providers.local]

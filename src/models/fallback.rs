@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::task::ModelName;
+use crate::task::{ModelName, Usage, Usd};
 
 use super::{Answer, Chunk, Model, ModelError, Request};
 
@@ -31,6 +31,11 @@ impl Model for Fallback {
     /// The first model's name.
     fn name(&self) -> &ModelName {
         self.first.name()
+    }
+
+    /// What the dearest of them takes: nobody knows which of them will answer.
+    fn cost(&self, usage: &Usage) -> Option<Usd> {
+        self.all().filter_map(|model| model.cost(usage)).max()
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {

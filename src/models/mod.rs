@@ -13,6 +13,7 @@ mod error;
 mod failure;
 mod fallback;
 mod offline;
+mod price;
 mod provider;
 mod request;
 mod router;
@@ -24,11 +25,12 @@ mod transport;
 use async_trait::async_trait;
 use futures::stream::BoxStream;
 
-use crate::task::ModelName;
+use crate::task::{ModelName, Usage, Usd};
 
 pub use config::{ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
 pub use error::ModelError;
 pub use offline::Offline;
+pub use price::Price;
 pub use request::{Answer, Chunk, Message, Request, Role, ToolSpec};
 pub use router::Models;
 pub use scripted::Scripted;
@@ -38,6 +40,11 @@ pub use scripted::Scripted;
 pub trait Model: Send + Sync {
     /// Its name, as it is recorded in the journal.
     fn name(&self) -> &ModelName;
+
+    /// What such a call costs; `None` if nobody told the price of this model.
+    fn cost(&self, _usage: &Usage) -> Option<Usd> {
+        None
+    }
 
     /// Answers once, completely. Dropping the future cancels the call.
     async fn generate(&self, request: Request) -> Result<Answer, ModelError>;

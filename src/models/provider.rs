@@ -113,6 +113,12 @@ impl Provider {
         self.key.is_some() || (self.kind == ProviderKind::OpenAi && self.base_url != OPENAI_URL)
     }
 
+    /// Whether it is asked at the address at which everybody asks it.
+    pub(super) fn is_public(&self) -> bool {
+        self.base_url == api_root(self.kind, public_url(self.kind))
+            && self.kind != ProviderKind::OpenAiCompatible
+    }
+
     /// Servers at an address of one's own often have no key at all.
     fn needs_key(&self) -> bool {
         match self.kind {

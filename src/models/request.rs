@@ -59,6 +59,36 @@ impl Request {
     }
 }
 
+/// Bytes of text per token, on average over prose and code.
+const BYTES_PER_TOKEN: usize = 4;
+
+impl Request {
+    /// About how many tokens the prompt has: what is reserved before a provider says how many they
+    /// were.
+    pub fn estimated_tokens(&self) -> u64 {
+        let messages: usize = self.messages.iter().map(Message::bytes).sum();
+        let tools = self
+            .tools
+            .iter()
+            .map(|tool| tool.name.len() + tool.description.len() + tool.schema.to_string().len());
+        let schema = self.schema.as_ref().map_or(0, |schema| schema.to_string().len());
+        ((self.system.len() + messages + tools.sum::<usize>() + schema) / BYTES_PER_TOKEN) as u64
+    }
+}
+
+impl Message {
+    fn bytes(&self) -> usize {
+        match self {
+            Self::User(text) => text.len(),
+            Self::Assistant { text, requests } => {
+                let asked = requests.iter().map(|request| request.arguments.to_string().len());
+                text.len() + asked.sum::<usize>()
+            }
+            Self::ToolResult { content, .. } => content.len(),
+        }
+    }
+}
+
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]

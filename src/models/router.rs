@@ -8,13 +8,14 @@ use crate::task::ModelName;
 use super::client::ProviderModel;
 use super::config::{ModelsConfig, Timeouts};
 use super::fallback::Fallback;
+use super::price::{Priced, Prices};
 use super::provider::{self, Provider};
 use super::{Model, ModelError, Offline, Role, Scripted, discovery, transport};
 
 /// The model of a provider that is chosen by its key alone: the small or middle model of the
 /// provider's current family, as the test suite of genai 0.7.2 calls them live
 /// (`tests/tests_p_anthropic.rs`, `tests_p_openai_resp.rs`, `tests_p_gemini.rs`).
-const DEFAULTS: [(&str, &str); 3] =
+pub(super) const DEFAULTS: [(&str, &str); 3] =
     [("anthropic", "claude-sonnet-5-5"), ("openai", "gpt-5.6-luna"), ("gemini", "gemini-3.8-flash")];
 
 const OLLAMA: &str = "ollama";
@@ -28,6 +29,8 @@ pub struct Models {
     default: ModelName,
     roles: BTreeMap<Role, ModelName>,
     fallback: Vec<ModelName>,
+    prices: Prices,
+    output_reserve: u64,
     timeouts: Timeouts,
     providers: BTreeMap<String, Provider>,
     /// Models that are there already: scripted ones, the offline rules, a caller's own.
@@ -139,6 +142,8 @@ impl Models {
             default: offline.name().clone(),
             roles: config.roles.clone(),
             fallback: config.fallback.clone(),
+            prices: Prices::new(&config.prices)?,
+            output_reserve: config.output_reserve,
             timeouts: config.timeouts,
             providers,
             ready: BTreeMap::new(),
@@ -167,7 +172,19 @@ impl Models {
         }
     }
 
+    /// Tokens that are reserved for an answer whose length nobody limits.
+    pub fn output_reserve(&self) -> u64 {
+        self.output_reserve
+    }
+
     fn model(&self, name: &ModelName) -> Result<Arc<dyn Model>, ModelError> {
+        let is_public = self.providers.get(&name.provider).is_some_and(Provider::is_public);
+        let price = self.prices.find(name, is_public);
+        Ok(Arc::new(Priced::new(self.bare(name)?, price)))
+    }
+
+    /// A model that does not know what it costs.
+    fn bare(&self, name: &ModelName) -> Result<Arc<dyn Model>, ModelError> {
         if let Some(model) = self.ready.get(name) {
             return Ok(model.clone());
         }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Limits, RetryPolicy};
+use crate::task::{Budget, Limits, RetryPolicy};
 
 /// The `[orchestrator]` table of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -19,6 +19,9 @@ pub struct OrchestratorConfig {
     pub max_goal_bytes: usize,
     /// The limits of new tasks.
     pub limits: Limits,
+    /// What new tasks may consume; the `[budget]` table of the configuration.
+    #[serde(skip)]
+    pub budget: Budget,
     /// When failed steps of new tasks are tried again.
     pub retry: RetryPolicy,
 }
@@ -31,6 +34,7 @@ impl Default for OrchestratorConfig {
             judge: false,
             max_goal_bytes: 64 * 1024,
             limits: Limits::default(),
+            budget: Budget::usual(),
             retry: RetryPolicy::default(),
         }
     }

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{Orchestrator, prompts};
 use crate::models::{Request, Role};
-use crate::task::{Event, ModelName};
+use crate::task::{Event, ModelName, Usage};
 
 /// Messages up to this many characters are never tasks: greetings and follow-ups.
 const SHORT: usize = 20;
@@ -27,12 +27,21 @@ pub struct Detection {
     pub features: Vec<String>,
     /// `rules`, `caller`, or the name of the model that decided.
     pub by: String,
+    /// What deciding consumed.
+    pub usage: Usage,
 }
 
 impl Detection {
     /// The decision of a caller who asks for a task outright.
     pub fn by_caller() -> Self {
-        Self { orchestrate: true, score: 1.0, threshold: 0.0, features: Vec::new(), by: "caller".into() }
+        Self {
+            orchestrate: true,
+            score: 1.0,
+            threshold: 0.0,
+            features: Vec::new(),
+            by: "caller".into(),
+            usage: Usage::default(),
+        }
     }
 
     pub(super) fn event(&self) -> Event {
@@ -41,6 +50,7 @@ impl Detection {
             score: self.score,
             threshold: self.threshold,
             features: self.features.clone(),
+            usage: self.usage,
         }
     }
 }
@@ -135,8 +145,14 @@ impl Orchestrator {
             features.push("several tools were named".to_owned());
         }
         let threshold = self.config.threshold;
-        let detection =
-            Detection { orchestrate: score >= threshold, score, threshold, features, by: "rules".to_owned() };
+        let detection = Detection {
+            orchestrate: score >= threshold,
+            score,
+            threshold,
+            features,
+            by: "rules".to_owned(),
+            usage: Usage::default(),
+        };
         let is_short = message.trim().chars().count() <= SHORT;
         if is_short || (score - threshold).abs() > self.config.doubt || self.models.is_offline() {
             return detection;
@@ -174,7 +190,7 @@ impl Orchestrator {
         let mut features = rules.features.clone();
         features.push(format!("the model's reason: {}", verdict.reason));
         let by = model.name().to_string();
-        Some(Detection { orchestrate: verdict.complex, features, by, ..rules.clone() })
+        Some(Detection { orchestrate: verdict.complex, features, by, usage: answer.usage, ..rules.clone() })
     }
 }
 

@@ -177,7 +177,7 @@ impl Orchestrator {
     /// Writes to a task without a lease: reads it, decides, and writes if nobody wrote
     /// meanwhile; otherwise reads again. A write whose answer was lost is looked for before
     /// anything is decided anew: the state that it left is no reason to refuse it.
-    async fn record(
+    pub(super) async fn record(
         &self,
         id: TaskId,
         decide: impl Fn(&Task) -> Result<Vec<Event>, OrchestratorError>,
@@ -231,7 +231,7 @@ impl Orchestrator {
     }
 
     /// Tells the workers. If that fails, the wake-up in the database finds one.
-    async fn wake(&self, wake: Wake) {
+    pub(super) async fn wake(&self, wake: Wake) {
         let task = wake.task;
         if let Err(error) = self.queue.push(wake).await {
             tracing::debug!(%task, %error, "the queue was not told, polling will find the task");

@@ -8,6 +8,7 @@
 //!
 //! Nothing here executes a step: that is the executor's, one floor up.
 
+mod budget;
 mod config;
 mod context;
 mod decompose;
@@ -28,6 +29,7 @@ use crate::repository::Repository;
 use crate::task::Timestamp;
 use crate::tools::Toolbox;
 
+pub(crate) use budget::{budget_question, wrap_up};
 pub use config::OrchestratorConfig;
 pub(crate) use context::cut;
 pub use context::{StepContext, StepOutput};

@@ -7,7 +7,7 @@ use serde_json::Value;
 
 use super::{Detection, OrchestratorConfig, OrchestratorError};
 use crate::repository::Answer;
-use crate::task::{Limits, ModelName, Plan, Priority, Task, TaskId, TaskSpec, ToolAllowance};
+use crate::task::{Budget, Limits, ModelName, Plan, Priority, Task, TaskId, TaskSpec, ToolAllowance};
 
 /// Longest id of a user or a conversation, in bytes. They are keys of indexes.
 const MAX_ID_BYTES: usize = 512;
@@ -61,6 +61,8 @@ pub struct TaskRequest {
     pub priority: Priority,
     /// Limits other than the configured ones.
     pub limits: Option<Limits>,
+    /// What it may consume, where that differs from the configuration.
+    pub budget: Budget,
     /// Why the request became a task, if it was detected rather than asked for.
     pub detection: Option<Detection>,
     /// The plan, if the caller brings one.
@@ -103,6 +105,7 @@ impl TaskRequest {
             agent_id: self.agent_id.clone(),
             priority: self.priority,
             limits: self.limits.clone().unwrap_or_else(|| config.limits.clone()),
+            budget: self.budget.or(&config.budget),
             retry: config.retry.clone(),
         })
     }

@@ -187,7 +187,7 @@ fn call(call: &Call) -> Value {
         "dispatchedAt": call.dispatched_at,
     });
     let subject = match &call.subject {
-        CallSubject::Model { model } => json!({"model": model}),
+        CallSubject::Model { model, .. } => json!({"model": model}),
         CallSubject::Tool { tool, arguments, effect, .. } => {
             json!({"tool": tool, "arguments": arguments.preview(), "effect": effect})
         }

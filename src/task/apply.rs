@@ -62,7 +62,7 @@ impl PartialEq for Task {
     }
 }
 
-type Verdict = Result<(), String>;
+pub(super) type Verdict = Result<(), String>;
 
 impl Task {
     /// A task from its first entry, which must be [`Event::Created`] with number 1.
@@ -124,16 +124,11 @@ impl Task {
             Event::Created { .. } => Err("the task exists already".into()),
             Event::Planned { revision, plan, by } => {
                 self.planned(*revision, plan, entry.at)?;
-                self.state.usage += by.usage;
-                Ok(())
+                self.charge(&by.usage)
             }
-            Event::Detected { .. } => Ok(()),
+            Event::Detected { usage, .. } | Event::Evaluated { usage, .. } => self.charge(usage),
             Event::Claimed { crashes, .. } => {
                 self.state.crashes = *crashes;
-                Ok(())
-            }
-            Event::Evaluated { usage, .. } => {
-                self.state.usage += *usage;
                 Ok(())
             }
             Event::CheckpointTaken { completed, .. } => {
@@ -141,15 +136,19 @@ impl Task {
                 Ok(())
             }
             Event::ContextSummarized { through, summary, usage, .. } => {
-                self.state.usage += *usage;
-                self.summarized(*through, summary)
+                self.summarized(*through, summary)?;
+                self.charge(usage)
             }
             Event::Prioritized { priority, .. } => {
                 self.state.priority = *priority;
                 Ok(())
             }
-            Event::Paused { pause, .. } => self.paused(pause),
-            Event::Resumed { .. } => self.resumed(),
+            Event::BudgetRaised { add, .. } => {
+                self.state.raised = self.state.raised.plus(add);
+                Ok(())
+            }
+            Event::Paused { pause, .. } => self.paused(pause, entry.at),
+            Event::Resumed { .. } => self.resumed(entry.at),
             Event::Completed { output } => self.completed(output, entry.at),
             Event::Failed { fault } => self.ended(Status::Failed, Some(fault), entry.at),
             Event::Cancelled { .. } => self.ended(Status::Cancelled, None, entry.at),
@@ -165,7 +164,12 @@ impl Task {
                 self.step_failed(*step, fault, *retry_at, entry.at)
             }
             Event::StepSkipped { step, .. } => self.step_skipped(*step, entry.at),
-            about_call => self.call_event(about_call, entry),
+            about_call => {
+                let posting = self.posting(about_call)?;
+                self.call_event(about_call, entry)?;
+                self.post(posting);
+                Ok(())
+            }
         }
     }
 
@@ -212,15 +216,17 @@ impl Task {
         Ok(())
     }
 
-    fn paused(&mut self, pause: &Pause) -> Verdict {
+    fn paused(&mut self, pause: &Pause, at: Timestamp) -> Verdict {
         self.expect_status(&[Status::Pending, Status::Running])?;
+        self.state.spent.paused_at = Some(at);
         self.state.status = Status::Paused;
         self.state.pause = Some(pause.clone());
         Ok(())
     }
 
-    fn resumed(&mut self) -> Verdict {
+    fn resumed(&mut self, at: Timestamp) -> Verdict {
         self.expect_status(&[Status::Paused])?;
+        self.end_pause(at);
         let started = self.steps.iter().any(|step| step.attempts > 0);
         self.state.status = if started { Status::Running } else { Status::Pending };
         self.state.pause = None;
@@ -248,6 +254,7 @@ impl Task {
                 step.completed_at = Some(at);
             }
         }
+        self.end_pause(at);
         self.state.status = status;
         self.state.pause = None;
         self.state.fault = fault.cloned();
@@ -259,6 +266,9 @@ impl Task {
         self.expect_status(&[Status::Pending, Status::Running])?;
         if !self.frontier.contains(&index) {
             return Err(format!("step {index} is not there, is settled, or waits for another step"));
+        }
+        if attempt == 1 {
+            self.fits_step().map_err(|exceeded| exceeded.to_string())?;
         }
         let step = &mut self.steps[index as usize];
         let due = step.status == StepStatus::Pending || step.retry_at.is_some();
@@ -334,8 +344,8 @@ impl Task {
     fn call_event(&mut self, event: &Event, entry: &Entry) -> Verdict {
         let at = entry.at;
         match event {
-            Event::ModelRequested { step, call, attempt, model, .. } => {
-                let subject = CallSubject::Model { model: model.clone() };
+            Event::ModelRequested { step, call, attempt, model, reserve, .. } => {
+                let subject = CallSubject::Model { model: model.clone(), reserve: *reserve };
                 self.dispatched(*step, *call, *attempt, subject, at)
             }
             Event::ToolDispatched { step, call, attempt, tool, arguments, effect, request_id } => {

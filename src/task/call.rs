@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Effect, Fault, ModelName, Payload, Timestamp};
+use super::{Effect, Fault, ModelName, Payload, Reserve, Timestamp};
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq)]
@@ -12,6 +12,8 @@ pub enum CallSubject {
     Model {
         /// Which model was asked.
         model: ModelName,
+        /// What the call was expected to consume at most.
+        reserve: Reserve,
     },
     /// A tool call.
     Tool {

@@ -7,7 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Effect, Fault, ModelName, Pause, Payload, Plan, Priority, TaskSpec, Timestamp, ToolRequest, Usage,
+    Effect, Fault, ModelName, Pause, Payload, Plan, Priority, Reserve, TaskSpec, Timestamp, ToolRequest,
+    TopUp, Usage,
 };
 
 /// One line of a task's journal.
@@ -93,6 +94,9 @@ pub enum Event {
         threshold: f64,
         /// What was seen in the request.
         features: Vec<String>,
+        /// What deciding consumed.
+        #[serde(default, skip_serializing_if = "Usage::is_nothing")]
+        usage: Usage,
     },
     /// A plan, or a revision of it: steps that are not done are replaced by these.
     Planned {
@@ -134,6 +138,9 @@ pub enum Event {
         /// Messages that are not recorded elsewhere yet.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Payload>,
+        /// What the call may consume; it counts against the budget until the outcome is known.
+        #[serde(default, skip_serializing_if = "Reserve::is_nothing")]
+        reserve: Reserve,
     },
     /// The model answered.
     ModelAnswered {
@@ -284,6 +291,13 @@ pub enum Event {
         /// Who said so.
         by: String,
     },
+    /// Somebody added to the budget.
+    BudgetRaised {
+        /// How much more there is.
+        add: TopUp,
+        /// Who said so.
+        by: String,
+    },
     /// The task waits for a person.
     Paused {
         /// For what.
@@ -404,6 +418,7 @@ impl Event {
             Self::ContextSummarized { .. } => "context_summarized",
             Self::Evaluated { .. } => "evaluated",
             Self::Prioritized { .. } => "prioritized",
+            Self::BudgetRaised { .. } => "budget_raised",
             Self::Paused { .. } => "paused",
             Self::Resumed { .. } => "resumed",
             Self::Completed { .. } => "completed",
@@ -442,6 +457,7 @@ impl Event {
             }
             Self::Evaluated { verdict, reason, .. } => format!("Progress evaluated: {verdict} ({reason})"),
             Self::Prioritized { priority, by } => format!("Priority set to {priority} by {by}"),
+            Self::BudgetRaised { add, by } => format!("Budget raised by {by}: {add}"),
             Self::Paused { pause, .. } => format!("Paused: {}", pause.detail),
             Self::Resumed { by } => format!("Resumed by {by}"),
             Self::Completed { output } => format!("Task completed: {}", output.preview()),

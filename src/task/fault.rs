@@ -55,6 +55,16 @@ impl Fault {
         Self::new(FaultClass::Transient, code, message)
     }
 
+    /// Whether a model call that failed so may have been worked on all the same, and so be on the
+    /// bill: an answer that came too late or cannot be used was made.
+    pub fn may_have_cost(&self) -> bool {
+        match self.class {
+            FaultClass::Malformed => true,
+            FaultClass::Timeout => self.code != "provider_timeout_connect",
+            _ => false,
+        }
+    }
+
     /// Whether another attempt of the same step can end differently.
     pub fn is_retryable(&self) -> bool {
         use FaultClass::{Malformed, RateLimited, Timeout, Transient};

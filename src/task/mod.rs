@@ -8,7 +8,9 @@
 //! events ──apply──▶ Task ──next(now)──▶ Next (run these steps │ wait │ revise │ conclude │ rest)
 //! ```
 
+mod account;
 mod apply;
+mod budget;
 mod call;
 mod depth;
 mod effect;
@@ -27,11 +29,15 @@ mod status;
 mod step;
 mod time;
 mod usage;
+mod usd;
 
+#[cfg(test)]
+mod budget_properties;
 #[cfg(test)]
 mod properties;
 
 pub use apply::{Illegal, Task};
+pub use budget::{Budget, Exceeded, Ledger, Reserve, Resource, Spent, TopUp};
 pub use call::{Call, CallState, CallSubject, ToolRequest};
 pub use depth::{MAX_DEPTH, TOO_DEEP, is_text_too_deep, is_too_deep};
 pub use effect::Effect;
@@ -50,6 +56,7 @@ pub use status::{Pause, PauseReason, Status};
 pub use step::{Step, StepStatus, StepType};
 pub use time::Timestamp;
 pub use usage::Usage;
+pub use usd::Usd;
 
 use std::fmt;
 use std::str::FromStr;

@@ -18,6 +18,7 @@ fn spec() -> TaskSpec {
         agent_id: None,
         priority: Priority::default(),
         limits: Limits::default(),
+        budget: Budget::default(),
         retry: RetryPolicy::default(),
     }
 }
@@ -36,12 +37,12 @@ fn plan(first: u32, steps: u32) -> Plan {
     Plan { steps: (first..first + steps).map(step).collect() }
 }
 
-fn at(seq: i64) -> Timestamp {
+pub(super) fn at(seq: i64) -> Timestamp {
     Timestamp::from_millis(1_000 * seq)
 }
 
-fn new_task() -> (Task, Vec<Entry>) {
-    let created = Entry { seq: 1, epoch: 0, at: at(1), event: Event::Created { spec: Box::new(spec()) } };
+fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
+    let created = Entry { seq: 1, epoch: 0, at: at(1), event: Event::Created { spec: Box::new(spec) } };
     let mut task = Task::begin(TaskId(Uuid::nil()), &created).unwrap();
     let planned = Event::Planned { revision: 1, plan: plan(0, STEPS), by: Planner::default() };
     let planned = task.record(at(2), planned).unwrap();
@@ -49,9 +50,9 @@ fn new_task() -> (Task, Vec<Entry>) {
 }
 
 /// Any event, about any step and call, sensible or not.
-fn any_event() -> impl Strategy<Value = Event> {
+pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
-    (0..25u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+    (0..26u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
         0..=3 => Event::StepStarted { step, attempt },
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
@@ -67,6 +68,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             model: "scripted/x".parse().unwrap(),
             base: None,
             parts: vec![],
+            reserve: Reserve { tokens: 2 + 2 * u64::from(attempt), model_calls: 1, ..Reserve::default() },
         },
         10 => Event::ModelAnswered {
             step,
@@ -74,7 +76,7 @@ fn any_event() -> impl Strategy<Value = Event> {
             text: Payload::text("t"),
             requests: vec![],
             finish: "stop".into(),
-            usage: Usage { input_tokens: 3, model_calls: 1, ..Usage::default() },
+            usage: Usage { input_tokens: 3, output_tokens: 2, model_calls: 1, ..Usage::default() },
         },
         11 | 12 => Event::ToolDispatched {
             step,
@@ -86,7 +88,10 @@ fn any_event() -> impl Strategy<Value = Event> {
             request_id: None,
         },
         13 | 14 => Event::ToolReturned { step, call, result: Payload::text("r"), is_error: flag },
-        15 => Event::CallFailed { step, call, fault: Fault::transient("x", "x") },
+        15 => {
+            let class = if flag { FaultClass::Malformed } else { FaultClass::Transient };
+            Event::CallFailed { step, call, fault: Fault::new(class, "x", "x") }
+        }
         16 => Event::CallLost { step, call, detail: "d".into() },
         17 => Event::OutcomeDecided { step, call, result: flag.then(|| Payload::text("r")), by: "p".into() },
         18 => {
@@ -101,13 +106,25 @@ fn any_event() -> impl Strategy<Value = Event> {
             priority: if flag { Priority::HIGHEST } else { Priority::LOWEST },
             by: "p".into(),
         },
+        25 if attempt == 3 => {
+            Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into() }
+        }
         _ => Event::StepCompleted { step, output: None },
     })
 }
 
 /// Applies what can be applied; returns the journal.
-fn live(events: Vec<Event>, mut look: impl FnMut(&Task, &Task, &Event, bool)) -> (Task, Vec<Entry>) {
-    let (mut task, mut journal) = new_task();
+fn live(events: Vec<Event>, look: impl FnMut(&Task, &Task, &Event, bool)) -> (Task, Vec<Entry>) {
+    live_within(Budget::default(), events, look)
+}
+
+/// The same within a budget.
+pub(super) fn live_within(
+    budget: Budget,
+    events: Vec<Event>,
+    mut look: impl FnMut(&Task, &Task, &Event, bool),
+) -> (Task, Vec<Entry>) {
+    let (mut task, mut journal) = new_task(TaskSpec { budget, ..spec() });
     for event in events {
         let before = task.clone();
         let accepted =

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Limits, ModelName, Priority, RetryPolicy};
+use super::{Budget, Limits, ModelName, Priority, RetryPolicy};
 
 /// A request to carry one goal to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +32,9 @@ pub struct TaskSpec {
     /// How far it may go.
     #[serde(default, deserialize_with = "known_keys")]
     pub limits: Limits,
+    /// What it may consume to begin with; what was added since is part of its state.
+    #[serde(default, skip_serializing_if = "Budget::is_default", deserialize_with = "known_keys")]
+    pub budget: Budget,
     /// When its failed steps are tried again.
     #[serde(default, deserialize_with = "known_keys")]
     pub retry: RetryPolicy,

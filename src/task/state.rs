@@ -5,7 +5,10 @@ use std::sync::Arc;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Entry, Fault, Pause, Payload, Priority, Status, Step, Task, TaskId, TaskSpec, Timestamp, Usage};
+use super::{
+    Entry, Fault, Pause, Payload, Priority, Spent, Status, Step, Task, TaskId, TaskSpec, Timestamp, TopUp,
+    Usage,
+};
 
 /// The part of a task that its steps do not hold, as the tables keep it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,6 +35,12 @@ pub struct State {
     pub checkpointed: u32,
     /// What it has consumed.
     pub usage: Usage,
+    /// What counts against its budget besides.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub spent: Spent,
+    /// What was added to its budget.
+    #[serde(default, skip_serializing_if = "TopUp::is_nothing")]
+    pub raised: TopUp,
     /// What stands for older outputs in prompts.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub summary: Option<Summary>,
@@ -51,6 +60,10 @@ pub struct State {
     /// When it ended.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub completed_at: Option<Timestamp>,
+}
+
+fn is_default(spent: &Spent) -> bool {
+    *spent == Spent::default()
 }
 
 /// A summary of older step outputs.
@@ -75,6 +88,8 @@ impl State {
             crashes: 0,
             checkpointed: 0,
             usage: Usage::default(),
+            spent: Spent::default(),
+            raised: TopUp::default(),
             summary: None,
             pause: None,
             output: None,

@@ -1,10 +1,13 @@
 //! What was consumed, summed over calls, steps and tasks.
 
+use std::fmt;
 use std::ops::AddAssign;
 
 use serde::{Deserialize, Serialize};
 
-/// Tokens as the provider reported them, and counts of calls.
+use super::Usd;
+
+/// Tokens as the provider reported them, what they cost, and counts of calls.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Usage {
@@ -18,6 +21,23 @@ pub struct Usage {
     pub model_calls: u32,
     /// Tool calls that were dispatched.
     pub tool_calls: u32,
+    /// What the tokens cost in US dollars, by the price of the model at the time of the call.
+    #[serde(skip_serializing_if = "Usd::is_zero")]
+    pub cost_usd: Usd,
+    /// Those of `model_calls` whose model has no known price: the cost is at least what it says.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub unpriced_calls: u32,
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
+}
+
+impl Usage {
+    /// Whether nothing was consumed.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
 }
 
 impl AddAssign for Usage {
@@ -27,5 +47,39 @@ impl AddAssign for Usage {
         self.cached_tokens += more.cached_tokens;
         self.model_calls += more.model_calls;
         self.tool_calls += more.tool_calls;
+        self.cost_usd += more.cost_usd;
+        self.unpriced_calls += more.unpriced_calls;
+    }
+}
+
+/// For people: `3 model calls, 5 tool calls, 1200 tokens in, 340 tokens out, $0.0123`.
+impl fmt::Display for Usage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "{} model calls, {} tool calls, {} tokens in, {} tokens out",
+            self.model_calls, self.tool_calls, self.input_tokens, self.output_tokens
+        )?;
+        match (self.cost_usd.is_zero(), self.unpriced_calls) {
+            (true, 0) => Ok(()),
+            (false, 0) => write!(f, ", {}", self.cost_usd),
+            (true, calls) => write!(f, ", cost unknown ({calls} calls of models without a price)"),
+            (false, calls) => {
+                write!(f, ", at least {} ({calls} calls of models without a price)", self.cost_usd)
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_price_is_never_shown_as_nothing() {
+        let mut usage = Usage { model_calls: 2, unpriced_calls: 1, ..Usage::default() };
+        assert!(usage.to_string().ends_with("cost unknown (1 calls of models without a price)"));
+        usage.cost_usd = Usd::from_nanos(20_000_000);
+        assert!(usage.to_string().contains("at least $0.0200"), "{usage}");
     }
 }

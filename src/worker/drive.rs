@@ -29,18 +29,18 @@ const NOTES: usize = 16;
 /// How long a suspect rests if another one has its place.
 const SUSPECT_REST: Duration = Duration::from_millis(500);
 
-type RunningStep = BoxFuture<'static, (u32, StepEnd, Vec<Event>)>;
+pub(super) type RunningStep = BoxFuture<'static, (u32, StepEnd, Vec<Event>)>;
 
 /// One task in the hands of this worker.
 pub(super) struct Drive {
-    shared: Arc<Shared>,
-    writer: Writer,
+    pub(super) shared: Arc<Shared>,
+    pub(super) writer: Writer,
     signals: Arc<Signals>,
-    running: FuturesUnordered<RunningStep>,
+    pub(super) running: FuturesUnordered<RunningStep>,
     /// The steps in `running`, with the signal that ends each.
     cancels: HashMap<u32, CancellationToken>,
-    /// What all attempts of this drive may still call.
-    allowance: CallAllowance,
+    /// What all attempts of this drive may still call and consume.
+    pub(super) allowance: CallAllowance,
     notes: mpsc::Receiver<Note>,
     notes_in: mpsc::Sender<Note>,
     /// The place of a suspect, until it has made progress.
@@ -197,7 +197,7 @@ impl Drive {
         detail.is_some_and(|detail| self.pause(PauseReason::UnknownOutcome, outcome_question(&detail)))
     }
 
-    fn pause(&mut self, reason: PauseReason, detail: String) -> bool {
+    pub(super) fn pause(&mut self, reason: PauseReason, detail: String) -> bool {
         let by = self.shared.name.clone();
         self.writer.note(Event::Paused { pause: Pause { reason, detail }, by })
     }
@@ -244,6 +244,9 @@ impl Drive {
         let new: Vec<u32> = steps.into_iter().filter(|index| !self.cancels.contains_key(index)).collect();
         if new.is_empty() {
             return Ok(Turn::Wait);
+        }
+        if self.is_out_of_budget(&new) {
+            return Ok(Turn::Again);
         }
         if self.write_down_context(&new).await?.is_none() {
             return Ok(Turn::Again);
@@ -311,10 +314,19 @@ impl Drive {
 
     /// Whether the context is smaller now; `None` if that was called off.
     async fn summarize(&mut self) -> Result<Option<bool>, Lost> {
+        if self.room_to_ask().is_err() {
+            // The step that needs it finds no room either, and that pauses the task.
+            return Ok(Some(false));
+        }
         let (shared, task) = (self.shared.clone(), self.writer.task.clone());
         let summary = self.unless_called_off(shared.orchestrator.summarize_context(&task, None)).await?;
         Ok(summary.map(|summary| match summary {
-            Ok(Some(event)) => self.writer.note(event),
+            Ok(Some(event)) => {
+                if let Event::ContextSummarized { usage, .. } = &event {
+                    self.allowance.charge(usage);
+                }
+                self.writer.note(event)
+            }
             Ok(None) => false,
             Err(error) => {
                 tracing::warn!(task = %task.id, %error, "the context was not summarized");
@@ -424,6 +436,10 @@ impl Drive {
             StepEnd::Unknown(detail) => {
                 self.pause(PauseReason::UnknownOutcome, outcome_question(&detail));
             }
+            // The step stays as it is: it goes on from there when there is more.
+            StepEnd::Budget(exceeded) => {
+                self.pause_for_budget(&exceeded);
+            }
             StepEnd::Interrupted => {}
         }
         Ok(())
@@ -470,6 +486,9 @@ impl Drive {
     /// The plan is at its end or at a dead end: decides how the task goes on.
     async fn conclude(&mut self) -> Result<Turn, Lost> {
         if self.shared.orchestrator.judges() {
+            if self.has_no_room_to_ask() {
+                return Ok(Turn::Again);
+            }
             self.writer.flush().await?;
         }
         let (shared, task) = (self.shared.clone(), self.writer.task.clone());
@@ -496,6 +515,9 @@ impl Drive {
     }
 
     async fn revise(&mut self, task: &Task, reason: &str) -> Result<Turn, Lost> {
+        if self.has_no_room_to_ask() {
+            return Ok(Turn::Again);
+        }
         let shared = self.shared.clone();
         let revised = self.unless_called_off(shared.orchestrator.revise(task, reason)).await?;
         let Some(revised) = revised else { return Ok(Turn::Leave((self.shared.clock)())) };

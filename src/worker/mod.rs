@@ -7,6 +7,7 @@
 //! A worker holds as many tasks as its concurrency says, one future each; a task has one
 //! writer. If the worker dies, its leases end and others go on from the journal.
 
+mod budget;
 mod config;
 mod drive;
 mod jobs;

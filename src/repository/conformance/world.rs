@@ -38,6 +38,7 @@ impl World {
             agent_id: None,
             priority: Priority::default(),
             limits: crate::task::Limits { max_steps: 100_000, ..crate::task::Limits::default() },
+            budget: crate::task::Budget::default(),
             retry: crate::task::RetryPolicy::default(),
         }
     }

@@ -239,7 +239,15 @@ mod tests {
         let fault = Fault::transient("provider_unavailable", "gone");
         let model: ModelName = "a/b".parse().unwrap();
         let chunks = all([
-            Event::ModelRequested { step: 0, call: 1, attempt: 1, model, base: None, parts: Vec::new() },
+            Event::ModelRequested {
+                step: 0,
+                call: 1,
+                attempt: 1,
+                model,
+                base: None,
+                parts: Vec::new(),
+                reserve: crate::task::Reserve::default(),
+            },
             Event::CallFailed { step: 0, call: 1, fault },
             dispatched(2),
             Event::CallLost { step: 0, call: 2, detail: "worker gone".into() },

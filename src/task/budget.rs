@@ -1,0 +1,462 @@
+//! What one task may consume, and whether the next call still fits.
+//!
+//! A call reserves what it may cost before it is made and settles what it did cost after. The same
+//! [`Ledger`] answers in the fold of the journal and in the hands of a worker whose steps run side
+//! by side.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::{Task, Timestamp, Usage, Usd};
+
+/// From which share of a limit on a model is told to come to an end, in percent.
+const SOFT_PERCENT: u8 = 80;
+
+/// The limits of one task. What has none is not limited.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct Budget {
+    /// Tokens of all model calls: prompts, cached parts included, and answers.
+    pub tokens: Option<u64>,
+    /// What all model calls cost, in US dollars. Calls of a model whose price nobody told are not
+    /// held back by it; [`Usage::unpriced_calls`] counts them.
+    pub cost_usd: Option<Usd>,
+    /// Milliseconds since the task was created, those not counted in which it was paused.
+    pub wall_time_ms: Option<u64>,
+    /// Model calls, those of the planner and the judge included.
+    pub model_calls: Option<u32>,
+    /// Tool calls.
+    pub tool_calls: Option<u32>,
+    /// Steps that are started.
+    pub steps: Option<u32>,
+    /// From which share of a limit on a model is told to come to an end, in percent. 100 and more
+    /// never tells it; 80 if nothing is said.
+    pub soft_percent: Option<u8>,
+}
+
+/// What is added to the limits of a task. Nothing is added to what has no limit.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct TopUp {
+    /// Tokens.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tokens: u64,
+    /// US dollars.
+    #[serde(skip_serializing_if = "Usd::is_zero")]
+    pub cost_usd: Usd,
+    /// Milliseconds.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub wall_time_ms: u64,
+    /// Model calls.
+    #[serde(skip_serializing_if = "is_none")]
+    pub model_calls: u32,
+    /// Tool calls.
+    #[serde(skip_serializing_if = "is_none")]
+    pub tool_calls: u32,
+    /// Steps.
+    #[serde(skip_serializing_if = "is_none")]
+    pub steps: u32,
+}
+
+/// What one model call is expected to consume at most.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Reserve {
+    /// Tokens of the prompt, estimated, and of the longest answer.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub tokens: u64,
+    /// What they cost; nothing if nobody knows the price.
+    #[serde(skip_serializing_if = "Usd::is_zero")]
+    pub cost_usd: Usd,
+    /// Model calls: 1.
+    #[serde(skip_serializing_if = "is_none")]
+    pub model_calls: u32,
+}
+
+fn is_zero(number: &u64) -> bool {
+    *number == 0
+}
+
+fn is_none(number: &u32) -> bool {
+    *number == 0
+}
+
+/// What counts against a budget besides what providers reported.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+pub struct Spent {
+    /// Reserved by calls in flight.
+    #[serde(skip_serializing_if = "Reserve::is_nothing")]
+    pub reserved: Reserve,
+    /// Reserved by calls that may have been answered although nobody recorded it: it stays charged.
+    #[serde(skip_serializing_if = "Reserve::is_nothing")]
+    pub lost: Reserve,
+    /// What was consumed beyond a reserve, by answers that were longer than expected and by calls
+    /// that belong to no step. `usage + lost + reserved - beyond` never exceeds the budget.
+    #[serde(skip_serializing_if = "Reserve::is_nothing")]
+    pub beyond: Reserve,
+    /// Milliseconds it was paused, the pause it is in not counted.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub paused_ms: u64,
+    /// Since when it is paused.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub paused_at: Option<Timestamp>,
+}
+
+/// What can run out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Resource {
+    /// Tokens of model calls.
+    Tokens,
+    /// Money for model calls.
+    CostUsd,
+    /// Time.
+    WallTimeMs,
+    /// Model calls.
+    ModelCalls,
+    /// Tool calls.
+    ToolCalls,
+    /// Steps.
+    Steps,
+}
+
+/// A limit that stands in the way.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Exceeded {
+    /// Which one.
+    pub resource: Resource,
+    /// How much there is in all; money in thousand-millionths of a dollar.
+    pub limit: u64,
+    /// How much of it is used, calls in flight included.
+    pub used: u64,
+    /// How much more is wanted.
+    pub wanted: u64,
+}
+
+/// What is used of a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ledger {
+    budget: Budget,
+    used: Reserve,
+    tool_calls: u32,
+    /// When its time is over.
+    deadline: Option<Timestamp>,
+    created_at: Timestamp,
+}
+
+impl Budget {
+    /// What a task may consume if nobody says otherwise. The numbers are far above what a task of
+    /// fifty steps takes: they are there to stop what runs away.
+    pub fn usual() -> Self {
+        Self {
+            tokens: Some(5_000_000),
+            cost_usd: Some(Usd::from_nanos(10_000_000_000)),
+            wall_time_ms: Some(24 * 60 * 60 * 1000),
+            model_calls: Some(1000),
+            ..Self::default()
+        }
+    }
+
+    /// Whether it limits nothing and says nothing.
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// These limits, and the `others` where nothing is said. A limit of 0 says that there is none.
+    pub fn or(self, others: &Self) -> Self {
+        fn limit<T: Default + PartialEq>(own: Option<T>, other: Option<T>) -> Option<T> {
+            own.or(other).filter(|limit| *limit != T::default())
+        }
+        Self {
+            tokens: limit(self.tokens, others.tokens),
+            cost_usd: limit(self.cost_usd, others.cost_usd),
+            wall_time_ms: limit(self.wall_time_ms, others.wall_time_ms),
+            model_calls: limit(self.model_calls, others.model_calls),
+            tool_calls: limit(self.tool_calls, others.tool_calls),
+            steps: limit(self.steps, others.steps),
+            soft_percent: self.soft_percent.or(others.soft_percent),
+        }
+    }
+
+    /// The limits with what was added to them.
+    pub fn with(self, more: &TopUp) -> Self {
+        let number = |limit: Option<u32>, more: u32| limit.map(|limit| limit.saturating_add(more));
+        Self {
+            tokens: self.tokens.map(|limit| limit.saturating_add(more.tokens)),
+            cost_usd: self.cost_usd.map(|limit| limit + more.cost_usd),
+            wall_time_ms: self.wall_time_ms.map(|limit| limit.saturating_add(more.wall_time_ms)),
+            model_calls: number(self.model_calls, more.model_calls),
+            tool_calls: number(self.tool_calls, more.tool_calls),
+            steps: number(self.steps, more.steps),
+            soft_percent: self.soft_percent,
+        }
+    }
+}
+
+impl TopUp {
+    /// Whether nothing is added.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What is added to something that `budget` does not limit.
+    pub fn unlimited_in(&self, budget: &Budget) -> Option<Resource> {
+        let asked = [
+            (self.tokens > 0 && budget.tokens.is_none(), Resource::Tokens),
+            (!self.cost_usd.is_zero() && budget.cost_usd.is_none(), Resource::CostUsd),
+            (self.wall_time_ms > 0 && budget.wall_time_ms.is_none(), Resource::WallTimeMs),
+            (self.model_calls > 0 && budget.model_calls.is_none(), Resource::ModelCalls),
+            (self.tool_calls > 0 && budget.tool_calls.is_none(), Resource::ToolCalls),
+            (self.steps > 0 && budget.steps.is_none(), Resource::Steps),
+        ];
+        asked.into_iter().find_map(|(is_asked, resource)| is_asked.then_some(resource))
+    }
+
+    pub(super) fn plus(self, more: &Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_add(more.tokens),
+            cost_usd: self.cost_usd + more.cost_usd,
+            wall_time_ms: self.wall_time_ms.saturating_add(more.wall_time_ms),
+            model_calls: self.model_calls.saturating_add(more.model_calls),
+            tool_calls: self.tool_calls.saturating_add(more.tool_calls),
+            steps: self.steps.saturating_add(more.steps),
+        }
+    }
+}
+
+impl Reserve {
+    /// Whether it is nothing.
+    pub fn is_nothing(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// What was consumed, in the terms of a reserve.
+    pub fn of(usage: &Usage) -> Self {
+        Self {
+            tokens: usage.input_tokens.saturating_add(usage.output_tokens),
+            cost_usd: usage.cost_usd,
+            model_calls: usage.model_calls,
+        }
+    }
+
+    /// Both together.
+    pub fn plus(self, more: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_add(more.tokens),
+            cost_usd: self.cost_usd + more.cost_usd,
+            model_calls: self.model_calls.saturating_add(more.model_calls),
+        }
+    }
+
+    /// What is left of it without the other; nothing where that is more.
+    pub fn minus(self, less: Self) -> Self {
+        Self {
+            tokens: self.tokens.saturating_sub(less.tokens),
+            cost_usd: self.cost_usd.saturating_sub(less.cost_usd),
+            model_calls: self.model_calls.saturating_sub(less.model_calls),
+        }
+    }
+}
+
+impl Ledger {
+    /// What a task has used so far.
+    pub fn of(task: &Task) -> Self {
+        let state = task.state();
+        let budget = task.budget();
+        let deadline = budget.wall_time_ms.map(|limit| {
+            let limit = limit.saturating_add(state.spent.paused_ms);
+            state.created_at.plus(std::time::Duration::from_millis(limit))
+        });
+        Self {
+            budget,
+            used: Reserve::of(&state.usage).plus(state.spent.lost).plus(state.spent.reserved),
+            tool_calls: state.usage.tool_calls,
+            deadline,
+            created_at: state.created_at,
+        }
+    }
+
+    /// Takes over the limits, for they may have been raised; what is used stays.
+    pub fn follow(&mut self, task: &Task) {
+        let fresh = Self::of(task);
+        (self.budget, self.deadline) = (fresh.budget, fresh.deadline);
+    }
+
+    /// Charges a model call, if it fits.
+    pub fn reserve(&mut self, reserve: Reserve, now: Timestamp) -> Result<(), Exceeded> {
+        self.has_time(now)?;
+        self.fits(reserve)?;
+        self.used = self.used.plus(reserve);
+        Ok(())
+    }
+
+    /// Whether a model call fits, the time apart.
+    pub fn fits(&self, reserve: Reserve) -> Result<(), Exceeded> {
+        let (budget, used) = (&self.budget, &self.used);
+        room(Resource::Tokens, budget.tokens, used.tokens, reserve.tokens)?;
+        let cost = budget.cost_usd.map(Usd::nanos);
+        room(Resource::CostUsd, cost, used.cost_usd.nanos(), reserve.cost_usd.nanos())?;
+        let calls = (u64::from(used.model_calls), u64::from(reserve.model_calls));
+        room(Resource::ModelCalls, budget.model_calls.map(u64::from), calls.0, calls.1)
+    }
+
+    /// Charges a tool call, if it fits.
+    pub fn take_tool_call(&mut self, now: Timestamp) -> Result<(), Exceeded> {
+        self.has_time(now)?;
+        self.fits_tool_call()?;
+        self.tool_calls += 1;
+        Ok(())
+    }
+
+    /// Whether a tool call fits, the time apart.
+    pub fn fits_tool_call(&self) -> Result<(), Exceeded> {
+        let limit = self.budget.tool_calls.map(u64::from);
+        room(Resource::ToolCalls, limit, u64::from(self.tool_calls), 1)
+    }
+
+    /// Whether a model could be asked at all: for calls whose size nobody reserves.
+    pub fn fits_any_call(&self, now: Timestamp) -> Result<(), Exceeded> {
+        let least = Reserve { tokens: 1, cost_usd: Usd::from_nanos(1), model_calls: 1 };
+        self.has_time(now)?;
+        self.fits(least)
+    }
+
+    /// Whether there is time left.
+    pub fn has_time(&self, now: Timestamp) -> Result<(), Exceeded> {
+        match (self.deadline, self.budget.wall_time_ms) {
+            (Some(deadline), Some(limit)) if now >= deadline => {
+                let late = u64::try_from(now.since(deadline).as_millis()).unwrap_or(u64::MAX);
+                let used = limit.saturating_add(late);
+                Err(Exceeded { resource: Resource::WallTimeMs, limit, used, wanted: 0 })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Exchanges what a call reserved for what it used.
+    pub fn settle(&mut self, reserve: Reserve, used: Reserve) {
+        self.used = self.used.minus(reserve).plus(used);
+    }
+
+    /// Charges what was used without being reserved.
+    pub fn charge(&mut self, usage: &Usage) {
+        self.used = self.used.plus(Reserve::of(usage));
+    }
+
+    /// The limit that is nearest to its end, if its soft limit is reached: which one, and the
+    /// share that is used in percent.
+    pub fn nearly_used_up(&self, now: Timestamp) -> Option<(Resource, u64)> {
+        let (budget, used) = (&self.budget, &self.used);
+        let took = u64::try_from(now.since(self.created_at).as_millis()).unwrap_or(u64::MAX);
+        let total = self
+            .deadline
+            .map(|deadline| u64::try_from(deadline.since(self.created_at).as_millis()).unwrap_or(u64::MAX));
+        let shares = [
+            (Resource::Tokens, budget.tokens, used.tokens),
+            (Resource::CostUsd, budget.cost_usd.map(Usd::nanos), used.cost_usd.nanos()),
+            (Resource::ModelCalls, budget.model_calls.map(u64::from), u64::from(used.model_calls)),
+            (Resource::ToolCalls, budget.tool_calls.map(u64::from), u64::from(self.tool_calls)),
+            (Resource::WallTimeMs, total, took),
+        ];
+        let shares = shares.into_iter().filter_map(|(resource, limit, used)| {
+            let percent = u128::from(used) * 100 / u128::from(limit?.max(1));
+            Some((resource, u64::try_from(percent).unwrap_or(u64::MAX)))
+        });
+        let nearest = shares.max_by_key(|(_, percent)| *percent)?;
+        let soft = budget.soft_percent.unwrap_or(SOFT_PERCENT);
+        (soft < 100 && nearest.1 >= u64::from(soft)).then_some(nearest)
+    }
+}
+
+fn room(resource: Resource, limit: Option<u64>, used: u64, wanted: u64) -> Result<(), Exceeded> {
+    match limit {
+        Some(limit) if used.saturating_add(wanted) > limit && wanted > 0 => {
+            Err(Exceeded { resource, limit, used, wanted })
+        }
+        _ => Ok(()),
+    }
+}
+
+impl Task {
+    /// What it may consume, with everything that was added.
+    pub fn budget(&self) -> Budget {
+        self.spec().budget.with(&self.state().raised)
+    }
+
+    /// Whether another step may be started; the next attempt of a step is no other step.
+    pub fn fits_step(&self) -> Result<(), Exceeded> {
+        // Counted only where there is a limit: a plan may be long.
+        let Some(limit) = self.budget().steps else { return Ok(()) };
+        let started = self.steps().iter().filter(|step| step.attempts > 0).count() as u64;
+        room(Resource::Steps, Some(u64::from(limit)), started, 1)
+    }
+}
+
+impl Resource {
+    /// The key of its limit in a budget.
+    pub fn key(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::CostUsd => "costUsd",
+            Self::WallTimeMs => "wallTimeMs",
+            Self::ModelCalls => "modelCalls",
+            Self::ToolCalls => "toolCalls",
+            Self::Steps => "steps",
+        }
+    }
+
+    /// What it is, for people.
+    pub fn words(self) -> &'static str {
+        match self {
+            Self::Tokens => "tokens",
+            Self::CostUsd => "money",
+            Self::WallTimeMs => "time",
+            Self::ModelCalls => "model calls",
+            Self::ToolCalls => "tool calls",
+            Self::Steps => "steps",
+        }
+    }
+
+    fn amount(self, amount: u64) -> String {
+        match self {
+            Self::CostUsd => Usd::from_nanos(amount).to_string(),
+            Self::WallTimeMs => format!("{} s", amount / 1000),
+            _ => amount.to_string(),
+        }
+    }
+}
+
+/// For people: `5000 tokens, $2.00`.
+impl fmt::Display for TopUp {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let added = [
+            (Resource::Tokens, self.tokens),
+            (Resource::CostUsd, self.cost_usd.nanos()),
+            (Resource::WallTimeMs, self.wall_time_ms),
+            (Resource::ModelCalls, self.model_calls.into()),
+            (Resource::ToolCalls, self.tool_calls.into()),
+            (Resource::Steps, self.steps.into()),
+        ];
+        let words = added.into_iter().filter(|(_, amount)| *amount > 0).map(|(resource, amount)| {
+            let shown = resource.amount(amount);
+            if resource == Resource::CostUsd { shown } else { format!("{shown} {}", resource.words()) }
+        });
+        f.write_str(&words.collect::<Vec<_>>().join(", "))
+    }
+}
+
+impl fmt::Display for Exceeded {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { resource, limit, used, wanted } = *self;
+        let [limit, shown] = [limit, used].map(|amount| resource.amount(amount));
+        write!(f, "the budget of {} is used up: {shown} of {limit}", resource.words())?;
+        match resource {
+            Resource::Tokens | Resource::CostUsd => {
+                write!(f, ", and the next call may take {}", resource.amount(wanted))
+            }
+            _ => Ok(()),
+        }
+    }
+}
