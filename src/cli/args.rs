@@ -10,7 +10,7 @@ use serde_json::Value;
 use super::config::Overrides;
 use super::{bench, duration, exit};
 use crate::orchestrator::OutcomeDecision;
-use crate::task::{ModelName, Priority, Status};
+use crate::task::{ModelName, Priority, Status, TopUp, Usd};
 
 /// Carries goals that are too big for one chat answer to their end.
 ///
@@ -103,6 +103,12 @@ pub(super) struct RunArgs {
     /// How urgent it is, from 1 (most) to 5 (least)
     #[arg(long, value_name = "NUMBER", default_value_t, conflicts_with = "resume")]
     pub(super) priority: Priority,
+    /// Tokens it may consume at most, prompts and answers together
+    #[arg(long, value_name = "NUMBER", conflicts_with = "resume")]
+    pub(super) max_tokens: Option<u64>,
+    /// What its model calls may cost at most, in US dollars
+    #[arg(long, value_name = "USD", value_parser = dollars, conflicts_with = "resume")]
+    pub(super) max_cost: Option<Usd>,
     /// One JSON object per journal entry, then one with the result
     #[arg(long)]
     pub(super) json: bool,
@@ -173,6 +179,58 @@ pub(super) enum TaskCommand {
         /// From 1 (most urgent) to 5 (least urgent)
         priority: Priority,
     },
+    /// Show the budget of a task, or add to it
+    Budget {
+        #[command(flatten)]
+        task: TaskArg,
+        #[command(flatten)]
+        add: AddArgs,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+}
+
+/// What is added to a budget.
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// So many more tokens
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    add_tokens: u64,
+    /// So many more US dollars
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    add_cost: Option<Usd>,
+    /// So much more time, for example 30m or 2h
+    #[arg(long, value_name = "SPAN", value_parser = duration::parse)]
+    add_time: Option<Duration>,
+    /// So many more model calls
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    add_model_calls: u32,
+    /// So many more tool calls
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    add_tool_calls: u32,
+    /// So many more steps
+    #[arg(long, value_name = "NUMBER", default_value_t = 0)]
+    add_steps: u32,
+}
+
+impl AddArgs {
+    /// The same as a fact says it.
+    pub(super) fn top_up(&self) -> TopUp {
+        let millis = self.add_time.unwrap_or_default().as_millis();
+        TopUp {
+            tokens: self.add_tokens,
+            cost_usd: self.add_cost.unwrap_or_default(),
+            wall_time_ms: u64::try_from(millis).unwrap_or(u64::MAX),
+            model_calls: self.add_model_calls,
+            tool_calls: self.add_tool_calls,
+            steps: self.add_steps,
+        }
+    }
+}
+
+fn dollars(text: &str) -> Result<Usd, String> {
+    let amount = text.trim_start_matches('$').parse().ok().and_then(Usd::from_dollars);
+    amount.ok_or_else(|| "an amount of US dollars, for example 2.50".to_owned())
 }
 
 /// Names a task.

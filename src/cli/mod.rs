@@ -9,6 +9,7 @@
 mod admin;
 mod args;
 mod bench;
+mod budget;
 pub mod config;
 mod display;
 mod duration;

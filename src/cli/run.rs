@@ -12,7 +12,7 @@ use super::wiring::Engine;
 use super::{Exit, ids, signals};
 use crate::orchestrator::TaskRequest;
 use crate::repository::RepositoryError;
-use crate::task::{ModelName, Status, Task};
+use crate::task::{Budget, ModelName, Status, Task};
 
 const DRAINING: &str = "stopping: running steps end first, Ctrl-C again stops at once";
 
@@ -88,6 +88,7 @@ async fn begin(engine: &Engine, args: &RunArgs, model: Option<ModelName>) -> Res
             thread_id: Uuid::now_v7().to_string(),
             chat_model: model,
             priority: args.priority,
+            budget: Budget { tokens: args.max_tokens, cost_usd: args.max_cost, ..Budget::default() },
             ..TaskRequest::default()
         };
         return Ok((engine.orchestrator.start(request).await?, 0));

@@ -10,7 +10,7 @@ use super::follow::Follower;
 use super::terminal::Terminal;
 use super::watch::{Watch, took};
 use super::wiring::Engine;
-use super::{Exit, duration, ids, signals};
+use super::{Exit, budget, duration, ids, signals};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
 use crate::task::{Step, Task, TaskId};
@@ -52,6 +52,9 @@ pub(super) async fn run(
             let (id, by) = (find(engine, &task.id).await?, &engine.settings.user);
             told(&engine.orchestrator.prioritize(id, priority, by).await?, terminal)
         }
+        TaskCommand::Budget { task, add, form } => {
+            budget::run(engine, find(engine, &task.id).await?, &add, form.json, terminal).await
+        }
     }
 }
 
@@ -65,7 +68,7 @@ async fn load(engine: &Engine, text: &str) -> Result<Task, CliError> {
     Ok(task.ok_or(RepositoryError::NotFound)?)
 }
 
-fn told(task: &Task, terminal: &Terminal) -> Result<Exit, CliError> {
+pub(super) fn told(task: &Task, terminal: &Terminal) -> Result<Exit, CliError> {
     terminal.result(format!("{} {}", task.id, task.status()));
     Ok(Exit::Done)
 }
@@ -157,13 +160,8 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("Created", state.created_at.to_string()),
         ("Took", took(task)),
         ("Plan", format!("revision {}, {} steps", state.revision, task.total_steps())),
-        (
-            "Used",
-            format!(
-                "{} model calls, {} tool calls, {} tokens in, {} tokens out",
-                usage.model_calls, usage.tool_calls, usage.input_tokens, usage.output_tokens
-            ),
-        ),
+        ("Used", usage.to_string()),
+        ("Budget", budget::in_short(task)),
     ];
     facts.extend(spec.chat_model.as_ref().map(|model| ("Model", model.to_string())));
     facts.extend(state.pause.as_ref().map(|pause| ("Paused", one_line(&pause.detail))));

@@ -108,9 +108,12 @@ impl Watch {
                 self.terminal.warn(format!("The task is paused: {}", one_line(&why)));
                 let unknown = pause.is_some_and(|pause| pause.reason == PauseReason::UnknownOutcome);
                 let outcome = if unknown { " --outcome happened=JSON|did-not-happen|skip|fail" } else { "" };
-                say(format!(
-                    "Let it go on: longhaul task resume {id}{outcome}, then longhaul run --resume {id}"
-                ));
+                // What is used up is not mended by a resume; the detail says what does.
+                if pause.is_none_or(|pause| pause.reason != PauseReason::Budget) {
+                    say(format!(
+                        "Let it go on: longhaul task resume {id}{outcome}, then longhaul run --resume {id}"
+                    ));
+                }
             }
             Status::Pending | Status::Running => {
                 say(format!(
@@ -120,6 +123,9 @@ impl Watch {
         }
         for file in files {
             self.terminal.result(format!("Written: {}", file.display()));
+        }
+        if state.usage.model_calls > 0 {
+            self.terminal.progress(format!("Used: {}", state.usage));
         }
         self.terminal.progress(format!("Look at the trace: longhaul task trace {id}"));
     }

@@ -156,7 +156,8 @@ impl Engine {
     ) -> Result<Self, CliError> {
         let worker_name = worker_name();
         let queue = open_queue(&settings, &worker_name)?;
-        let config: OrchestratorConfig = settings.config.orchestrator.clone();
+        let config =
+            OrchestratorConfig { budget: settings.config.budget.0, ..settings.config.orchestrator.clone() };
         let orchestrator = Orchestrator::new(
             database.repository(),
             queue,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::ModelName;
 
-use super::{Price, Role};
+use super::{BreakerConfig, Price, Role};
 
 /// Which models there are and which of them does what. Every key has a default; an empty
 /// table is valid. Keys of providers are never in the file: the file names the environment
@@ -29,6 +29,8 @@ pub struct ModelsConfig {
     /// Tokens that are reserved for an answer whose length nobody limits. Decides when a budget is
     /// used up; the answer is not cut there.
     pub output_reserve: u64,
+    /// When a model that keeps failing is not asked for a while.
+    pub breaker: BreakerConfig,
     /// How long to wait for a provider.
     pub timeouts: Timeouts,
     /// Further providers by name, or other settings for the built-in ones (`anthropic`,
@@ -47,6 +49,7 @@ impl Default for ModelsConfig {
             fallback: Vec::new(),
             prices: BTreeMap::new(),
             output_reserve: 4096,
+            breaker: BreakerConfig::default(),
             timeouts: Timeouts::default(),
             providers: BTreeMap::new(),
             scripted: BTreeMap::new(),

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::task::{Fault, FaultClass, with_causes};
+use crate::task::{CIRCUIT_OPEN, Fault, FaultClass, with_causes};
 
 /// A cause from below.
 type Source = Box<dyn StdError + Send + Sync>;
@@ -67,6 +67,14 @@ pub enum ModelError {
         #[source]
         source: Option<Source>,
     },
+    /// It failed several times in a row and is not asked for a while.
+    #[error("{model} failed several times in a row and is not asked for {} s", retry_after.as_secs().max(1))]
+    CircuitOpen {
+        /// Which model.
+        model: String,
+        /// How long to wait before the next try.
+        retry_after: Duration,
+    },
     /// A deadline passed: `connect`, `first byte`, `between chunks` or `total`.
     #[error("{model} timed out ({phase})")]
     Timeout {
@@ -96,6 +104,7 @@ impl ModelError {
             Self::ContextOverflow { .. } => "context_overflow",
             Self::Rejected { .. } => "provider_rejected",
             Self::Unavailable { .. } => "provider_unavailable",
+            Self::CircuitOpen { .. } => CIRCUIT_OPEN,
             Self::Timeout { phase: "connect", .. } => "provider_timeout_connect",
             Self::Timeout { phase: "first byte", .. } => "provider_timeout_first_byte",
             Self::Timeout { phase: "between chunks", .. } => "provider_timeout_chunk",
@@ -108,13 +117,15 @@ impl ModelError {
     pub fn fault(&self) -> Fault {
         let class = match self {
             Self::RateLimited { .. } => FaultClass::RateLimited,
-            Self::Unavailable { .. } => FaultClass::Transient,
+            Self::Unavailable { .. } | Self::CircuitOpen { .. } => FaultClass::Transient,
             Self::Timeout { .. } => FaultClass::Timeout,
             Self::Malformed { .. } => FaultClass::Malformed,
             _ => FaultClass::Permanent,
         };
         let mut fault = Fault::new(class, self.code(), with_causes(self));
-        if let Self::RateLimited { retry_after: Some(wait), .. } = self {
+        if let Self::RateLimited { retry_after: Some(wait), .. }
+        | Self::CircuitOpen { retry_after: wait, .. } = self
+        {
             fault.retry_after_ms = u64::try_from(wait.as_millis()).ok();
         }
         fault

@@ -3,6 +3,7 @@
 //! What is stored in the journal are our own types; the client library's types never leave
 //! this room. [`Models`] knows which model answers for which [`Role`].
 
+mod breaker;
 mod client;
 #[cfg(test)]
 mod client_tests;
@@ -27,6 +28,7 @@ use futures::stream::BoxStream;
 
 use crate::task::{ModelName, Usage, Usd};
 
+pub use breaker::BreakerConfig;
 pub use config::{ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
 pub use error::ModelError;
 pub use offline::Offline;

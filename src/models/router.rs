@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use crate::task::ModelName;
 
+use super::breaker::Breakers;
 use super::client::ProviderModel;
 use super::config::{ModelsConfig, Timeouts};
 use super::fallback::Fallback;
@@ -30,6 +31,7 @@ pub struct Models {
     roles: BTreeMap<Role, ModelName>,
     fallback: Vec<ModelName>,
     prices: Prices,
+    breakers: Breakers,
     output_reserve: u64,
     timeouts: Timeouts,
     providers: BTreeMap<String, Provider>,
@@ -143,6 +145,7 @@ impl Models {
             roles: config.roles.clone(),
             fallback: config.fallback.clone(),
             prices: Prices::new(&config.prices)?,
+            breakers: Breakers::new(config.breaker),
             output_reserve: config.output_reserve,
             timeouts: config.timeouts,
             providers,
@@ -180,7 +183,8 @@ impl Models {
     fn model(&self, name: &ModelName) -> Result<Arc<dyn Model>, ModelError> {
         let is_public = self.providers.get(&name.provider).is_some_and(Provider::is_public);
         let price = self.prices.find(name, is_public);
-        Ok(Arc::new(Priced::new(self.bare(name)?, price)))
+        let guarded = self.breakers.guard(self.bare(name)?);
+        Ok(Arc::new(Priced::new(Arc::new(guarded), price)))
     }
 
     /// A model that does not know what it costs.

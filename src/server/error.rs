@@ -223,15 +223,18 @@ impl From<ModelError> for ApiError {
             ModelError::NotConfigured(_)
             | ModelError::ContextOverflow { .. }
             | ModelError::Rejected { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-            ModelError::RateLimited { .. } | ModelError::Quota { .. } | ModelError::Unavailable { .. } => {
-                StatusCode::SERVICE_UNAVAILABLE
-            }
+            ModelError::RateLimited { .. }
+            | ModelError::Quota { .. }
+            | ModelError::CircuitOpen { .. }
+            | ModelError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             ModelError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
             ModelError::Unauthorized { .. } | ModelError::Malformed { .. } => StatusCode::BAD_GATEWAY,
         };
         tracing::warn!(cause = %with_causes(&error), code = error.code(), "no answer from a model");
         let mut refusal = Self::new(status, error.code(), model_message(&error));
-        if let ModelError::RateLimited { retry_after: Some(wait), .. } = &error {
+        if let ModelError::RateLimited { retry_after: Some(wait), .. }
+        | ModelError::CircuitOpen { retry_after: wait, .. } = &error
+        {
             // Rounded up, so that the wait is never too short.
             refusal.retry_after = Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
         }

@@ -10,6 +10,7 @@
 
 mod about;
 mod auth;
+mod budget;
 mod chat;
 mod config;
 mod error;
@@ -67,6 +68,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/tasks/{id}/pause", post(tasks::pause))
         .route("/api/tasks/{id}/resume", post(tasks::resume))
         .route("/api/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/api/tasks/{id}/budget", post(budget::raise))
         .route("/api/worker", get(about::worker))
         .route("/api/workers", get(about::workers))
         .route("/api/tools", get(about::tools))

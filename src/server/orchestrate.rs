@@ -16,7 +16,7 @@ use super::parse::Params;
 use super::state::AppState;
 use super::status::{self, TaskStatus};
 use crate::orchestrator::TaskRequest;
-use crate::task::{AllowedTools, Mention, ModelName, Priority, Task, ToolAllowance};
+use crate::task::{AllowedTools, Budget, Mention, ModelName, Priority, Task, ToolAllowance};
 
 /// What a step takes if its plan does not say, in milliseconds.
 const USUAL_DURATION: u64 = 30_000;
@@ -33,6 +33,7 @@ pub(super) struct Start {
     allowed_app_default_toolkit: Option<Vec<String>>,
     agent_id: Option<String>,
     priority: Option<Priority>,
+    budget: Option<Budget>,
 }
 
 impl Start {
@@ -53,6 +54,7 @@ impl Start {
             },
             agent_id: self.agent_id,
             priority: self.priority.unwrap_or_default(),
+            budget: self.budget.unwrap_or_default(),
             ..TaskRequest::default()
         })
     }

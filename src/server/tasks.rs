@@ -112,7 +112,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
-    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
 }
 
 /// `PATCH /api/tasks/{id}`.
@@ -124,7 +124,7 @@ pub(super) async fn change(
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.prioritize(task.id, change.priority, &caller.0).await?;
-    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
 }
 
 /// `GET /api/tasks/{id}/steps`: every step of every revision, in order.
@@ -176,7 +176,7 @@ pub(super) async fn pause(
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.pause(task.id, &caller.0).await?;
-    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
 }
 
 /// `POST /api/tasks/{id}/resume`.
@@ -191,7 +191,7 @@ pub(super) async fn resume(
         Some(outcome) => state.orchestrator.decide_outcome(task.id, outcome.into(), &caller.0).await?,
         None => state.orchestrator.resume(task.id, &caller.0).await?,
     };
-    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
 }
 
 /// `POST /api/tasks/{id}/cancel`.
@@ -202,7 +202,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.cancel(task.id, &caller.0).await?;
-    Ok(Json(views::task(state.repository().as_ref(), &task).await?))
+    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
 }
 
 #[cfg(test)]

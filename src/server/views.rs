@@ -3,6 +3,7 @@
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::budget::BudgetView;
 use super::status::shown;
 use crate::repository::{Repository, RepositoryError};
 use crate::task::{
@@ -31,6 +32,7 @@ pub(super) struct TaskDetail {
     chat_model: Option<ModelName>,
     agent_id: Option<String>,
     limits: Limits,
+    budget: BudgetView,
     usage: Usage,
     /// The number of its newest entry.
     seq: i64,
@@ -110,7 +112,11 @@ impl EntryView {
 }
 
 /// A task with its answer.
-pub(super) async fn task(repository: &dyn Repository, task: &Task) -> Result<TaskDetail, RepositoryError> {
+pub(super) async fn task(
+    repository: &dyn Repository,
+    task: &Task,
+    now: Timestamp,
+) -> Result<TaskDetail, RepositoryError> {
     let (spec, state) = (task.spec(), task.state());
     let output = match &state.output {
         Some(output) => Some(repository.content(output).await?),
@@ -133,6 +139,7 @@ pub(super) async fn task(repository: &dyn Repository, task: &Task) -> Result<Tas
         chat_model: spec.chat_model.clone(),
         agent_id: spec.agent_id.clone(),
         limits: spec.limits.clone(),
+        budget: BudgetView::of(task, now),
         usage: state.usage,
         seq: state.seq,
         epoch: state.epoch,

@@ -307,6 +307,9 @@ impl Task {
         step.fault = Some(fault.clone());
         step.retry_at = retry_at;
         step.status = StepStatus::Failed;
+        if fault.spares_attempt() && retry_at.is_some() {
+            step.attempts = step.attempts.saturating_sub(1);
+        }
         if step.is_settled() {
             self.settle(index, StepStatus::Failed, at);
         } else if retry_at.is_none() {

@@ -1,17 +1,12 @@
-//! What one task may consume, and whether the next call still fits.
+//! What one task may consume, and what it has consumed.
 //!
-//! A call reserves what it may cost before it is made and settles what it did cost after. The same
-//! [`Ledger`] answers in the fold of the journal and in the hands of a worker whose steps run side
-//! by side.
+//! The limits and the amounts; [`Ledger`](super::Ledger) reckons with them.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Task, Timestamp, Usage, Usd};
-
-/// From which share of a limit on a model is told to come to an end, in percent.
-const SOFT_PERCENT: u8 = 80;
+use super::{Timestamp, Usage, Usd};
 
 /// The limits of one task. What has none is not limited.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
@@ -135,17 +130,6 @@ pub struct Exceeded {
     pub wanted: u64,
 }
 
-/// What is used of a budget.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Ledger {
-    budget: Budget,
-    used: Reserve,
-    tool_calls: u32,
-    /// When its time is over.
-    deadline: Option<Timestamp>,
-    created_at: Timestamp,
-}
-
 impl Budget {
     /// What a task may consume if nobody says otherwise. The numbers are far above what a task of
     /// fifty steps takes: they are there to stop what runs away.
@@ -155,6 +139,7 @@ impl Budget {
             cost_usd: Some(Usd::from_nanos(10_000_000_000)),
             wall_time_ms: Some(24 * 60 * 60 * 1000),
             model_calls: Some(1000),
+            soft_percent: Some(80),
             ..Self::default()
         }
     }
@@ -260,140 +245,6 @@ impl Reserve {
     }
 }
 
-impl Ledger {
-    /// What a task has used so far.
-    pub fn of(task: &Task) -> Self {
-        let state = task.state();
-        let budget = task.budget();
-        let deadline = budget.wall_time_ms.map(|limit| {
-            let limit = limit.saturating_add(state.spent.paused_ms);
-            state.created_at.plus(std::time::Duration::from_millis(limit))
-        });
-        Self {
-            budget,
-            used: Reserve::of(&state.usage).plus(state.spent.lost).plus(state.spent.reserved),
-            tool_calls: state.usage.tool_calls,
-            deadline,
-            created_at: state.created_at,
-        }
-    }
-
-    /// Takes over the limits, for they may have been raised; what is used stays.
-    pub fn follow(&mut self, task: &Task) {
-        let fresh = Self::of(task);
-        (self.budget, self.deadline) = (fresh.budget, fresh.deadline);
-    }
-
-    /// Charges a model call, if it fits.
-    pub fn reserve(&mut self, reserve: Reserve, now: Timestamp) -> Result<(), Exceeded> {
-        self.has_time(now)?;
-        self.fits(reserve)?;
-        self.used = self.used.plus(reserve);
-        Ok(())
-    }
-
-    /// Whether a model call fits, the time apart.
-    pub fn fits(&self, reserve: Reserve) -> Result<(), Exceeded> {
-        let (budget, used) = (&self.budget, &self.used);
-        room(Resource::Tokens, budget.tokens, used.tokens, reserve.tokens)?;
-        let cost = budget.cost_usd.map(Usd::nanos);
-        room(Resource::CostUsd, cost, used.cost_usd.nanos(), reserve.cost_usd.nanos())?;
-        let calls = (u64::from(used.model_calls), u64::from(reserve.model_calls));
-        room(Resource::ModelCalls, budget.model_calls.map(u64::from), calls.0, calls.1)
-    }
-
-    /// Charges a tool call, if it fits.
-    pub fn take_tool_call(&mut self, now: Timestamp) -> Result<(), Exceeded> {
-        self.has_time(now)?;
-        self.fits_tool_call()?;
-        self.tool_calls += 1;
-        Ok(())
-    }
-
-    /// Whether a tool call fits, the time apart.
-    pub fn fits_tool_call(&self) -> Result<(), Exceeded> {
-        let limit = self.budget.tool_calls.map(u64::from);
-        room(Resource::ToolCalls, limit, u64::from(self.tool_calls), 1)
-    }
-
-    /// Whether a model could be asked at all: for calls whose size nobody reserves.
-    pub fn fits_any_call(&self, now: Timestamp) -> Result<(), Exceeded> {
-        let least = Reserve { tokens: 1, cost_usd: Usd::from_nanos(1), model_calls: 1 };
-        self.has_time(now)?;
-        self.fits(least)
-    }
-
-    /// Whether there is time left.
-    pub fn has_time(&self, now: Timestamp) -> Result<(), Exceeded> {
-        match (self.deadline, self.budget.wall_time_ms) {
-            (Some(deadline), Some(limit)) if now >= deadline => {
-                let late = u64::try_from(now.since(deadline).as_millis()).unwrap_or(u64::MAX);
-                let used = limit.saturating_add(late);
-                Err(Exceeded { resource: Resource::WallTimeMs, limit, used, wanted: 0 })
-            }
-            _ => Ok(()),
-        }
-    }
-
-    /// Exchanges what a call reserved for what it used.
-    pub fn settle(&mut self, reserve: Reserve, used: Reserve) {
-        self.used = self.used.minus(reserve).plus(used);
-    }
-
-    /// Charges what was used without being reserved.
-    pub fn charge(&mut self, usage: &Usage) {
-        self.used = self.used.plus(Reserve::of(usage));
-    }
-
-    /// The limit that is nearest to its end, if its soft limit is reached: which one, and the
-    /// share that is used in percent.
-    pub fn nearly_used_up(&self, now: Timestamp) -> Option<(Resource, u64)> {
-        let (budget, used) = (&self.budget, &self.used);
-        let took = u64::try_from(now.since(self.created_at).as_millis()).unwrap_or(u64::MAX);
-        let total = self
-            .deadline
-            .map(|deadline| u64::try_from(deadline.since(self.created_at).as_millis()).unwrap_or(u64::MAX));
-        let shares = [
-            (Resource::Tokens, budget.tokens, used.tokens),
-            (Resource::CostUsd, budget.cost_usd.map(Usd::nanos), used.cost_usd.nanos()),
-            (Resource::ModelCalls, budget.model_calls.map(u64::from), u64::from(used.model_calls)),
-            (Resource::ToolCalls, budget.tool_calls.map(u64::from), u64::from(self.tool_calls)),
-            (Resource::WallTimeMs, total, took),
-        ];
-        let shares = shares.into_iter().filter_map(|(resource, limit, used)| {
-            let percent = u128::from(used) * 100 / u128::from(limit?.max(1));
-            Some((resource, u64::try_from(percent).unwrap_or(u64::MAX)))
-        });
-        let nearest = shares.max_by_key(|(_, percent)| *percent)?;
-        let soft = budget.soft_percent.unwrap_or(SOFT_PERCENT);
-        (soft < 100 && nearest.1 >= u64::from(soft)).then_some(nearest)
-    }
-}
-
-fn room(resource: Resource, limit: Option<u64>, used: u64, wanted: u64) -> Result<(), Exceeded> {
-    match limit {
-        Some(limit) if used.saturating_add(wanted) > limit && wanted > 0 => {
-            Err(Exceeded { resource, limit, used, wanted })
-        }
-        _ => Ok(()),
-    }
-}
-
-impl Task {
-    /// What it may consume, with everything that was added.
-    pub fn budget(&self) -> Budget {
-        self.spec().budget.with(&self.state().raised)
-    }
-
-    /// Whether another step may be started; the next attempt of a step is no other step.
-    pub fn fits_step(&self) -> Result<(), Exceeded> {
-        // Counted only where there is a limit: a plan may be long.
-        let Some(limit) = self.budget().steps else { return Ok(()) };
-        let started = self.steps().iter().filter(|step| step.attempts > 0).count() as u64;
-        room(Resource::Steps, Some(u64::from(limit)), started, 1)
-    }
-}
-
 impl Resource {
     /// The key of its limit in a budget.
     pub fn key(self) -> &'static str {
@@ -419,7 +270,7 @@ impl Resource {
         }
     }
 
-    fn amount(self, amount: u64) -> String {
+    pub(super) fn amount(self, amount: u64) -> String {
         match self {
             Self::CostUsd => Usd::from_nanos(amount).to_string(),
             Self::WallTimeMs => format!("{} s", amount / 1000),

@@ -2,6 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
+/// The code of a call that was not made because its model has just failed several times in a row.
+pub const CIRCUIT_OPEN: &str = "provider_circuit_open";
+
 /// What kind of failure it was: decides whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -63,6 +66,11 @@ impl Fault {
             FaultClass::Timeout => self.code != "provider_timeout_connect",
             _ => false,
         }
+    }
+
+    /// Whether the attempt that failed so does not count: nobody was asked.
+    pub fn spares_attempt(&self) -> bool {
+        self.code == CIRCUIT_OPEN
     }
 
     /// Whether another attempt of the same step can end differently.

@@ -36,16 +36,25 @@ impl RetryPolicy {
     ///
     /// `dice` is a random number in 0..1. The wait lies between half of the exponential step
     /// and the whole of it: full jitter would allow a retry at once, which a struggling
-    /// provider does not deserve. A wait that the other side asked for is the minimum.
+    /// provider does not deserve. A wait that the other side asked for is the minimum, and there the
+    /// whole step is diced on top of it: many were asked to come back at the same moment.
+    ///
+    /// An attempt in which nobody was asked is not counted and waits as long as it was told to.
     pub fn delay(&self, attempt: u32, fault: &Fault, dice: f64) -> Option<Duration> {
+        let dice = dice.clamp(0.0, 1.0);
+        let asked = fault.retry_after_ms.unwrap_or(0).min(LONGEST_ASKED_MS);
+        if fault.spares_attempt() {
+            return Some(Duration::from_millis(asked + (asked as f64 / 10.0 * dice) as u64));
+        }
         if attempt >= self.max_attempts || !fault.is_retryable() {
             return None;
         }
         let exponent = i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX);
         let step = (self.base_ms as f64 * self.factor.powi(exponent)).min(self.max_ms as f64);
-        let wait = step / 2.0 + step / 2.0 * dice.clamp(0.0, 1.0);
-        let asked = fault.retry_after_ms.unwrap_or(0).min(LONGEST_ASKED_MS);
-        Some(Duration::from_millis((wait as u64).max(asked)))
+        Some(Duration::from_millis(match asked {
+            0 => (step / 2.0 + step / 2.0 * dice) as u64,
+            asked => asked + (step * dice) as u64,
+        }))
     }
 }
 
@@ -74,10 +83,18 @@ mod tests {
     }
 
     #[test]
+    fn an_attempt_in_which_nobody_was_asked_waits_and_never_ends_it() {
+        let mut fault = Fault::transient(crate::task::CIRCUIT_OPEN, "x");
+        fault.retry_after_ms = Some(15_000);
+        assert_eq!(RetryPolicy::default().delay(99, &fault, 0.0), Some(Duration::from_secs(15)));
+    }
+
+    #[test]
     fn a_wait_the_provider_asked_for_is_the_minimum() {
         let mut fault = Fault::new(FaultClass::RateLimited, "x", "x");
         fault.retry_after_ms = Some(60_000);
         assert_eq!(RetryPolicy::default().delay(1, &fault, 0.0), Some(Duration::from_secs(60)));
+        assert_eq!(RetryPolicy::default().delay(1, &fault, 1.0), Some(Duration::from_secs(65)));
         fault.retry_after_ms = Some(1_767_225_600_000);
         assert_eq!(RetryPolicy::default().delay(1, &fault, 0.0), Some(Duration::from_secs(86_400)));
     }

@@ -472,7 +472,8 @@ impl Drive {
             task.spec().retry.delay(step.attempts, &fault, dice).map(|wait| now.plus(wait))
         };
         tracing::info!(task = %task.id, step = index, %fault, ?retry_at, "step failed");
-        if retry_at.is_none() && fault.is_retryable() && fault.code.starts_with("provider_") {
+        let is_away = fault.is_retryable() && fault.code.starts_with("provider_");
+        if retry_at.is_none() && (is_away || fault.code == "provider_quota") {
             // The plan is not at fault: the step stays what it is, and waits for the provider.
             let detail = format!("{fault}, after {} attempts: resume to ask again", step.attempts);
             self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });

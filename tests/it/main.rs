@@ -10,6 +10,8 @@
 mod abandoned;
 mod architecture;
 mod bad_input;
+mod breakers;
+mod budgets;
 mod chaos;
 mod cluster;
 mod command_line;

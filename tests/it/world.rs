@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) judge: bool,
     /// What a second model answers, which is asked after the first.
     pub(crate) second: Option<Value>,
+    /// The models instead of the scripted ones.
+    pub(crate) models: Option<Models>,
 }
 
 impl Default for Setup {
@@ -58,6 +60,7 @@ impl Default for Setup {
             ledger: Ledger::default(),
             judge: false,
             second: None,
+            models: None,
         }
     }
 }
@@ -98,6 +101,7 @@ impl World {
             }
         };
         let models = match &setup.second {
+            _ if setup.models.is_some() => Ok(setup.models.unwrap()),
             None => Models::with_model(Arc::new(Scripted::parse("test", &setup.script.to_string()).unwrap())),
             Some(second) => two_models(&setup.script, second).await,
         };

@@ -27,6 +27,9 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if !orchestrator.retry.factor.is_finite() || orchestrator.retry.factor < 1.0 {
         return Err(ConfigError::value("orchestrator.retry.factor", "must be 1.0 or more"));
     }
+    if config.budget.0.soft_percent.is_some_and(|percent| percent > 100) {
+        return Err(ConfigError::value("budget.softPercent", "must lie between 0 and 100"));
+    }
     queue(config)?;
     at_least_one("database.connections", u64::from(config.database.connections))?;
     match &config.database.url {

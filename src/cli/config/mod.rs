@@ -25,7 +25,7 @@ use crate::server::ServerConfig;
 use crate::tools::{McpJsonError, ToolboxError, ToolsConfig};
 use crate::worker::WorkerConfig;
 
-pub use tables::{DatabaseConfig, Durability, LogConfig, LogFormat, QueueTable};
+pub use tables::{BudgetTable, DatabaseConfig, Durability, LogConfig, LogFormat, QueueTable};
 
 pub(super) use environment::Environment;
 
@@ -39,6 +39,8 @@ pub struct Config {
     pub worker: WorkerConfig,
     /// How requests are judged, and the limits of new tasks.
     pub orchestrator: OrchestratorConfig,
+    /// What new tasks may consume.
+    pub budget: BudgetTable,
     /// Which models there are.
     pub models: ModelsConfig,
     /// Which tools there are.

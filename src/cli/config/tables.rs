@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use serde::Deserialize;
 
 use super::ConfigError;
+use crate::task::Budget;
 
 /// The `[database]` table.
 #[derive(Clone, PartialEq, Deserialize)]
@@ -19,6 +20,23 @@ pub struct DatabaseConfig {
     pub connections: u32,
     /// What a power cut may cost on SQLite.
     pub durability: Durability,
+}
+
+/// The `[budget]` table: the usual limits where it says nothing, and none where it says 0.
+#[derive(Debug, Clone, Copy, PartialEq, Deserialize)]
+#[serde(from = "Budget")]
+pub struct BudgetTable(pub Budget);
+
+impl From<Budget> for BudgetTable {
+    fn from(said: Budget) -> Self {
+        Self(said.or(&Budget::usual()))
+    }
+}
+
+impl Default for BudgetTable {
+    fn default() -> Self {
+        Budget::default().into()
+    }
 }
 
 /// The `[queue]` table.

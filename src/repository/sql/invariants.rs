@@ -10,7 +10,7 @@ const EXAMPLES: usize = 5;
 
 /// Each text selects the ids of the tasks that break the invariant. Tasks whose entries went
 /// by retention are passed over where the entries are needed.
-const INVARIANTS: [(&str, &str); 8] = [
+const INVARIANTS: [(&str, &str); 9] = [
     (
         "entries are numbered 1..n without gaps, and n is what the task says",
         "SELECT t.id FROM task_execution AS t JOIN (SELECT task_id, min(seq) AS low, max(seq) AS high, \
@@ -56,8 +56,57 @@ const INVARIANTS: [(&str, &str); 8] = [
          FROM task_execution_step GROUP BY task_id) AS s ON s.task_id = t.id \
          WHERE s.completed <> t.completed_steps OR s.total <> t.total_steps",
     ),
+    ("no model call was made that did not fit: spent + reserved <= budget", OVER_BUDGET),
     ("an unsafe call is dispatched again only after it is known to have had no outcome", UNSAFE_TWICE),
 ];
+
+/// A number within a task's state, 0 if it is not there.
+macro_rules! state_number {
+    ($path:literal) => {
+        concat!("COALESCE(CAST(t.state->", $path, " AS numeric), 0)")
+    };
+}
+
+/// A number within the budget a task was created with; NULL if it has no such limit.
+macro_rules! limit_of {
+    ($key:literal) => {
+        concat!("CAST(COALESCE(t.spec, c.data->'spec')->'budget'->>'", $key, "' AS numeric)")
+    };
+}
+
+/// What was consumed beyond a reserve (an answer that was longer than expected, a planner's call)
+/// is part of what is spent and was not for the budget to stop. The tolerance is half of the
+/// smallest amount of money: SQLite sums it as floating point numbers.
+const OVER_BUDGET: &str = concat!(
+    "SELECT t.id FROM task_execution AS t LEFT JOIN task_execution_trace AS c ON c.task_id = t.id AND c.seq = 1 ",
+    "WHERE ",
+    state_number!("'usage'->>'inputTokens'"),
+    " + ",
+    state_number!("'usage'->>'outputTokens'"),
+    " + ",
+    state_number!("'spent'->'lost'->>'tokens'"),
+    " + ",
+    state_number!("'spent'->'reserved'->>'tokens'"),
+    " - ",
+    state_number!("'spent'->'beyond'->>'tokens'"),
+    " > ",
+    limit_of!("tokens"),
+    " + ",
+    state_number!("'raised'->>'tokens'"),
+    " OR ",
+    state_number!("'usage'->>'costUsd'"),
+    " + ",
+    state_number!("'spent'->'lost'->>'costUsd'"),
+    " + ",
+    state_number!("'spent'->'reserved'->>'costUsd'"),
+    " - ",
+    state_number!("'spent'->'beyond'->>'costUsd'"),
+    " > ",
+    limit_of!("costUsd"),
+    " + ",
+    state_number!("'raised'->>'costUsd'"),
+    " + 0.0000000005"
+);
 
 const UNSAFE_TWICE: &str = concat!(
     "SELECT d.task_id FROM task_execution_trace AS d WHERE d.kind = 'tool_dispatched' ",

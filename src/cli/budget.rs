@@ -1,0 +1,74 @@
+//! `longhaul task budget`: what a task may consume, what it has consumed, and more of it.
+
+use serde_json::json;
+
+use super::args::AddArgs;
+use super::error::CliError;
+use super::task::new_table;
+use super::terminal::Terminal;
+use super::wiring::Engine;
+use super::{Exit, duration};
+use crate::orchestrator::system_clock;
+use crate::repository::RepositoryError;
+use crate::task::{Budget, Task, TaskId, Usd};
+
+/// Adds what is to be added, and shows how the budget stands then.
+pub(super) async fn run(
+    engine: &Engine,
+    id: TaskId,
+    add: &AddArgs,
+    as_json: bool,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let add = add.top_up();
+    let task = if add.is_nothing() {
+        engine.repository().load(id).await?.ok_or(RepositoryError::NotFound)?
+    } else {
+        let raised = engine.orchestrator.raise_budget(id, add, &engine.settings.user).await?;
+        terminal.note(format!("A running worker goes on with it; without one: longhaul run --resume {id}"));
+        raised
+    };
+    if as_json {
+        let used = task.consumed(system_clock()());
+        terminal.result(json!({"taskId": id, "limits": task.budget(), "used": used}).to_string());
+        return Ok(Exit::Done);
+    }
+    let mut table = new_table(&["WHAT", "USED", "LIMIT"]);
+    for line in lines(&task) {
+        table.add_row([line.what.to_owned(), line.used, line.limit.unwrap_or_else(|| "none".to_owned())]);
+    }
+    terminal.result(table.trim_fmt());
+    Ok(Exit::Done)
+}
+
+/// One line for people: what has a limit, and how much of it is used.
+pub(super) fn in_short(task: &Task) -> String {
+    let limited = lines(task).into_iter().filter_map(|line| {
+        let limit = line.limit?;
+        Some(format!("{} of {limit} {}", line.used, line.what))
+    });
+    let limited: Vec<String> = limited.collect();
+    if limited.is_empty() { "without limits".to_owned() } else { limited.join(", ") }
+}
+
+struct Line {
+    what: &'static str,
+    used: String,
+    limit: Option<String>,
+}
+
+fn lines(task: &Task) -> Vec<Line> {
+    let Budget { tokens, cost_usd, wall_time_ms, model_calls, tool_calls, steps, .. } = task.budget();
+    let used = task.consumed(system_clock()());
+    let time = |millis: u64| duration::short(std::time::Duration::from_millis(millis));
+    let number = |limit: Option<u32>| limit.map(|limit| limit.to_string());
+    let line = |what, used, limit| Line { what, used, limit };
+    vec![
+        line("tokens", used.tokens.to_string(), tokens.map(|limit| limit.to_string())),
+        line("money", used.cost_usd.to_string(), cost_usd.as_ref().map(Usd::to_string)),
+        line("time", time(used.wall_time_ms), wall_time_ms.map(time)),
+        line("model calls", used.model_calls.to_string(), number(model_calls)),
+        line("tool calls", used.tool_calls.to_string(), number(tool_calls)),
+        line("steps", used.steps.to_string(), number(steps)),
+    ]
+}

@@ -1,0 +1,57 @@
+//! Budgets under `/api/tasks`: what a task may consume, what it has, and more of it.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::{Deserialize, Serialize};
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::parse::JsonBody;
+use super::state::AppState;
+use super::views::{self, TaskDetail};
+use crate::task::{Budget, Consumed, Task, Timestamp, TopUp};
+
+/// A budget as it is shown.
+#[derive(Debug, Serialize)]
+pub(super) struct BudgetView {
+    limits: Budget,
+    used: Consumed,
+}
+
+impl BudgetView {
+    pub(super) fn of(task: &Task, now: Timestamp) -> Self {
+        Self { limits: task.budget(), used: task.consumed(now) }
+    }
+}
+
+/// The body of a top-up.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct More {
+    add: TopUp,
+}
+
+/// `POST /api/tasks/{id}/budget`: adds to it. A task that was paused because it was used up goes
+/// on.
+pub(super) async fn raise(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(more): JsonBody<More>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let task = state.orchestrator.raise_budget(task.id, more.add, &caller.0).await?;
+    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_misspelt_key_does_not_pass_for_nothing() {
+        assert!(serde_json::from_str::<More>(r#"{"add": {"tokens": 5}}"#).is_ok());
+        assert!(serde_json::from_str::<More>(r#"{"add": {"token": 5}}"#).is_err());
+        assert!(serde_json::from_str::<More>(r#"{"add": {"costUsd": -5}}"#).is_err());
+    }
+}

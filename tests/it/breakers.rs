@@ -1,0 +1,90 @@
+//! A model that keeps failing is left in peace, and that costs no attempts.
+
+use std::path::Path;
+
+use longhaul::models::{BreakerConfig, Models, ModelsConfig};
+use longhaul::task::{Event, PauseReason, Status, StepType};
+use serde_json::{Value, json};
+
+use crate::world::{Setup, World, plan, step};
+
+/// A world whose models are scripts, asked one after the other, each behind its breaker.
+async fn world(directory: &Path, breaker: BreakerConfig, scripts: &[(&str, Value)]) -> World {
+    let mut config = ModelsConfig { breaker, ..ModelsConfig::default() };
+    for (position, (name, script)) in scripts.iter().enumerate() {
+        let path = directory.join(name);
+        std::fs::write(&path, script.to_string()).unwrap();
+        config.scripted.insert((*name).to_owned(), path);
+        let name = format!("scripted/{name}").parse().unwrap();
+        if position == 0 {
+            config.default = Some(name);
+        } else {
+            config.fallback.push(name);
+        }
+    }
+    let models = Models::open(&config, &|_| None).await.unwrap();
+    World::new(Setup { models: Some(models), ..Setup::default() }).await
+}
+
+fn thinking(steps: usize) -> longhaul::task::Plan {
+    plan((0..steps).map(|index| step(StepType::LlmReasoning, &format!("think {index}"))).collect())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_waits_for_an_open_breaker_and_burns_no_attempts() {
+    let directory = tempfile::tempdir().unwrap();
+    let breaker = BreakerConfig { failures: 2, open_ms: 200, max_open_ms: 200 };
+    let script = json!({"rules": [
+        {"times": 2, "reply": {"error": {"kind": "unavailable"}}},
+        {"reply": {"text": "thought"}},
+    ]});
+    let world = world(directory.path(), breaker, &[("flaky", script)]).await;
+    let task = world.start(thinking(1)).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed);
+    assert_eq!(task.step(0).unwrap().attempts, 3, "the policy allows three, and no more were counted");
+    let codes: Vec<String> = world
+        .journal(task.id)
+        .await
+        .into_iter()
+        .filter_map(|entry| match entry.event {
+            Event::StepFailed { fault, .. } => Some(fault.code),
+            _ => None,
+        })
+        .collect();
+    assert_eq!(codes[..3], ["provider_unavailable", "provider_unavailable", "provider_circuit_open"]);
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_next_model_answers_while_the_first_is_not_asked() {
+    let directory = tempfile::tempdir().unwrap();
+    let asked = directory.path().join("asked.jsonl");
+    let breaker = BreakerConfig { failures: 1, open_ms: 600_000, max_open_ms: 600_000 };
+    let first = json!({"ledger": asked, "rules": [{"reply": {"error": {"kind": "unavailable"}}}]});
+    let second = json!({"rules": [{"reply": {"text": "thought"}}]});
+    let world = world(directory.path(), breaker, &[("first", first), ("second", second)]).await;
+    let task = world.start(thinking(3)).await;
+    let _worker = world.work("w");
+    assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+    assert_eq!(std::fs::read_to_string(asked).unwrap().lines().count(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_account_without_credit_pauses_the_task_at_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let asked = directory.path().join("asked.jsonl");
+    let script = json!({"ledger": asked, "rules": [
+        {"times": 1, "reply": {"error": {"kind": "quota", "message": "no credit"}}},
+        {"reply": {"text": "thought"}},
+    ]});
+    let world = world(directory.path(), BreakerConfig::default(), &[("poor", script)]).await;
+    let task = world.start(thinking(1)).await;
+    let _worker = world.work("w");
+    let task = world.until(task.id, |task| task.status() == Status::Paused).await;
+    assert_eq!(task.state().pause.as_ref().unwrap().reason, PauseReason::Provider);
+    assert_eq!(std::fs::read_to_string(&asked).unwrap().lines().count(), 1, "nothing was asked again");
+    world.orchestrator.resume(task.id, "ada").await.unwrap();
+    assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+}
