@@ -29,7 +29,10 @@ impl Attempt {
         let tools = if with_tools { self.orchestrator.tool_specs(&self.spec)? } else { Vec::new() };
         let context = self.orchestrator.step_context(&task, &self.step, with_tools).await?;
         drop(task);
-        let model = self.orchestrator.models().for_role(Role::Execute, self.spec.chat_model.as_ref());
+        let models = self.orchestrator.models();
+        // What is allowed now counts, not what was when the plan was made.
+        let named = self.step.plan.model.as_ref().filter(|name| models.allowed().contains(name));
+        let model = models.for_role(Role::Execute, named.or(self.spec.chat_model.as_ref()));
         let model = model.map_err(|error| Stop::Failed(error.fault()))?;
         if let Some(text) = finished_answer(&conversation) {
             return Ok(Some(Payload::text(text)));

@@ -22,7 +22,7 @@ use crate::task::{ModelName, Usage, Usd};
 use super::{Answer, Chunk, Model, ModelError, Request};
 
 /// While one call tries whether a model answers again, others are told to ask after this.
-const PROBE_WAIT: Duration = Duration::from_secs(1);
+const PROBE_WAIT: Duration = Duration::from_secs(5);
 
 /// The `[models.breaker]` table.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]

@@ -24,6 +24,8 @@ pub struct ModelsConfig {
     /// Asked in this order when a call fails in a way that another model may not: provider in
     /// trouble, timeout, rate limit, unusable answer.
     pub fallback: Vec<ModelName>,
+    /// The models that a step of a plan may name instead of the usual one; none by default.
+    pub allowed: Vec<ModelName>,
     /// What models cost, by their names; before the list prices that come with the program.
     pub prices: BTreeMap<ModelName, Price>,
     /// Tokens that are reserved for an answer whose length nobody limits. Decides when a budget is
@@ -47,6 +49,7 @@ impl Default for ModelsConfig {
             default: None,
             roles: BTreeMap::new(),
             fallback: Vec::new(),
+            allowed: Vec::new(),
             prices: BTreeMap::new(),
             output_reserve: 4096,
             breaker: BreakerConfig::default(),

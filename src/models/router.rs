@@ -30,6 +30,8 @@ pub struct Models {
     default: ModelName,
     roles: BTreeMap<Role, ModelName>,
     fallback: Vec<ModelName>,
+    /// Those that a step of a plan may name.
+    allowed: Vec<ModelName>,
     prices: Prices,
     breakers: Breakers,
     output_reserve: u64,
@@ -62,7 +64,7 @@ impl Models {
         for name in std::iter::once(&models.default).chain(models.roles.values()) {
             models.check_known(name)?;
         }
-        for name in &models.fallback {
+        for name in models.fallback.iter().chain(&models.allowed) {
             models.model(name)?;
         }
         Ok(models)
@@ -144,6 +146,7 @@ impl Models {
             default: offline.name().clone(),
             roles: config.roles.clone(),
             fallback: config.fallback.clone(),
+            allowed: config.allowed.clone(),
             prices: Prices::new(&config.prices)?,
             breakers: Breakers::new(config.breaker),
             output_reserve: config.output_reserve,
@@ -173,6 +176,11 @@ impl Models {
             Some(model) => model_name(OLLAMA, &model),
             None => self.default.clone(),
         }
+    }
+
+    /// The models that a step of a plan may name.
+    pub fn allowed(&self) -> &[ModelName] {
+        &self.allowed
     }
 
     /// Tokens that are reserved for an answer whose length nobody limits.

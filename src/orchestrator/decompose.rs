@@ -5,13 +5,15 @@ use super::plan_text::{PlanText, read_json, schema};
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::task::{
-    Fault, Limits, MAX_DEPTH, Plan, PlannedStep, Planner, StepType, TaskSpec, Usage, is_too_deep,
+    Fault, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType, TaskSpec, Usage, is_too_deep,
 };
 
 /// What is known when a plan is made.
 pub(super) struct Planning<'a> {
     pub(super) spec: &'a TaskSpec,
     pub(super) tools: &'a [ToolSpec],
+    /// Models that a step may name.
+    pub(super) models: &'a [ModelName],
     /// Ids of the steps that stay from earlier revisions, in order.
     pub(super) known: Vec<&'a str>,
     /// What the planner is told: the goal, and for a revision what happened so far.
@@ -28,6 +30,7 @@ impl Orchestrator {
         let planning = Planning {
             spec,
             tools: &tools,
+            models: self.models.allowed(),
             known: Vec::new(),
             brief: format!("Goal:\n{}", spec.goal),
             reason: String::new(),
@@ -120,7 +123,11 @@ impl Orchestrator {
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join(": ");
-        let plan = text.into_plan(&planning.known);
+        let mut plan = text.into_plan(&planning.known);
+        // A model that is not allowed is no reason to plan anew: the step has its usual one.
+        for step in &mut plan.steps {
+            step.model = step.model.take().filter(|name| planning.models.contains(name));
+        }
         match planning.problem_with(&plan) {
             None => Ok(Ok(plan)),
             Some(problem) => refused(problem),
@@ -154,9 +161,9 @@ impl Planning<'_> {
     fn request(&self) -> Request {
         let limits = &self.spec.limits;
         let room = limits.max_steps.saturating_sub(self.known.len() as u32);
-        let system = prompts::plan(self.tools, room);
+        let system = prompts::plan(self.tools, self.models, room);
         let mut request = Request::new(Role::Plan, &self.spec.goal, system, &self.brief);
-        request.schema = Some(schema());
+        request.schema = Some(schema(self.models));
         request.tools = self.tools.to_vec();
         request
     }
@@ -180,6 +187,8 @@ impl Planning<'_> {
                 tool: None,
                 estimated_duration: None,
                 optional: false,
+                retry: None,
+                model: None,
             }],
         }
     }

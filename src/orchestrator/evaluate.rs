@@ -104,6 +104,7 @@ impl Orchestrator {
         let planning = Planning {
             spec: task.spec(),
             tools: &tools,
+            models: self.models.allowed(),
             known: task.steps().iter().map(|step| step.plan.id.as_str()).collect(),
             brief: self.revision_brief(task, reason).await?,
             reason: reason.to_owned(),

@@ -56,6 +56,11 @@ impl Orchestrator {
     fn accept_plan(&self, spec: &TaskSpec, plan: Plan) -> Result<Plan, OrchestratorError> {
         let offered = self.tools.offered(&spec.tools)?;
         let is_tool = |name: &str| offered.iter().any(|tool| tool.description().name == name);
+        let mut named = plan.steps.iter().filter_map(|step| step.model.as_ref());
+        if let Some(model) = named.find(|name| !self.models.allowed().contains(name)) {
+            let problem = format!("{model} is not one of the models a step may name (models.allowed)");
+            return Err(OrchestratorError::Invalid { field: "plan", problem });
+        }
         match check_plan(&plan, 0, &spec.limits, is_tool) {
             None => Ok(plan),
             Some(problem) => Err(OrchestratorError::Invalid { field: "plan", problem }),

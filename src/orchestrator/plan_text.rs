@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use crate::task::{Plan, PlannedStep, StepType, ToolUse};
+use crate::task::{ModelName, Plan, PlannedStep, StepType, ToolUse};
 
 /// A plan as a model wrote it.
 #[derive(Debug, Deserialize)]
@@ -35,6 +35,8 @@ struct StepText {
     estimated_duration: Option<f64>,
     #[serde(default)]
     optional: bool,
+    #[serde(default)]
+    model: Option<String>,
 }
 
 /// Finds the JSON in a model's text: the text itself, a fenced block, or the outermost braces.
@@ -49,13 +51,13 @@ pub(super) fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_json
     fenced.into_iter().chain(braces).find_map(|part| serde_json::from_str(part).ok()).map_or(strict, Ok)
 }
 
-/// The JSON Schema of a plan.
-pub(super) fn schema() -> Value {
+/// The JSON Schema of a plan; `models` are those that a step may name.
+pub(super) fn schema(models: &[ModelName]) -> Value {
     let tool = serde_json::json!({
         "type": "object", "required": ["name", "arguments"],
         "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
     });
-    serde_json::json!({
+    let mut schema = serde_json::json!({
         "type": "object", "required": ["steps"],
         "properties": {
             "reason": {"type": "string"},
@@ -72,7 +74,11 @@ pub(super) fn schema() -> Value {
                 },
             }},
         },
-    })
+    });
+    if !models.is_empty() {
+        schema["properties"]["steps"]["items"]["properties"]["model"] = serde_json::json!({"enum": models});
+    }
+    schema
 }
 
 impl PlanText {
@@ -122,6 +128,8 @@ impl StepText {
                 .filter(|millis| *millis >= 0.0)
                 .map(|millis| millis as u64),
             optional: self.optional,
+            retry: None,
+            model: self.model.and_then(|name| name.parse().ok()),
         }
     }
 }

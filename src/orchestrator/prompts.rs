@@ -3,6 +3,7 @@
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use crate::models::ToolSpec;
+use crate::task::ModelName;
 
 /// Decides about doubtful messages.
 pub(super) const DETECT: &str = include_str!("prompts/detect.md");
@@ -15,12 +16,13 @@ const PLAN: &str = include_str!("prompts/plan.md");
 const STEP: &str = include_str!("prompts/step.md");
 
 /// The instructions of the planner.
-pub(super) fn plan(tools: &[ToolSpec], max_steps: u32) -> String {
+pub(super) fn plan(tools: &[ToolSpec], models: &[ModelName], max_steps: u32) -> String {
     let tools: Vec<_> = tools
         .iter()
         .map(|tool| context! { name => &tool.name, about => &tool.description, schema => tool.schema.to_string() })
         .collect();
-    render(PLAN, context! { tools, max_steps })
+    let models: Vec<String> = models.iter().map(ToString::to_string).collect();
+    render(PLAN, context! { tools, models, max_steps })
 }
 
 /// The instructions of a step.
@@ -50,8 +52,10 @@ mod tests {
             description: "Reads a file.".into(),
             schema: serde_json::json!({"type": "object"}),
         };
-        insta::assert_snapshot!("plan", plan(&[tool], 50));
-        insta::assert_snapshot!("plan_without_tools", plan(&[], 3));
+        let models = ["openai/gpt-5.6-luna".parse().unwrap()];
+        assert!(plan(&[], &models, 3).contains("`model`"));
+        insta::assert_snapshot!("plan", plan(&[tool], &[], 50));
+        insta::assert_snapshot!("plan_without_tools", plan(&[], &[], 3));
     }
 
     #[test]

@@ -4,7 +4,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Limits, StepType};
+use super::{Limits, ModelName, RetryPolicy, StepType};
 
 /// The steps that lead to a goal, in order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
@@ -38,6 +38,13 @@ pub struct PlannedStep {
     /// Whether the goal can be reached although this step fails.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub optional: bool,
+    /// When it is tried again, if otherwise than the task's other steps.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub retry: Option<RetryPolicy>,
+    /// The model that is asked in it, if another one than for the task's other steps. Counts only
+    /// while the configuration allows it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
 }
 
 /// A tool call that the plan itself names.
@@ -75,6 +82,14 @@ pub enum PlanError {
     /// Two steps have one id.
     #[error("two steps are called '{0}'")]
     DuplicateId(String),
+    /// A step is to be tried again in a way that makes no sense.
+    #[error("retry of step {step}: {problem}")]
+    Retry {
+        /// The index of the step.
+        step: u32,
+        /// What is wrong and what would be right.
+        problem: &'static str,
+    },
     /// A step says nothing.
     #[error("step {0} has no description")]
     NoDescription(u32),
@@ -111,6 +126,9 @@ impl PlannedStep {
     fn validate(&self, index: u32) -> Result<(), PlanError> {
         if self.description.trim().is_empty() {
             return Err(PlanError::NoDescription(index));
+        }
+        if let Some(problem) = self.retry.as_ref().and_then(RetryPolicy::problem) {
+            return Err(PlanError::Retry { step: index, problem });
         }
         match self.depends_on.iter().find(|on| **on >= index) {
             Some(on) => Err(PlanError::ForwardDependency { step: index, on: *on }),

@@ -33,6 +33,8 @@ fn plan(first: u32, steps: u32) -> Plan {
         tool: None,
         estimated_duration: None,
         optional: index % 4 == 3,
+        retry: None,
+        model: None,
     };
     Plan { steps: (first..first + steps).map(step).collect() }
 }

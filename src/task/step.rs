@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Fault, Payload, PlannedStep, Timestamp, Usage};
+use super::{Call, Fault, Payload, PlannedStep, RetryPolicy, Timestamp, Usage};
 
 /// What kind of work a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -141,6 +141,11 @@ impl Step {
             completed_at: None,
             calls: Vec::new(),
         }
+    }
+
+    /// When it is tried again, in a task whose steps are tried again by `usual`.
+    pub fn retry<'a>(&'a self, usual: &'a RetryPolicy) -> &'a RetryPolicy {
+        self.plan.retry.as_ref().unwrap_or(usual)
     }
 
     /// Whether the task cannot be completed without it.

@@ -469,7 +469,7 @@ impl Drive {
             Some(now)
         } else {
             let dice = self.shared.dice();
-            task.spec().retry.delay(step.attempts, &fault, dice).map(|wait| now.plus(wait))
+            step.retry(&task.spec().retry).delay(step.attempts, &fault, dice).map(|wait| now.plus(wait))
         };
         tracing::info!(task = %task.id, step = index, %fault, ?retry_at, "step failed");
         let is_away = fault.is_retryable() && fault.code.starts_with("provider_");

@@ -1,12 +1,13 @@
-//! A model that keeps failing is left in peace, and that costs no attempts.
+//! Who is asked, and how often: breakers, and steps that differ from the others.
 
 use std::path::Path;
 
 use longhaul::models::{BreakerConfig, Models, ModelsConfig};
-use longhaul::task::{Event, PauseReason, Status, StepType};
+use longhaul::orchestrator::TaskRequest;
+use longhaul::task::{Event, PauseReason, RetryPolicy, Status, StepType};
 use serde_json::{Value, json};
 
-use crate::world::{Setup, World, plan, step};
+use crate::world::{Setup, World, plan, request, step};
 
 /// A world whose models are scripts, asked one after the other, each behind its breaker.
 async fn world(directory: &Path, breaker: BreakerConfig, scripts: &[(&str, Value)]) -> World {
@@ -22,6 +23,7 @@ async fn world(directory: &Path, breaker: BreakerConfig, scripts: &[(&str, Value
             config.fallback.push(name);
         }
     }
+    config.allowed = config.fallback.clone();
     let models = Models::open(&config, &|_| None).await.unwrap();
     World::new(Setup { models: Some(models), ..Setup::default() }).await
 }
@@ -87,4 +89,50 @@ async fn an_account_without_credit_pauses_the_task_at_once() {
     assert_eq!(std::fs::read_to_string(&asked).unwrap().lines().count(), 1, "nothing was asked again");
     world.orchestrator.resume(task.id, "ada").await.unwrap();
     assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_may_have_its_own_patience_and_its_own_model() {
+    let directory = tempfile::tempdir().unwrap();
+    let first = json!({"rules": [{"reply": {"error": {"kind": "rejected"}}}]});
+    let second = json!({"rules": [
+        {"times": 1, "reply": {"error": {"kind": "malformed"}}},
+        {"reply": {"text": "thought by the second"}},
+    ]});
+    let world =
+        world(directory.path(), BreakerConfig::default(), &[("first", first), ("second", second)]).await;
+    let mut plan = thinking(1);
+    plan.steps[0].model = Some("scripted/second".parse().unwrap());
+    plan.steps[0].retry = Some(RetryPolicy { max_attempts: 2, base_ms: 1, ..RetryPolicy::default() });
+    let task = world.start(plan.clone()).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!((task.status(), task.step(0).unwrap().attempts), (Status::Completed, 2));
+    assert_eq!(task.state().output.as_ref().unwrap().preview(), "thought by the second");
+
+    plan.steps[0].model = Some("scripted/first".parse().unwrap());
+    let request = TaskRequest { plan: Some(plan.clone()), ..request("Do it") };
+    let refused = world.orchestrator.start(request.clone()).await.unwrap_err().to_string();
+    assert!(refused.contains("models.allowed"), "{refused}");
+    plan.steps[0].model = None;
+    plan.steps[0].retry = Some(RetryPolicy { max_attempts: 0, ..RetryPolicy::default() });
+    let request = TaskRequest { plan: Some(plan), ..request };
+    let refused = world.orchestrator.start(request).await.unwrap_err().to_string();
+    assert!(refused.contains("maxAttempts must be at least 1"), "{refused}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planner_may_choose_among_the_allowed_models_only() {
+    let directory = tempfile::tempdir().unwrap();
+    let planned = json!({"role": "plan", "reply": {"json": {"steps": [
+        {"id": "a", "description": "think", "type": "llm-reasoning", "model": "scripted/second"},
+        {"id": "b", "description": "think", "type": "llm-reasoning", "model": "openai/dearest"},
+    ]}}});
+    let first = json!({"rules": [planned]});
+    let second = json!({"rules": [{"reply": {"text": "thought"}}]});
+    let world =
+        world(directory.path(), BreakerConfig::default(), &[("first", first), ("second", second)]).await;
+    let task = world.orchestrator.start(request("Do it")).await.unwrap();
+    let models: Vec<_> = task.steps().iter().map(|step| step.plan.model.clone()).collect();
+    assert_eq!(models, [Some("scripted/second".parse().unwrap()), None]);
 }

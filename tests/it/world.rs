@@ -290,6 +290,8 @@ pub(crate) fn step(kind: StepType, description: &str) -> PlannedStep {
         tool: None,
         estimated_duration: None,
         optional: false,
+        retry: None,
+        model: None,
     }
 }
 

@@ -203,6 +203,8 @@ fn request(load: &Load) -> TaskRequest {
         tool: Some(ToolUse { name: noop::NAME.to_owned(), arguments: json!({}) }),
         estimated_duration: None,
         optional: false,
+        retry: None,
+        model: None,
     });
     TaskRequest {
         goal: "Measure".to_owned(),

@@ -135,6 +135,10 @@ fn planned(index: u32) -> PlannedStep {
         tool: None,
         estimated_duration: Some(100),
         optional: false,
+        // Some steps differ from the others, so that it is seen whether that is kept.
+        retry: (index == 1)
+            .then(|| crate::task::RetryPolicy { max_attempts: 2, ..crate::task::RetryPolicy::default() }),
+        model: (index == 2).then(|| crate::task::ModelName { provider: "a".into(), model: "b/c".into() }),
     }
 }
 

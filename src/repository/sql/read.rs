@@ -6,12 +6,12 @@ use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::types::Json;
 
-use super::rows::text as row_list;
+use super::rows::{StoredInput, text as row_list};
 use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
 use crate::repository::{ListFilter, RepositoryError, Stats, TaskSummary};
 use crate::task::{
     BlobHash, Entry, Event, Fault, Payload, PlannedStep, State, Step, StepStatus, Task, TaskId, TaskSpec,
-    Timestamp, ToolUse, Usage,
+    Timestamp, Usage,
 };
 
 /// How many tasks a list has if nobody says.
@@ -69,12 +69,16 @@ async fn steps(conn: &mut Conn, ids: &[TaskId]) -> Result<HashMap<TaskId, Vec<St
 }
 
 fn step(row: &Row) -> Result<Step> {
+    let input = row.try_get::<Option<Json<StoredInput>>, _>("input")?;
+    let StoredInput { tool, retry, model } = input.map(|input| input.0).unwrap_or_default();
     let plan = PlannedStep {
         id: row.try_get("step_id")?,
         description: row.try_get("description")?,
         kind: word(row, "type")?,
         depends_on: row.try_get::<Json<Vec<u32>>, _>("depends_on")?.0,
-        tool: row.try_get::<Option<Json<ToolUse>>, _>("input")?.map(|tool| tool.0),
+        tool,
+        retry,
+        model,
         estimated_duration: row.try_get::<Option<i64>, _>("estimated_ms")?.map(i64::unsigned_abs),
         optional: row.try_get("optional")?,
     };

@@ -3,12 +3,14 @@
 use std::borrow::Cow;
 use std::time::Duration;
 
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use crate::repository::commit::Creation;
 use crate::repository::{Commit, Lease, RepositoryError};
-use crate::task::{Entry, Event, Fault, State, Step, TaskId, Timestamp, Usage};
+use crate::task::{
+    Entry, Event, Fault, ModelName, PlannedStep, RetryPolicy, State, Step, TaskId, Timestamp, ToolUse, Usage,
+};
 
 /// A value, or a list of rows, as JSON text.
 ///
@@ -155,6 +157,34 @@ impl<'a> TraceRow<'a> {
     }
 }
 
+/// What a plan gives a step to work with, as one column keeps it: the tool's name and arguments,
+/// and beside them what differs from other steps.
+#[derive(Serialize)]
+pub(in crate::repository) struct StepInput<'a> {
+    #[serde(flatten)]
+    tool: Option<&'a ToolUse>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<&'a RetryPolicy>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<&'a ModelName>,
+}
+
+/// The same as it is read.
+#[derive(Default, Deserialize)]
+pub(super) struct StoredInput {
+    #[serde(flatten)]
+    pub(super) tool: Option<ToolUse>,
+    pub(super) retry: Option<RetryPolicy>,
+    pub(super) model: Option<ModelName>,
+}
+
+impl<'a> StepInput<'a> {
+    fn of(plan: &'a PlannedStep) -> Option<Self> {
+        let input = Self { tool: plan.tool.as_ref(), retry: plan.retry.as_ref(), model: plan.model.as_ref() };
+        (input.tool.is_some() || input.retry.is_some() || input.model.is_some()).then_some(input)
+    }
+}
+
 /// A step.
 pub(in crate::repository) struct StepRow<'a> {
     pub(in crate::repository) task_id: TaskId,
@@ -167,7 +197,7 @@ pub(in crate::repository) struct StepRow<'a> {
     pub(in crate::repository) optional: bool,
     pub(in crate::repository) replaced: bool,
     pub(in crate::repository) depends_on: &'a [u32],
-    pub(in crate::repository) input: Option<&'a crate::task::ToolUse>,
+    pub(in crate::repository) input: Option<StepInput<'a>>,
     pub(in crate::repository) output_seq: Option<i64>,
     pub(in crate::repository) error: Option<&'a Fault>,
     pub(in crate::repository) usage: Usage,
@@ -192,7 +222,7 @@ impl<'a> StepRow<'a> {
             optional: step.plan.optional,
             replaced: step.replaced,
             depends_on: &step.plan.depends_on,
-            input: step.plan.tool.as_ref(),
+            input: StepInput::of(&step.plan),
             output_seq: step.output_seq,
             error: step.fault.as_ref(),
             usage: step.usage,

@@ -301,7 +301,7 @@ impl<'c> Statements<'c> {
             ":optional": row.optional,
             ":replaced": row.replaced,
             ":depends_on": json(&row.depends_on)?,
-            ":input": row.input.map(json).transpose()?,
+            ":input": row.input.as_ref().map(json).transpose()?,
             ":output_seq": row.output_seq,
             ":error": row.error.map(json).transpose()?,
             ":usage": json(&row.usage)?,
