@@ -77,6 +77,8 @@ pub(super) enum Command {
     /// Look at tasks and steer them
     #[command(subcommand)]
     Task(TaskCommand),
+    /// Show what tasks ask people: approvals, questions, unknown outcomes
+    Inbox(InboxArgs),
     /// Bring the tables of the database up to date
     Migrate,
     /// Check the database against the promises, the models and the tool servers
@@ -172,6 +174,42 @@ pub(super) enum TaskCommand {
     },
     /// Stop a task for good
     Cancel(TaskArg),
+    /// Approve the call or the plan that a task asks approval for
+    Approve {
+        #[command(flatten)]
+        task: TaskArg,
+        #[command(flatten)]
+        request: RequestArg,
+        /// Call with these arguments instead, as a JSON object
+        #[arg(long, value_name = "JSON", value_parser = object)]
+        arguments: Option<Value>,
+    },
+    /// Deny what a task asks for
+    Deny {
+        #[command(flatten)]
+        task: TaskArg,
+        #[command(flatten)]
+        request: RequestArg,
+        /// Why; the model is told
+        #[arg(long, default_value = "")]
+        reason: String,
+    },
+    /// Answer the question that a task asks
+    Answer {
+        #[command(flatten)]
+        task: TaskArg,
+        /// A text, or JSON where that was asked for
+        answer: String,
+        #[command(flatten)]
+        request: RequestArg,
+    },
+    /// Send a message to a task: its models read it at their next turn
+    Tell {
+        #[command(flatten)]
+        task: TaskArg,
+        /// What it should know
+        text: String,
+    },
     /// Say how urgent a task is from now on
     Prioritize {
         #[command(flatten)]
@@ -240,6 +278,26 @@ pub(super) struct TaskArg {
     pub(super) id: String,
 }
 
+/// Names one of several open requests of a task.
+#[derive(Debug, Args)]
+pub(super) struct RequestArg {
+    /// Which request, if the task has several open ones: its id, as `longhaul inbox --json` shows it
+    #[arg(long = "request", value_name = "ID")]
+    pub(super) id: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct InboxArgs {
+    /// Only of tasks of this user
+    #[arg(long, value_name = "ID")]
+    pub(super) user: Option<String>,
+    /// Look at no more than so many tasks
+    #[arg(long, default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=10_000))]
+    pub(super) limit: u32,
+    #[command(flatten)]
+    pub(super) form: JsonArg,
+}
+
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// Only tasks with this status (may be repeated)
@@ -274,6 +332,14 @@ fn status(word: &str) -> Result<Status, String> {
         let words: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
         format!("one of {} is needed", words.join(", "))
     })
+}
+
+fn object(text: &str) -> Result<Value, String> {
+    match serde_json::from_str(text) {
+        Ok(value @ Value::Object(_)) => Ok(value),
+        Ok(_) => Err("a JSON object is needed, like {\"amount\": 7}".to_owned()),
+        Err(error) => Err(format!("this is not JSON: {error}")),
+    }
 }
 
 fn outcome(text: &str) -> Result<OutcomeDecision, String> {

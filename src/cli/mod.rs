@@ -17,6 +17,7 @@ mod error;
 mod exit;
 mod follow;
 mod ids;
+mod inbox;
 mod logging;
 mod run;
 mod serve;
@@ -84,6 +85,12 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
         Command::Task(command) => {
             let engine = Engine::steering(settings, &environment).await?;
             let ended = task::run(&engine, command, terminal).await;
+            engine.close().await;
+            ended
+        }
+        Command::Inbox(args) => {
+            let engine = Engine::steering(settings, &environment).await?;
+            let ended = inbox::list(&engine, &args, terminal).await;
             engine.close().await;
             ended
         }

@@ -10,10 +10,10 @@ use super::follow::Follower;
 use super::terminal::Terminal;
 use super::watch::{Watch, took};
 use super::wiring::Engine;
-use super::{Exit, budget, duration, ids, signals};
+use super::{Exit, budget, duration, ids, inbox, signals};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
-use crate::task::{Step, Task, TaskId};
+use crate::task::{EffectRecord, Step, Task, TaskId};
 
 /// How much of a goal or a description a table shows.
 const CELL: usize = 60;
@@ -48,6 +48,16 @@ pub(super) async fn run(
                 engine.orchestrator.cancel(find(engine, &task.id).await?, &engine.settings.user).await?;
             told(&task, terminal)
         }
+        TaskCommand::Approve { task, request, arguments } => {
+            inbox::approve(engine, &task, request.id.as_deref(), arguments, terminal).await
+        }
+        TaskCommand::Deny { task, request, reason } => {
+            inbox::deny(engine, &task, request.id.as_deref(), reason, terminal).await
+        }
+        TaskCommand::Answer { task, answer, request } => {
+            inbox::answer(engine, &task, request.id.as_deref(), answer, terminal).await
+        }
+        TaskCommand::Tell { task, text } => inbox::tell(engine, &task, &text, terminal).await,
         TaskCommand::Prioritize { task, priority } => {
             let (id, by) = (find(engine, &task.id).await?, &engine.settings.user);
             told(&engine.orchestrator.prioritize(id, priority, by).await?, terminal)
@@ -58,7 +68,7 @@ pub(super) async fn run(
     }
 }
 
-async fn find(engine: &Engine, text: &str) -> Result<TaskId, CliError> {
+pub(super) async fn find(engine: &Engine, text: &str) -> Result<TaskId, CliError> {
     ids::resolve(engine.repository().as_ref(), text).await
 }
 
@@ -93,6 +103,7 @@ async fn list(engine: &Engine, args: &ListArgs, terminal: &Terminal) -> Result<E
         user_id: args.user.clone(),
         thread_id: args.thread.clone(),
         statuses: args.status.clone(),
+        requests: None,
         before: None,
         limit: args.limit,
     };
@@ -127,10 +138,11 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
         Some(output) => Some(engine.repository().content(output).await?),
         None => None,
     };
+    let effects = engine.orchestrator.effects(task.id).await?;
     if as_json {
         let text = json!({
             "id": task.id, "spec": task.spec(), "state": state, "progress": task.progress(),
-            "steps": task.steps(), "output": output,
+            "steps": task.steps(), "output": output, "effects": effects,
         });
         terminal.result(text.to_string());
         return Ok(Exit::Done);
@@ -143,10 +155,28 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
         table.add_row(step_row(index, step));
     }
     terminal.result(format!("\n{}", table.trim_fmt()));
+    if !effects.is_empty() {
+        terminal.result(format!("\n{}", effects_table(&effects).trim_fmt()));
+    }
     if let Some(output) = output {
         terminal.result(format!("\n{}", readable(&output).trim_end()));
     }
     Ok(Exit::Done)
+}
+
+fn effects_table(effects: &[EffectRecord]) -> Table {
+    let mut table = new_table(&["EFFECT", "STEP", "STATE", "TRIES", "ARGUMENTS"]);
+    for effect in effects {
+        let state = serde_json::to_value(effect.state).ok();
+        table.add_row([
+            effect.tool.clone(),
+            (effect.step + 1).to_string(),
+            state.and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default(),
+            effect.attempt.to_string(),
+            cut(&one_line(&effect.arguments.preview()), CELL),
+        ]);
+    }
+    table
 }
 
 fn facts(task: &Task) -> Vec<(&'static str, String)> {

@@ -108,11 +108,15 @@ impl Watch {
                 self.terminal.warn(format!("The task is paused: {}", one_line(&why)));
                 let unknown = pause.is_some_and(|pause| pause.reason == PauseReason::UnknownOutcome);
                 let outcome = if unknown { " --outcome happened=JSON|did-not-happen|skip|fail" } else { "" };
-                // What is used up is not mended by a resume; the detail says what does.
-                if pause.is_none_or(|pause| pause.reason != PauseReason::Budget) {
-                    say(format!(
-                        "Let it go on: longhaul task resume {id}{outcome}, then longhaul run --resume {id}"
-                    ));
+                let word = match pause.map(|pause| pause.reason) {
+                    // What is used up is not mended by a resume; the detail says what does.
+                    Some(PauseReason::Budget) => None,
+                    Some(PauseReason::Approval) => Some(format!("longhaul task approve {id} (or deny)")),
+                    Some(PauseReason::Input) => Some(format!("longhaul task answer {id} ANSWER")),
+                    _ => Some(format!("longhaul task resume {id}{outcome}")),
+                };
+                if let Some(word) = word {
+                    say(format!("Let it go on: {word}, then longhaul run --resume {id}"));
                 }
             }
             Status::Pending | Status::Running => {

@@ -34,7 +34,7 @@ impl Attempt {
         let named = self.step.plan.model.as_ref().filter(|name| models.allowed().contains(name));
         let model = models.for_role(Role::Execute, named.or(self.spec.chat_model.as_ref()));
         let model = model.map_err(|error| Stop::Failed(error.fault()))?;
-        if let Some(text) = finished_answer(&conversation) {
+        if let Some(text) = finished_answer(&conversation).filter(|_| !self.has_mail(&conversation)) {
             return Ok(Some(Payload::text(text)));
         }
         loop {
@@ -45,7 +45,8 @@ impl Attempt {
                 return Err(Stop::Failed(too_many_turns(conversation.turns)));
             }
             let answer = self.ask(model.as_ref(), &mut conversation, &context, &tools).await?;
-            if answer.requests.is_empty() {
+            // What was written during the last turn is answered too.
+            if answer.requests.is_empty() && !self.has_mail(&conversation) {
                 return Ok(Some(Payload::text(answer.text)));
             }
         }
@@ -53,26 +54,37 @@ impl Attempt {
 
     async fn recall(&self) -> Result<Conversation, Stop> {
         let mut recorded = Vec::new();
+        // The opening holds what was written before the step began.
+        let opening = self.step.first_seq.unwrap_or_default();
+        let mut heard = opening;
         for (call, result) in recorded_contents(&self.step) {
             let text = match result {
                 Some(payload) => self.orchestrator.text_of(payload).await?,
                 None => failure_text(&call.state),
             };
+            let text = self.with_edit(call.number, cut(&text, RESULT_BYTES)).await?;
             // A failure that the model was told of is a result of the conversation.
-            let was_told = matches!(call.subject, CallSubject::Tool { .. })
-                && matches!(call.state, CallState::Failed(_))
-                && call.number < self.step.calls.len() as u32;
+            let is_tool = matches!(call.subject, CallSubject::Tool { .. });
+            let was_told = match call.state {
+                CallState::Failed(_) => is_tool && call.number < self.step.calls.len() as u32,
+                CallState::Denied(_) => true,
+                _ => false,
+            };
+            let newest = call.heard.filter(|_| call.state == CallState::Committed).unwrap_or(heard);
+            let texts = self.written(heard, newest).await?;
+            heard = heard.max(newest);
             recorded.push(Recorded {
                 number: call.number,
                 attempt: call.attempt,
                 state: if was_told { CallState::Committed } else { call.state.clone() },
                 subject: call.subject.clone(),
-                text: cut(&text, RESULT_BYTES),
+                text,
                 requests: call.requests.clone(),
                 is_error: call.is_error || was_told,
+                heard: (texts, newest),
             });
         }
-        Ok(Conversation::recall(recorded))
+        Ok(Conversation::recall(recorded, opening))
     }
 
     async fn ask(
@@ -82,6 +94,7 @@ impl Attempt {
         context: &StepContext,
         tools: &[ToolSpec],
     ) -> Result<Answer, Stop> {
+        let newest = self.read_mail(conversation).await?;
         let mut request = self.request(conversation, context, tools);
         let mut parts = match conversation.first_call {
             Some(_) => Vec::new(),
@@ -101,6 +114,7 @@ impl Attempt {
                 attempt,
                 model: model.name().clone(),
                 base: conversation.first_call,
+                heard: newest,
                 parts,
                 reserve: reservation.amount(),
             })
@@ -164,7 +178,8 @@ impl Attempt {
             Ok(tool) => {
                 let request_id = Some(request.id.clone());
                 let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
-                told(self.dispatch(tool.as_ref(), dispatch).await?)?
+                let (content, is_error) = told(self.dispatch(tool.as_ref(), dispatch).await?)?;
+                (self.with_edit(number, cut(&content, RESULT_BYTES)).await?, is_error)
             }
             Err(unknown) => {
                 // It is in the journal as a call, so it counts as one.
@@ -172,7 +187,7 @@ impl Attempt {
                 self.refuse(number, attempt, &request, &unknown)
             }
         };
-        let repeats = conversation.returned(&request.tool, arguments, &cut(&content, RESULT_BYTES), is_error);
+        let repeats = conversation.returned(&request.tool, arguments, &content, is_error);
         let most = self.spec.limits.max_repeats;
         if repeats >= most.max(1) {
             return Err(Stop::Failed(no_progress(&request.tool, repeats)));
@@ -241,6 +256,7 @@ fn told(outcome: Result<crate::tools::ToolOutput, ToolError>) -> Result<(String,
 fn failure_text(state: &CallState) -> String {
     match state {
         CallState::Failed(fault) => fault.message.clone(),
+        CallState::Denied(words) => words.clone(),
         _ => String::new(),
     }
 }

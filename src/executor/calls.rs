@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
+use super::reconcile::Reconciled;
 use super::{Attempt, Stop};
 use crate::task::{
     CallState, CallSubject, Effect, Event, Fault, FaultClass, MAX_DEPTH, Payload, TOO_DEEP, Task, is_too_deep,
@@ -29,18 +30,22 @@ pub(super) struct Dispatch {
 impl Attempt {
     /// Looks at the calls that were in flight when an earlier worker was lost.
     pub(super) async fn recover(&mut self) -> Result<(), Stop> {
-        for call in &mut self.step.calls {
+        for position in 0..self.step.calls.len() {
+            let mut call = self.step.calls[position].clone();
             match call.state {
-                CallState::Unknown => return Err(Stop::Unknown(unknown_detail(&call.subject))),
-                CallState::Dispatched => {}
+                CallState::Unknown => {}
+                CallState::Dispatched => {
+                    let detail = "the worker was lost while the call was in flight".to_owned();
+                    self.journal.note(Event::CallLost { step: self.index, call: call.number, detail });
+                }
                 _ => continue,
             }
-            let detail = "the worker was lost while the call was in flight".to_owned();
-            self.journal.note(Event::CallLost { step: self.index, call: call.number, detail });
-            if !call.may_repeat() {
+            if call.may_repeat() {
+                call.state = CallState::Lost;
+            } else if !self.settle(&mut call).await? {
                 return Err(Stop::Unknown(unknown_detail(&call.subject)));
             }
-            call.state = CallState::Lost;
+            self.step.calls[position] = call;
         }
         Ok(())
     }
@@ -63,8 +68,9 @@ impl Attempt {
         if is_too_deep(&dispatch.arguments) {
             return Err(Stop::Failed(too_deep(FaultClass::Permanent, &tool.description().name)));
         }
-        self.allowance.take(self.orchestrator.now())?;
         let known = tool.description();
+        let dispatch = self.permitted(known, dispatch).await?;
+        self.allowance.take(self.orchestrator.now())?;
         let (step, call, effect) = (self.index, dispatch.number, known.effect);
         self.journal.note(Event::ToolDispatched {
             step,
@@ -84,8 +90,30 @@ impl Attempt {
             cancel: self.cancel.child_token(),
             max_output_bytes: self.spec.limits.max_output_bytes,
         };
+        let asked = tool.reconciler().map(|_| dispatch.arguments.clone());
         let outcome = self.await_call(tool.call(dispatch.arguments, context)).await?;
-        self.record_outcome(call, effect, &known.name, outcome).await
+        match (self.record_outcome(call, effect, &known.name, outcome).await, asked) {
+            // Whoever cancelled the task wants to hear what is known now, and nothing goes on.
+            (Err(Stop::Unknown(detail)), Some(arguments)) if !self.cancel.is_cancelled() => {
+                self.after_doubt(&known.name, call, &arguments, detail).await
+            }
+            (ended, _) => ended,
+        }
+    }
+
+    /// Asks the reconciling tool about a call that was cut off while this worker waited for it.
+    async fn after_doubt(
+        &mut self,
+        tool: &str,
+        call: u32,
+        arguments: &Value,
+        detail: String,
+    ) -> Result<Result<ToolOutput, ToolError>, Stop> {
+        match self.reconcile(tool, call, arguments).await {
+            Reconciled::Happened { result } => Ok(Ok(ToolOutput::ok(result))),
+            Reconciled::DidNotHappen => Ok(Err(ToolError::Interrupted { detail, source: None })),
+            Reconciled::Unknown => Err(Stop::Unknown(detail)),
+        }
     }
 
     async fn await_call<T>(&mut self, call: impl Future<Output = T>) -> Result<T, Stop> {

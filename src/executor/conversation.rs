@@ -16,6 +16,8 @@ pub(super) struct Conversation {
     pub(super) turns: u32,
     /// The number of the first model call: it recorded the opening.
     pub(super) first_call: Option<u32>,
+    /// The newest message of a person that is part of it.
+    pub(super) heard: i64,
     /// Calls so far.
     calls: u32,
     /// A recorded call that has to be dispatched again: its number and its next attempt.
@@ -33,21 +35,30 @@ pub(super) struct Recorded {
     pub(super) text: String,
     pub(super) requests: Vec<ToolRequest>,
     pub(super) is_error: bool,
+    /// Messages of people that a model turn read first, oldest first; and the newest of them.
+    pub(super) heard: (Vec<String>, i64),
 }
 
 impl Conversation {
     /// The conversation as the recorded calls left it.
-    pub(super) fn recall(calls: Vec<Recorded>) -> Self {
-        let mut conversation = Self::default();
+    ///
+    /// `heard` is the newest message of a person that its opening holds.
+    pub(super) fn recall(calls: Vec<Recorded>, heard: i64) -> Self {
+        let mut conversation = Self { heard, ..Self::default() };
         for call in calls {
             conversation.calls = call.number;
             match (&call.subject, &call.state) {
                 (CallSubject::Model { .. }, CallState::Committed) => {
+                    let (texts, newest) = call.heard;
+                    conversation.hear(texts, newest);
                     conversation.answered(call.number, call.text, call.requests);
                 }
                 (CallSubject::Tool { tool, arguments, .. }, CallState::Committed) => {
                     let (tool, arguments) = (tool.clone(), arguments.hash());
                     conversation.returned(&tool, arguments, &call.text, call.is_error);
+                }
+                (_, CallState::Asked(_) | CallState::Approved) => {
+                    conversation.again = Some((call.number, call.attempt));
                 }
                 // A failure that is known to have had no effect was answered to the model, if
                 // it went on; the last one is tried again.
@@ -63,6 +74,12 @@ impl Conversation {
             self.calls += 1;
             (self.calls, 1)
         })
+    }
+
+    /// Adds what people wrote meanwhile.
+    pub(super) fn hear(&mut self, texts: Vec<String>, newest: i64) {
+        self.messages.extend(texts.into_iter().map(Message::User));
+        self.heard = self.heard.max(newest);
     }
 
     /// Adds the model's turn.
@@ -116,6 +133,7 @@ mod tests {
             text: text.into(),
             requests: requests.collect(),
             is_error: false,
+            heard: (Vec::new(), 0),
         }
     }
 
@@ -132,7 +150,7 @@ mod tests {
     #[test]
     fn a_step_continues_behind_the_last_recorded_result() {
         let calls = vec![model(1, "", &["a", "b"]), tool(2, "a", CallState::Committed)];
-        let mut conversation = Conversation::recall(calls);
+        let mut conversation = Conversation::recall(calls, 0);
         assert_eq!(conversation.messages.len(), 2);
         assert_eq!(conversation.open.front().map(|request| request.tool.as_str()), Some("b"));
         assert_eq!(conversation.next_call(), (3, 1));
@@ -141,9 +159,25 @@ mod tests {
     #[test]
     fn a_lost_call_is_dispatched_again_under_its_own_number() {
         let calls = vec![model(1, "", &["a"]), tool(2, "a", CallState::Lost)];
-        let mut conversation = Conversation::recall(calls);
+        let mut conversation = Conversation::recall(calls, 0);
         assert_eq!(conversation.next_call(), (2, 2));
         assert_eq!(conversation.next_call(), (3, 1));
+    }
+
+    #[test]
+    fn a_call_that_waits_for_a_person_stays_the_same_attempt() {
+        let calls = vec![model(1, "", &["a"]), tool(2, "a", CallState::Approved)];
+        let mut conversation = Conversation::recall(calls, 0);
+        assert_eq!(conversation.next_call(), (2, 1));
+    }
+
+    #[test]
+    fn what_people_wrote_stands_before_the_turn_that_read_it() {
+        let late = Recorded { heard: (vec!["Be brief".into()], 9), ..model(3, "ok", &[]) };
+        let calls = vec![model(1, "", &["a"]), tool(2, "a", CallState::Committed), late];
+        let conversation = Conversation::recall(calls, 0);
+        assert_eq!(conversation.messages[2], Message::User("Be brief".into()));
+        assert_eq!((conversation.messages.len(), conversation.heard), (4, 9));
     }
 
     #[test]
@@ -155,7 +189,7 @@ mod tests {
             tool(4, "a", CallState::Committed),
             model(5, "", &["a"]),
         ];
-        let mut conversation = Conversation::recall(calls);
+        let mut conversation = Conversation::recall(calls, 0);
         let arguments = Payload::Inline(json!({})).hash();
         assert_eq!(conversation.returned("a", arguments, "result", false), 3);
     }

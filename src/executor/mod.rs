@@ -9,7 +9,10 @@ mod calls;
 mod checkpoint;
 mod conversation;
 mod journal;
+mod mailbox;
 mod outputs;
+mod people;
+mod reconcile;
 mod summarization;
 mod tool_call;
 
@@ -24,6 +27,7 @@ use crate::task::{Event, Exceeded, Fault, Payload, Step, StepType, Task, TaskId,
 pub use allowance::CallAllowance;
 pub(crate) use checkpoint::checkpoint_event;
 pub use journal::{Doubt, Interrupted, Journal, Note};
+pub use mailbox::Mailbox;
 
 /// How one attempt of a step ended.
 #[derive(Debug, Clone, PartialEq)]
@@ -37,6 +41,8 @@ pub enum StepEnd {
     /// The next call does not fit into the budget: it was not made, and the step goes on from
     /// there once there is more.
     Budget(Exceeded),
+    /// A person has to say a word first; what is asked is among the events.
+    Asking,
     /// The journal took no more entries: the task was paused, ended, or taken over.
     Interrupted,
 }
@@ -63,6 +69,7 @@ struct Attempt {
     journal: Journal,
     cancel: CancellationToken,
     allowance: CallAllowance,
+    mailbox: Mailbox,
 }
 
 /// Why an attempt stops before it is done; what `?` carries.
@@ -70,6 +77,7 @@ enum Stop {
     Failed(Fault),
     Unknown(String),
     Budget(Exceeded),
+    Asking,
     Interrupted,
 }
 
@@ -83,7 +91,7 @@ impl Executor {
     /// last commit: they belong into the commit that records the end.
     ///
     /// `cancel` ends the call in flight; its outcome is still among the events. All attempts of
-    /// one task that run at once share one `allowance`.
+    /// one task that run at once share one `allowance` and one `mailbox`.
     pub async fn execute(
         &self,
         task: Arc<Task>,
@@ -91,6 +99,7 @@ impl Executor {
         journal: Journal,
         cancel: CancellationToken,
         allowance: CallAllowance,
+        mailbox: Mailbox,
     ) -> (StepEnd, Vec<Event>) {
         let Some(step) = task.step(index).cloned() else {
             let fault = Fault::permanent("step_unknown", format!("there is no step with index {index}"));
@@ -106,12 +115,14 @@ impl Executor {
             journal,
             cancel,
             allowance,
+            mailbox,
         };
         let end = match attempt.run(task).await {
             Ok(output) => StepEnd::Done(output),
             Err(Stop::Failed(fault)) => StepEnd::Failed(fault),
             Err(Stop::Unknown(detail)) => StepEnd::Unknown(detail),
             Err(Stop::Budget(exceeded)) => StepEnd::Budget(exceeded),
+            Err(Stop::Asking) => StepEnd::Asking,
             Err(Stop::Interrupted) => StepEnd::Interrupted,
         };
         (end, attempt.journal.into_events())

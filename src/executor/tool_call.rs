@@ -3,8 +3,9 @@
 use std::sync::Arc;
 
 use super::calls::{Dispatch, reported};
+use super::people::denied;
 use super::{Attempt, Stop};
-use crate::task::{CallState, Fault, Payload, Task};
+use crate::task::{Call, CallState, Fault, Payload, Task};
 
 impl Attempt {
     /// Calls the tool the plan names, unless its outcome is recorded already.
@@ -17,6 +18,8 @@ impl Attempt {
         };
         let attempt = match self.step.call(1) {
             Some(call) if call.state == CallState::Committed && !call.is_error => return Ok(None),
+            Some(Call { state: CallState::Denied(words), .. }) => return Err(Stop::Failed(denied(words))),
+            Some(call) if call.is_held() => call.attempt,
             Some(call) => call.attempt + 1,
             None => 1,
         };

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::task::{Budget, Limits, RetryPolicy};
+use crate::task::{ApprovalPolicy, Budget, Limits, RetryPolicy};
 
 /// The `[orchestrator]` table of the configuration.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -24,6 +24,8 @@ pub struct OrchestratorConfig {
     pub budget: Budget,
     /// When failed steps of new tasks are tried again.
     pub retry: RetryPolicy,
+    /// What needs a person's approval in new tasks.
+    pub approval: ApprovalPolicy,
 }
 
 impl Default for OrchestratorConfig {
@@ -36,6 +38,7 @@ impl Default for OrchestratorConfig {
             limits: Limits::default(),
             budget: Budget::usual(),
             retry: RetryPolicy::default(),
+            approval: ApprovalPolicy::default(),
         }
     }
 }

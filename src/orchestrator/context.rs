@@ -50,8 +50,25 @@ impl Orchestrator {
         if !notes.is_empty() {
             let _ = write!(brief, "\nWhat earlier steps brought:\n{notes}");
         }
+        let messages = self.messages_before(task, step).await?;
+        if !messages.is_empty() {
+            let _ = write!(brief, "\nWhat the user wrote since the task began:\n{messages}");
+        }
         let _ = write!(brief, "\nYour step ({}):\n{}", step.plan.id, step.plan.description);
         Ok(StepContext { system: prompts::step(has_tools), brief })
+    }
+
+    /// What people wrote before the step was started first. What they wrote since is part of the
+    /// step's own conversation: its opening must stay what it was.
+    async fn messages_before(&self, task: &Task, step: &Step) -> Result<String, OrchestratorError> {
+        let started = step.first_seq.unwrap_or(i64::MAX);
+        let mut messages = String::new();
+        for seq in task.state().messages.iter().filter(|seq| **seq < started) {
+            if let Some(text) = self.message(task.id, *seq).await? {
+                let _ = writeln!(messages, "- {text}");
+            }
+        }
+        Ok(messages)
     }
 
     /// The working notes of a task: the summary of what was compressed, then what each later

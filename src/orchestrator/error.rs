@@ -32,6 +32,9 @@ pub enum OrchestratorError {
         /// Where the task stands.
         status: Status,
     },
+    /// The request to a person was answered, has expired, or was never made.
+    #[error("the request is not open (any more): look into the inbox")]
+    Closed,
     /// There is no plan.
     #[error("no plan could be made")]
     Plan(#[from] PlanError),
@@ -57,6 +60,7 @@ impl OrchestratorError {
             Self::NotFound => "task_not_found",
             Self::Forbidden => "forbidden",
             Self::NotNow { .. } => "task_status",
+            Self::Closed => "request_closed",
             Self::Plan(_) => "plan_invalid",
             Self::Model(error) => error.code(),
             Self::Tools(_) => "tools_unavailable",

@@ -25,7 +25,7 @@ impl Orchestrator {
     /// Judges a task. The second value is the fact to record where a model was asked.
     pub async fn evaluate_progress(&self, task: &Task) -> (Evaluation, Option<Event>) {
         match task.next(self.now()) {
-            Next::Run(_) | Next::WaitUntil(_) | Next::Rest => (Evaluation::Continue, None),
+            Next::Run(_) | Next::WaitUntil(_) | Next::Ask | Next::Rest => (Evaluation::Continue, None),
             Next::Revise(index) => (self.after_dead_end(task, index), None),
             Next::Conclude if self.judges() => self.judge(task).await,
             Next::Conclude => (Evaluation::Done, None),

@@ -10,13 +10,16 @@ use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Blob, CallState, Entry, Event, Fault, MAX_DEPTH, Pause, PauseReason, Payload, Plan, Planner, Priority,
-    Status, Task, TaskId, TaskSpec, is_too_deep,
+    Blob, CallState, EffectRecord, Effects, Entry, Event, Fault, MAX_DEPTH, Pause, PauseReason, Payload,
+    Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
 };
 
 /// How often a write is tried again after somebody else wrote first. Each failure means that
 /// another writer succeeded, so this many in a row do not happen to a person's click.
 const TRIES: usize = 16;
+
+/// Entries that are read at once.
+const PAGE: u32 = 1000;
 
 /// What a person says about a call whose outcome nobody knows.
 #[derive(Debug, Clone, PartialEq)]
@@ -49,7 +52,9 @@ impl Orchestrator {
         let answer = request.key.as_ref().map(|key| key.answer(&task));
         self.repository.create(&task, entries, answer.as_ref()).await?;
         tracing::info!(task = %task.id, %thread, steps = task.steps().len(), "task created");
-        self.wake(Wake::first(&task)).await;
+        if task.status().is_live() {
+            self.wake(Wake::first(&task)).await;
+        }
         Ok(task)
     }
 
@@ -89,7 +94,14 @@ impl Orchestrator {
         let mut task = Task::begin(id, &created)?;
         let detected = task.record(now, detection.event())?;
         let planned = task.record(now, Event::Planned { revision: 1, plan, by })?;
-        Ok((task, vec![created, detected, planned]))
+        let mut entries = vec![created, detected, planned];
+        if task.plan_ask().is_some() {
+            // No worker has to find out that there is nothing to do yet.
+            let detail = "the plan waits for approval: longhaul inbox".to_owned();
+            let pause = Pause { reason: PauseReason::Approval, detail };
+            entries.push(task.record(now, Event::Paused { pause, by: "engine".to_owned() })?);
+        }
+        Ok((task, entries))
     }
 
     /// Stops a task for good. What has happened has happened and stays recorded.
@@ -102,6 +114,19 @@ impl Orchestrator {
             .await?;
         self.queue.forget(id).await;
         Ok(task)
+    }
+
+    /// What the calls of a task did to the world, or may have done, in order. Reads its whole
+    /// journal; a task whose journal was removed has no effects to tell of.
+    pub async fn effects(&self, id: TaskId) -> Result<Vec<EffectRecord>, OrchestratorError> {
+        let mut effects = Effects::of(id);
+        let mut after = 0;
+        loop {
+            let entries = self.repository.journal(id, after, PAGE).await?;
+            let Some(last) = entries.last() else { return Ok(effects.into_records()) };
+            after = last.seq;
+            entries.iter().for_each(|entry| effects.take(entry));
+        }
     }
 
     /// Says how urgent a task is from now on. It keeps its place among those that are as urgent:
@@ -144,6 +169,10 @@ impl Orchestrator {
                             step + 1
                         ),
                     });
+                }
+                if task.state().pause.as_ref().is_some_and(|pause| waits_for_people(pause.reason)) {
+                    let problem = "the task waits for a person's word: answer what is in the inbox".to_owned();
+                    return Err(OrchestratorError::Invalid { field: "inbox", problem });
                 }
                 Ok(vec![Event::Resumed { by: by.to_owned() }])
             })
@@ -244,20 +273,25 @@ impl Orchestrator {
     }
 }
 
-fn expect(task: &Task, verb: &'static str, allowed: &[Status]) -> Result<(), OrchestratorError> {
+pub(super) fn expect(task: &Task, verb: &'static str, allowed: &[Status]) -> Result<(), OrchestratorError> {
     let status = task.status();
     if allowed.contains(&status) { Ok(()) } else { Err(OrchestratorError::NotNow { verb, status }) }
 }
 
+/// Whether a task that is paused for this goes on by an answer, and not by being resumed.
+pub(super) fn waits_for_people(reason: PauseReason) -> bool {
+    matches!(reason, PauseReason::Approval | PauseReason::Input)
+}
+
 /// The call whose outcome nobody knows, if there is one: its step and its number.
-fn unknown_call(task: &Task) -> Option<(u32, u32)> {
+pub(super) fn unknown_call(task: &Task) -> Option<(u32, u32)> {
     task.frontier().iter().find_map(|index| {
         let call = task.step(*index)?.calls.iter().find(|call| call.state == CallState::Unknown)?;
         Some((*index, call.number))
     })
 }
 
-fn decided(step: u32, call: u32, decision: &OutcomeDecision, by: &str) -> Vec<Event> {
+pub(super) fn decided(step: u32, call: u32, decision: &OutcomeDecision, by: &str) -> Vec<Event> {
     let by = by.to_owned();
     match decision {
         OutcomeDecision::Happened(result) => {

@@ -15,6 +15,7 @@ mod decompose;
 mod detect;
 mod error;
 mod evaluate;
+mod inbox;
 mod lifecycle;
 mod plan_text;
 mod prompts;
@@ -36,6 +37,7 @@ pub use context::{StepContext, StepOutput};
 pub use detect::Detection;
 pub use error::OrchestratorError;
 pub use evaluate::Evaluation;
+pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
 pub use lifecycle::OutcomeDecision;
 pub use request::{RequestKey, TaskRequest};
 

@@ -7,7 +7,9 @@ use serde_json::Value;
 
 use super::{Detection, OrchestratorConfig, OrchestratorError};
 use crate::repository::Answer;
-use crate::task::{Budget, Limits, ModelName, Plan, Priority, Task, TaskId, TaskSpec, ToolAllowance};
+use crate::task::{
+    ApprovalWish, Budget, Limits, ModelName, Plan, Priority, Task, TaskId, TaskSpec, ToolAllowance,
+};
 
 /// Longest id of a user or a conversation, in bytes. They are keys of indexes.
 const MAX_ID_BYTES: usize = 512;
@@ -63,6 +65,8 @@ pub struct TaskRequest {
     pub limits: Option<Limits>,
     /// What it may consume, where that differs from the configuration.
     pub budget: Budget,
+    /// What needs approval beyond what the configuration says.
+    pub approval: Option<ApprovalWish>,
     /// Why the request became a task, if it was detected rather than asked for.
     pub detection: Option<Detection>,
     /// The plan, if the caller brings one.
@@ -96,6 +100,10 @@ impl TaskRequest {
                 return Err(invalid(field, format!("must have 1 to {MAX_ID_BYTES} bytes and no NUL")));
             }
         }
+        let approval = match &self.approval {
+            None => config.approval.clone(),
+            Some(more) => config.approval.and(more).map_err(|problem| invalid("approval", problem))?,
+        };
         Ok(TaskSpec {
             goal: goal.replace('\0', "\u{fffd}"),
             user_id: self.user_id.clone(),
@@ -107,6 +115,7 @@ impl TaskRequest {
             limits: self.limits.clone().unwrap_or_else(|| config.limits.clone()),
             budget: self.budget.or(&config.budget),
             retry: config.retry.clone(),
+            approval,
         })
     }
 }

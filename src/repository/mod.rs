@@ -37,7 +37,7 @@ pub use error::{Cause, RepositoryError};
 pub use postgres::PostgresRepository;
 pub use records::{
     Answer, Beat, Change, Claim, Claimed, Grant, ListFilter, Message, Place, Presence, Pruned, Rate, Renewal,
-    Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
+    Requests, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 pub use sqlite::{SqliteDurability, SqliteRepository};
 

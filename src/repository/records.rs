@@ -192,10 +192,21 @@ pub struct ListFilter {
     pub thread_id: Option<String>,
     /// Only in one of these states.
     pub statuses: Vec<Status>,
+    /// Only those that wait for a person, live or paused.
+    pub requests: Option<Requests>,
     /// Only those created before this one.
     pub before: Option<TaskId>,
     /// At most so many; 0 means 100.
     pub limit: u32,
+}
+
+/// Tasks that wait for a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Requests {
+    /// Those with an open request, or with a call whose outcome nobody knows.
+    Open,
+    /// Paused ones with a request that expired at this moment or before.
+    ExpiredBy(Timestamp),
 }
 
 /// A task in a list.

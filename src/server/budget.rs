@@ -41,7 +41,7 @@ pub(super) async fn raise(
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.raise_budget(task.id, more.add, &caller.0).await?;
-    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
+    Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
 
 #[cfg(test)]

@@ -169,7 +169,9 @@ impl From<OrchestratorError> for ApiError {
             }
             OrchestratorError::Invalid { .. } => StatusCode::BAD_REQUEST,
             OrchestratorError::Forbidden => StatusCode::FORBIDDEN,
-            OrchestratorError::NotNow { .. } | OrchestratorError::Illegal(_) => StatusCode::CONFLICT,
+            OrchestratorError::NotNow { .. } | OrchestratorError::Closed | OrchestratorError::Illegal(_) => {
+                StatusCode::CONFLICT
+            }
             OrchestratorError::Tools(_) => {
                 tracing::error!(%error, "the tools cannot be offered");
                 StatusCode::INTERNAL_SERVER_ERROR

@@ -20,6 +20,7 @@ mod fixture;
 mod follow;
 mod guard;
 mod idempotency;
+mod inbox;
 mod orchestrate;
 mod parse;
 #[cfg(test)]
@@ -69,6 +70,10 @@ pub fn router(state: AppState) -> Router {
         .route("/api/tasks/{id}/resume", post(tasks::resume))
         .route("/api/tasks/{id}/cancel", post(tasks::cancel))
         .route("/api/tasks/{id}/budget", post(budget::raise))
+        .route("/api/tasks/{id}/messages", post(inbox::tell))
+        .route("/api/tasks/{id}/effects", get(inbox::effects))
+        .route("/api/inbox", get(inbox::list))
+        .route("/api/inbox/{id}", post(inbox::decide))
         .route("/api/worker", get(about::worker))
         .route("/api/workers", get(about::workers))
         .route("/api/tools", get(about::tools))

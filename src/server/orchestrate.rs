@@ -15,8 +15,9 @@ use super::idempotency::{self, Keyed};
 use super::parse::Params;
 use super::state::AppState;
 use super::status::{self, TaskStatus};
+use super::views;
 use crate::orchestrator::TaskRequest;
-use crate::task::{AllowedTools, Budget, Mention, ModelName, Priority, Task, ToolAllowance};
+use crate::task::{AllowedTools, ApprovalWish, Budget, Mention, ModelName, Priority, Task, ToolAllowance};
 
 /// What a step takes if its plan does not say, in milliseconds.
 const USUAL_DURATION: u64 = 30_000;
@@ -34,6 +35,7 @@ pub(super) struct Start {
     agent_id: Option<String>,
     priority: Option<Priority>,
     budget: Option<Budget>,
+    approval: Option<ApprovalWish>,
 }
 
 impl Start {
@@ -55,6 +57,7 @@ impl Start {
             agent_id: self.agent_id,
             priority: self.priority.unwrap_or_default(),
             budget: self.budget.unwrap_or_default(),
+            approval: self.approval,
             ..TaskRequest::default()
         })
     }
@@ -136,7 +139,7 @@ pub(super) async fn status(
     Params(which): Params<Which>,
 ) -> Result<Json<TaskStatus>, ApiError> {
     let task = state.task_of(&caller, which.id()?).await?;
-    Ok(Json(status::read(state.repository().as_ref(), &task).await?))
+    Ok(Json(status::read(&state.orchestrator, &task).await?))
 }
 
 /// `DELETE`: cancels a task.
@@ -151,9 +154,15 @@ pub(super) async fn cancel(
         // The original system calls this a bad request.
         if refusal.code == "task_status" { refusal.with_status(StatusCode::BAD_REQUEST) } else { refusal }
     })?;
-    Ok(Json(json!({
+    let effects = views::effects_that_may_stand(&state.orchestrator, cancelled.id).await?;
+    let mut reply = json!({
         "taskId": cancelled.id, "status": cancelled.status(), "message": "Task cancelled successfully",
-    })))
+    });
+    // Beyond the original: what cancelling does not undo.
+    if !effects.is_empty() {
+        reply["effects"] = effects.into();
+    }
+    Ok(Json(reply))
 }
 
 #[cfg(test)]

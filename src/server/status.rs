@@ -5,6 +5,8 @@ use std::collections::HashMap;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
+use super::views::effects_that_may_stand;
+use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::repository::{Repository, RepositoryError};
 use crate::task::{Entry, Event, Pause, Payload, Status, Step, StepStatus, Task, TaskId, Timestamp};
 
@@ -38,6 +40,9 @@ pub(super) struct TaskStatus {
     /// Why it is paused; beyond the original.
     #[serde(skip_serializing_if = "Option::is_none")]
     pause: Option<Pause>,
+    /// Of a cancelled task: the effects that did happen, or may have; beyond the original.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effects: Option<Vec<Value>>,
     created_at: Timestamp,
     updated_at: Timestamp,
     completed_at: Option<Timestamp>,
@@ -63,10 +68,15 @@ struct TraceView {
 }
 
 /// Reads how a task stands.
-pub(super) async fn read(repository: &dyn Repository, task: &Task) -> Result<TaskStatus, RepositoryError> {
+pub(super) async fn read(orchestrator: &Orchestrator, task: &Task) -> Result<TaskStatus, OrchestratorError> {
+    let repository = orchestrator.repository().as_ref();
     let entries = repository.latest(task.id, LOOKED_AT).await?;
     let context = context(repository, task, &entries).await?;
-    Ok(view(task, &entries, context))
+    let effects = match task.status() {
+        Status::Cancelled => Some(effects_that_may_stand(orchestrator, task.id).await?),
+        _ => None,
+    };
+    Ok(TaskStatus { effects, ..view(task, &entries, context) })
 }
 
 fn view(task: &Task, entries: &[Entry], context: Map<String, Value>) -> TaskStatus {
@@ -84,6 +94,7 @@ fn view(task: &Task, entries: &[Entry], context: Map<String, Value>) -> TaskStat
         context,
         last_error: last_error(task),
         pause: state.pause.clone(),
+        effects: None,
         created_at: state.created_at,
         updated_at: state.updated_at,
         completed_at: state.completed_at,

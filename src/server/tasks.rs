@@ -93,7 +93,14 @@ impl Which {
             ApiError::invalid("status", &format!("is a list, with commas, of {}", known.join(", ")))
         })?;
         let limit = limit(self.limit)?;
-        Ok(ListFilter { user_id: Some(caller.0), thread_id: self.thread_id, statuses, before, limit })
+        Ok(ListFilter {
+            user_id: Some(caller.0),
+            thread_id: self.thread_id,
+            statuses,
+            requests: None,
+            before,
+            limit,
+        })
     }
 }
 
@@ -112,7 +119,7 @@ pub(super) async fn show(
     Path(id): Path<String>,
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
-    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
+    Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
 
 /// `PATCH /api/tasks/{id}`.
@@ -124,7 +131,7 @@ pub(super) async fn change(
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.prioritize(task.id, change.priority, &caller.0).await?;
-    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
+    Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
 
 /// `GET /api/tasks/{id}/steps`: every step of every revision, in order.
@@ -176,7 +183,7 @@ pub(super) async fn pause(
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.pause(task.id, &caller.0).await?;
-    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
+    Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
 
 /// `POST /api/tasks/{id}/resume`.
@@ -191,7 +198,7 @@ pub(super) async fn resume(
         Some(outcome) => state.orchestrator.decide_outcome(task.id, outcome.into(), &caller.0).await?,
         None => state.orchestrator.resume(task.id, &caller.0).await?,
     };
-    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
+    Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
 
 /// `POST /api/tasks/{id}/cancel`.
@@ -202,7 +209,7 @@ pub(super) async fn cancel(
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.cancel(task.id, &caller.0).await?;
-    Ok(Json(views::task(state.repository().as_ref(), &task, state.orchestrator.now()).await?))
+    Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
 
 #[cfg(test)]

@@ -5,10 +5,11 @@ use serde_json::{Value, json};
 
 use super::budget::BudgetView;
 use super::status::shown;
+use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::repository::{Repository, RepositoryError};
 use crate::task::{
-    Call, CallSubject, Entry, Fault, Limits, ModelName, Pause, Payload, Priority, Status, Step, StepStatus,
-    Task, TaskId, Timestamp, ToolUse, Usage,
+    Asking, Call, CallSubject, EffectRecord, Entry, Fault, Limits, ModelName, Pause, Payload, Priority,
+    Status, Step, StepStatus, Task, TaskId, Timestamp, ToolUse, Usage,
 };
 
 /// A task.
@@ -22,6 +23,12 @@ pub(super) struct TaskDetail {
     status: Status,
     priority: Priority,
     pause: Option<Pause>,
+    /// How many requests to people are open, if any is.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    asking: Option<Asking>,
+    /// Of a cancelled task: the effects that did happen, or may have.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effects: Option<Vec<Value>>,
     fault: Option<Fault>,
     progress: u32,
     completed_steps: u32,
@@ -112,12 +119,12 @@ impl EntryView {
 }
 
 /// A task with its answer.
-pub(super) async fn task(
-    repository: &dyn Repository,
-    task: &Task,
-    now: Timestamp,
-) -> Result<TaskDetail, RepositoryError> {
-    let (spec, state) = (task.spec(), task.state());
+pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<TaskDetail, OrchestratorError> {
+    let (repository, spec, state) = (orchestrator.repository(), task.spec(), task.state());
+    let effects = match state.status {
+        Status::Cancelled => Some(effects_that_may_stand(orchestrator, task.id).await?),
+        _ => None,
+    };
     let output = match &state.output {
         Some(output) => Some(repository.content(output).await?),
         None => None,
@@ -130,6 +137,8 @@ pub(super) async fn task(
         status: state.status,
         priority: state.priority,
         pause: state.pause.clone(),
+        asking: state.asking,
+        effects,
         fault: state.fault.clone(),
         progress: task.progress(),
         completed_steps: state.completed,
@@ -139,13 +148,36 @@ pub(super) async fn task(
         chat_model: spec.chat_model.clone(),
         agent_id: spec.agent_id.clone(),
         limits: spec.limits.clone(),
-        budget: BudgetView::of(task, now),
+        budget: BudgetView::of(task, orchestrator.now()),
         usage: state.usage,
         seq: state.seq,
         epoch: state.epoch,
         created_at: state.created_at,
         updated_at: state.updated_at,
         completed_at: state.completed_at,
+    })
+}
+
+/// What a cancelled task did to the world, or may have done.
+pub(super) async fn effects_that_may_stand(
+    orchestrator: &Orchestrator,
+    id: TaskId,
+) -> Result<Vec<Value>, OrchestratorError> {
+    let effects = orchestrator.effects(id).await?;
+    Ok(effects.iter().filter(|effect| effect.may_have_happened()).map(self::effect).collect())
+}
+
+/// An effect: large contents by their beginning.
+pub(super) fn effect(effect: &EffectRecord) -> Value {
+    let short = |payload: &Payload| match payload {
+        Payload::Inline(value) => value.clone(),
+        Payload::Blob { preview, .. } => Value::String(preview.clone()),
+    };
+    json!({
+        "step": effect.step, "call": effect.call, "attempt": effect.attempt, "key": effect.key,
+        "tool": effect.tool, "arguments": short(&effect.arguments), "effect": effect.effect,
+        "state": effect.state, "at": effect.at, "result": effect.result.as_ref().map(short),
+        "detail": effect.detail,
     })
 }
 

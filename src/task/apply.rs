@@ -7,8 +7,8 @@ use thiserror::Error;
 
 use super::state::{State, Summary};
 use super::{
-    Call, CallState, CallSubject, Entry, Event, Fault, Pause, Payload, Plan, Status, Step, StepStatus,
-    TaskId, TaskSpec, Timestamp,
+    Call, CallState, CallSubject, Entry, Event, Fault, Pause, PauseReason, Payload, Plan, PlanAsk, Status,
+    Step, StepStatus, TaskId, TaskSpec, Timestamp,
 };
 
 /// An entry that contradicts what has already happened. The task is unchanged.
@@ -62,6 +62,9 @@ impl PartialEq for Task {
     }
 }
 
+/// Messages to one task at most.
+const MAX_MESSAGES: usize = 100;
+
 pub(super) type Verdict = Result<(), String>;
 
 impl Task {
@@ -110,6 +113,7 @@ impl Task {
             return Err(Illegal::OldEpoch { current: self.state.epoch, got: entry.epoch });
         }
         self.happen(&entry.event, entry).map_err(|why| Illegal::NotNow { event: entry.event.kind(), why })?;
+        self.count_asks(&entry.event);
         self.state.seq = entry.seq;
         self.state.epoch = entry.epoch;
         self.state.updated_at = entry.at;
@@ -147,6 +151,10 @@ impl Task {
                 self.state.raised = self.state.raised.plus(add);
                 Ok(())
             }
+            Event::PlanApproved { revision, .. } | Event::PlanDenied { revision, .. } => {
+                self.plan_decided(*revision)
+            }
+            Event::MessageReceived { .. } => self.heard(entry.seq),
             Event::Paused { pause, .. } => self.paused(pause, entry.at),
             Event::Resumed { .. } => self.resumed(entry.at),
             Event::Completed { output } => self.completed(output, entry.at),
@@ -190,6 +198,8 @@ impl Task {
         let steps = plan.steps.iter().map(|step| Step::new(step.clone(), revision));
         self.steps.extend(steps);
         self.rebuild_frontier();
+        let approval = &self.spec.approval;
+        self.state.plan_ask = approval.plan.then(|| PlanAsk { revision, expires_at: approval.expiry(at) });
         Ok(())
     }
 
@@ -208,6 +218,16 @@ impl Task {
         }
     }
 
+    /// Takes a person's message. Its text is in its entry; a task that talks for ever would
+    /// carry ever more of it from step to step.
+    fn heard(&mut self, seq: i64) -> Verdict {
+        if self.state.messages.len() >= MAX_MESSAGES {
+            return Err(format!("the task has received {MAX_MESSAGES} messages"));
+        }
+        self.state.messages.push(seq);
+        Ok(())
+    }
+
     fn summarized(&mut self, through: u32, summary: &Payload) -> Verdict {
         if through as usize >= self.steps.len() {
             return Err(format!("there is no step with index {through}"));
@@ -218,6 +238,11 @@ impl Task {
 
     fn paused(&mut self, pause: &Pause, at: Timestamp) -> Verdict {
         self.expect_status(&[Status::Pending, Status::Running])?;
+        let is_for_people = matches!(pause.reason, PauseReason::Approval | PauseReason::Input);
+        if is_for_people && self.pause_for_people().is_none() {
+            // Somebody answered meanwhile: a task must not wait for an answer that was given.
+            return Err("nothing waits for a person".into());
+        }
         self.state.spent.paused_at = Some(at);
         self.state.status = Status::Paused;
         self.state.pause = Some(pause.clone());
@@ -257,6 +282,7 @@ impl Task {
         self.end_pause(at);
         self.state.status = status;
         self.state.pause = None;
+        self.state.plan_ask = None;
         self.state.fault = fault.cloned();
         self.state.completed_at = Some(at);
         Ok(())
@@ -264,6 +290,9 @@ impl Task {
 
     fn step_started(&mut self, index: u32, attempt: u32, entry: &Entry) -> Verdict {
         self.expect_status(&[Status::Pending, Status::Running])?;
+        if let Some(ask) = self.state.plan_ask {
+            return Err(format!("revision {} of the plan waits for approval", ask.revision));
+        }
         if !self.frontier.contains(&index) {
             return Err(format!("step {index} is not there, is settled, or waits for another step"));
         }
@@ -347,9 +376,11 @@ impl Task {
     fn call_event(&mut self, event: &Event, entry: &Entry) -> Verdict {
         let at = entry.at;
         match event {
-            Event::ModelRequested { step, call, attempt, model, reserve, .. } => {
+            Event::ModelRequested { step, call, attempt, model, reserve, heard, .. } => {
                 let subject = CallSubject::Model { model: model.clone(), reserve: *reserve };
-                self.dispatched(*step, *call, *attempt, subject, at)
+                self.dispatched(*step, *call, *attempt, subject, at)?;
+                self.call_in(*step, *call, &CallState::Dispatched)?.heard = *heard;
+                Ok(())
             }
             Event::ToolDispatched { step, call, attempt, tool, arguments, effect, request_id } => {
                 let subject = CallSubject::Tool {
@@ -360,6 +391,7 @@ impl Task {
                 };
                 self.dispatched(*step, *call, *attempt, subject, at)
             }
+            asked if asked.is_about_people() => self.ask_event(asked, entry),
             outcome => self.outcome(outcome, entry.seq),
         }
     }
@@ -380,6 +412,10 @@ impl Task {
         match running.calls.iter_mut().find(|known| known.number == number) {
             None if number == comes_next && attempt == 1 => running.calls.push(call),
             None => return Err(format!("call {comes_next} of step {step} comes next")),
+            Some(known) if known.is_approved => {
+                known.is_covered(&call.subject, attempt)?;
+                *known = Call { is_approved: true, is_edited: known.is_edited, ..call };
+            }
             Some(known) if attempt == known.attempt + 1 && known.may_be_dispatched_again() => *known = call,
             Some(known) => return Err(format!("call {number} of step {step} is {}", known.state.as_str())),
         }
@@ -427,7 +463,7 @@ impl Task {
         Ok(())
     }
 
-    fn expect_status(&self, allowed: &[Status]) -> Verdict {
+    pub(super) fn expect_status(&self, allowed: &[Status]) -> Verdict {
         if allowed.contains(&self.status()) { Ok(()) } else { Err(format!("the task is {}", self.status())) }
     }
 
@@ -435,7 +471,7 @@ impl Task {
         self.steps.get_mut(index as usize).ok_or_else(|| format!("there is no step with index {index}"))
     }
 
-    fn running_step(&mut self, index: u32) -> Result<&mut Step, String> {
+    pub(super) fn running_step(&mut self, index: u32) -> Result<&mut Step, String> {
         let step = self.step_mut(index)?;
         if step.status != StepStatus::Running {
             return Err(format!("step {index} is {}", step.status));

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Effect, Fault, ModelName, Payload, Reserve, Timestamp};
+use super::{Ask, Effect, Fault, ModelName, Payload, Reserve, Timestamp};
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq)]
@@ -31,6 +31,12 @@ pub enum CallSubject {
 /// Where a call stands.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallState {
+    /// Not dispatched: a person has to say a word first.
+    Asked(Ask),
+    /// Not dispatched: a person approved it, with the arguments it has now.
+    Approved,
+    /// Not dispatched: a person denied it, with these words.
+    Denied(String),
     /// The intent is recorded; the outcome is not.
     Dispatched,
     /// The outcome is recorded and is never asked for again.
@@ -76,9 +82,20 @@ pub struct Call {
     pub requests: Vec<ToolRequest>,
     /// Whether the tool itself called its result an error.
     pub is_error: bool,
+    /// The newest message of a person that a model turn had read.
+    pub heard: Option<i64>,
+    /// Whether a person approved it.
+    pub is_approved: bool,
+    /// Whether that person changed its arguments.
+    pub is_edited: bool,
 }
 
 impl Call {
+    /// Whether it was never dispatched, or not since it was asked for anew.
+    pub fn is_held(&self) -> bool {
+        matches!(self.state, CallState::Asked(_) | CallState::Approved | CallState::Denied(_))
+    }
+
     /// Whether dispatching it again is allowed without a person's word.
     pub fn may_repeat(&self) -> bool {
         match &self.subject {
@@ -100,6 +117,9 @@ impl Call {
             result_seq: None,
             requests: Vec::new(),
             is_error: false,
+            heard: None,
+            is_approved: false,
+            is_edited: false,
         }
     }
 
@@ -110,7 +130,11 @@ impl Call {
             CallState::Failed(_) => true,
             CallState::Lost => self.may_repeat(),
             CallState::Committed => self.is_error && self.may_repeat(),
-            CallState::Dispatched | CallState::Unknown => false,
+            CallState::Dispatched
+            | CallState::Unknown
+            | CallState::Asked(_)
+            | CallState::Approved
+            | CallState::Denied(_) => false,
         }
     }
 
@@ -131,6 +155,9 @@ impl CallState {
     /// The word for it.
     pub fn as_str(&self) -> &'static str {
         match self {
+            Self::Asked(_) => "asked",
+            Self::Approved => "approved",
+            Self::Denied(_) => "denied",
             Self::Dispatched => "dispatched",
             Self::Committed => "committed",
             Self::Failed(_) => "failed",

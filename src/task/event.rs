@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Effect, Fault, ModelName, Pause, Payload, Plan, Priority, Reserve, TaskSpec, Timestamp, ToolRequest,
-    TopUp, Usage,
+    Effect, Fault, ModelName, OnExpiry, Pause, Payload, Plan, Priority, Reserve, TaskSpec, Timestamp,
+    ToolRequest, TopUp, Usage,
 };
 
 /// One line of a task's journal.
@@ -41,38 +41,6 @@ pub struct Planner {
     /// Why the plan is as it is, or why it was revised.
     #[serde(default)]
     pub reason: String,
-}
-
-/// The trace types of the seed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum TraceType {
-    /// A tool was called or answered.
-    ToolCall,
-    /// A model was asked.
-    LlmRequest,
-    /// A model answered.
-    LlmResponse,
-    /// The context was written down or compressed.
-    Checkpoint,
-    /// Something failed.
-    Error,
-    /// The engine or a person decided something.
-    Decision,
-}
-
-impl TraceType {
-    /// The word used on the wire and in the tables.
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::ToolCall => "tool-call",
-            Self::LlmRequest => "llm-request",
-            Self::LlmResponse => "llm-response",
-            Self::Checkpoint => "checkpoint",
-            Self::Error => "error",
-            Self::Decision => "decision",
-        }
-    }
 }
 
 /// A fact about a task. `step` is always the index of a step, `call` its number within it.
@@ -135,6 +103,9 @@ pub enum Event {
         /// The call of this step whose conversation this one continues.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         base: Option<u32>,
+        /// The newest message of a person that the conversation of this step holds by now.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        heard: Option<i64>,
         /// Messages that are not recorded elsewhere yet.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Payload>,
@@ -216,6 +187,116 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         result: Option<Payload>,
         /// Who said so.
+        by: String,
+    },
+    /// A call needs somebody's approval before it is dispatched.
+    ApprovalRequested {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// The attempt that it would be, from 1.
+        attempt: u32,
+        /// The tool's full name.
+        tool: String,
+        /// The arguments: what is approved are exactly these.
+        arguments: Payload,
+        /// What calling it does to the world.
+        effect: Effect,
+        /// The model's own id for this call; none if the plan itself named the tool.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+        /// Until when it can be answered.
+        expires_at: Timestamp,
+        /// What happens then.
+        on_expiry: OnExpiry,
+    },
+    /// Somebody approved a call, once.
+    ApprovalGiven {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// The arguments to call with, if they are not those that were asked for.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        arguments: Option<Payload>,
+        /// Who said so.
+        by: String,
+    },
+    /// Somebody denied a call, or nobody approved it in time.
+    ApprovalDenied {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// Why; may be empty.
+        reason: String,
+        /// Who said so.
+        by: String,
+    },
+    /// A model asks a person.
+    InputRequested {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// From 1.
+        attempt: u32,
+        /// The tool's full name.
+        tool: String,
+        /// The question, and what an answer has to look like.
+        arguments: Payload,
+        /// The model's own id for this call; none if the plan itself asks.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+        /// Until when it can be answered.
+        expires_at: Timestamp,
+        /// What happens then.
+        on_expiry: OnExpiry,
+    },
+    /// Somebody answered; the answer is the result of the call.
+    InputGiven {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// What was answered.
+        answer: Payload,
+        /// Who answered.
+        by: String,
+    },
+    /// Somebody does not want to answer, or nobody answered in time.
+    InputDeclined {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// Why; may be empty.
+        reason: String,
+        /// Who said so.
+        by: String,
+    },
+    /// Somebody approved a revision of the plan.
+    PlanApproved {
+        /// Which one.
+        revision: u32,
+        /// Who said so.
+        by: String,
+    },
+    /// Somebody denied a revision of the plan, or nobody approved it in time.
+    PlanDenied {
+        /// Which one.
+        revision: u32,
+        /// Why; may be empty.
+        reason: String,
+        /// Who said so.
+        by: String,
+    },
+    /// Somebody wrote to the task: its models read it at their next turn.
+    MessageReceived {
+        /// What was written.
+        text: Payload,
+        /// Who wrote.
         by: String,
     },
     /// A step is done.
@@ -338,140 +419,17 @@ impl Entry {
 }
 
 impl Event {
-    /// The step it is about, if it is about one.
-    pub fn step(&self) -> Option<u32> {
-        match self {
-            Self::StepStarted { step, .. }
-            | Self::ModelRequested { step, .. }
-            | Self::ModelAnswered { step, .. }
-            | Self::ToolDispatched { step, .. }
-            | Self::ToolReturned { step, .. }
-            | Self::CallFailed { step, .. }
-            | Self::CallLost { step, .. }
-            | Self::OutcomeDecided { step, .. }
-            | Self::StepCompleted { step, .. }
-            | Self::StepFailed { step, .. }
-            | Self::StepSkipped { step, .. } => Some(*step),
-            Self::CheckpointTaken { step, .. } | Self::ContextSummarized { step, .. } => *step,
-            _ => None,
-        }
-    }
-
-    /// Whether it is the intent or the outcome of a call.
-    pub fn is_about_call(&self) -> bool {
-        self.is_outcome()
-            || self.is_dispatch()
-            || matches!(self, Self::CallLost { .. } | Self::OutcomeDecided { .. })
-    }
-
-    /// Whether it is the intent of a call.
-    pub fn is_dispatch(&self) -> bool {
-        matches!(self, Self::ModelRequested { .. } | Self::ToolDispatched { .. })
-    }
-
-    /// Whether it tells how a dispatched call ended. Outcomes are recorded even when they
-    /// come late, for they did happen.
-    pub fn is_outcome(&self) -> bool {
-        matches!(self, Self::ModelAnswered { .. } | Self::ToolReturned { .. } | Self::CallFailed { .. })
-    }
-
-    /// Whether it may be recorded after the end of the task: what is known of a call that was
-    /// in flight then.
-    pub fn may_come_late(&self) -> bool {
-        self.is_outcome() || matches!(self, Self::CallLost { .. })
-    }
-
-    /// The seed's trace type for it.
-    pub fn trace_type(&self) -> TraceType {
-        match self {
-            Self::ModelRequested { .. } => TraceType::LlmRequest,
-            Self::ModelAnswered { .. } => TraceType::LlmResponse,
-            Self::ToolDispatched { .. } | Self::ToolReturned { .. } => TraceType::ToolCall,
-            Self::CheckpointTaken { .. } | Self::ContextSummarized { .. } => TraceType::Checkpoint,
-            Self::CallFailed { .. }
-            | Self::CallLost { .. }
-            | Self::StepFailed { .. }
-            | Self::Failed { .. } => TraceType::Error,
-            _ => TraceType::Decision,
-        }
-    }
-
-    /// The tag it is stored under: `created`, `step_started`, …
-    pub fn kind(&self) -> &'static str {
-        match self {
-            Self::Created { .. } => "created",
-            Self::Detected { .. } => "detected",
-            Self::Planned { .. } => "planned",
-            Self::Claimed { .. } => "claimed",
-            Self::StepStarted { .. } => "step_started",
-            Self::ModelRequested { .. } => "model_requested",
-            Self::ModelAnswered { .. } => "model_answered",
-            Self::ToolDispatched { .. } => "tool_dispatched",
-            Self::ToolReturned { .. } => "tool_returned",
-            Self::CallFailed { .. } => "call_failed",
-            Self::CallLost { .. } => "call_lost",
-            Self::OutcomeDecided { .. } => "outcome_decided",
-            Self::StepCompleted { .. } => "step_completed",
-            Self::StepFailed { .. } => "step_failed",
-            Self::StepSkipped { .. } => "step_skipped",
-            Self::CheckpointTaken { .. } => "checkpoint_taken",
-            Self::ContextSummarized { .. } => "context_summarized",
-            Self::Evaluated { .. } => "evaluated",
-            Self::Prioritized { .. } => "prioritized",
-            Self::BudgetRaised { .. } => "budget_raised",
-            Self::Paused { .. } => "paused",
-            Self::Resumed { .. } => "resumed",
-            Self::Completed { .. } => "completed",
-            Self::Failed { .. } => "failed",
-            Self::Cancelled { .. } => "cancelled",
-        }
-    }
-
-    /// One line for people.
-    pub fn message(&self) -> String {
-        match self {
-            Self::Created { spec } => format!("Task created: {}", Payload::text(&spec.goal).preview()),
-            Self::Detected { by, score, .. } => format!("Needs orchestration (score {score:.2}, by {by})"),
-            Self::Planned { revision, plan, by } => planned_message(*revision, plan, by),
-            Self::Claimed { worker, .. } => format!("Taken over by worker {worker}"),
-            Self::StepStarted { step, attempt } => format!("Step {} started (attempt {attempt})", step + 1),
-            Self::ModelRequested { model, .. } => format!("Asked model {model}"),
-            Self::ModelAnswered { text, requests, .. } => answered_message(text, requests),
-            Self::ToolDispatched { tool, .. } => format!("Called tool: {tool}"),
-            Self::ToolReturned { result, is_error: false, .. } => {
-                format!("Tool returned: {}", result.preview())
-            }
-            Self::ToolReturned { result, .. } => format!("Tool reported an error: {}", result.preview()),
-            Self::CallFailed { fault, .. } => format!("Call failed: {fault}"),
-            Self::CallLost { detail, .. } => format!("Outcome of a call is not known: {detail}"),
-            Self::OutcomeDecided { by, result: Some(_), .. } => format!("{by}: the call took effect"),
-            Self::OutcomeDecided { by, .. } => format!("{by}: the call did not take effect"),
-            Self::StepCompleted { step, .. } => format!("Step {} completed", step + 1),
-            Self::StepFailed { step, fault, retry_at } => failed_message(*step, fault, *retry_at),
-            Self::StepSkipped { step, reason } => format!("Step {} skipped: {reason}", step + 1),
-            Self::CheckpointTaken { completed, .. } => {
-                format!("Checkpoint after {completed} completed steps")
-            }
-            Self::ContextSummarized { tokens_before, tokens_after, by, .. } => {
-                format!("Context summarized from {tokens_before} to {tokens_after} tokens by {by}")
-            }
-            Self::Evaluated { verdict, reason, .. } => format!("Progress evaluated: {verdict} ({reason})"),
-            Self::Prioritized { priority, by } => format!("Priority set to {priority} by {by}"),
-            Self::BudgetRaised { add, by } => format!("Budget raised by {by}: {add}"),
-            Self::Paused { pause, .. } => format!("Paused: {}", pause.detail),
-            Self::Resumed { by } => format!("Resumed by {by}"),
-            Self::Completed { output } => format!("Task completed: {}", output.preview()),
-            Self::Failed { fault } => format!("Task failed: {fault}"),
-            Self::Cancelled { by } => format!("Task cancelled by {by}"),
-        }
-    }
-
     /// Every payload in it, so that large ones can be stored by name.
     pub fn payloads_mut(&mut self) -> Vec<&mut Payload> {
         match self {
             Self::ModelRequested { parts, .. } => parts.iter_mut().collect(),
             Self::ModelAnswered { text, .. } => vec![text],
-            Self::ToolDispatched { arguments, .. } => vec![arguments],
+            Self::ToolDispatched { arguments, .. }
+            | Self::ApprovalRequested { arguments, .. }
+            | Self::InputRequested { arguments, .. } => vec![arguments],
+            Self::ApprovalGiven { arguments, .. } => arguments.iter_mut().collect(),
+            Self::InputGiven { answer, .. } => vec![answer],
+            Self::MessageReceived { text, .. } => vec![text],
             Self::ToolReturned { result, .. } => vec![result],
             Self::OutcomeDecided { result, .. } => result.iter_mut().collect(),
             Self::StepCompleted { output, .. } => output.iter_mut().collect(),
@@ -488,30 +446,5 @@ impl Event {
             Ok(Value::Object(mut tagged)) => tagged.remove("data").unwrap_or(Value::Null),
             _ => Value::Null,
         }
-    }
-}
-
-fn planned_message(revision: u32, plan: &Plan, by: &Planner) -> String {
-    let degraded = if by.degraded { ", degraded" } else { "" };
-    match revision {
-        1 => format!("Planned {} steps{degraded}", plan.steps.len()),
-        _ => {
-            format!("Plan revised (revision {revision}, {} steps{degraded}): {}", plan.steps.len(), by.reason)
-        }
-    }
-}
-
-fn answered_message(text: &Payload, requests: &[ToolRequest]) -> String {
-    if requests.is_empty() {
-        return format!("Model answered: {}", text.preview());
-    }
-    let tools: Vec<&str> = requests.iter().map(|request| request.tool.as_str()).collect();
-    format!("Model wants to call {}", tools.join(", "))
-}
-
-fn failed_message(step: u32, fault: &Fault, retry_at: Option<Timestamp>) -> String {
-    match retry_at {
-        Some(at) => format!("Step {} failed, next attempt at {at}: {fault}", step + 1),
-        None => format!("Step {} failed for good: {fault}", step + 1),
     }
 }

@@ -73,6 +73,11 @@ impl Fault {
         self.code == CIRCUIT_OPEN
     }
 
+    /// Whether a call that failed so may have taken effect all the same: it was cut off.
+    pub fn hides_the_outcome(&self) -> bool {
+        matches!(self.code.as_str(), "tool_timeout" | "tool_cancelled" | "tool_interrupted")
+    }
+
     /// Whether another attempt of the same step can end differently.
     pub fn is_retryable(&self) -> bool {
         use FaultClass::{Malformed, RateLimited, Timeout, Transient};

@@ -10,11 +10,16 @@
 
 mod account;
 mod apply;
+mod approval;
+mod ask;
 mod budget;
 mod call;
 mod depth;
 mod effect;
+mod effects;
 mod event;
+mod event_kind;
+mod event_message;
 mod fault;
 mod ledger;
 mod limits;
@@ -38,11 +43,15 @@ mod budget_properties;
 mod properties;
 
 pub use apply::{Illegal, Task};
+pub use approval::{ApprovalPolicy, ApprovalWish, OnExpiry};
+pub use ask::{Ask, AskKind, Asking, PlanAsk};
 pub use budget::{Budget, Exceeded, Reserve, Resource, Spent, TopUp};
 pub use call::{Call, CallState, CallSubject, ToolRequest};
 pub use depth::{MAX_DEPTH, TOO_DEEP, is_text_too_deep, is_too_deep};
 pub use effect::Effect;
-pub use event::{Entry, Event, Planner, TraceType};
+pub use effects::{EffectRecord, EffectState, Effects};
+pub use event::{Entry, Event, Planner};
+pub use event_kind::TraceType;
 pub use fault::{CIRCUIT_OPEN, Fault, FaultClass, with_causes, words_of};
 pub use ledger::{Consumed, Ledger};
 pub use limits::Limits;

@@ -9,6 +9,9 @@ pub enum Next {
     Run(Vec<u32>),
     /// Nothing before this moment: every step that could run waits for its next attempt.
     WaitUntil(Timestamp),
+    /// Nothing before a person answers: a plan waits for approval, or every step that could go on
+    /// waits for somebody's word.
+    Ask,
     /// This step failed for good and is in the way: revise the plan or fail.
     Revise(u32),
     /// Every step is settled: decide whether the goal is reached.
@@ -24,6 +27,9 @@ impl Task {
         if !self.status().is_live() {
             return Next::Rest;
         }
+        if self.plan_ask().is_some() {
+            return Next::Ask;
+        }
         let among = |wanted: fn(&Step, Timestamp) -> bool| {
             let of = move |index: &u32| self.step(*index).is_some_and(|step| wanted(step, now));
             self.frontier().iter().copied().filter(of)
@@ -38,6 +44,9 @@ impl Task {
         if let Some(at) = open().filter_map(|(_, step)| step.retry_at).min() {
             return Next::WaitUntil(at);
         }
+        if self.asks().next().is_some() {
+            return Next::Ask;
+        }
         match open().find(|(_, step)| step.is_dead_end()) {
             Some((index, _)) => Next::Revise(index),
             None => Next::Conclude,
@@ -46,7 +55,7 @@ impl Task {
 }
 
 fn is_running(step: &Step, _: Timestamp) -> bool {
-    step.status == StepStatus::Running
+    step.status == StepStatus::Running && !step.is_asking()
 }
 
 fn is_ready(step: &Step, now: Timestamp) -> bool {

@@ -20,6 +20,7 @@ fn spec() -> TaskSpec {
         limits: Limits::default(),
         budget: Budget::default(),
         retry: RetryPolicy::default(),
+        approval: ApprovalPolicy::default(),
     }
 }
 
@@ -54,7 +55,7 @@ fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
 /// Any event, about any step and call, sensible or not.
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
-    (0..26u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+    (0..37u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
         0..=3 => Event::StepStarted { step, attempt },
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
@@ -69,6 +70,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             attempt,
             model: "scripted/x".parse().unwrap(),
             base: None,
+            heard: None,
             parts: vec![],
             reserve: Reserve { tokens: 2 + 2 * u64::from(attempt), model_calls: 1, ..Reserve::default() },
         },
@@ -85,7 +87,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             call,
             attempt,
             tool: "t".into(),
-            arguments: Payload::Inline(json!({})),
+            arguments: Payload::Inline(json!({"n": attempt % 2})),
             effect: if flag { Effect::Unsafe } else { Effect::ReadOnly },
             request_id: None,
         },
@@ -108,7 +110,42 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             priority: if flag { Priority::HIGHEST } else { Priority::LOWEST },
             by: "p".into(),
         },
-        25 if attempt == 3 => {
+        25..=27 => Event::ApprovalRequested {
+            step,
+            call,
+            attempt,
+            tool: "t".into(),
+            arguments: Payload::Inline(json!({"n": attempt % 2})),
+            effect: if flag { Effect::Unsafe } else { Effect::ReadOnly },
+            request_id: None,
+            expires_at: at(attempt.into()),
+            on_expiry: OnExpiry::Deny,
+        },
+        28 | 29 => Event::ApprovalGiven {
+            step,
+            call,
+            arguments: (attempt == 2).then(|| Payload::Inline(json!({"n": 1}))),
+            by: "p".into(),
+        },
+        30 => Event::ApprovalDenied { step, call, reason: "r".into(), by: "p".into() },
+        31 => Event::InputRequested {
+            step,
+            call,
+            attempt,
+            tool: "t".into(),
+            arguments: Payload::Inline(json!({})),
+            request_id: None,
+            expires_at: at(attempt.into()),
+            on_expiry: OnExpiry::Deny,
+        },
+        32 => Event::InputGiven { step, call, answer: Payload::text("a"), by: "p".into() },
+        33 => Event::InputDeclined { step, call, reason: String::new(), by: "p".into() },
+        34 => Event::MessageReceived { text: Payload::text("m"), by: "p".into() },
+        35 => Event::Paused {
+            pause: Pause { reason: PauseReason::Approval, detail: "d".into() },
+            by: "p".into(),
+        },
+        36 if attempt == 3 => {
             Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into() }
         }
         _ => Event::StepCompleted { step, output: None },
@@ -217,6 +254,47 @@ proptest! {
                 assert!(matches!(last.state, CallState::Failed(_)), "{last:?}");
             }
         });
+    }
+
+    #[test]
+    fn a_call_that_was_asked_for_is_dispatched_only_as_approved_and_once(
+        events in prop::collection::vec(any_event(), 0..160),
+    ) {
+        let mut approved: std::collections::HashMap<(u32, u32), u32> = Default::default();
+        live(events, |before, _, event, accepted| {
+            match event {
+                Event::ApprovalGiven { step, call, .. } if accepted => {
+                    approved.entry((*step, *call)).and_modify(|count| *count += 1).or_insert(1);
+                }
+                Event::ToolDispatched { step, call, arguments, .. } if accepted => {
+                    let Some(last) = before.step(*step).and_then(|step| step.call(*call)) else { return };
+                    assert!(!matches!(last.state, CallState::Asked(_) | CallState::Denied(_)), "{last:?}");
+                    let CallSubject::Tool { arguments: known, .. } = &last.subject else { return };
+                    if last.is_approved {
+                        assert_eq!(known.hash(), arguments.hash(), "other arguments than were approved");
+                    }
+                    if last.state == CallState::Approved {
+                        let left = approved.get_mut(&(*step, *call)).expect("an approval");
+                        assert!(*left > 0, "an approval was used twice");
+                        *left -= 1;
+                    } else if last.is_approved {
+                        assert!(last.may_repeat(), "an unsafe call used an approval twice: {last:?}");
+                    }
+                }
+                _ => {}
+            }
+        });
+    }
+
+    #[test]
+    fn the_open_requests_are_counted(events in prop::collection::vec(any_event(), 0..120)) {
+        let (task, _) = live(events, |_, _, _, _| {});
+        let expiries: Vec<Timestamp> = task.asks().map(|(_, _, ask)| ask.expires_at).collect();
+        let counted = task.state().asking.map(|asking| (asking.open as usize, asking.expires_at));
+        prop_assert_eq!(counted, expiries.iter().min().map(|first| (expiries.len(), *first)));
+        if let Some(pause) = &task.state().pause && pause.reason == PauseReason::Approval {
+            prop_assert!(task.status() == Status::Paused);
+        }
     }
 
     #[test]

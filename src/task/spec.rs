@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{Budget, Limits, ModelName, Priority, RetryPolicy};
+use super::{ApprovalPolicy, Budget, Limits, ModelName, Priority, RetryPolicy};
 
 /// A request to carry one goal to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -38,6 +38,14 @@ pub struct TaskSpec {
     /// When its failed steps are tried again.
     #[serde(default, deserialize_with = "known_keys")]
     pub retry: RetryPolicy,
+    /// What needs a person's approval.
+    #[serde(default, deserialize_with = "known_keys", skip_serializing_if = "is_usual")]
+    pub approval: ApprovalPolicy,
+}
+
+/// Whether it is the default: most tasks need no approval, and their first entries stay short.
+fn is_usual(approval: &ApprovalPolicy) -> bool {
+    *approval == ApprovalPolicy::default()
 }
 
 /// Reads what this version knows and passes over the rest. In a configuration an unknown key is

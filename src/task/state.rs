@@ -6,8 +6,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Entry, Fault, Pause, Payload, Priority, Spent, Status, Step, Task, TaskId, TaskSpec, Timestamp, TopUp,
-    Usage,
+    Asking, Entry, Fault, Pause, Payload, PlanAsk, Priority, Spent, Status, Step, Task, TaskId, TaskSpec,
+    Timestamp, TopUp, Usage,
 };
 
 /// The part of a task that its steps do not hold, as the tables keep it.
@@ -47,6 +47,15 @@ pub struct State {
     /// Why it is paused, if it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub pause: Option<Pause>,
+    /// How many requests to people are open, if any is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub asking: Option<Asking>,
+    /// The plan that waits for approval, if it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan_ask: Option<PlanAsk>,
+    /// The entries of the messages that people sent to it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub messages: Vec<i64>,
     /// The answer, once completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
@@ -92,6 +101,9 @@ impl State {
             raised: TopUp::default(),
             summary: None,
             pause: None,
+            asking: None,
+            plan_ask: None,
+            messages: Vec::new(),
             output: None,
             fault: None,
             created_at: at,

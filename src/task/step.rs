@@ -4,7 +4,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, Fault, Payload, PlannedStep, RetryPolicy, Timestamp, Usage};
+use super::{Call, CallState, Fault, Payload, PlannedStep, RetryPolicy, Timestamp, Usage};
 
 /// What kind of work a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -165,6 +165,11 @@ impl Step {
     /// Whether it failed, will not be tried again, and is in the way of the goal.
     pub fn is_dead_end(&self) -> bool {
         self.status == StepStatus::Failed && self.retry_at.is_none() && self.is_required()
+    }
+
+    /// Whether one of its calls waits for a person: nothing can be done for it meanwhile.
+    pub fn is_asking(&self) -> bool {
+        self.calls.iter().any(|call| matches!(call.state, CallState::Asked(_)))
     }
 
     /// The call with this number, if it was made.

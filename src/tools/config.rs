@@ -59,6 +59,10 @@ pub struct McpServerConfig {
 pub struct McpToolConfig {
     /// What calling it does to the world.
     pub effect: Effect,
+    /// The full name of a read-only tool that can tell how a call ended that was cut off. It is
+    /// asked before a person is.
+    #[serde(default)]
+    pub reconcile: Option<String>,
 }
 
 impl ToolsConfig {

@@ -20,6 +20,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::task::Effect;
 
+pub(crate) use app::{answer_problem, is_question, question_problem};
 pub use config::{McpServerConfig, McpToolConfig, ToolsConfig};
 pub use error::ToolError;
 pub use mcp::ServerStatus;
@@ -31,6 +32,12 @@ pub use toolbox::{Toolbox, ToolboxError};
 pub trait Tool: Send + Sync {
     /// What models and plans know of it.
     fn description(&self) -> &ToolDescription;
+
+    /// The full name of the tool that can tell how a call of this one ended that was cut off, if
+    /// there is one.
+    fn reconciler(&self) -> Option<&str> {
+        None
+    }
 
     /// Calls it. Never panics; gives up at the deadline or when cancelled, with an error that
     /// says whether the call may have taken effect.
@@ -56,7 +63,8 @@ pub struct ToolDescription {
 /// Where a tool comes from; what allowances and mentions refer to.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Origin {
-    /// A built-in toolkit, by its name: `workspace`, `http`, `clock`, `calculation`, `report`.
+    /// A built-in toolkit, by its name: `workspace`, `http`, `clock`, `calculation`, `person`,
+    /// `report`.
     App {
         /// The toolkit.
         toolkit: String,

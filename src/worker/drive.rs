@@ -14,9 +14,10 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::leases::{Signals, Taken};
+use super::people::outcome_question;
 use super::writer::{Lost, Writer};
 use super::{Shared, until};
-use crate::executor::{CallAllowance, Interrupted, Journal, Note, StepEnd, checkpoint_event};
+use crate::executor::{CallAllowance, Interrupted, Journal, Mailbox, Note, StepEnd, checkpoint_event};
 use crate::orchestrator::Evaluation;
 use crate::task::{
     CallState, Event, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus, StepType, Task,
@@ -41,6 +42,8 @@ pub(super) struct Drive {
     cancels: HashMap<u32, CancellationToken>,
     /// What all attempts of this drive may still call and consume.
     pub(super) allowance: CallAllowance,
+    /// What people wrote to the task.
+    mailbox: Mailbox,
     notes: mpsc::Receiver<Note>,
     notes_in: mpsc::Sender<Note>,
     /// The place of a suspect, until it has made progress.
@@ -110,6 +113,7 @@ impl Drive {
             running: FuturesUnordered::new(),
             cancels: HashMap::new(),
             allowance,
+            mailbox: Mailbox::default(),
             notes,
             notes_in,
             suspected: None,
@@ -130,6 +134,7 @@ impl Drive {
             if self.writer.task.state().crashes == 0 && self.writer.is_written() {
                 self.suspected = None;
             }
+            self.mailbox.put(&self.writer.task.state().messages);
             match self.turn().await? {
                 Turn::Again => {}
                 Turn::Wait => self.wait().await?,
@@ -221,6 +226,10 @@ impl Drive {
                 Ok(Turn::Leave(now))
             }
             _ if !self.running.is_empty() => Ok(Turn::Wait),
+            Next::Ask => {
+                self.wait_for_people();
+                Ok(Turn::Again)
+            }
             Next::Revise(_) | Next::Conclude => self.conclude().await,
         }
     }
@@ -341,10 +350,10 @@ impl Drive {
         let (signals, lease) = (self.signals.clone(), self.lease());
         let journal = Journal::new(self.notes_in.clone(), Arc::new(move || signals.is_in_doubt(lease)));
         let (executor, task) = (self.shared.executor.clone(), self.writer.task.clone());
-        let allowance = self.allowance.clone();
+        let (allowance, mailbox) = (self.allowance.clone(), self.mailbox.clone());
         let attempt = async move {
-            let attempt =
-                AssertUnwindSafe(executor.execute(task, index, journal, cancel, allowance)).catch_unwind();
+            let attempt = executor.execute(task, index, journal, cancel, allowance, mailbox);
+            let attempt = AssertUnwindSafe(attempt).catch_unwind();
             // A panic is a defect; it ends the step and not the worker.
             let (end, events) = attempt.await.unwrap_or_else(|_| {
                 let fault =
@@ -440,7 +449,7 @@ impl Drive {
             StepEnd::Budget(exceeded) => {
                 self.pause_for_budget(&exceeded);
             }
-            StepEnd::Interrupted => {}
+            StepEnd::Asking | StepEnd::Interrupted => {}
         }
         Ok(())
     }
@@ -540,12 +549,6 @@ impl Drive {
         }
         Ok(Turn::Again)
     }
-}
-
-fn outcome_question(detail: &str) -> String {
-    format!(
-        "{detail}. Say how it ended: it happened (with its result), it did not happen, skip the step, or fail it"
-    )
 }
 
 fn is_running(task: &Task, index: u32) -> bool {

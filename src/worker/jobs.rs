@@ -81,7 +81,7 @@ pub(super) async fn pass_on(shared: &Shared, queue: &dyn Queue, task: &Task) -> 
     let now = (shared.clock)();
     let wait = match task.next(now) {
         Next::WaitUntil(at) => at.since(now),
-        Next::Run(_) | Next::Revise(_) | Next::Conclude | Next::Rest => Duration::ZERO,
+        Next::Run(_) | Next::Ask | Next::Revise(_) | Next::Conclude | Next::Rest => Duration::ZERO,
     };
     if let Err(error) = queue.push(Wake::again(task, wait)).await {
         tracing::debug!(task = %task.id, %error, "the queue was not told, polling will find the task");

@@ -10,10 +10,12 @@
 mod budget;
 mod config;
 mod drive;
+mod expiry;
 mod jobs;
 mod leases;
 mod limiter;
 mod line;
+mod people;
 mod presence;
 mod writer;
 
@@ -130,6 +132,10 @@ impl Worker {
             worker.clone(),
             Duration::from_millis(config.heartbeat_ms),
             self.shared.draining.clone(),
+        ));
+        company.spawn(expiry::watch(
+            self.shared.orchestrator.clone(),
+            Duration::from_millis(config.heartbeat_ms.max(1)),
         ));
         self.recover().await;
         let drives = self.follow_hints(stop).await;

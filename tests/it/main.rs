@@ -25,6 +25,8 @@ mod frozen;
 mod judge;
 mod mcp;
 mod mcp_http;
+mod people;
+mod people_program;
 mod planted;
 mod postgres;
 mod postgres_server;

@@ -101,7 +101,9 @@ async fn effects_are_declared_believed_or_unsafe() {
     assert_eq!(effects(&untrusted), [Effect::Unsafe; 3]);
     let trusted = World::new(|config| {
         server(config).trusted = true;
-        server(config).tools.insert("read".to_owned(), McpToolConfig { effect: Effect::Unsafe });
+        server(config)
+            .tools
+            .insert("read".to_owned(), McpToolConfig { effect: Effect::Unsafe, reconcile: None });
     })
     .await;
     assert_eq!(effects(&trusted), [Effect::Unsafe, Effect::Idempotent, Effect::Unsafe]);

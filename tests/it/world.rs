@@ -317,6 +317,7 @@ fn counting_tools(ledger: &Ledger) -> Vec<Arc<dyn Tool>> {
         ("slow", Effect::Unsafe),
         ("broken", Effect::ReadOnly),
         ("late", Effect::Idempotent),
+        ("ask_person", Effect::ReadOnly),
     ];
     tools
         .into_iter()
@@ -331,12 +332,14 @@ struct CountingTool {
 
 impl CountingTool {
     fn new(name: &str, effect: Effect, ledger: Ledger) -> Self {
+        // The executor knows a question by its toolkit.
+        let toolkit = if name == "ask_person" { "person" } else { "world" };
         let description = ToolDescription {
             name: name.to_owned(),
             description: format!("Counts its calls ({name})."),
             schema: json!({"type": "object"}),
             effect,
-            origin: Origin::App { toolkit: "world".to_owned() },
+            origin: Origin::App { toolkit: toolkit.to_owned() },
         };
         Self { description, ledger }
     }

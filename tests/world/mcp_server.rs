@@ -6,6 +6,7 @@
 
 use std::fs::{File, OpenOptions};
 use std::io::{self, Write};
+use std::path::PathBuf;
 use std::process;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -24,6 +25,7 @@ const MAX_BYTES: u64 = 256 * 1024 * 1024;
 
 struct CountingServer {
     ledger: Option<File>,
+    path: Option<PathBuf>,
     served: AtomicU64,
 }
 
@@ -38,6 +40,18 @@ impl CountingServer {
             ledger.write_all(format!("{line}\n").as_bytes())?;
         }
         Ok(self.served.fetch_add(1, Ordering::SeqCst) + 1)
+    }
+}
+
+impl CountingServer {
+    /// How a call with this key ended, as the ledger has it.
+    fn outcome(&self, key: &str) -> Value {
+        let text = self.path.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        match lines.find(|line| line["key"] == key) {
+            Some(line) => json!({"outcome": "happened", "result": {"label": line["label"]}}),
+            None => json!({"outcome": "did_not_happen"}),
+        }
     }
 }
 
@@ -63,6 +77,10 @@ impl ServerHandler for CountingServer {
         let label = arguments.get("label").and_then(Value::as_str).unwrap_or_default();
         let number = |name: &str| arguments.get(name).and_then(Value::as_u64).unwrap_or_default();
         let key = context.meta.get("longhaul/idempotencyKey").cloned().unwrap_or_default();
+        if request.name == "outcome" {
+            let key = arguments.get("idempotencyKey").and_then(Value::as_str).unwrap_or_default();
+            return Ok(CallToolResult::structured(self.outcome(key)).into());
+        }
         let n = self.record(&request.name, label, &key).map_err(|error| {
             ErrorData::internal_error(format!("the ledger cannot be written: {error}"), None)
         })?;
@@ -117,6 +135,12 @@ fn tools() -> Vec<Tool> {
             "Counts a call and answers after `ms` milliseconds.",
             json!({"label": text(), "ms": number()}),
         ),
+        tool(
+            "outcome",
+            "Tells how a call ended, by its key.",
+            json!({"idempotencyKey": text(), "tool": text(), "arguments": {"type": "object"}}),
+        )
+        .with_annotations(ToolAnnotations::new().read_only(true)),
         tool("huge", "Answers with `bytes` bytes of text.", json!({"bytes": number()})),
         tool("hang", "Never answers.", json!({})),
         tool("die", "Ends the server in the middle of the call.", json!({})),
@@ -137,11 +161,12 @@ fn tool(name: &'static str, description: &'static str, properties: Value) -> Too
 
 #[tokio::main]
 async fn main() -> Result<(), Box<dyn std::error::Error>> {
-    let ledger = match std::env::var_os("LEDGER") {
+    let path = std::env::var_os("LEDGER").map(PathBuf::from);
+    let ledger = match &path {
         Some(path) => Some(OpenOptions::new().create(true).append(true).open(path)?),
         None => None,
     };
-    let server = CountingServer { ledger, served: AtomicU64::new(0) };
+    let server = CountingServer { ledger, path, served: AtomicU64::new(0) };
     server.serve(rmcp::transport::stdio()).await?.waiting().await?;
     Ok(())
 }

@@ -18,6 +18,7 @@ mod fencing;
 mod journal;
 mod leases;
 mod line;
+mod people;
 mod retention;
 mod tasks;
 mod world;
@@ -77,6 +78,7 @@ pub async fn exercise(repository: Arc<dyn Repository>) -> Vec<Outcome> {
         line::CHECKS,
         chat::CHECKS,
         cluster::CHECKS,
+        people::CHECKS,
         retention::CHECKS,
     ]
     .concat();

@@ -40,6 +40,7 @@ impl World {
             limits: crate::task::Limits { max_steps: 100_000, ..crate::task::Limits::default() },
             budget: crate::task::Budget::default(),
             retry: crate::task::RetryPolicy::default(),
+            approval: crate::task::ApprovalPolicy::default(),
         }
     }
 

@@ -41,6 +41,7 @@ CREATE INDEX task_execution_due ON task_execution (priority, wake_at) WHERE wake
 CREATE INDEX task_execution_held ON task_execution (user_id) WHERE lease_owner IS NOT NULL;
 CREATE INDEX task_execution_by_user ON task_execution (user_id, id);
 CREATE INDEX task_execution_by_thread ON task_execution (thread_id, id);
+CREATE INDEX task_execution_paused ON task_execution (user_id, id) WHERE status = 'paused';
 CREATE INDEX task_execution_ended ON task_execution (completed_at) WHERE completed_at IS NOT NULL;
 
 -- A step of a task's plan, over all revisions. What it brought is in the journal, in the entry

@@ -10,7 +10,7 @@ const EXAMPLES: usize = 5;
 
 /// Each text selects the ids of the tasks that break the invariant. Tasks whose entries went
 /// by retention are passed over where the entries are needed.
-const INVARIANTS: [(&str, &str); 9] = [
+const INVARIANTS: [(&str, &str); 11] = [
     (
         "entries are numbered 1..n without gaps, and n is what the task says",
         "SELECT t.id FROM task_execution AS t JOIN (SELECT task_id, min(seq) AS low, max(seq) AS high, \
@@ -58,6 +58,8 @@ const INVARIANTS: [(&str, &str); 9] = [
     ),
     ("no model call was made that did not fit: spent + reserved <= budget", OVER_BUDGET),
     ("an unsafe call is dispatched again only after it is known to have had no outcome", UNSAFE_TWICE),
+    ("what was dispatched after an approval are the arguments that were approved", NOT_AS_APPROVED),
+    ("whatever waited for a person was dispatched only after an approval of its own", NOT_APPROVED),
 ];
 
 /// A number within a task's state, 0 if it is not there.
@@ -114,6 +116,32 @@ const UNSAFE_TWICE: &str = concat!(
     "(SELECT 1 FROM task_execution_trace AS f WHERE f.task_id = d.task_id AND f.seq < d.seq ",
     "AND f.step_index = d.step_index AND f.kind IN ('call_failed', 'outcome_decided') ",
     "AND f.data->>'call' = d.data->>'call')"
+);
+
+/// A dispatch whose arguments are neither those that were asked for last nor those that the person
+/// who approved them put in their place. The requests come first in these joins, for they are few.
+const NOT_AS_APPROVED: &str = concat!(
+    "SELECT a.task_id FROM task_execution_trace AS a CROSS JOIN task_execution_trace AS g ",
+    "CROSS JOIN task_execution_trace AS d WHERE a.kind = 'approval_requested' ",
+    "AND g.task_id = a.task_id AND g.seq > a.seq AND g.kind = 'approval_given' ",
+    "AND g.step_index = a.step_index AND g.data->>'call' = a.data->>'call' ",
+    "AND d.task_id = a.task_id AND d.seq > g.seq AND d.kind = 'tool_dispatched' ",
+    "AND d.step_index = a.step_index AND d.data->>'call' = a.data->>'call' ",
+    "AND COALESCE(g.data->'arguments', a.data->'arguments') <> d.data->'arguments' ",
+    "AND NOT EXISTS (SELECT 1 FROM task_execution_trace AS n WHERE n.task_id = a.task_id AND n.seq > a.seq ",
+    "AND n.seq < d.seq AND n.kind = 'approval_requested' AND n.step_index = a.step_index ",
+    "AND n.data->>'call' = a.data->>'call')"
+);
+
+/// A dispatch of an attempt that was asked for and has no word of approval in between.
+const NOT_APPROVED: &str = concat!(
+    "SELECT a.task_id FROM task_execution_trace AS a CROSS JOIN task_execution_trace AS d ",
+    "WHERE a.kind = 'approval_requested' AND d.task_id = a.task_id AND d.seq > a.seq ",
+    "AND d.kind = 'tool_dispatched' AND d.step_index = a.step_index ",
+    "AND d.data->>'call' = a.data->>'call' AND d.data->>'attempt' = a.data->>'attempt' AND NOT EXISTS ",
+    "(SELECT 1 FROM task_execution_trace AS g WHERE g.task_id = a.task_id AND g.seq > a.seq ",
+    "AND g.seq < d.seq AND g.kind = 'approval_given' AND g.step_index = a.step_index ",
+    "AND g.data->>'call' = a.data->>'call')"
 );
 
 /// The invariants that do not hold.

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 
 use super::rows::{StoredInput, text as row_list};
 use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
-use crate::repository::{ListFilter, RepositoryError, Stats, TaskSummary};
+use crate::repository::{ListFilter, RepositoryError, Requests, Stats, TaskSummary};
 use crate::task::{
     BlobHash, Entry, Event, Fault, Payload, PlannedStep, State, Step, StepStatus, Task, TaskId, TaskSpec,
     Timestamp, Usage,
@@ -108,7 +108,8 @@ async fn calls_of_open_steps(
     const CALLS: &str = "SELECT seq, epoch, at, kind, data FROM task_execution_trace \
          WHERE task_id = $1 AND seq > $2 AND step_index IS NOT NULL AND kind IN ('model_requested', \
          'model_answered', 'tool_dispatched', 'tool_returned', 'call_failed', 'call_lost', \
-         'outcome_decided') ORDER BY seq";
+         'outcome_decided', 'approval_requested', 'approval_given', 'approval_denied', \
+         'input_requested', 'input_given', 'input_declined') ORDER BY seq";
     let mut calls = HashMap::new();
     for (id, steps) in steps {
         let open = |step: &&Step| {
@@ -165,6 +166,9 @@ fn entry(row: &Row) -> Result<Entry> {
 
 /// Tasks by filter, newest first.
 pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<TaskSummary>> {
+    if let Some(requests) = filter.requests {
+        return asking(conn, filter, requests).await;
+    }
     // An absent restriction is NULL, which every row passes: one text for all filters.
     const LIST: &str = concat!(
         "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner ",
@@ -186,6 +190,34 @@ pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<Tas
         .bind(filter.before.map(key))
         .bind(words)
         .bind(i64::from(limit))
+        .fetch_all(conn)
+        .await?;
+    rows.iter().map(summary).collect()
+}
+
+/// Tasks that wait for a person, newest first. Paused ones have an index of their own; of the live
+/// ones only those count that are at work on something else meanwhile.
+async fn asking(conn: &mut Conn, filter: &ListFilter, requests: Requests) -> Result<Vec<TaskSummary>> {
+    const ASKING: &str = concat!(
+        "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner ",
+        "FROM task_execution WHERE status = 'paused' AND ($1 IS NULL OR user_id = $1) ",
+        "AND ($2 IS NULL OR id < $2) AND ($3 IS NULL OR state->'asking'->>'expiresAt' <= $3) ",
+        "AND (state->'asking' IS NOT NULL OR state->'pause'->>'reason' = 'unknown-outcome') ",
+        "UNION ALL ",
+        "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner ",
+        "FROM task_execution WHERE wake_at IS NOT NULL AND status = 'running' AND $3 IS NULL ",
+        "AND ($1 IS NULL OR user_id = $1) AND ($2 IS NULL OR id < $2) AND state->'asking' IS NOT NULL ",
+        "ORDER BY 1 DESC LIMIT $4"
+    );
+    let by = match requests {
+        Requests::Open => None,
+        Requests::ExpiredBy(moment) => Some(moment.to_string()),
+    };
+    let rows = sqlx::query(ASKING)
+        .bind(filter.user_id.as_deref())
+        .bind(filter.before.map(key))
+        .bind(by)
+        .bind(i64::from(if filter.limit == 0 { LIST_LIMIT } else { filter.limit }))
         .fetch_all(conn)
         .await?;
     rows.iter().map(summary).collect()

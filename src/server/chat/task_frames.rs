@@ -245,6 +245,7 @@ mod tests {
                 attempt: 1,
                 model,
                 base: None,
+                heard: None,
                 parts: Vec::new(),
                 reserve: crate::task::Reserve::default(),
             },

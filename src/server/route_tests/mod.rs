@@ -5,6 +5,7 @@ mod budget;
 mod chat;
 mod events;
 mod idempotency;
+mod inbox;
 mod orchestrate;
 mod tasks;
 

@@ -7,6 +7,7 @@
 mod calculation;
 mod clock;
 mod http;
+mod person;
 mod report;
 mod workspace;
 
@@ -22,12 +23,15 @@ use super::text::{json_bytes, value_without_nul, without_nul};
 use super::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, ToolboxError, ToolsConfig};
 use crate::task::Effect;
 
+pub(crate) use person::{answer_problem, is_question, question_problem};
+
 /// All built-in tools for this configuration.
 pub(super) fn tools(config: &ToolsConfig) -> Result<Vec<Arc<dyn Tool>>, ToolboxError> {
     let mut tools = workspace::tools(config.workspace.as_deref())?;
     tools.push(built_in(http::Fetch::new(config.allow_private_addresses)));
     tools.push(built_in(clock::Now));
     tools.push(built_in(calculation::Evaluate));
+    tools.push(built_in(person::Ask));
     tools.extend(report::tools());
     Ok(tools)
 }
@@ -220,7 +224,7 @@ mod tests {
     #[test]
     fn schemas_are_plain() {
         let tools = super::tools(&ToolsConfig::default()).unwrap();
-        assert_eq!(tools.len(), 10);
+        assert_eq!(tools.len(), 11);
         for tool in tools {
             let schema = &tool.description().schema;
             assert_eq!(schema["type"], json!("object"), "{schema}");

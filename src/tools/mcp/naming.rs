@@ -73,7 +73,7 @@ mod tests {
     #[test]
     fn the_operator_has_the_last_word() {
         let mut config = McpServerConfig { trusted: true, ..McpServerConfig::default() };
-        config.tools.insert("t".to_owned(), McpToolConfig { effect: Effect::Unsafe });
+        config.tools.insert("t".to_owned(), McpToolConfig { effect: Effect::Unsafe, reconcile: None });
         let reads = ToolAnnotations::new().read_only(true);
         assert_eq!(effect(&config, "t", Some(&reads)), Effect::Unsafe);
         assert_eq!(effect(&config, "other", Some(&reads)), Effect::ReadOnly);

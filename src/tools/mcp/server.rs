@@ -94,6 +94,11 @@ impl Server {
         }
     }
 
+    /// What the operator says who can tell how a call of this tool ended.
+    pub(super) fn reconciler(&self, tool: &str) -> Option<String> {
+        self.config.tools.get(tool)?.reconcile.clone()
+    }
+
     /// Calls a tool of this server.
     pub(super) async fn call(
         self: &Arc<Self>,

@@ -17,6 +17,7 @@ pub(super) struct McpTool {
     description: ToolDescription,
     /// The server's own name for it.
     name: String,
+    reconciler: Option<String>,
 }
 
 impl McpTool {
@@ -25,7 +26,8 @@ impl McpTool {
             Origin::Mcp { tool, .. } => tool.clone(),
             Origin::App { .. } => description.name.clone(),
         };
-        Arc::new(Self { server, description, name })
+        let reconciler = server.reconciler(&name);
+        Arc::new(Self { server, description, name, reconciler })
     }
 }
 
@@ -33,6 +35,10 @@ impl McpTool {
 impl Tool for McpTool {
     fn description(&self) -> &ToolDescription {
         &self.description
+    }
+
+    fn reconciler(&self) -> Option<&str> {
+        self.reconciler.as_deref()
     }
 
     async fn call(&self, arguments: Value, context: CallContext) -> Result<ToolOutput, ToolError> {

@@ -1,0 +1,159 @@
+//! `longhaul inbox`, and what people answer with `longhaul task …`.
+
+use serde_json::{Value, json};
+
+use super::args::{InboxArgs, TaskArg};
+use super::display::{cut, one_line};
+use super::error::CliError;
+use super::task::{find, new_table, told};
+use super::terminal::Terminal;
+use super::wiring::Engine;
+use super::{Exit, ids};
+use crate::orchestrator::{Decision, OpenRequest, OrchestratorError, RequestId, RequestKind};
+use crate::task::TaskId;
+
+/// How much of the arguments a table shows.
+const CELL: usize = 70;
+
+/// Shows what waits for people, of all users.
+pub(super) async fn list(engine: &Engine, args: &InboxArgs, terminal: &Terminal) -> Result<Exit, CliError> {
+    let open = engine.orchestrator.inbox(args.user.as_deref(), args.limit).await?;
+    if args.form.json {
+        terminal.result(json!(open).to_string());
+    } else if open.is_empty() {
+        terminal.note("Nothing waits for a person.");
+    } else {
+        let mut table = new_table(&["TASK", "WANTS", "STEP", "TOOL", "UNTIL", "ABOUT"]);
+        for request in &open {
+            table.add_row(row(request));
+        }
+        terminal.result(table.trim_fmt());
+        terminal.note("Answer with: longhaul task approve|deny|answer TASK");
+    }
+    Ok(Exit::Done)
+}
+
+fn row(request: &OpenRequest) -> [String; 6] {
+    let wants = match request.kind {
+        RequestKind::Approval => "approval",
+        RequestKind::Input => "an answer",
+        RequestKind::Outcome => "an outcome",
+        RequestKind::Plan => "approval",
+    };
+    let until = request.expires_at.map(|at| at.to_datetime().format("%Y-%m-%d %H:%M").to_string());
+    let about = match (&request.arguments, request.kind) {
+        (Some(arguments), RequestKind::Approval | RequestKind::Input | RequestKind::Outcome) => {
+            arguments.to_string()
+        }
+        _ => one_line(&request.description),
+    };
+    [
+        ids::short(request.task_id),
+        wants.to_owned(),
+        request.step.map(|step| (step + 1).to_string()).unwrap_or_else(|| "plan".to_owned()),
+        request.tool.clone().unwrap_or_default(),
+        until.unwrap_or_default(),
+        cut(&about, CELL),
+    ]
+}
+
+/// Approves what a task asks approval for.
+pub(super) async fn approve(
+    engine: &Engine,
+    task: &TaskArg,
+    request: Option<&str>,
+    arguments: Option<Value>,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let kinds = [RequestKind::Approval, RequestKind::Plan];
+    decide(engine, task, request, &kinds, Decision::Approve(arguments), terminal).await
+}
+
+/// Denies what a task asks for.
+pub(super) async fn deny(
+    engine: &Engine,
+    task: &TaskArg,
+    request: Option<&str>,
+    reason: String,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let kinds = [RequestKind::Approval, RequestKind::Plan, RequestKind::Input];
+    decide(engine, task, request, &kinds, Decision::Deny(reason), terminal).await
+}
+
+/// Answers what a task asks.
+pub(super) async fn answer(
+    engine: &Engine,
+    task: &TaskArg,
+    request: Option<&str>,
+    answer: String,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    // Texts need no quotes: what is no JSON is a text. Where a text was asked for, the orchestrator
+    // refuses a number, and the second try takes the words as they are.
+    let read = serde_json::from_str::<Value>(&answer).unwrap_or_else(|_| Value::String(answer.clone()));
+    let kinds = [RequestKind::Input];
+    let first = decide(engine, task, request, &kinds, Decision::Answer(read.clone()), terminal).await;
+    match first {
+        Err(CliError::Refused(OrchestratorError::Invalid { field: "answer", .. })) if !read.is_string() => {
+            decide(engine, task, request, &kinds, Decision::Answer(Value::String(answer)), terminal).await
+        }
+        other => other,
+    }
+}
+
+async fn decide(
+    engine: &Engine,
+    task: &TaskArg,
+    request: Option<&str>,
+    kinds: &[RequestKind],
+    decision: Decision,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let id = find(engine, &task.id).await?;
+    let request = which(engine, id, request, kinds).await?;
+    let task = engine.orchestrator.decide(request, decision, &engine.settings.user).await?;
+    terminal.note(format!("A running worker goes on with it; without one: longhaul run --resume {id}"));
+    told(&task, terminal)
+}
+
+/// The request that is meant: the one that was named, or the only one there is.
+async fn which(
+    engine: &Engine,
+    id: TaskId,
+    named: Option<&str>,
+    kinds: &[RequestKind],
+) -> Result<RequestId, CliError> {
+    let read = |text: &str| {
+        text.parse::<RequestId>()
+            .map_err(|problem| CliError::usage("request_id", format!("'{text}' {problem}")))
+    };
+    if let Some(text) = named {
+        return read(text);
+    }
+    let task = engine.repository().load(id).await?.ok_or(OrchestratorError::NotFound)?;
+    let open = engine.orchestrator.open_requests(&task).await?;
+    let fitting: Vec<&OpenRequest> = open.iter().filter(|request| kinds.contains(&request.kind)).collect();
+    match fitting.as_slice() {
+        [only] => read(&only.id),
+        [] => Err(OrchestratorError::Closed.into()),
+        several => {
+            let ids: Vec<&str> = several.iter().map(|request| request.id.as_str()).collect();
+            let problem =
+                format!("the task has several open requests: name one with --request: {}", ids.join(", "));
+            Err(CliError::usage("request_ambiguous", problem))
+        }
+    }
+}
+
+/// Sends a message to a task.
+pub(super) async fn tell(
+    engine: &Engine,
+    task: &TaskArg,
+    text: &str,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let id = find(engine, &task.id).await?;
+    let task = engine.orchestrator.send_message(id, text, &engine.settings.user).await?;
+    told(&task, terminal)
+}

@@ -1,0 +1,58 @@
+//! What people wrote to a task while a worker holds it.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use super::conversation::Conversation;
+use super::{Attempt, Stop};
+
+/// The numbers of the entries that hold messages to a task, oldest first. Clones share them: who
+/// drives the task puts them in, and its running steps look before each model turn.
+#[derive(Debug, Clone, Default)]
+pub struct Mailbox {
+    entries: Arc<Mutex<Vec<i64>>>,
+}
+
+impl Mailbox {
+    /// Takes the messages that the task knows of now.
+    pub fn put(&self, messages: &[i64]) {
+        // The list is whole after a panic elsewhere: every change of it is one call.
+        let mut entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        if entries.len() != messages.len() {
+            messages.clone_into(&mut entries);
+        }
+    }
+
+    /// Those behind an entry.
+    pub(super) fn after(&self, seq: i64) -> Vec<i64> {
+        let entries = self.entries.lock().unwrap_or_else(PoisonError::into_inner);
+        entries.iter().copied().filter(|entry| *entry > seq).collect()
+    }
+}
+
+impl Attempt {
+    /// Whether somebody wrote what this conversation does not hold yet.
+    pub(super) fn has_mail(&self, conversation: &Conversation) -> bool {
+        !self.mailbox.after(conversation.heard).is_empty()
+    }
+
+    /// Adds to a conversation what people wrote since. Returns the newest message it holds then,
+    /// if it holds any beyond its opening.
+    pub(super) async fn read_mail(&self, conversation: &mut Conversation) -> Result<Option<i64>, Stop> {
+        let newest = self.mailbox.after(conversation.heard).last().copied().unwrap_or(conversation.heard);
+        let texts = self.written(conversation.heard, newest).await?;
+        conversation.hear(texts, newest);
+        let opening = self.step.first_seq.unwrap_or_default();
+        Ok(Some(newest).filter(|newest| *newest > opening))
+    }
+
+    /// What people wrote behind one entry and up to another.
+    pub(super) async fn written(&self, after: i64, through: i64) -> Result<Vec<String>, Stop> {
+        let mut texts = Vec::new();
+        let numbers = self.mailbox.after(after);
+        for seq in numbers.into_iter().filter(|seq| *seq <= through) {
+            let text = self.orchestrator.message(self.task_id, seq).await?;
+            texts.extend(text);
+        }
+        Ok(texts)
+    }
+}

@@ -1,0 +1,101 @@
+//! Calls that need a person's word before they are dispatched.
+
+use serde_json::Value;
+
+use super::calls::Dispatch;
+use super::{Attempt, Stop};
+use crate::orchestrator::cut;
+use crate::task::{Call, CallState, CallSubject, Event, Fault, Payload};
+use crate::tools::{ToolDescription, is_question, question_problem};
+
+/// What a model is shown of arguments that a person changed, in bytes.
+const EDIT_BYTES: usize = 4 * 1024;
+
+impl Attempt {
+    /// Sees to it that a call has the approval it needs: with it, the call goes on with exactly
+    /// the arguments that were approved; without it, the step ends here and waits.
+    pub(super) async fn permitted(
+        &mut self,
+        known: &ToolDescription,
+        dispatch: Dispatch,
+    ) -> Result<Dispatch, Stop> {
+        if let Some(call) = self.step.call(dispatch.number) {
+            match &call.state {
+                CallState::Asked(_) => return Err(Stop::Asking),
+                CallState::Denied(words) => return Err(Stop::Failed(denied(words))),
+                CallState::Approved => return self.as_approved(call, dispatch).await,
+                // The same call under the same key: what was approved is still what is done.
+                _ if call.is_approved && call.may_repeat() => {
+                    return self.as_approved(call, dispatch).await;
+                }
+                _ => {}
+            }
+        }
+        // A question that cannot be put to anybody is refused by the tool itself.
+        if is_question(known) && question_problem(&dispatch.arguments).is_none() {
+            self.ask_for_input(known, dispatch);
+            return Err(Stop::Asking);
+        }
+        if self.spec.approval.needs(&known.name, known.effect) {
+            self.ask_for_approval(known, dispatch);
+            return Err(Stop::Asking);
+        }
+        Ok(dispatch)
+    }
+
+    async fn as_approved(&self, call: &Call, dispatch: Dispatch) -> Result<Dispatch, Stop> {
+        let CallSubject::Tool { arguments, .. } = &call.subject else { return Ok(dispatch) };
+        let arguments = self.content(arguments).await?;
+        Ok(Dispatch { arguments, ..dispatch })
+    }
+
+    pub(super) async fn content(&self, payload: &Payload) -> Result<Value, Stop> {
+        let content = self.orchestrator.repository().content(payload).await;
+        content.map_err(|error| Stop::Failed(Fault::transient(error.code(), error.to_string())))
+    }
+
+    fn ask_for_approval(&mut self, known: &ToolDescription, dispatch: Dispatch) {
+        let terms = &self.spec.approval;
+        self.journal.note(Event::ApprovalRequested {
+            step: self.index,
+            call: dispatch.number,
+            attempt: dispatch.attempt,
+            tool: known.name.clone(),
+            arguments: Payload::Inline(dispatch.arguments),
+            effect: known.effect,
+            request_id: dispatch.request_id,
+            expires_at: terms.expiry(self.orchestrator.now()),
+            on_expiry: terms.on_expiry,
+        });
+    }
+
+    fn ask_for_input(&mut self, known: &ToolDescription, dispatch: Dispatch) {
+        let terms = &self.spec.approval;
+        self.journal.note(Event::InputRequested {
+            step: self.index,
+            call: dispatch.number,
+            attempt: dispatch.attempt,
+            tool: known.name.clone(),
+            arguments: Payload::Inline(dispatch.arguments),
+            request_id: dispatch.request_id,
+            expires_at: terms.expiry(self.orchestrator.now()),
+            on_expiry: terms.on_expiry,
+        });
+    }
+
+    /// A result as a model reads it: if a person changed the arguments, it is told so, or it would
+    /// take the result for one of the call it asked for.
+    pub(super) async fn with_edit(&self, number: u32, text: String) -> Result<String, Stop> {
+        let edited = self.step.call(number).filter(|call| call.is_edited);
+        let Some(CallSubject::Tool { arguments, .. }) = edited.map(|call| &call.subject) else {
+            return Ok(text);
+        };
+        let arguments = self.content(arguments).await?.to_string();
+        Ok(format!("[A person changed the arguments to {}]\n{text}", cut(&arguments, EDIT_BYTES)))
+    }
+}
+
+/// A planned call that a person denied, as the failure of its step.
+pub(super) fn denied(words: &str) -> Fault {
+    Fault::permanent("approval_denied", words)
+}

@@ -1,0 +1,121 @@
+//! `/api/inbox`: what the caller's tasks ask people, and the answers. `/messages`: what people
+//! tell a task unasked. `/effects`: what a task did to the world.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::parse::{JsonBody, Params};
+use super::state::AppState;
+use super::views::{self, TaskDetail};
+use crate::orchestrator::{Decision, OutcomeDecision, RequestId};
+
+/// Tasks that are looked at if nobody says how many, and at most.
+const USUAL: u32 = 100;
+const MOST: u32 = 1000;
+
+/// The query of an inbox.
+#[derive(Debug, Deserialize)]
+pub(super) struct Range {
+    limit: Option<u32>,
+}
+
+/// A person's answer to a request.
+#[derive(Debug, Deserialize)]
+#[serde(tag = "decision", rename_all = "snake_case", deny_unknown_fields)]
+pub(super) enum Answer {
+    Approve {
+        /// The arguments to call with, if they are to be others.
+        arguments: Option<Value>,
+    },
+    Deny {
+        #[serde(default)]
+        reason: String,
+    },
+    Answer {
+        answer: Value,
+    },
+    Happened {
+        #[serde(default)]
+        result: Value,
+    },
+    DidNotHappen,
+    Skip,
+    Fail,
+}
+
+impl From<Answer> for Decision {
+    fn from(answer: Answer) -> Self {
+        match answer {
+            Answer::Approve { arguments } => Self::Approve(arguments),
+            Answer::Deny { reason } => Self::Deny(reason),
+            Answer::Answer { answer } => Self::Answer(answer),
+            Answer::Happened { result } => Self::Outcome(OutcomeDecision::Happened(result)),
+            Answer::DidNotHappen => Self::Outcome(OutcomeDecision::DidNotHappen),
+            Answer::Skip => Self::Outcome(OutcomeDecision::Skip),
+            Answer::Fail => Self::Outcome(OutcomeDecision::Fail),
+        }
+    }
+}
+
+/// What somebody tells a task.
+#[derive(Debug, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Told {
+    text: String,
+}
+
+/// `GET /api/inbox`: the open requests of the caller's tasks, of the newest task first.
+pub(super) async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Params(range): Params<Range>,
+) -> Result<Json<Value>, ApiError> {
+    let limit = match range.limit {
+        None => USUAL,
+        Some(limit @ 1..=MOST) => limit,
+        Some(_) => return Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
+    };
+    let requests = state.orchestrator.inbox(Some(&caller.0), limit).await?;
+    Ok(Json(json!({"requests": requests})))
+}
+
+/// `POST /api/inbox/{id}`: answers a request, once.
+pub(super) async fn decide(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(answer): JsonBody<Answer>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    let id = id.parse::<RequestId>().map_err(|problem| ApiError::invalid("id", problem))?;
+    state.task_of(&caller, &id.task.to_string()).await?;
+    let task = state.orchestrator.decide(id, answer.into(), &caller.0).await?;
+    Ok(Json(views::task(&state.orchestrator, &task).await?))
+}
+
+/// `POST /api/tasks/{id}/messages`.
+pub(super) async fn tell(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(told): JsonBody<Told>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let task = state.orchestrator.send_message(task.id, &told.text, &caller.0).await?;
+    Ok(Json(views::task(&state.orchestrator, &task).await?))
+}
+
+/// `GET /api/tasks/{id}/effects`: every call that changes the world, in order.
+pub(super) async fn effects(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<Value>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let effects = state.orchestrator.effects(task.id).await?;
+    let effects: Vec<Value> = effects.iter().map(views::effect).collect();
+    Ok(Json(json!({"effects": effects})))
+}

@@ -1,0 +1,237 @@
+//! What a task asks people, and how their answers change it.
+//!
+//! A call that needs approval, and a question to a person, are calls that were not dispatched:
+//! `asked → approved → dispatched`, `asked → denied`, `asked → committed` (a question's answer).
+//! An approval holds for one call with one set of arguments, and one dispatch uses it up.
+
+use serde::{Deserialize, Serialize};
+
+use super::apply::Verdict;
+use super::{
+    Call, CallState, CallSubject, Effect, Entry, Event, OnExpiry, PauseReason, Payload, Status, StepStatus,
+    Task, Timestamp,
+};
+
+/// What a call waits for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum AskKind {
+    /// Somebody's approval.
+    Approval,
+    /// Somebody's answer.
+    Input,
+}
+
+/// An open request to a person.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Ask {
+    /// What is asked for.
+    pub kind: AskKind,
+    /// Until when it can be answered.
+    pub expires_at: Timestamp,
+    /// What happens then.
+    pub on_expiry: OnExpiry,
+}
+
+/// How many requests of a task are open.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Asking {
+    /// At least 1.
+    pub open: u32,
+    /// When the first of them expires.
+    pub expires_at: Timestamp,
+}
+
+/// A plan that waits for approval.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PlanAsk {
+    /// Which revision.
+    pub revision: u32,
+    /// Until when it can be approved.
+    pub expires_at: Timestamp,
+}
+
+impl Task {
+    /// The calls that wait for a person: the step's index, the call, and what it waits for.
+    pub fn asks(&self) -> impl Iterator<Item = (u32, &Call, Ask)> {
+        let open = self.frontier().iter().filter_map(|index| Some((*index, self.step(*index)?)));
+        open.filter(|(_, step)| step.status == StepStatus::Running).flat_map(|(index, step)| {
+            step.calls.iter().filter_map(move |call| match call.state {
+                CallState::Asked(ask) => Some((index, call, ask)),
+                _ => None,
+            })
+        })
+    }
+
+    /// The plan that waits for approval, if it does.
+    pub fn plan_ask(&self) -> Option<PlanAsk> {
+        self.state().plan_ask
+    }
+
+    /// For what the task has to be paused if nothing else can go on: the oldest request of the
+    /// first step that has one.
+    pub fn pause_for_people(&self) -> Option<PauseReason> {
+        if self.plan_ask().is_some() {
+            return Some(PauseReason::Approval);
+        }
+        self.asks().next().map(|(_, _, ask)| match ask.kind {
+            AskKind::Approval => PauseReason::Approval,
+            AskKind::Input => PauseReason::Input,
+        })
+    }
+
+    /// Whether the step waits for a person.
+    pub fn is_asking(&self, index: u32) -> bool {
+        self.step(index).is_some_and(super::Step::is_asking)
+    }
+
+    pub(super) fn ask_event(&mut self, event: &Event, entry: &Entry) -> Verdict {
+        match event {
+            Event::ApprovalRequested { .. } | Event::InputRequested { .. } => self.asked(event, entry.at),
+            Event::ApprovalGiven { step, call, arguments, .. } => {
+                self.asked_call(*step, *call, AskKind::Approval)?.approve(arguments.as_ref());
+                Ok(())
+            }
+            Event::ApprovalDenied { step, call, reason, by } => {
+                self.asked_call(*step, *call, AskKind::Approval)?.deny(by, reason);
+                Ok(())
+            }
+            Event::InputGiven { step, call, answer, .. } => {
+                self.asked_call(*step, *call, AskKind::Input)?.answer(answer, entry.seq);
+                Ok(())
+            }
+            Event::InputDeclined { step, call, reason, by } => {
+                self.asked_call(*step, *call, AskKind::Input)?.deny(by, reason);
+                Ok(())
+            }
+            other => Err(format!("'{}' is no request to a person", other.kind())),
+        }
+    }
+
+    fn asked(&mut self, event: &Event, at: Timestamp) -> Verdict {
+        let (step, number, attempt, subject, ask) = request(event)?;
+        self.expect_status(&[Status::Running])?;
+        let running = self.running_step(step)?;
+        let comes_next = running.calls.len() as u32 + 1;
+        let call = Call { state: CallState::Asked(ask), ..Call::new(number, attempt, subject, at) };
+        match running.calls.iter_mut().find(|known| known.number == number) {
+            None if number == comes_next && attempt == 1 => running.calls.push(call),
+            None => return Err(format!("call {comes_next} of step {step} comes next")),
+            Some(known) if attempt == known.attempt + 1 && known.may_be_dispatched_again() => *known = call,
+            Some(known) => return Err(format!("call {number} of step {step} is {}", known.state.as_str())),
+        }
+        Ok(())
+    }
+
+    fn asked_call(&mut self, step: u32, number: u32, kind: AskKind) -> Result<&mut Call, String> {
+        // A step that is over asks nothing any more.
+        let step = self.running_step(step)?;
+        let call = step.calls.iter_mut().find(|call| call.number == number);
+        let call = call.ok_or_else(|| format!("there is no call {number}"))?;
+        match call.state {
+            CallState::Asked(ask) if ask.kind == kind => Ok(call),
+            _ => Err(format!("call {number} is {}", call.state.as_str())),
+        }
+    }
+
+    pub(super) fn plan_decided(&mut self, revision: u32) -> Verdict {
+        match self.state.plan_ask {
+            Some(ask) if ask.revision == revision => {
+                self.state.plan_ask = None;
+                Ok(())
+            }
+            _ => Err(format!("revision {revision} of the plan does not wait for approval")),
+        }
+    }
+
+    /// Counts the open requests anew. Costs nothing for tasks that never asked.
+    pub(super) fn count_asks(&mut self, event: &Event) {
+        if self.state.asking.is_none() && !event.is_request_to_people() {
+            return;
+        }
+        let expiries = self.asks().map(|(_, _, ask)| ask.expires_at);
+        let all: Vec<Timestamp> = expiries.chain(self.plan_ask().map(|ask| ask.expires_at)).collect();
+        self.state.asking =
+            all.iter().min().map(|first| Asking { open: all.len() as u32, expires_at: *first });
+    }
+}
+
+/// The parts of a request: step, call, attempt, what is to be called, and what is asked.
+fn request(event: &Event) -> Result<(u32, u32, u32, CallSubject, Ask), String> {
+    match event {
+        Event::ApprovalRequested {
+            step,
+            call,
+            attempt,
+            tool,
+            arguments,
+            effect,
+            request_id,
+            expires_at,
+            on_expiry,
+        } => {
+            let subject = subject(tool, arguments, *effect, request_id.as_ref());
+            let ask = Ask { kind: AskKind::Approval, expires_at: *expires_at, on_expiry: *on_expiry };
+            Ok((*step, *call, *attempt, subject, ask))
+        }
+        Event::InputRequested { step, call, attempt, tool, arguments, request_id, expires_at, on_expiry } => {
+            let subject = subject(tool, arguments, Effect::ReadOnly, request_id.as_ref());
+            let ask = Ask { kind: AskKind::Input, expires_at: *expires_at, on_expiry: *on_expiry };
+            Ok((*step, *call, *attempt, subject, ask))
+        }
+        other => Err(format!("'{}' is no request to a person", other.kind())),
+    }
+}
+
+fn subject(tool: &str, arguments: &Payload, effect: Effect, request_id: Option<&String>) -> CallSubject {
+    CallSubject::Tool {
+        tool: tool.to_owned(),
+        arguments: arguments.clone(),
+        effect,
+        request_id: request_id.cloned(),
+    }
+}
+
+impl Call {
+    fn approve(&mut self, edited: Option<&Payload>) {
+        if let (CallSubject::Tool { arguments, .. }, Some(edited)) = (&mut self.subject, edited) {
+            *arguments = edited.clone();
+            self.is_edited = true;
+        }
+        self.state = CallState::Approved;
+        self.is_approved = true;
+    }
+
+    fn deny(&mut self, by: &str, reason: &str) {
+        let because = if reason.trim().is_empty() { String::new() } else { format!(": {reason}") };
+        self.state = CallState::Denied(format!("denied by {by}{because}"));
+    }
+
+    fn answer(&mut self, answer: &Payload, seq: i64) {
+        self.state = CallState::Committed;
+        (self.result, self.result_seq) = (Some(answer.clone()), Some(seq));
+    }
+
+    /// Whether an approval allows to dispatch exactly this: the same tool and the same arguments,
+    /// once. A repeatable call keeps its approval over its attempts, which share one key.
+    pub(super) fn is_covered(&self, next: &CallSubject, attempt: u32) -> Verdict {
+        let known = match (&self.subject, next) {
+            (
+                CallSubject::Tool { tool, arguments, .. },
+                CallSubject::Tool { tool: next_tool, arguments: next_arguments, .. },
+            ) => tool == next_tool && arguments.hash() == next_arguments.hash(),
+            _ => false,
+        };
+        if !known {
+            return Err(format!("call {} was approved with other arguments", self.number));
+        }
+        let is_first = self.state == CallState::Approved && attempt == self.attempt;
+        let is_repeat = attempt == self.attempt + 1 && self.may_be_dispatched_again() && self.may_repeat();
+        if is_first || is_repeat {
+            return Ok(());
+        }
+        Err(format!("the approval of call {} is used up", self.number))
+    }
+}

@@ -1,0 +1,87 @@
+//! What an event says to people, in one line.
+
+use super::{Event, Fault, Payload, Plan, Planner, Timestamp, ToolRequest};
+
+impl Event {
+    /// One line for people.
+    pub fn message(&self) -> String {
+        match self {
+            Self::Created { spec } => format!("Task created: {}", Payload::text(&spec.goal).preview()),
+            Self::Detected { by, score, .. } => format!("Needs orchestration (score {score:.2}, by {by})"),
+            Self::Planned { revision, plan, by } => planned_message(*revision, plan, by),
+            Self::Claimed { worker, .. } => format!("Taken over by worker {worker}"),
+            Self::StepStarted { step, attempt } => format!("Step {} started (attempt {attempt})", step + 1),
+            Self::ModelRequested { model, .. } => format!("Asked model {model}"),
+            Self::ModelAnswered { text, requests, .. } => answered_message(text, requests),
+            Self::ToolDispatched { tool, .. } => format!("Called tool: {tool}"),
+            Self::ToolReturned { result, is_error: false, .. } => {
+                format!("Tool returned: {}", result.preview())
+            }
+            Self::ToolReturned { result, .. } => format!("Tool reported an error: {}", result.preview()),
+            Self::CallFailed { fault, .. } => format!("Call failed: {fault}"),
+            Self::CallLost { detail, .. } => format!("Outcome of a call is not known: {detail}"),
+            Self::OutcomeDecided { by, result: Some(_), .. } => format!("{by}: the call took effect"),
+            Self::OutcomeDecided { by, .. } => format!("{by}: the call did not take effect"),
+            Self::ApprovalRequested { tool, arguments, .. } => {
+                format!("Approval needed: {tool} {}", arguments.preview())
+            }
+            Self::ApprovalGiven { arguments: None, by, .. } => format!("{by} approved the call"),
+            Self::ApprovalGiven { arguments: Some(arguments), by, .. } => {
+                format!("{by} approved the call with other arguments: {}", arguments.preview())
+            }
+            Self::ApprovalDenied { reason, by, .. } => denied_message("the call", reason, by),
+            Self::InputRequested { arguments, .. } => format!("Answer needed: {}", arguments.preview()),
+            Self::InputGiven { answer, by, .. } => format!("{by} answered: {}", answer.preview()),
+            Self::InputDeclined { reason, by, .. } => denied_message("an answer", reason, by),
+            Self::PlanApproved { revision, by } => format!("{by} approved revision {revision} of the plan"),
+            Self::PlanDenied { reason, by, .. } => denied_message("the plan", reason, by),
+            Self::MessageReceived { text, by } => format!("{by} wrote: {}", text.preview()),
+            Self::StepCompleted { step, .. } => format!("Step {} completed", step + 1),
+            Self::StepFailed { step, fault, retry_at } => failed_message(*step, fault, *retry_at),
+            Self::StepSkipped { step, reason } => format!("Step {} skipped: {reason}", step + 1),
+            Self::CheckpointTaken { completed, .. } => {
+                format!("Checkpoint after {completed} completed steps")
+            }
+            Self::ContextSummarized { tokens_before, tokens_after, by, .. } => {
+                format!("Context summarized from {tokens_before} to {tokens_after} tokens by {by}")
+            }
+            Self::Evaluated { verdict, reason, .. } => format!("Progress evaluated: {verdict} ({reason})"),
+            Self::Prioritized { priority, by } => format!("Priority set to {priority} by {by}"),
+            Self::BudgetRaised { add, by } => format!("Budget raised by {by}: {add}"),
+            Self::Paused { pause, .. } => format!("Paused: {}", pause.detail),
+            Self::Resumed { by } => format!("Resumed by {by}"),
+            Self::Completed { output } => format!("Task completed: {}", output.preview()),
+            Self::Failed { fault } => format!("Task failed: {fault}"),
+            Self::Cancelled { by } => format!("Task cancelled by {by}"),
+        }
+    }
+}
+
+fn planned_message(revision: u32, plan: &Plan, by: &Planner) -> String {
+    let degraded = if by.degraded { ", degraded" } else { "" };
+    match revision {
+        1 => format!("Planned {} steps{degraded}", plan.steps.len()),
+        _ => {
+            format!("Plan revised (revision {revision}, {} steps{degraded}): {}", plan.steps.len(), by.reason)
+        }
+    }
+}
+
+fn answered_message(text: &Payload, requests: &[ToolRequest]) -> String {
+    if requests.is_empty() {
+        return format!("Model answered: {}", text.preview());
+    }
+    let tools: Vec<&str> = requests.iter().map(|request| request.tool.as_str()).collect();
+    format!("Model wants to call {}", tools.join(", "))
+}
+
+fn denied_message(what: &str, reason: &str, by: &str) -> String {
+    if reason.is_empty() { format!("{by} denied {what}") } else { format!("{by} denied {what}: {reason}") }
+}
+
+fn failed_message(step: u32, fault: &Fault, retry_at: Option<Timestamp>) -> String {
+    match retry_at {
+        Some(at) => format!("Step {} failed, next attempt at {at}: {fault}", step + 1),
+        None => format!("Step {} failed for good: {fault}", step + 1),
+    }
+}

@@ -1,0 +1,18 @@
+//! Ends requests to people that nobody answered in time.
+
+use std::time::Duration;
+
+use crate::orchestrator::Orchestrator;
+
+/// Looks every so often, for ever. A paused task has no wake-up of its own, so somebody has to
+/// look; every worker does, for any of them may be the only one.
+pub(super) async fn watch(orchestrator: Orchestrator, every: Duration) {
+    let mut ticks = tokio::time::interval(every);
+    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        ticks.tick().await;
+        if let Err(error) = orchestrator.expire_requests().await {
+            tracing::debug!(%error, "expired requests were not looked for, trying again later");
+        }
+    }
+}

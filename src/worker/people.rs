@@ -1,0 +1,40 @@
+//! Pauses a task that waits for people, with the question in words.
+
+use super::drive::Drive;
+use crate::task::{AskKind, CallSubject, Task};
+
+impl Drive {
+    /// Nothing goes on without somebody's word.
+    pub(super) fn wait_for_people(&mut self) {
+        let task = self.writer.task.clone();
+        if let Some(reason) = task.pause_for_people() {
+            self.pause(reason, people_question(&task));
+        }
+    }
+}
+
+/// What is asked about a call of which nobody knows whether it took effect.
+pub(super) fn outcome_question(detail: &str) -> String {
+    format!(
+        "{detail}. Say how it ended: it happened (with its result), it did not happen, skip the step, or fail it"
+    )
+}
+
+fn people_question(task: &Task) -> String {
+    if let Some(ask) = task.plan_ask() {
+        return format!("revision {} of the plan waits for approval: longhaul inbox", ask.revision);
+    }
+    let mut asks = task.asks();
+    let Some((_, call, ask)) = asks.next() else { return String::new() };
+    let what = match (&ask.kind, &call.subject) {
+        (AskKind::Approval, CallSubject::Tool { tool, arguments, .. }) => {
+            format!("{tool} {} needs approval", arguments.preview())
+        }
+        (_, CallSubject::Tool { arguments, .. }) => format!("a person is asked: {}", arguments.preview()),
+        (_, CallSubject::Model { model, .. }) => format!("{model} waits"),
+    };
+    match asks.count() {
+        0 => format!("{what}: longhaul inbox"),
+        more => format!("{what}, and {more} more: longhaul inbox"),
+    }
+}

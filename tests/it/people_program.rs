@@ -1,0 +1,112 @@
+//! People and the real program: what waits for them survives `kill -9`, over API and command line.
+
+use serde_json::{Value, json};
+
+use crate::program::{Program, Server};
+
+/// One planned call of a tool of the counting server.
+fn script(tool: &str, arguments: Value) -> Value {
+    json!({"rules": [{"role": "plan", "reply": {"json": {"steps": [
+        {"id": "a", "description": "Pay", "type": "tool-call",
+         "tool": {"name": tool, "arguments": arguments}}]}}}]})
+}
+
+const CAUTIOUS: &str = r#"
+tools = { count = { effect = "unsafe", reconcile = "world_outcome" } }
+
+[orchestrator.approval]
+tools = { world_count = true }
+"#;
+
+async fn inbox(program: &Program, server: &Server) -> Vec<Value> {
+    let (status, reply) = program.get(server, "/api/inbox").await;
+    assert_eq!(status, 200, "{reply}");
+    reply["requests"].as_array().unwrap().clone()
+}
+
+fn calls(program: &Program, tool: &str) -> usize {
+    program.ledger("tool-ledger.jsonl").iter().filter(|line| line["tool"] == tool).count()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_approval_survives_kills_and_is_used_once() {
+    let program = Program::on(None, &script("world_count", json!({"label": "money"})), CAUTIOUS);
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "Pay").await.unwrap();
+    program.until(&server, &id, &["paused"]).await;
+    server.kill();
+    let mut server = program.serve(&[]).await;
+    let mut approvals = 0;
+    while program.until(&server, &id, &["paused", "completed", "failed"]).await["status"] == "paused" {
+        let open = inbox(&program, &server).await;
+        assert_eq!(
+            (open.len(), &open[0]["kind"], &open[0]["arguments"]),
+            (1, &json!("approval"), &json!({"label": "money"}))
+        );
+        let path = format!("/api/inbox/{}", open[0]["id"].as_str().unwrap());
+        let (status, reply) = program.post(&server, &path, &json!({"decision": "approve"})).await.unwrap();
+        assert_eq!(status, 200, "{reply}");
+        approvals += 1;
+        if approvals == 1 {
+            // The worker may or may not have dispatched the call by now.
+            server.kill();
+            server = program.serve(&[]).await;
+        }
+        let (status, reply) = program.post(&server, &path, &json!({"decision": "approve"})).await.unwrap();
+        assert_eq!((status, &reply["code"]), (409, &json!("request_closed")), "{reply}");
+    }
+    let ended = program.until(&server, &id, &["completed", "failed"]).await;
+    assert_eq!(ended["status"], "completed", "{ended:#}");
+    assert_eq!(calls(&program, "count"), 1);
+    let (_, effects) = program.get(&server, &format!("/api/tasks/{id}/effects")).await;
+    assert_eq!(effects["effects"][0]["state"], "committed", "{effects}");
+    server.terminate();
+    let (code, printed, _) = program.run(&["doctor"]);
+    assert_eq!(code, 0, "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_command_line_shows_the_inbox_and_answers() {
+    let program = Program::on(None, &script("world_count", json!({"label": "money"})), CAUTIOUS);
+    let (code, printed, errors) = program.run(&["run", "Pay"]);
+    assert_eq!(code, 6, "{printed}{errors}");
+    assert!(errors.contains("longhaul task approve"), "{errors}");
+    let (code, printed, errors) = program.run(&["inbox"]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(printed.contains("world_count") && printed.contains(r#"{"label":"money"}"#), "{printed}");
+    let (_, printed, _) = program.run(&["inbox", "--json"]);
+    let open: Value = serde_json::from_str(&printed).unwrap();
+    let id = open[0]["taskId"].as_str().unwrap();
+    let (code, printed, errors) = program.run(&["task", "tell", id, "Hurry up"]);
+    assert_eq!(code, 0, "{printed}{errors}");
+    let (code, printed, errors) =
+        program.run(&["task", "approve", id, "--arguments", r#"{"label": "less"}"#]);
+    assert_eq!(code, 0, "{printed}{errors}");
+    let (code, _, errors) = program.run(&["task", "deny", id, "--reason", "too late"]);
+    assert!(code == 1 && errors.contains("request_closed"), "{errors}");
+    let (code, printed, errors) = program.run(&["run", "--resume", id]);
+    assert_eq!(code, 0, "{printed}{errors}");
+    let ledger = program.ledger("tool-ledger.jsonl");
+    assert_eq!((ledger.len(), &ledger[0]["label"]), (1, &json!("less")), "{ledger:?}");
+    let (_, shown, _) = program.run(&["task", "show", id]);
+    assert!(shown.contains("EFFECT") && shown.contains("committed"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_a_kill_cut_off_is_settled_by_the_reconciling_tool() {
+    let more = "tools = { slow = { effect = \"unsafe\", reconcile = \"world_outcome\" } }\n";
+    let program = Program::on(None, &script("world_slow", json!({"label": "long", "ms": 600_000})), more);
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "Wait").await.unwrap();
+    while calls(&program, "slow") == 0 {
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    }
+    server.kill();
+    let server = program.serve(&[]).await;
+    let ended = program.until(&server, &id, &["completed", "failed", "paused"]).await;
+    assert_eq!(ended["status"], "completed", "{ended:#}\n{}", program.printed());
+    assert_eq!(calls(&program, "slow"), 1);
+    let traces = program.traces(&server, &id).await;
+    let decided = traces.iter().find(|trace| trace["kind"] == "outcome_decided").expect("a decision");
+    assert_eq!(decided["data"]["by"], "reconcile:world_outcome");
+}
