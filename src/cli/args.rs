@@ -282,8 +282,8 @@ pub(super) struct TaskArg {
 #[derive(Debug, Args)]
 pub(super) struct RequestArg {
     /// Which request, if the task has several open ones: its id, as `longhaul inbox --json` shows it
-    #[arg(long = "request", value_name = "ID")]
-    pub(super) id: Option<String>,
+    #[arg(long, value_name = "ID")]
+    pub(super) request: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -49,13 +49,13 @@ pub(super) async fn run(
             told(&task, terminal)
         }
         TaskCommand::Approve { task, request, arguments } => {
-            inbox::approve(engine, &task, request.id.as_deref(), arguments, terminal).await
+            inbox::approve(engine, &task, request.request.as_deref(), arguments, terminal).await
         }
         TaskCommand::Deny { task, request, reason } => {
-            inbox::deny(engine, &task, request.id.as_deref(), reason, terminal).await
+            inbox::deny(engine, &task, request.request.as_deref(), reason, terminal).await
         }
         TaskCommand::Answer { task, answer, request } => {
-            inbox::answer(engine, &task, request.id.as_deref(), answer, terminal).await
+            inbox::answer(engine, &task, request.request.as_deref(), answer, terminal).await
         }
         TaskCommand::Tell { task, text } => inbox::tell(engine, &task, &text, terminal).await,
         TaskCommand::Prioritize { task, priority } => {

@@ -26,7 +26,7 @@ pub(super) struct Range {
 /// A person's answer to a request.
 #[derive(Debug, Deserialize)]
 #[serde(tag = "decision", rename_all = "snake_case", deny_unknown_fields)]
-pub(super) enum Answer {
+pub(super) enum Word {
     Approve {
         /// The arguments to call with, if they are to be others.
         arguments: Option<Value>,
@@ -47,16 +47,16 @@ pub(super) enum Answer {
     Fail,
 }
 
-impl From<Answer> for Decision {
-    fn from(answer: Answer) -> Self {
-        match answer {
-            Answer::Approve { arguments } => Self::Approve(arguments),
-            Answer::Deny { reason } => Self::Deny(reason),
-            Answer::Answer { answer } => Self::Answer(answer),
-            Answer::Happened { result } => Self::Outcome(OutcomeDecision::Happened(result)),
-            Answer::DidNotHappen => Self::Outcome(OutcomeDecision::DidNotHappen),
-            Answer::Skip => Self::Outcome(OutcomeDecision::Skip),
-            Answer::Fail => Self::Outcome(OutcomeDecision::Fail),
+impl From<Word> for Decision {
+    fn from(word: Word) -> Self {
+        match word {
+            Word::Approve { arguments } => Self::Approve(arguments),
+            Word::Deny { reason } => Self::Deny(reason),
+            Word::Answer { answer } => Self::Answer(answer),
+            Word::Happened { result } => Self::Outcome(OutcomeDecision::Happened(result)),
+            Word::DidNotHappen => Self::Outcome(OutcomeDecision::DidNotHappen),
+            Word::Skip => Self::Outcome(OutcomeDecision::Skip),
+            Word::Fail => Self::Outcome(OutcomeDecision::Fail),
         }
     }
 }
@@ -88,11 +88,11 @@ pub(super) async fn decide(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    JsonBody(answer): JsonBody<Answer>,
+    JsonBody(word): JsonBody<Word>,
 ) -> Result<Json<TaskDetail>, ApiError> {
     let id = id.parse::<RequestId>().map_err(|problem| ApiError::invalid("id", problem))?;
     state.task_of(&caller, &id.task.to_string()).await?;
-    let task = state.orchestrator.decide(id, answer.into(), &caller.0).await?;
+    let task = state.orchestrator.decide(id, word.into(), &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
 

@@ -242,6 +242,7 @@ mod documents {
             "orchestrator",
             "orchestrator.limits",
             "orchestrator.retry",
+            "orchestrator.approval",
             "budget",
             "models",
             "models.breaker",
