@@ -110,6 +110,17 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             priority: if flag { Priority::HIGHEST } else { Priority::LOWEST },
             by: "p".into(),
         },
+        25..=35 => people_event(kind, step, call, attempt, flag),
+        36 if attempt == 3 => {
+            Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into() }
+        }
+        _ => Event::StepCompleted { step, output: None },
+    })
+}
+
+/// Any event about what people are asked and what they say.
+fn people_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Event {
+    match kind {
         25..=27 => Event::ApprovalRequested {
             step,
             call,
@@ -141,15 +152,11 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         32 => Event::InputGiven { step, call, answer: Payload::text("a"), by: "p".into() },
         33 => Event::InputDeclined { step, call, reason: String::new(), by: "p".into() },
         34 => Event::MessageReceived { text: Payload::text("m"), by: "p".into() },
-        35 => Event::Paused {
+        _ => Event::Paused {
             pause: Pause { reason: PauseReason::Approval, detail: "d".into() },
             by: "p".into(),
         },
-        36 if attempt == 3 => {
-            Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into() }
-        }
-        _ => Event::StepCompleted { step, output: None },
-    })
+    }
 }
 
 /// Applies what can be applied; returns the journal.
