@@ -63,6 +63,8 @@ pub enum ModelError {
         model: String,
         /// What was seen.
         detail: String,
+        /// How long to wait at least, if the provider says so.
+        retry_after: Option<Duration>,
         /// The cause.
         #[source]
         source: Option<Source>,
@@ -123,11 +125,16 @@ impl ModelError {
             _ => FaultClass::Permanent,
         };
         let mut fault = Fault::new(class, self.code(), with_causes(self));
-        if let Self::RateLimited { retry_after: Some(wait), .. }
-        | Self::CircuitOpen { retry_after: wait, .. } = self
-        {
-            fault.retry_after_ms = u64::try_from(wait.as_millis()).ok();
-        }
+        fault.retry_after_ms = self.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok());
         fault
+    }
+
+    /// How long nobody should ask again, if that is known.
+    pub fn retry_after(&self) -> Option<Duration> {
+        match self {
+            Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
+            Self::CircuitOpen { retry_after, .. } => Some(*retry_after),
+            _ => None,
+        }
     }
 }

@@ -120,6 +120,7 @@ impl Diagnosis<'_> {
         ModelError::Unavailable {
             model: self.model.to_string(),
             detail: detail.to_owned(),
+            retry_after: None,
             source: Some(Box::new(error.without_url())),
         }
     }
@@ -136,7 +137,7 @@ impl Diagnosis<'_> {
             400..=499 if contains(&words, &NO_CREDIT) || soft_quota => ModelError::Quota { model, detail },
             401 | 403 => ModelError::Unauthorized { model, detail },
             429 => ModelError::RateLimited { model, retry_after: wait },
-            408 | 425 | 500.. => ModelError::Unavailable { model, detail, source: None },
+            408 | 425 | 500.. => ModelError::Unavailable { model, detail, retry_after: wait, source: None },
             400 | 413 | 422 if contains(&words, &TOO_LONG) => ModelError::ContextOverflow { model, detail },
             300..=399 => {
                 self.rejected(format!("{detail} (redirects are not followed; correct the base URL)"))
@@ -268,6 +269,16 @@ mod tests {
         headers.remove("retry-after-ms");
         headers.insert("retry-after", "Wed, 21 Oct 2015 07:28:00 GMT".parse().unwrap());
         assert_eq!(error(429, "", &headers).fault().retry_after_ms, Some(0));
+    }
+
+    #[test]
+    fn a_provider_in_trouble_may_ask_for_a_wait_too() {
+        let mut headers = HeaderMap::new();
+        headers.insert("retry-after", "7".parse().unwrap());
+        for status in [503, 529] {
+            assert_eq!(error(status, "overloaded", &headers).fault().retry_after_ms, Some(7000), "{status}");
+            assert_eq!(error(status, "overloaded", &HeaderMap::new()).fault().retry_after_ms, None);
+        }
     }
 
     #[test]

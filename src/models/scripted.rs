@@ -163,12 +163,10 @@ impl Scripted {
     fn error(&self, error: &ScriptedError) -> ModelError {
         let model = self.name.to_string();
         let detail = error.message.clone().unwrap_or_else(|| "the script says so".to_owned());
+        let retry_after = error.retry_after_ms.map(Duration::from_millis);
         match error.kind {
-            ErrorKind::RateLimited => {
-                let retry_after = error.retry_after_ms.map(Duration::from_millis);
-                ModelError::RateLimited { model, retry_after }
-            }
-            ErrorKind::Unavailable => ModelError::Unavailable { model, detail, source: None },
+            ErrorKind::RateLimited => ModelError::RateLimited { model, retry_after },
+            ErrorKind::Unavailable => ModelError::Unavailable { model, detail, retry_after, source: None },
             ErrorKind::Timeout => ModelError::Timeout { model, phase: "total" },
             ErrorKind::Malformed => ModelError::Malformed { model, detail },
             ErrorKind::Rejected => ModelError::Rejected { model, detail },

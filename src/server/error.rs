@@ -234,9 +234,7 @@ impl From<ModelError> for ApiError {
         };
         tracing::warn!(cause = %with_causes(&error), code = error.code(), "no answer from a model");
         let mut refusal = Self::new(status, error.code(), model_message(&error));
-        if let ModelError::RateLimited { retry_after: Some(wait), .. }
-        | ModelError::CircuitOpen { retry_after: wait, .. } = &error
-        {
+        if let Some(wait) = error.retry_after() {
             // Rounded up, so that the wait is never too short.
             refusal.retry_after = Some(wait.as_millis().div_ceil(1000).try_into().unwrap_or(u64::MAX));
         }
