@@ -204,6 +204,7 @@ async fn start(
         tools: turn.tools.clone(),
         agent_id,
         priority: turn.priority,
+        budget: turn.budget,
         detection: Some(detection),
         id: Some(id),
         key: key.map(keeping),

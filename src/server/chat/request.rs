@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::super::config::ChatReply;
 use super::super::error::ApiError;
-use crate::task::{AllowedTools, Mention, ModelName, Priority, ToolAllowance};
+use crate::task::{AllowedTools, Budget, Mention, ModelName, Priority, ToolAllowance};
 
 /// Ids are keys of indexes; the limit is that of the orchestrator.
 const MAX_ID_BYTES: usize = 512;
@@ -31,6 +31,7 @@ pub(in crate::server) struct ChatBody {
     allowed_app_default_toolkit: Option<Vec<String>>,
     attachments: Option<Vec<Attachment>>,
     priority: Option<Priority>,
+    budget: Option<Budget>,
 }
 
 /// A message as the AI SDK has it. `content` is what older clients sent instead of parts.
@@ -77,6 +78,8 @@ pub(super) struct Turn {
     pub(super) tools: ToolAllowance,
     /// How urgent it is, should it become a task.
     pub(super) priority: Priority,
+    /// What it may consume, should it become a task, where that differs from the configuration.
+    pub(super) budget: Budget,
     /// Whether another answer to an old message is wanted.
     pub(super) is_repeated: bool,
     /// Whether the body had the shape of `useChat`.
@@ -124,6 +127,7 @@ impl ChatBody {
                 allowed_app_default_toolkit: self.allowed_app_default_toolkit,
             },
             priority: self.priority.unwrap_or_default(),
+            budget: self.budget.unwrap_or_default(),
             is_repeated: self.trigger.as_deref() == Some("regenerate-message"),
             is_use_chat,
         })

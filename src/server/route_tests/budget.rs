@@ -30,6 +30,20 @@ async fn a_request_may_bring_a_budget_and_somebody_may_add_to_it() {
 }
 
 #[tokio::test]
+async fn a_chat_message_may_bring_a_budget_for_its_task() {
+    let fixture = Fixture::scripted(json!([plan_rule()])).await;
+    let text = "Find every TODO comment in this repository and write a report";
+    let body = json!({
+        "id": "thread", "message": {"role": "user", "parts": [{"type": "text", "text": text}]},
+        "budget": {"toolCalls": 7},
+    });
+    let answer = fixture.send(Method::POST, "/api/chat", Some(body)).await.json();
+    let uri = format!("/api/tasks/{}", answer["taskId"].as_str().unwrap());
+    let limits = fixture.get(&uri).await.json()["budget"]["limits"].clone();
+    assert_eq!((&limits["toolCalls"], &limits["modelCalls"]), (&json!(7), &json!(1000)));
+}
+
+#[tokio::test]
 async fn only_ones_own_budget_is_raised() {
     let fixture = Fixture::new().await;
     let add = Some(json!({"add": {"tokens": 5}}));
