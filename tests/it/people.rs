@@ -8,8 +8,8 @@ use longhaul::orchestrator::{
     Decision, OpenRequest, OrchestratorError, OutcomeDecision, RequestId, RequestKind, TaskRequest,
 };
 use longhaul::task::{
-    ApprovalWish, Event, Limits, OnExpiry, PauseReason, Payload, Plan, PlannedStep, Status, StepStatus,
-    StepType, Task, TaskId,
+    ApprovalWish, Budget, Event, Limits, OnExpiry, PauseReason, Payload, Plan, PlannedStep, Status,
+    StepStatus, StepType, Task, TaskId,
 };
 use serde_json::{Value, json};
 
@@ -277,6 +277,35 @@ async fn what_nobody_approves_expires_as_was_agreed() {
         world.is_sound(task.id).await;
     }
     assert!(world.calls().is_empty(), "nothing was dispatched");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_time_that_people_take_is_not_on_the_budget() {
+    const HOUR_MS: u64 = 3_600_000;
+    let mut world = World::new(Setup::default()).await;
+    let (ahead, later) = moved_clock(&world);
+    world.orchestrator = later;
+    let most_of_a_day_later = || ahead.fetch_add(20 * HOUR_MS as i64, Ordering::SeqCst);
+    let request = TaskRequest {
+        plan: Some(plan(vec![call("unsafe_effect", json!({})), call("read", json!({}))])),
+        approval: Some(cautious()),
+        budget: Budget { wall_time_ms: Some(HOUR_MS), ..Budget::default() },
+        ..request("Do it")
+    };
+    let id = world.orchestrator.start(request).await.unwrap().id;
+    world.orchestrator.pause(id, "anna").await.unwrap();
+    most_of_a_day_later();
+    world.orchestrator.resume(id, "anna").await.unwrap();
+    let _worker = world.work("w");
+    let waiting = paused(&world, id, PauseReason::Approval).await;
+    most_of_a_day_later();
+    assert!(waiting.consumed(world.orchestrator.now()).wall_time_ms < HOUR_MS, "while it waits");
+    let open = inbox(&world).await;
+    decide(&world, &open[0].id, Decision::Approve(None)).await.unwrap();
+    let ended = world.ended(id).await;
+    assert_eq!(ended.status(), Status::Completed);
+    assert!(ended.consumed(world.orchestrator.now()).wall_time_ms < HOUR_MS);
+    world.is_sound(id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
