@@ -78,9 +78,9 @@ impl CallAllowance {
         self.account.books().ledger.charge(usage);
     }
 
-    /// Whether a model could be asked at all.
-    pub(super) fn has_room(&self, now: Timestamp) -> Result<(), Exceeded> {
-        self.account.books().ledger.fits_any_call(now)
+    /// What is used of the budget by now, calls in flight included.
+    pub fn ledger(&self) -> Ledger {
+        self.account.books().ledger
     }
 
     /// The limit that is nearly used up, with the share that is used in percent.

@@ -153,6 +153,7 @@ impl From<OrchestratorError> for Stop {
     /// policy's to say.
     fn from(error: OrchestratorError) -> Self {
         Self::Failed(match error {
+            OrchestratorError::OutOfBudget(exceeded) => return Self::Budget(exceeded),
             OrchestratorError::Model(error) => error.fault(),
             OrchestratorError::Repository(error) => Fault::transient(error.code(), error.to_string()),
             other => Fault::permanent(other.code(), other.to_string()),

@@ -6,8 +6,8 @@ use crate::task::{Event, Payload, Task};
 impl Attempt {
     /// Compresses what earlier steps brought; the summary is the step's output.
     pub(super) async fn summarize(&mut self, task: &Task) -> Result<Option<Payload>, Stop> {
-        self.allowance.has_room(self.orchestrator.now()).map_err(Stop::Budget)?;
-        match self.orchestrator.summarize_context(task, Some(self.index)).await? {
+        let ledger = self.allowance.ledger();
+        match self.orchestrator.summarize_context(task, Some(self.index), ledger).await? {
             Some(event) => {
                 let summary = match &event {
                     Event::ContextSummarized { summary, .. } => summary.clone(),

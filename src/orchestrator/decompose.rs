@@ -5,13 +5,17 @@ use super::plan_text::{PlanText, read_json, schema};
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::task::{
-    Fault, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType, TaskSpec, Usage, is_too_deep,
+    Fault, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType, TaskSpec, Usage,
+    is_too_deep,
 };
 
 /// What is known when a plan is made.
 pub(super) struct Planning<'a> {
     pub(super) spec: &'a TaskSpec,
     pub(super) tools: &'a [ToolSpec],
+    /// What the task may still consume. The first plan is made before there is a task: it is charged
+    /// and not held back.
+    pub(super) ledger: Option<Ledger>,
     /// Models that a step may name.
     pub(super) models: &'a [ModelName],
     /// Ids of the steps that stay from earlier revisions, in order.
@@ -30,23 +34,27 @@ impl Orchestrator {
         let planning = Planning {
             spec,
             tools: &tools,
+            ledger: None,
             models: self.models.allowed(),
             known: Vec::new(),
             brief: format!("Goal:\n{}", spec.goal),
             reason: String::new(),
         };
-        self.make_plan(planning).await
+        let mut by = Planner::default();
+        Ok((self.make_plan(planning, &mut by).await?, by))
     }
 
+    /// Makes a plan. `by` tells who made it, and also after an error what that consumed.
     pub(super) async fn make_plan(
         &self,
         planning: Planning<'_>,
-    ) -> Result<(Plan, Planner), OrchestratorError> {
+        by: &mut Planner,
+    ) -> Result<Plan, OrchestratorError> {
         let model = self.models.for_role(Role::Plan, planning.spec.chat_model.as_ref())?;
         let mut request = planning.request();
-        let mut by = Planner { model: Some(model.name().clone()), ..Planner::default() };
-        let first = match self.ask_for_plan(model.as_ref(), &request, &planning, &mut by).await? {
-            Ok(plan) => return Ok((plan, by)),
+        by.model = Some(model.name().clone());
+        let first = match self.ask_for_plan(model.as_ref(), &request, &planning, by).await? {
+            Ok(plan) => return Ok(plan),
             Err(refused) => refused,
         };
         let fresh = request.clone();
@@ -55,16 +63,16 @@ impl Orchestrator {
             "This cannot be used: {}. Answer with the corrected JSON only.",
             first.problem
         )));
-        match self.ask_for_plan(model.as_ref(), &request, &planning, &mut by).await? {
-            Ok(plan) => Ok((plan, by)),
+        match self.ask_for_plan(model.as_ref(), &request, &planning, by).await? {
+            Ok(plan) => Ok(plan),
             Err(refused) => {
                 tracing::warn!(problem = %refused.problem, "the planner gave no usable plan");
-                if let Some(plan) = self.ask_another(&fresh, &planning, &mut by).await? {
-                    return Ok((plan, by));
+                if let Some(plan) = self.ask_another(&fresh, &planning, by).await? {
+                    return Ok(plan);
                 }
                 by.degraded = true;
                 by.reason = format!("the planner gave no usable plan: {}", refused.problem);
-                Ok((planning.single_step(), by))
+                Ok(planning.single_step())
             }
         }
     }
@@ -88,6 +96,7 @@ impl Orchestrator {
                 tracing::warn!(model = %model.name(), problem = %refused.problem, "no usable plan either");
                 Ok(None)
             }
+            Err(error @ OrchestratorError::OutOfBudget(_)) => Err(error),
             Err(error) => {
                 tracing::warn!(model = %model.name(), %error, "no other model plans");
                 Ok(None)
@@ -104,6 +113,11 @@ impl Orchestrator {
         planning: &Planning<'_>,
         by: &mut Planner,
     ) -> Result<Result<Plan, Refused>, OrchestratorError> {
+        if let Some(mut ledger) = planning.ledger {
+            ledger.charge(&by.usage);
+            let reserve = self.reserve_for(model, request);
+            ledger.reserve(reserve, self.now()).map_err(OrchestratorError::OutOfBudget)?;
+        }
         let answer = match model.generate(request.clone()).await {
             Ok(answer) => answer,
             Err(ModelError::Malformed { detail, .. }) => {

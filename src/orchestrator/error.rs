@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::models::ModelError;
 use crate::repository::RepositoryError;
-use crate::task::{Illegal, PlanError, Status};
+use crate::task::{Exceeded, Illegal, PlanError, Status};
 use crate::tools::ToolboxError;
 
 /// Why something that was asked for did not happen. Nothing was changed then.
@@ -41,6 +41,9 @@ pub enum OrchestratorError {
     /// A model is needed and does not answer.
     #[error("{0}")]
     Model(#[from] ModelError),
+    /// A model is needed, and the call does not fit into the budget of the task.
+    #[error("{0}")]
+    OutOfBudget(Exceeded),
     /// The tools cannot be offered.
     #[error("{0}")]
     Tools(#[from] ToolboxError),
@@ -63,6 +66,7 @@ impl OrchestratorError {
             Self::Closed => "request_closed",
             Self::Plan(_) => "plan_invalid",
             Self::Model(error) => error.code(),
+            Self::OutOfBudget(_) => "budget_used_up",
             Self::Tools(_) => "tools_unavailable",
             Self::Repository(error) => error.code(),
             Self::Illegal(_) => "illegal_event",

@@ -6,7 +6,9 @@ use serde::Deserialize;
 use super::decompose::{Planning, describe_fault};
 use super::{Orchestrator, OrchestratorError, plan_text, prompts};
 use crate::models::{Request, Role};
-use crate::task::{Event, Fault, FaultClass, Next, Payload, Plan, Planner, StepStatus, Task, Usage};
+use crate::task::{
+    Event, Exceeded, Fault, FaultClass, Ledger, Next, Payload, Plan, Planner, StepStatus, Task, Usage,
+};
 
 /// How a task goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -19,6 +21,18 @@ pub enum Evaluation {
     Done,
     /// The goal cannot be reached.
     Fail(Fault),
+    /// A model has to judge, and the budget has no room for that call.
+    OutOfBudget(Exceeded),
+}
+
+/// What asking for another plan led to.
+#[derive(Debug)]
+pub struct Revised {
+    /// The plan. `None` if the planner had no usable answer, which leaves nothing to try; an error
+    /// if no model answers or the budget has no room.
+    pub plan: Result<Option<Plan>, OrchestratorError>,
+    /// Who was asked, and what that consumed, whatever came of it.
+    pub by: Planner,
 }
 
 impl Orchestrator {
@@ -73,6 +87,10 @@ impl Orchestrator {
             "type": "object", "additionalProperties": false, "required": ["verdict", "reason"],
             "properties": {"verdict": {"enum": ["done", "replan", "fail"]}, "reason": {"type": "string"}},
         }));
+        let reserve = self.reserve_for(model.as_ref(), &request);
+        if let Err(exceeded) = Ledger::of(task).reserve(reserve, self.now()) {
+            return (Evaluation::OutOfBudget(exceeded), None);
+        }
         let (verdict, usage) = match model.generate(request).await {
             Ok(answer) => (plan_text::read_json::<Verdict>(&answer.text).ok(), answer.usage),
             Err(error) => {
@@ -80,7 +98,13 @@ impl Orchestrator {
                 (None, Usage::default())
             }
         };
-        let Some(verdict) = verdict else { return (Evaluation::Done, None) };
+        let by = model.name().to_string();
+        let Some(verdict) = verdict else {
+            // What nobody can read was paid for all the same.
+            let reason = "no verdict: the plan's end stands".to_owned();
+            let fact = Event::Evaluated { verdict: "done".to_owned(), reason, by, usage };
+            return (Evaluation::Done, (usage.model_calls > 0).then_some(fact));
+        };
         let reason = verdict.reason;
         let evaluation = match verdict.verdict.as_str() {
             "replan" if self.may_replan(task) => Evaluation::Replan(reason.clone()),
@@ -89,28 +113,34 @@ impl Orchestrator {
             }
             _ => Evaluation::Done,
         };
-        let by = model.name().to_string();
         (evaluation, Some(Event::Evaluated { verdict: verdict.verdict, reason, by, usage }))
     }
 
-    /// Makes the next revision of a plan. A planner that has no usable answer leaves nothing
-    /// to try: `None`.
-    pub async fn revise(
+    /// Makes the next revision of a plan. No step of the task may be running: its calls would not
+    /// be on the account that this looks at.
+    pub async fn revise(&self, task: &Task, reason: &str) -> Revised {
+        let mut by = Planner::default();
+        let plan = self.next_plan(task, reason, &mut by).await;
+        Revised { plan: plan.map(|plan| (!by.degraded).then_some(plan)), by }
+    }
+
+    async fn next_plan(
         &self,
         task: &Task,
         reason: &str,
-    ) -> Result<Option<(Plan, Planner)>, OrchestratorError> {
+        by: &mut Planner,
+    ) -> Result<Plan, OrchestratorError> {
         let tools = self.tool_specs(task.spec())?;
         let planning = Planning {
             spec: task.spec(),
             tools: &tools,
+            ledger: Some(Ledger::of(task)),
             models: self.models.allowed(),
             known: task.steps().iter().map(|step| step.plan.id.as_str()).collect(),
             brief: self.revision_brief(task, reason).await?,
             reason: reason.to_owned(),
         };
-        let (plan, by) = self.make_plan(planning).await?;
-        Ok((!by.degraded).then_some((plan, by)))
+        self.make_plan(planning, by).await
     }
 
     async fn revision_brief(&self, task: &Task, reason: &str) -> Result<String, OrchestratorError> {

@@ -36,7 +36,7 @@ pub(crate) use context::cut;
 pub use context::{StepContext, StepOutput};
 pub use detect::Detection;
 pub use error::OrchestratorError;
-pub use evaluate::Evaluation;
+pub use evaluate::{Evaluation, Revised};
 pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
 pub use lifecycle::OutcomeDecision;
 pub use request::{RequestKey, TaskRequest};

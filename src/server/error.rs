@@ -169,9 +169,10 @@ impl From<OrchestratorError> for ApiError {
             }
             OrchestratorError::Invalid { .. } => StatusCode::BAD_REQUEST,
             OrchestratorError::Forbidden => StatusCode::FORBIDDEN,
-            OrchestratorError::NotNow { .. } | OrchestratorError::Closed | OrchestratorError::Illegal(_) => {
-                StatusCode::CONFLICT
-            }
+            OrchestratorError::NotNow { .. }
+            | OrchestratorError::Closed
+            | OrchestratorError::OutOfBudget(_)
+            | OrchestratorError::Illegal(_) => StatusCode::CONFLICT,
             OrchestratorError::Tools(_) => {
                 tracing::error!(%error, "the tools cannot be offered");
                 StatusCode::INTERNAL_SERVER_ERROR

@@ -115,7 +115,7 @@ fn what_has_no_limit_is_never_used_up() {
     let mut ledger = Ledger::of(&task_with(Budget::default()));
     let much = Reserve { tokens: u64::MAX, cost_usd: Usd::from_nanos(u64::MAX), model_calls: u32::MAX };
     assert_eq!(ledger.reserve(much, at(1_000_000)), Ok(()));
-    assert_eq!(ledger.fits_any_call(at(1_000_000)), Ok(()));
+    assert_eq!(ledger.reserve(much, at(1_000_000)), Ok(()));
     assert_eq!(ledger.nearly_used_up(at(1_000_000)), None);
 }
 

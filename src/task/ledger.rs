@@ -94,13 +94,6 @@ impl Ledger {
         room(Resource::ToolCalls, limit, u64::from(self.tool_calls), 1)
     }
 
-    /// Whether a model could be asked at all: for calls whose size nobody reserves.
-    pub fn fits_any_call(&self, now: Timestamp) -> Result<(), Exceeded> {
-        let least = Reserve { tokens: 1, cost_usd: Usd::from_nanos(1), model_calls: 1 };
-        self.has_time(now)?;
-        self.fits(least)
-    }
-
     /// Whether there is time left.
     pub fn has_time(&self, now: Timestamp) -> Result<(), Exceeded> {
         let used = self.time_used(now);

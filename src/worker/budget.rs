@@ -23,16 +23,6 @@ impl Drive {
         verdict.is_err_and(|exceeded| self.pause_for_budget(&exceeded))
     }
 
-    /// Whether the budget has room for a call of a judge, a planner or a summariser.
-    pub(super) fn room_to_ask(&self) -> Result<(), Exceeded> {
-        Ledger::of(&self.writer.task).fits_any_call((self.shared.clock)())
-    }
-
-    /// Whether the task was paused because there is none.
-    pub(super) fn has_no_room_to_ask(&mut self) -> bool {
-        self.room_to_ask().is_err_and(|exceeded| self.pause_for_budget(&exceeded))
-    }
-
     pub(super) fn pause_for_budget(&mut self, exceeded: &Exceeded) -> bool {
         let detail = budget_question(self.writer.task.id, exceeded);
         tracing::info!(task = %self.writer.task.id, %exceeded, "paused for its budget");

@@ -18,10 +18,10 @@ use super::people::outcome_question;
 use super::writer::{Lost, Writer};
 use super::{Shared, until};
 use crate::executor::{CallAllowance, Interrupted, Journal, Mailbox, Note, StepEnd, checkpoint_event};
-use crate::orchestrator::Evaluation;
+use crate::orchestrator::{Evaluation, OrchestratorError, Revised};
 use crate::task::{
-    CallState, Event, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus, StepType, Task,
-    TaskId, Timestamp,
+    CallState, Event, Exceeded, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus,
+    StepType, Task, TaskId, Timestamp,
 };
 
 /// Notes that may wait while one is written: each running step has at most one on its way.
@@ -316,30 +316,29 @@ impl Drive {
         let asks_model = |index: &u32| task.step(*index).is_some_and(asks_model);
         if steps.iter().any(asks_model) && self.shared.orchestrator.needs_summary(task) {
             self.writer.flush().await?;
+            // Where there is no room for it, the step may still fit without.
             return Ok(self.summarize().await?.map(drop));
         }
         Ok(Some(()))
     }
 
-    /// Whether the context is smaller now; `None` if that was called off.
-    async fn summarize(&mut self) -> Result<Option<bool>, Lost> {
-        if self.room_to_ask().is_err() {
-            // The step that needs it finds no room either, and that pauses the task.
-            return Ok(Some(false));
-        }
+    /// Whether the context is smaller now, or what has no room for that; `None` if it was called off.
+    async fn summarize(&mut self) -> Result<Option<Result<bool, Exceeded>>, Lost> {
         let (shared, task) = (self.shared.clone(), self.writer.task.clone());
-        let summary = self.unless_called_off(shared.orchestrator.summarize_context(&task, None)).await?;
+        let compressing = shared.orchestrator.summarize_context(&task, None, self.allowance.ledger());
+        let summary = self.unless_called_off(compressing).await?;
         Ok(summary.map(|summary| match summary {
             Ok(Some(event)) => {
                 if let Event::ContextSummarized { usage, .. } = &event {
                     self.allowance.charge(usage);
                 }
-                self.writer.note(event)
+                Ok(self.writer.note(event))
             }
-            Ok(None) => false,
+            Ok(None) => Ok(false),
+            Err(OrchestratorError::OutOfBudget(exceeded)) => Err(exceeded),
             Err(error) => {
                 tracing::warn!(task = %task.id, %error, "the context was not summarized");
-                false
+                Ok(false)
             }
         }))
     }
@@ -469,10 +468,17 @@ impl Drive {
         let overflowed = fault.code == "context_overflow" && step.attempts == 1;
         let is_smaller = match overflowed {
             true => self.summarize().await?,
-            false => Some(false),
+            false => Some(Ok(false)),
         };
-        // Called off: the step stays as it is. Whoever goes on finds the context too large again.
-        let Some(is_smaller) = is_smaller else { return Ok(()) };
+        // The step stays as it is. Whoever goes on finds the context too large again.
+        let is_smaller = match is_smaller {
+            None => return Ok(()),
+            Some(Err(exceeded)) => {
+                self.pause_for_budget(&exceeded);
+                return Ok(());
+            }
+            Some(Ok(is_smaller)) => is_smaller,
+        };
         let now = (self.shared.clock)();
         let retry_at = if is_smaller {
             Some(now)
@@ -496,9 +502,6 @@ impl Drive {
     /// The plan is at its end or at a dead end: decides how the task goes on.
     async fn conclude(&mut self) -> Result<Turn, Lost> {
         if self.shared.orchestrator.judges() {
-            if self.has_no_room_to_ask() {
-                return Ok(Turn::Again);
-            }
             self.writer.flush().await?;
         }
         let (shared, task) = (self.shared.clone(), self.writer.task.clone());
@@ -516,6 +519,9 @@ impl Drive {
             Evaluation::Fail(fault) => {
                 self.writer.note(Event::Failed { fault });
             }
+            Evaluation::OutOfBudget(exceeded) => {
+                self.pause_for_budget(&exceeded);
+            }
             Evaluation::Replan(reason) => {
                 self.writer.flush().await?;
                 return self.revise(&task, &reason).await;
@@ -525,20 +531,27 @@ impl Drive {
     }
 
     async fn revise(&mut self, task: &Task, reason: &str) -> Result<Turn, Lost> {
-        if self.has_no_room_to_ask() {
-            return Ok(Turn::Again);
-        }
         let shared = self.shared.clone();
         let revised = self.unless_called_off(shared.orchestrator.revise(task, reason)).await?;
         let Some(revised) = revised else { return Ok(Turn::Leave((self.shared.clock)())) };
-        match revised {
-            Ok(Some((plan, by))) => {
+        let Revised { plan, by } = revised;
+        if !matches!(plan, Ok(Some(_))) && by.usage.model_calls > 0 {
+            // No plan tells what looking for one consumed, so this does.
+            let planner = by.model.as_ref().map(ToString::to_string).unwrap_or_default();
+            let (verdict, reason) = ("replan".to_owned(), reason.to_owned());
+            self.writer.note(Event::Evaluated { verdict, reason, by: planner, usage: by.usage });
+        }
+        match plan {
+            Ok(Some(plan)) => {
                 let revision = task.state().revision + 1;
                 self.writer.note(Event::Planned { revision, plan, by });
             }
             Ok(None) => {
                 let fault = Fault::permanent("no_plan", format!("{reason} No other plan was found."));
                 self.writer.note(Event::Failed { fault });
+            }
+            Err(OrchestratorError::OutOfBudget(exceeded)) => {
+                self.pause_for_budget(&exceeded);
             }
             Err(error) => {
                 let detail = format!(

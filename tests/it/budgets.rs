@@ -144,6 +144,34 @@ async fn planning_is_on_the_account_too() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_judge_and_a_planner_are_asked_only_if_the_call_fits() {
+    // What a call reserves for its answer makes the second one too large, though hardly anything
+    // of the budget is used.
+    let budget = Budget { tokens: Some(4300), ..Budget::default() };
+    let rules = json!([
+        {"role": "evaluate", "reply": {"json": {"verdict": "done", "reason": "all there"}}},
+        {"role": "plan", "reply": {"json": {"steps": [
+            {"id": "b", "description": "think", "type": "llm-reasoning"},
+        ]}}},
+        {"reply": {"text": "thought"}},
+    ]);
+    let world = World::new(Setup { script: json!({"rules": rules}), judge: true, ..Setup::default() }).await;
+    let _worker = world.work("w");
+    let thinking = step(REASON, "think");
+    for steps in [vec![thinking.clone()], vec![thinking, call("broken", json!({}))]] {
+        let wanted = TaskRequest { plan: Some(plan(steps)), budget, ..request("Do it") };
+        let task = world.orchestrator.start(wanted).await.unwrap();
+        let task = paused(&world, task.id).await;
+        assert_eq!(task.state().usage.model_calls, 1, "only the step was thought about");
+        let add = TopUp { tokens: 100_000, ..TopUp::default() };
+        world.orchestrator.raise_budget(task.id, add, "ada").await.unwrap();
+        let task = world.ended(task.id).await;
+        assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+        world.is_sound(task.id).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn tool_calls_steps_and_time_run_out_too() {
     let world = world(json!([])).await;
     let tight = [
