@@ -19,6 +19,7 @@ mod fixture;
 mod follow;
 mod guard;
 mod idempotency;
+mod openapi;
 mod orchestrate;
 mod parse;
 #[cfg(test)]
@@ -75,6 +76,7 @@ pub fn router(state: AppState) -> Router {
     Router::new()
         .route("/healthz", get(about::health))
         .route("/readyz", get(about::ready))
+        .route("/openapi.json", get(openapi::route()))
         .merge(with_key)
         .fallback(async || ApiError::no_route())
         .method_not_allowed_fallback(async || ApiError::wrong_method())

@@ -1,18 +1,51 @@
 //! Tasks, steps and entries as the routes under `/api/tasks` show them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::status::shown;
-use crate::repository::{Repository, RepositoryError};
+use crate::queue::Job;
+use crate::repository::{Repository, RepositoryError, TaskSummary};
 use crate::task::{
-    Call, CallSubject, Entry, Fault, Limits, ModelName, Pause, Payload, Priority, Status, Step, StepStatus,
-    Task, TaskId, Timestamp, ToolUse, Usage,
+    Call, CallSubject, Effect, Entry, Event, Fault, Limits, ModelName, Pause, Payload, Priority, Status,
+    Step, StepStatus, StepType, Task, TaskId, Timestamp, ToolUse, TraceType, Usage,
 };
 
-/// A task.
-#[derive(Debug, Serialize)]
+/// Tasks, newest first.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+pub(super) struct TaskList {
+    pub(super) tasks: Vec<TaskSummary>,
+    /// What to give as `before` to get those behind these, if there may be any.
+    pub(super) next_before: Option<TaskId>,
+}
+
+/// All steps of a task, over all revisions of its plan.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StepList {
+    pub(super) steps: Vec<StepDetail>,
+}
+
+/// A piece of a journal.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TraceList {
+    pub(super) traces: Vec<EntryView>,
+    /// What to give as `after` to get those behind these, if there may be any.
+    pub(super) next_after: Option<i64>,
+}
+
+/// What a queue still keeps of a task, oldest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct JobList {
+    pub(super) jobs: Vec<Job>,
+}
+
+/// A task.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Task")]
 pub(super) struct TaskDetail {
     id: TaskId,
     user_id: String,
@@ -22,6 +55,7 @@ pub(super) struct TaskDetail {
     priority: Priority,
     pause: Option<Pause>,
     fault: Option<Fault>,
+    /// 0 to 100.
     progress: u32,
     completed_steps: u32,
     total_steps: u32,
@@ -41,12 +75,14 @@ pub(super) struct TaskDetail {
 }
 
 /// A step.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Step")]
 pub(super) struct StepDetail {
     index: usize,
     id: String,
     description: String,
+    #[schemars(with = "StepType")]
     r#type: &'static str,
     status: StepStatus,
     revision: u32,
@@ -64,22 +100,55 @@ pub(super) struct StepDetail {
     fault: Option<Fault>,
     usage: Usage,
     /// The calls of a step that has not ended.
-    calls: Vec<Value>,
+    calls: Vec<CallView>,
     estimated_duration: Option<u64>,
     started_at: Option<Timestamp>,
     completed_at: Option<Timestamp>,
 }
 
+/// A call of a step that has not ended: a model's (`model`) or a tool's (`tool`, `arguments`,
+/// `effect`).
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Call")]
+struct CallView {
+    /// Its number within the step, from 1.
+    call: u32,
+    /// How often it was dispatched.
+    attempt: u32,
+    /// `dispatched`, `committed`, `failed`, `lost` or `unknown`.
+    state: &'static str,
+    dispatched_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<ModelName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<String>,
+    /// The beginning of what the tool is called with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<Effect>,
+}
+
 /// An entry of the journal.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Entry")]
 pub(super) struct EntryView {
+    /// Its number within the task: 1, 2, 3, … without gaps.
     seq: i64,
     at: Timestamp,
+    /// The epoch of the lease under which it was written.
     epoch: i64,
+    #[schemars(with = "TraceType")]
     r#type: &'static str,
+    #[schemars(skip)]
     kind: &'static str,
+    /// One line for people.
     message: String,
+    /// The index of the step it is about.
     step: Option<u32>,
+    /// What the kind of the entry brings; both are described together.
+    #[schemars(flatten, with = "Event")]
     data: Value,
 }
 
@@ -181,22 +250,21 @@ pub(super) async fn step(
 }
 
 /// What a person has to know to judge a call.
-fn call(call: &Call) -> Value {
-    let common = json!({
-        "call": call.number, "attempt": call.attempt, "state": call.state.as_str(),
-        "dispatchedAt": call.dispatched_at,
-    });
-    let subject = match &call.subject {
-        CallSubject::Model { model } => json!({"model": model}),
+fn call(call: &Call) -> CallView {
+    let (model, tool, arguments, effect) = match &call.subject {
+        CallSubject::Model { model, .. } => (Some(model.clone()), None, None, None),
         CallSubject::Tool { tool, arguments, effect, .. } => {
-            json!({"tool": tool, "arguments": arguments.preview(), "effect": effect})
+            (None, Some(tool.clone()), Some(arguments.preview()), Some(*effect))
         }
     };
-    match (common, subject) {
-        (Value::Object(mut common), Value::Object(subject)) => {
-            common.extend(subject);
-            Value::Object(common)
-        }
-        (common, _) => common,
+    CallView {
+        call: call.number,
+        attempt: call.attempt,
+        state: call.state.as_str(),
+        dispatched_at: call.dispatched_at,
+        model,
+        tool,
+        arguments,
+        effect,
     }
 }

@@ -1,9 +1,10 @@
 //! Why something failed, in a form that decides what happens next.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// What kind of failure it was: decides whether trying again can help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultClass {
     /// Passing: network trouble, 5xx, an overloaded provider.
@@ -25,7 +26,7 @@ pub enum FaultClass {
 }
 
 /// One recorded failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
     /// Decides whether the step may be tried again.

@@ -1,0 +1,151 @@
+//! All operations, in the order in which the document has them.
+
+use serde_json::{Value, json};
+
+use super::operation::Operation;
+use crate::server::about::{Health, ModelList, ToolList, WorkerList, WorkerReport};
+use crate::server::chat::{ChatBody, Orchestrated};
+use crate::server::events;
+use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
+use crate::server::status::TaskStatus;
+use crate::server::tasks::{Change, Range, Resume, Which};
+use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, TraceList};
+
+const CHAT: &str = "Chat";
+const TASKS: &str = "Tasks";
+const SERVER: &str = "Server";
+
+/// What may go wrong when a model is asked for a plan or an answer.
+const MODEL_REFUSALS: &[u16] = &[409, 422, 502, 504];
+
+pub(super) fn tags() -> Value {
+    json!([
+        {"name": CHAT, "description": "Conversations, and the tasks that come of them."},
+        {"name": TASKS, "description": "What there is to know of tasks, and what may be done with them."},
+        {"name": SERVER, "description": "What the server is, has and can."},
+    ])
+}
+
+pub(super) fn all() -> Vec<Operation> {
+    let tagged = |tag, operations: Vec<Operation>| {
+        operations.into_iter().map(move |operation| operation.tagged(tag)).collect::<Vec<_>>()
+    };
+    [tagged(CHAT, chat()), tagged(TASKS, tasks()), tagged(TASKS, streams()), tagged(SERVER, server())]
+        .into_iter()
+        .flatten()
+        .collect()
+}
+
+fn chat() -> Vec<Operation> {
+    const ORCHESTRATE: &str = "/api/chat/orchestrate";
+    vec![
+        repeatable(Operation::post("/api/chat", "chat", "Says something in a thread."))
+            .about(
+                "A simple message is answered by a model as a UI message stream of the AI SDK, version 1. A \
+                 complex one becomes a task: the answer is JSON for `Accept: application/json`, a stream that \
+                 stays open until the task ends for `Accept: text/event-stream`.",
+            )
+            .body::<ChatBody>()
+            .reply::<Orchestrated>()
+            .text("text/event-stream", "A UI message stream: `data:` and a chunk, until `data: [DONE]`.")
+            .refuses(MODEL_REFUSALS),
+        repeatable(Operation::post(ORCHESTRATE, "startTask", "Starts a task outright."))
+            .about("After a 200 the task is durable. Steps count milliseconds, the whole counts seconds.")
+            .body::<Start>()
+            .reply::<Started>()
+            .refuses(MODEL_REFUSALS),
+        Operation::get(ORCHESTRATE, "getTaskStatus", "Tells how a task stands.")
+            .query::<WhichTask>()
+            .reply::<TaskStatus>()
+            .refuses(&[404]),
+        Operation::new("delete", ORCHESTRATE, "cancelTaskById", "Cancels a task.")
+            .query::<WhichTask>()
+            .reply::<Cancelled>()
+            .refuses(&[404, 409]),
+    ]
+}
+
+/// An operation that starts at most one task per key.
+fn repeatable(operation: Operation) -> Operation {
+    operation.header(
+        "Idempotency-Key",
+        "The same request with the same key gets the same reply and starts nothing, for 24 hours.",
+        json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}),
+    )
+}
+
+fn tasks() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/tasks", "listTasks", "The caller's tasks, newest first.")
+            .query::<Which>()
+            .reply::<TaskList>(),
+        Operation::get("/api/tasks/{id}", "getTask", "Everything about a task but its steps.")
+            .reply::<TaskDetail>()
+            .refuses(&[404]),
+        Operation::new("patch", "/api/tasks/{id}", "changeTask", "Says how urgent a task is from now on.")
+            .body::<Change>()
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::get("/api/tasks/{id}/steps", "listSteps", "Every step of every revision of the plan.")
+            .reply::<StepList>()
+            .refuses(&[404]),
+        Operation::get("/api/tasks/{id}/traces", "listTraces", "A piece of the journal.")
+            .query::<Range>()
+            .reply::<TraceList>()
+            .refuses(&[404]),
+        Operation::get("/api/tasks/{id}/jobs", "listJobs", "The jobs of a task that the queue still keeps.")
+            .about("Empty if the database is the queue.")
+            .reply::<JobList>()
+            .refuses(&[404]),
+        Operation::post("/api/tasks/{id}/pause", "pauseTask", "Pauses a task.")
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::post("/api/tasks/{id}/resume", "resumeTask", "Lets a paused task go on.")
+            .about("A task that is paused for `unknown-outcome` needs a word about how the call ended.")
+            .optional_body::<Resume>()
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::post("/api/tasks/{id}/cancel", "cancelTask", "Cancels a task.")
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+    ]
+}
+
+fn streams() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/tasks/{id}/events", "followTask", "The journal, live.")
+            .query::<events::From>()
+            .header(
+                "Last-Event-ID",
+                "The number of the newest entry that the client has.",
+                json!({"type": "integer", "format": "int64"}),
+            )
+            .events::<EntryView>("Server-sent events: `id` is `seq`, `event` is `kind`, `data` the entry.")
+            .empty(204, "The task has ended, and the client has everything.")
+            .refuses(&[404]),
+    ]
+}
+
+fn server() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/worker", "getWorker", "The worker of this process, and what waits.")
+            .reply::<WorkerReport>(),
+        Operation::get("/api/workers", "listWorkers", "All workers of the database, and what runs where.")
+            .reply::<WorkerList>(),
+        Operation::get("/api/tools", "listTools", "Tools with schema, effect and origin; MCP servers.")
+            .without_database()
+            .reply::<ToolList>(),
+        Operation::get("/api/models", "listModels", "The models that can be asked.")
+            .without_database()
+            .reply::<ModelList>(),
+        Operation::get("/healthz", "getHealth", "The process answers.")
+            .open()
+            .without_database()
+            .reply::<Health>(),
+        Operation::get("/readyz", "getReadiness", "The database answers, too.").open().reply::<Health>(),
+        Operation::get("/openapi.json", "getContract", "This document.")
+            .open()
+            .without_database()
+            .reply::<Value>(),
+    ]
+}
