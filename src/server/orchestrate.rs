@@ -28,13 +28,14 @@ const USUAL_DURATION: u64 = 30_000;
 /// The body of a start.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(rename = "StartTask")]
+// Whether they are there is looked at later, to refuse in the words of the original system.
+#[schemars(rename = "StartTask", extend("required" = ["goal", "threadId"]))]
 pub(super) struct Start {
     /// What is to be reached, in the user's words.
-    #[schemars(required, length(min = 1))]
+    #[schemars(with = "String", length(min = 1))]
     goal: Option<String>,
     /// The conversation it belongs to, any text; made if it is unknown.
-    #[schemars(required, length(min = 1, max = 512))]
+    #[schemars(with = "String", length(min = 1, max = 512))]
     thread_id: Option<String>,
     /// The model to use instead of the configured ones.
     chat_model: Option<ModelName>,

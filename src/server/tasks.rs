@@ -24,7 +24,7 @@ const MOST: u32 = 1000;
 #[serde(rename_all = "camelCase")]
 pub(super) struct Which {
     /// Only tasks in one of these states: words with commas between them.
-    #[schemars(extend("example" = "running,paused"))]
+    #[schemars(regex(pattern = "^(,|pending|running|paused|completed|failed|cancelled)*$"), extend("example" = "running,paused"))]
     status: Option<String>,
     /// Only tasks of this conversation.
     thread_id: Option<String>,

@@ -13,6 +13,7 @@ mod bad_input;
 mod cluster;
 mod command_line;
 mod conformance;
+mod contract;
 mod crashes;
 mod defects;
 mod engine;

@@ -20,9 +20,10 @@ const MAX_ID_BYTES: usize = 512;
 /// (`messages`, `trigger`).
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(extend("required" = ["id"]))]
 pub(in crate::server) struct ChatBody {
     /// The thread, any text; made if it is unknown.
-    #[schemars(required, length(min = 1, max = MAX_ID_BYTES))]
+    #[schemars(with = "String", length(min = 1, max = MAX_ID_BYTES))]
     id: Option<String>,
     /// What the user says; either this or `messages` is required.
     message: Option<UiMessage>,

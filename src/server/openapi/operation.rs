@@ -33,6 +33,7 @@ pub(super) struct Operation {
     headers: Vec<(&'static str, &'static str, Value)>,
     body: Option<(SchemaOf, bool)>,
     replies: Vec<(u16, Reply)>,
+    links: &'static [(&'static str, &'static str)],
     /// Refusals besides those that follow from the rest.
     pub(super) refusals: &'static [u16],
     pub(super) needs_key: bool,
@@ -57,6 +58,7 @@ impl Operation {
             headers: Vec::new(),
             body: None,
             replies: Vec::new(),
+            links: &[],
             refusals: &[],
             needs_key: true,
             asks_database: true,
@@ -134,6 +136,11 @@ impl Operation {
     pub(super) fn empty(mut self, status: u16, description: &'static str) -> Self {
         self.replies.push((status, Reply::Empty(description)));
         self
+    }
+
+    /// Answers with a `taskId` that these operations take, each under the name that follows.
+    pub(super) fn links(self, links: &'static [(&'static str, &'static str)]) -> Self {
+        Self { links, ..self }
     }
 
     pub(super) fn refuses(self, refusals: &'static [u16]) -> Self {
@@ -220,6 +227,10 @@ impl Operation {
             }
             entry["content"][media] = content;
             entry["description"] = "Done.".into();
+        }
+        for (operation, parameter) in self.links {
+            replies["200"]["links"][*operation] =
+                json!({"operationId": operation, "parameters": {*parameter: "$response.body#/taskId"}});
         }
         replies
     }

@@ -18,6 +18,20 @@ const SERVER: &str = "Server";
 /// What may go wrong when a model is asked for a plan or an answer.
 const MODEL_REFUSALS: &[u16] = &[409, 422, 502, 504];
 
+/// What can be asked about a task that was started, and as what they take its id.
+const OF_A_TASK: &[(&str, &str)] = &[
+    ("getTaskStatus", "taskId"),
+    ("getTask", "id"),
+    ("changeTask", "id"),
+    ("listSteps", "id"),
+    ("listTraces", "id"),
+    ("listJobs", "id"),
+    ("pauseTask", "id"),
+    ("resumeTask", "id"),
+    ("cancelTask", "id"),
+    ("cancelTaskById", "taskId"),
+];
+
 pub(super) fn tags() -> Value {
     json!([
         {"name": CHAT, "description": "Conversations, and the tasks that come of them."},
@@ -53,6 +67,7 @@ fn chat() -> Vec<Operation> {
             .about("After a 200 the task is durable. Steps count milliseconds, the whole counts seconds.")
             .body::<Start>()
             .reply::<Started>()
+            .links(OF_A_TASK)
             .refuses(MODEL_REFUSALS),
         Operation::get(ORCHESTRATE, "getTaskStatus", "Tells how a task stands.")
             .query::<WhichTask>()
