@@ -9,6 +9,7 @@
 //! Nothing here decides about tasks: handlers ask the orchestrator, and read the repository.
 
 mod about;
+mod analytics;
 mod auth;
 mod chat;
 mod config;
@@ -19,6 +20,7 @@ mod fixture;
 mod follow;
 mod guard;
 mod idempotency;
+mod metrics;
 mod openapi;
 mod orchestrate;
 mod parse;
@@ -42,6 +44,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use analytics::count;
 pub use auth::{Access, OpenBind, refuse_open_bind};
 pub use config::{ChatReply, ServerConfig};
 pub use state::{AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
@@ -72,6 +75,12 @@ pub fn router(state: AppState) -> Router {
         .route("/api/workers", get(about::workers))
         .route("/api/tools", get(about::tools))
         .route("/api/models", get(about::models))
+        .route("/api/analytics/overview", get(analytics::overview))
+        .route("/api/analytics/tasks", get(analytics::tasks))
+        .route("/api/analytics/durations", get(analytics::durations))
+        .route("/api/analytics/usage", get(analytics::usage))
+        .route("/api/analytics/failures", get(analytics::failures))
+        .route("/metrics", get(metrics::show))
         .route_layer(from_fn_with_state(state.clone(), auth::authenticate));
     Router::new()
         .route("/healthz", get(about::health))

@@ -29,7 +29,7 @@ pub(super) struct Operation {
     /// More about it.
     description: Option<&'static str>,
     tag: &'static str,
-    query: Option<SchemaOf>,
+    queries: Vec<SchemaOf>,
     headers: Vec<(&'static str, &'static str, Value)>,
     body: Option<(SchemaOf, bool)>,
     replies: Vec<(u16, Reply)>,
@@ -54,7 +54,7 @@ impl Operation {
             summary,
             description: None,
             tag: "",
-            query: None,
+            queries: Vec::new(),
             headers: Vec::new(),
             body: None,
             replies: Vec::new(),
@@ -93,9 +93,10 @@ impl Operation {
     }
 
     /// Takes the fields of `T` from the query string.
-    pub(super) fn query<T: JsonSchema>(self) -> Self {
+    pub(super) fn query<T: JsonSchema>(mut self) -> Self {
         // Not referred to, for every field becomes a parameter.
-        Self { query: Some(T::json_schema), ..self }
+        self.queries.push(T::json_schema);
+        self
     }
 
     pub(super) fn header(mut self, name: &'static str, description: &'static str, schema: Value) -> Self {
@@ -153,7 +154,7 @@ impl Operation {
 
     /// Whether there is anything about a request that can be wrong.
     pub(super) fn takes_anything(&self) -> bool {
-        self.has_body() || self.query.is_some() || !self.headers.is_empty() || self.path.contains('{')
+        self.has_body() || !self.queries.is_empty() || !self.headers.is_empty() || self.path.contains('{')
     }
 
     /// The operation as the document has it.
@@ -191,8 +192,8 @@ impl Operation {
                 "name": name, "in": "path", "required": true, "description": description, "schema": schema,
             }));
         }
-        if let Some(query) = self.query {
-            parameters.extend(query_parameters(schemas.read(query)));
+        for query in &self.queries {
+            parameters.extend(query_parameters(schemas.read(*query)));
         }
         for (name, description, schema) in &self.headers {
             parameters
@@ -212,11 +213,12 @@ impl Operation {
                 }
                 Reply::Json(schema) => ("application/json", json!({"schema": schemas.written(*schema)})),
                 Reply::Text { media, item, description } => {
-                    let mut schema = json!({"type": "string", "description": description});
-                    if let Some(item) = item {
-                        schema["contentMediaType"] = (*media).into();
-                        schema["x-data"] = schemas.written(*item);
-                    }
+                    let schema = match (*media, item) {
+                        ("text/event-stream", item) => {
+                            event(description, item.map(|item| schemas.written(item)))
+                        }
+                        _ => json!({"type": "string", "description": description}),
+                    };
                     (*media, json!({"schema": schema}))
                 }
             };
@@ -234,6 +236,15 @@ impl Operation {
         }
         replies
     }
+}
+
+/// One server-sent event, with what its data are if those are of one kind.
+fn event(description: &str, data: Option<Value>) -> Value {
+    let mut text = json!({"type": "string", "contentMediaType": "application/json"});
+    if let Some(data) = data {
+        text["contentSchema"] = data;
+    }
+    json!({"type": "object", "description": description, "properties": {"data": text}})
 }
 
 /// What a `{…}` in a path stands for.

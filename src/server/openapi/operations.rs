@@ -4,6 +4,9 @@ use serde_json::{Value, json};
 
 use super::operation::Operation;
 use crate::server::about::{Health, ModelList, ToolList, WorkerList, WorkerReport};
+use crate::server::analytics::{
+    ByConsumer, ByTimed, DurationTable, FailureTable, Overview, TaskSeries, UsageTable, Window,
+};
 use crate::server::chat::{ChatBody, Orchestrated};
 use crate::server::events;
 use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
@@ -13,6 +16,7 @@ use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, T
 
 const CHAT: &str = "Chat";
 const TASKS: &str = "Tasks";
+const ANALYTICS: &str = "Analytics";
 const SERVER: &str = "Server";
 
 /// What may go wrong when a model is asked for a plan or an answer.
@@ -36,6 +40,7 @@ pub(super) fn tags() -> Value {
     json!([
         {"name": CHAT, "description": "Conversations, and the tasks that come of them."},
         {"name": TASKS, "description": "What there is to know of tasks, and what may be done with them."},
+        {"name": ANALYTICS, "description": "What happened to the caller's tasks, as numbers."},
         {"name": SERVER, "description": "What the server is, has and can."},
     ])
 }
@@ -44,10 +49,16 @@ pub(super) fn all() -> Vec<Operation> {
     let tagged = |tag, operations: Vec<Operation>| {
         operations.into_iter().map(move |operation| operation.tagged(tag)).collect::<Vec<_>>()
     };
-    [tagged(CHAT, chat()), tagged(TASKS, tasks()), tagged(TASKS, streams()), tagged(SERVER, server())]
-        .into_iter()
-        .flatten()
-        .collect()
+    [
+        tagged(CHAT, chat()),
+        tagged(TASKS, tasks()),
+        tagged(TASKS, streams()),
+        tagged(ANALYTICS, analytics()),
+        tagged(SERVER, server()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
 }
 
 fn chat() -> Vec<Operation> {
@@ -141,6 +152,29 @@ fn streams() -> Vec<Operation> {
     ]
 }
 
+fn analytics() -> Vec<Operation> {
+    const CSV: (&str, &str) = ("text/csv", "The rows, with their fields as columns.");
+    let get = |path, id, summary| Operation::get(path, id, summary).query::<Window>();
+    vec![
+        get("/api/analytics/overview", "getOverview", "The counters of a time, and what waits now.")
+            .reply::<Overview>(),
+        get("/api/analytics/tasks", "getTaskSeries", "Throughput, success, durations and waits over time.")
+            .reply::<TaskSeries>()
+            .text(CSV.0, CSV.1),
+        get("/api/analytics/durations", "getDurations", "How long things take, fail and are tried again.")
+            .query::<ByTimed>()
+            .reply::<DurationTable>()
+            .text(CSV.0, CSV.1),
+        get("/api/analytics/usage", "getUsage", "Tokens and what they cost.")
+            .query::<ByConsumer>()
+            .reply::<UsageTable>()
+            .text(CSV.0, CSV.1),
+        get("/api/analytics/failures", "getFailures", "Failures that are alike, the most frequent first.")
+            .reply::<FailureTable>()
+            .text(CSV.0, CSV.1),
+    ]
+}
+
 fn server() -> Vec<Operation> {
     vec![
         Operation::get("/api/worker", "getWorker", "The worker of this process, and what waits.")
@@ -153,6 +187,8 @@ fn server() -> Vec<Operation> {
         Operation::get("/api/models", "listModels", "The models that can be asked.")
             .without_database()
             .reply::<ModelList>(),
+        Operation::get("/metrics", "getMetrics", "What happened and what is, for Prometheus.")
+            .text("text/plain", "The text format of Prometheus, version 0.0.4."),
         Operation::get("/healthz", "getHealth", "The process answers.")
             .open()
             .without_database()
