@@ -36,11 +36,13 @@ pub(super) async fn serve(engine: &Engine, args: &ServeArgs, terminal: &Terminal
     let config = settings.config.server.clone();
     let state = AppState::new(engine.orchestrator.clone(), access, config, status, stop.clone());
     let working = worker.map(|worker| spawn(worker, stop.clone()));
+    let counting = tokio::spawn(server::count(state.clone(), stop.clone()));
     let served = server::serve(listener, server::router(state), stop.clone()).await;
     // If serving ends by itself, the worker ends with it.
     stop.cancel();
+    // A panic of either is in the log.
+    let _ = counting.await;
     if let Some(working) = working {
-        // A panic of the worker is in the log.
         let _ = working.await;
     }
     served.map_err(|error| CliError::failed("serving_failed", "serving ended", Some(error)))?;

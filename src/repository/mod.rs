@@ -17,6 +17,7 @@ macro_rules! level_ms {
     };
 }
 
+pub mod analytics;
 mod commit;
 pub mod conformance;
 mod error;
@@ -32,6 +33,7 @@ use tokio::sync::broadcast;
 
 use crate::task::{Entry, Payload, Task, TaskId};
 
+use analytics::Analytics;
 pub use commit::{Commit, Lease};
 pub use error::{Cause, RepositoryError};
 pub use postgres::PostgresRepository;
@@ -146,6 +148,9 @@ pub trait Repository: Send + Sync {
 
     /// Checks every invariant of the promises; an empty answer is a healthy database.
     async fn violations(&self) -> Result<Vec<Violation>, RepositoryError>;
+
+    /// Counts what happened, and tells it.
+    fn analytics(&self) -> &dyn Analytics;
 
     /// Answers if the database answers.
     async fn ping(&self) -> Result<(), RepositoryError>;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
@@ -78,7 +79,7 @@ pub struct Answer {
 }
 
 /// A worker, as it introduces itself.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerInfo {
     /// The name under which it takes leases.
@@ -96,7 +97,7 @@ pub struct WorkerInfo {
 }
 
 /// What a worker does.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Presence {
     /// It takes tasks.
@@ -121,7 +122,7 @@ pub enum Beat {
 }
 
 /// A worker in the list of workers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerSummary {
     /// Who it is.
@@ -210,7 +211,7 @@ pub enum Requests {
 }
 
 /// A task in a list.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSummary {
     /// Its name.
@@ -305,7 +306,7 @@ pub struct Pruned {
 }
 
 /// What is in the database.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Stats {
     /// Tasks by status.

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
@@ -12,7 +13,8 @@ use super::views::{self, TaskDetail};
 use crate::task::{Budget, Consumed, Task, Timestamp, TopUp};
 
 /// A budget as it is shown.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "BudgetState")]
 pub(super) struct BudgetView {
     limits: Budget,
     used: Consumed,
@@ -25,8 +27,9 @@ impl BudgetView {
 }
 
 /// The body of a top-up.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "MoreBudget")]
 pub(super) struct More {
     add: TopUp,
 }

@@ -13,7 +13,8 @@ use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
 use axum::http::{HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
-use serde_json::json;
+use schemars::JsonSchema;
+use serde::Serialize;
 
 use crate::models::ModelError;
 use crate::orchestrator::OrchestratorError;
@@ -132,28 +133,55 @@ impl IntoResponse for ApiError {
 
 /// Writes a refusal in the form that clients of its route read.
 pub(super) async fn render(request: Request, next: Next) -> Response {
-    let path = request.uri().path();
-    let is_original = path == "/api/chat" || path.starts_with("/api/chat/");
+    let is_original = is_original(request.uri().path());
     let mut response = next.run(request).await;
     let Some(refusal) = response.extensions_mut().remove::<ApiError>() else { return response };
-    let (content_type, body) = match is_original {
-        true => ("application/json", json!({"error": refusal.message})),
-        false => ("application/problem+json", problem(&refusal)),
+    let (content_type, written) = match is_original {
+        true => ("application/json", Json(Refusal { error: refusal.message }).into_response()),
+        false => ("application/problem+json", Json(Problem::of(refusal)).into_response()),
     };
-    *response.body_mut() = Json(body).into_response().into_body();
+    *response.body_mut() = written.into_body();
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
-/// RFC 9457, with the stable code beside it.
-fn problem(refusal: &ApiError) -> serde_json::Value {
-    json!({
-        "type": format!("urn:longhaul:error:{}", refusal.code),
-        "title": refusal.status.canonical_reason().unwrap_or("Error"),
-        "status": refusal.status.as_u16(),
-        "code": refusal.code,
-        "detail": refusal.message,
-    })
+/// Whether a route is one of the original system.
+pub(super) fn is_original(path: &str) -> bool {
+    path == "/api/chat" || path.starts_with("/api/chat/")
+}
+
+/// A refusal on the routes of the original system.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Refusal {
+    /// For people.
+    error: String,
+}
+
+/// A refusal on all other routes: RFC 9457, with the stable code beside it.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Problem {
+    /// `urn:longhaul:error:` and the code.
+    r#type: String,
+    /// The status in words.
+    title: &'static str,
+    /// The status.
+    status: u16,
+    /// For programs; never changes.
+    code: &'static str,
+    /// For people: what is wrong and what to do.
+    detail: String,
+}
+
+impl Problem {
+    fn of(refusal: ApiError) -> Self {
+        Self {
+            r#type: format!("urn:longhaul:error:{}", refusal.code),
+            title: refusal.status.canonical_reason().unwrap_or("Error"),
+            status: refusal.status.as_u16(),
+            code: refusal.code,
+            detail: refusal.message,
+        }
+    }
 }
 
 impl From<OrchestratorError> for ApiError {

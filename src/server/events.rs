@@ -8,6 +8,7 @@ use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
 use futures::stream;
+use schemars::JsonSchema;
 use serde::Deserialize;
 
 use super::auth::Caller;
@@ -23,8 +24,9 @@ use crate::task::Entry;
 const LAST_EVENT_ID: &str = "last-event-id";
 
 /// Where to begin.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct From {
+    /// Only entries behind the one with this number; `Last-Event-ID` counts more.
     after: Option<i64>,
 }
 

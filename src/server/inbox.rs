@@ -3,29 +3,45 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
-use serde::Deserialize;
-use serde_json::{Value, json};
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::auth::Caller;
 use super::error::ApiError;
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
-use super::views::{self, TaskDetail};
-use crate::orchestrator::{Decision, OutcomeDecision, RequestId};
+use super::views::{self, EffectView, TaskDetail};
+use crate::orchestrator::{Decision, OpenRequest, OutcomeDecision, RequestId};
 
 /// Tasks that are looked at if nobody says how many, and at most.
 const USUAL: u32 = 100;
 const MOST: u32 = 1000;
 
 /// The query of an inbox.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Range {
+    /// Tasks that are looked at; 100 if absent.
+    #[schemars(range(min = 1, max = 1000))]
     limit: Option<u32>,
 }
 
+/// What the caller's tasks ask people, of the newest task first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct Inbox {
+    requests: Vec<OpenRequest>,
+}
+
+/// What a task did to the world, in order.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct EffectList {
+    effects: Vec<EffectView>,
+}
+
 /// A person's answer to a request.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(tag = "decision", rename_all = "snake_case", deny_unknown_fields)]
+#[schemars(rename = "Decision")]
 pub(super) enum Word {
     Approve {
         /// The arguments to call with, if they are to be others.
@@ -62,8 +78,9 @@ impl From<Word> for Decision {
 }
 
 /// What somebody tells a task.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "Message")]
 pub(super) struct Told {
     text: String,
 }
@@ -73,14 +90,14 @@ pub(super) async fn list(
     State(state): State<AppState>,
     caller: Caller,
     Params(range): Params<Range>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Inbox>, ApiError> {
     let limit = match range.limit {
         None => USUAL,
         Some(limit @ 1..=MOST) => limit,
         Some(_) => return Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
     };
     let requests = state.orchestrator.inbox(Some(&caller.0), limit).await?;
-    Ok(Json(json!({"requests": requests})))
+    Ok(Json(Inbox { requests }))
 }
 
 /// `POST /api/inbox/{id}`: answers a request, once.
@@ -113,9 +130,8 @@ pub(super) async fn effects(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<EffectList>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let effects = state.orchestrator.effects(task.id).await?;
-    let effects: Vec<Value> = effects.iter().map(views::effect).collect();
-    Ok(Json(json!({"effects": effects})))
+    Ok(Json(EffectList { effects: effects.iter().map(EffectView::of).collect() }))
 }

@@ -9,6 +9,7 @@
 //! Nothing here decides about tasks: handlers ask the orchestrator, and read the repository.
 
 mod about;
+mod analytics;
 mod auth;
 mod budget;
 mod chat;
@@ -21,6 +22,8 @@ mod follow;
 mod guard;
 mod idempotency;
 mod inbox;
+mod metrics;
+mod openapi;
 mod orchestrate;
 mod parse;
 #[cfg(test)]
@@ -43,6 +46,7 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
+pub use analytics::count;
 pub use auth::{Access, OpenBind, refuse_open_bind};
 pub use config::{ChatReply, ServerConfig};
 pub use state::{AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
@@ -78,10 +82,17 @@ pub fn router(state: AppState) -> Router {
         .route("/api/workers", get(about::workers))
         .route("/api/tools", get(about::tools))
         .route("/api/models", get(about::models))
+        .route("/api/analytics/overview", get(analytics::overview))
+        .route("/api/analytics/tasks", get(analytics::tasks))
+        .route("/api/analytics/durations", get(analytics::durations))
+        .route("/api/analytics/usage", get(analytics::usage))
+        .route("/api/analytics/failures", get(analytics::failures))
+        .route("/metrics", get(metrics::show))
         .route_layer(from_fn_with_state(state.clone(), auth::authenticate));
     Router::new()
         .route("/healthz", get(about::health))
         .route("/readyz", get(about::ready))
+        .route("/openapi.json", get(openapi::route()))
         .merge(with_key)
         .fallback(async || ApiError::no_route())
         .method_not_allowed_fallback(async || ApiError::wrong_method())

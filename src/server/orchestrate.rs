@@ -6,7 +6,8 @@ use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
-use serde::Deserialize;
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::auth::Caller;
@@ -15,26 +16,43 @@ use super::idempotency::{self, Keyed};
 use super::parse::Params;
 use super::state::AppState;
 use super::status::{self, TaskStatus};
-use super::views;
+use super::views::{self, EffectView};
 use crate::orchestrator::TaskRequest;
-use crate::task::{AllowedTools, ApprovalWish, Budget, Mention, ModelName, Priority, Task, ToolAllowance};
+use crate::task::{
+    AllowedTools, ApprovalWish, Budget, Mention, ModelName, Priority, Status, Step, StepStatus, StepType,
+    Task, TaskId, ToolAllowance,
+};
 
 /// What a step takes if its plan does not say, in milliseconds.
 const USUAL_DURATION: u64 = 30_000;
 
 /// The body of a start.
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+// Whether they are there is looked at later, to refuse in the words of the original system.
+#[schemars(rename = "StartTask", extend("required" = ["goal", "threadId"]))]
 pub(super) struct Start {
+    /// What is to be reached, in the user's words.
+    #[schemars(with = "String", length(min = 1))]
     goal: Option<String>,
+    /// The conversation it belongs to, any text; made if it is unknown.
+    #[schemars(with = "String", length(min = 1, max = 512))]
     thread_id: Option<String>,
+    /// The model to use instead of the configured ones.
     chat_model: Option<ModelName>,
+    /// Tools, servers, workflows and agents that the user named.
     mentions: Option<Vec<Mention>>,
+    /// Tools by MCP server; all servers if absent.
     allowed_mcp_servers: Option<BTreeMap<String, AllowedTools>>,
+    /// Built-in toolkits; all if absent.
     allowed_app_default_toolkit: Option<Vec<String>>,
+    /// Named instructions to work with.
     agent_id: Option<String>,
+    /// How urgent it is.
     priority: Option<Priority>,
+    /// What it may consume, where that differs from the configuration.
     budget: Option<Budget>,
+    /// What needs approval beyond what the configuration says.
     approval: Option<ApprovalWish>,
 }
 
@@ -64,10 +82,64 @@ impl Start {
 }
 
 /// The query of status and cancel.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Which {
+    /// Which task.
+    #[schemars(required, with = "TaskId")]
     task_id: Option<String>,
+}
+
+/// A task that was started.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "StartedTask")]
+pub(super) struct Started {
+    task_id: TaskId,
+    /// Always `queued`.
+    status: &'static str,
+    strategy: Strategy,
+    /// Seconds.
+    #[schemars(with = "f64")]
+    estimated_duration: Value,
+    /// For people.
+    message: String,
+}
+
+/// The plan of a task that was started.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Strategy {
+    steps: Vec<PlannedStep>,
+    total_steps: usize,
+}
+
+/// A step of that plan.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "StrategyStep")]
+struct PlannedStep {
+    id: String,
+    description: String,
+    r#type: StepType,
+    status: StepStatus,
+    /// Milliseconds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    estimated_duration: Option<u64>,
+}
+
+/// A task that was cancelled.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "CancelledTask")]
+pub(super) struct Cancelled {
+    task_id: TaskId,
+    status: Status,
+    /// For people.
+    message: &'static str,
+    /// Beyond the original: what cancelling does not undo.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    effects: Vec<EffectView>,
 }
 
 impl Which {
@@ -90,7 +162,7 @@ pub(super) async fn start(
     if let Some(answer) = key.answer(&state, &caller).await? {
         return Ok(idempotency::again(answer));
     }
-    request.key = Some(key.clone().keeping(started));
+    request.key = Some(key.clone().keeping(|task| json!(started(task))));
     match state.orchestrator.start(request).await.map_err(ApiError::from) {
         Ok(task) => Ok(Json(started(&task)).into_response()),
         Err(refusal) if idempotency::came_second(&refusal) => {
@@ -100,31 +172,30 @@ pub(super) async fn start(
     }
 }
 
-fn started(task: &Task) -> Value {
-    let steps: Vec<Value> = task
-        .steps()
-        .iter()
-        .map(|step| {
-            let mut shown = json!({
-                "id": step.plan.id, "description": step.plan.description, "type": step.plan.kind,
-                "status": step.status,
-            });
-            if let Some(millis) = step.plan.estimated_duration {
-                shown["estimatedDuration"] = millis.into();
-            }
-            shown
-        })
-        .collect();
+fn started(task: &Task) -> Started {
+    let steps: Vec<PlannedStep> = task.steps().iter().map(PlannedStep::of).collect();
     let millis: u64 =
         task.steps().iter().map(|step| step.plan.estimated_duration.unwrap_or(USUAL_DURATION)).sum();
-    let total = steps.len();
-    json!({
-        "taskId": task.id,
-        "status": "queued",
-        "strategy": {"steps": steps, "totalSteps": total},
-        "estimatedDuration": seconds(millis),
-        "message": format!("Task queued for execution. {total} steps planned."),
-    })
+    let total_steps = steps.len();
+    Started {
+        task_id: task.id,
+        status: "queued",
+        strategy: Strategy { steps, total_steps },
+        estimated_duration: seconds(millis),
+        message: format!("Task queued for execution. {total_steps} steps planned."),
+    }
+}
+
+impl PlannedStep {
+    fn of(step: &Step) -> Self {
+        Self {
+            id: step.plan.id.clone(),
+            description: step.plan.description.clone(),
+            r#type: step.plan.kind,
+            status: step.status,
+            estimated_duration: step.plan.estimated_duration,
+        }
+    }
 }
 
 /// Seconds as JavaScript writes them: whole ones without a point.
@@ -147,7 +218,7 @@ pub(super) async fn cancel(
     State(state): State<AppState>,
     caller: Caller,
     Params(which): Params<Which>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<Cancelled>, ApiError> {
     let task = state.task_of(&caller, which.id()?).await?;
     let cancelled = state.orchestrator.cancel(task.id, &caller.0).await.map_err(|error| {
         let refusal = ApiError::from(error);
@@ -155,14 +226,8 @@ pub(super) async fn cancel(
         if refusal.code == "task_status" { refusal.with_status(StatusCode::BAD_REQUEST) } else { refusal }
     })?;
     let effects = views::effects_that_may_stand(&state.orchestrator, cancelled.id).await?;
-    let mut reply = json!({
-        "taskId": cancelled.id, "status": cancelled.status(), "message": "Task cancelled successfully",
-    });
-    // Beyond the original: what cancelling does not undo.
-    if !effects.is_empty() {
-        reply["effects"] = effects.into();
-    }
-    Ok(Json(reply))
+    let (task_id, status) = (cancelled.id, cancelled.status());
+    Ok(Json(Cancelled { task_id, status, message: "Task cancelled successfully", effects }))
 }
 
 #[cfg(test)]

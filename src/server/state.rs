@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
@@ -20,7 +21,7 @@ pub trait WorkerStatus: Send + Sync {
 }
 
 /// How a worker stands.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct WorkerSnapshot {
     /// Whether this process works on tasks at all.
@@ -38,7 +39,7 @@ pub struct WorkerSnapshot {
 }
 
 /// At most `max` steps per `duration_ms` milliseconds.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct LimiterSnapshot {
     /// So many steps …

@@ -2,13 +2,16 @@
 
 use std::collections::HashMap;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Map, Value, json};
 
-use super::views::effects_that_may_stand;
+use super::views::{EffectView, effects_that_may_stand};
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::repository::{Repository, RepositoryError};
-use crate::task::{Entry, Event, Pause, Payload, Status, Step, StepStatus, Task, TaskId, Timestamp};
+use crate::task::{
+    Entry, Event, Pause, Payload, Status, Step, StepStatus, StepType, Task, TaskId, Timestamp, TraceType,
+};
 
 /// Traces that are shown: the newest ones.
 const LATEST: usize = 10;
@@ -24,17 +27,20 @@ const CONTEXT_ITEMS: usize = 20;
 const SHOWN_BYTES: u64 = 16 * 1024;
 
 /// How a task stands.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct TaskStatus {
     task_id: TaskId,
     status: Status,
     goal: String,
+    /// 0 to 100.
     progress: u32,
+    /// Completed steps.
     current_step: u32,
     total_steps: u32,
     steps: Vec<StepView>,
     latest_traces: Vec<TraceView>,
+    /// `summary`, `findings` by step id, `toolResults` and `messageHistory`, as far as there are any.
     context: Map<String, Value>,
     last_error: Option<String>,
     /// Why it is paused; beyond the original.
@@ -42,26 +48,34 @@ pub(super) struct TaskStatus {
     pause: Option<Pause>,
     /// Of a cancelled task: the effects that did happen, or may have; beyond the original.
     #[serde(skip_serializing_if = "Option::is_none")]
-    effects: Option<Vec<Value>>,
+    effects: Option<Vec<EffectView>>,
     created_at: Timestamp,
     updated_at: Timestamp,
     completed_at: Option<Timestamp>,
 }
 
-#[derive(Debug, Serialize)]
+/// A step, in the fields of the original system.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "StatusStep")]
 struct StepView {
+    /// From 0, as text.
     index: String,
     description: String,
+    #[schemars(with = "StepType")]
     r#type: &'static str,
     status: StepStatus,
     started_at: Option<Timestamp>,
     completed_at: Option<Timestamp>,
+    /// Milliseconds, as text.
     duration: Option<String>,
 }
 
-#[derive(Debug, Serialize)]
+/// An entry, in the fields of the original system.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "StatusTrace")]
 struct TraceView {
+    #[schemars(with = "TraceType")]
     r#type: &'static str,
     message: String,
     timestamp: Timestamp,

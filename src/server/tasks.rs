@@ -2,14 +2,15 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::auth::Caller;
 use super::error::ApiError;
 use super::parse::{JsonBody, OptionalBody, Params};
 use super::state::AppState;
-use super::views::{self, EntryView, StepDetail, TaskDetail};
+use super::views::{self, EntryView, JobList, StepDetail, StepList, TaskDetail, TaskList, TraceList};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::ListFilter;
 use crate::task::{Priority, Status, TaskId};
@@ -19,42 +20,58 @@ const USUAL: u32 = 100;
 const MOST: u32 = 1000;
 
 /// The query of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Which {
+    /// Only tasks in one of these states: words with commas between them.
+    #[schemars(regex(pattern = "^(,|pending|running|paused|completed|failed|cancelled)*$"), extend("example" = "running,paused"))]
     status: Option<String>,
+    /// Only tasks of this conversation.
     thread_id: Option<String>,
+    /// At most so many; 100 if absent.
+    #[schemars(range(min = 1, max = MOST))]
     limit: Option<u32>,
+    /// Only tasks created before the one with this id.
+    #[schemars(with = "Option<TaskId>")]
     before: Option<String>,
 }
 
 /// The query of a journal.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Range {
+    /// Only entries behind the one with this number.
     after: Option<i64>,
+    /// At most so many; 100 if absent.
+    #[schemars(range(min = 1, max = MOST))]
     limit: Option<u32>,
 }
 
 /// What may be changed of a task.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
+#[schemars(rename = "TaskChange")]
 pub(super) struct Change {
     priority: Priority,
 }
 
 /// The body of a resume: a person's word about a call whose outcome nobody knows.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Resume {
     outcome: Option<Outcome>,
 }
 
-#[derive(Debug, PartialEq, Deserialize)]
+/// How a call ended whose outcome nobody knew.
+#[derive(Debug, PartialEq, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 enum Outcome {
+    /// It took effect: this is its result.
     Happened(Value),
+    /// It took no effect and may run again.
     DidNotHappen,
+    /// The task goes on without the step.
     Skip,
+    /// The step has failed.
     Fail,
 }
 
@@ -74,12 +91,12 @@ pub(super) async fn list(
     State(state): State<AppState>,
     caller: Caller,
     Params(which): Params<Which>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<TaskList>, ApiError> {
     let filter = which.filter(caller)?;
     let tasks = state.repository().list(&filter).await?;
     let is_full = tasks.len() == filter.limit as usize;
     let next = tasks.last().filter(|_| is_full).map(|last| last.id);
-    Ok(Json(json!({"tasks": tasks, "nextBefore": next})))
+    Ok(Json(TaskList { tasks, next_before: next }))
 }
 
 impl Which {
@@ -139,13 +156,13 @@ pub(super) async fn steps(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<StepList>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let mut steps: Vec<StepDetail> = Vec::new();
     for (index, step) in task.steps().iter().enumerate() {
         steps.push(views::step(state.repository().as_ref(), index, step).await?);
     }
-    Ok(Json(json!({"steps": steps})))
+    Ok(Json(StepList { steps }))
 }
 
 /// `GET /api/tasks/{id}/traces`: a piece of the journal.
@@ -154,14 +171,14 @@ pub(super) async fn traces(
     caller: Caller,
     Path(id): Path<String>,
     Params(range): Params<Range>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<TraceList>, ApiError> {
     let limit = limit(range.limit)?;
     let task = state.task_of(&caller, &id).await?;
     let entries = state.repository().journal(task.id, range.after.unwrap_or(0), limit).await?;
     let is_full = entries.len() == limit as usize;
     let next = entries.last().filter(|_| is_full).map(|last| last.seq);
     let traces: Vec<EntryView> = entries.iter().map(EntryView::of).collect();
-    Ok(Json(json!({"traces": traces, "nextAfter": next})))
+    Ok(Json(TraceList { traces, next_after: next }))
 }
 
 /// `GET /api/tasks/{id}/jobs`: the hints about a task that wait or waited in the queue.
@@ -169,10 +186,10 @@ pub(super) async fn jobs(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<JobList>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
     let jobs = state.orchestrator.queue().get_task_jobs(task.id).await?;
-    Ok(Json(json!({"jobs": jobs})))
+    Ok(Json(JobList { jobs }))
 }
 
 /// `POST /api/tasks/{id}/pause`.
@@ -214,6 +231,8 @@ pub(super) async fn cancel(
 
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
 
     #[test]

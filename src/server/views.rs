@@ -1,20 +1,77 @@
 //! Tasks, steps and entries as the routes under `/api/tasks` show them.
 
+use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::budget::BudgetView;
 use super::status::shown;
 use crate::orchestrator::{Orchestrator, OrchestratorError};
-use crate::repository::{Repository, RepositoryError};
+use crate::queue::Job;
+use crate::repository::{Repository, RepositoryError, TaskSummary};
 use crate::task::{
-    Asking, Call, CallSubject, EffectRecord, Entry, Fault, Limits, ModelName, Pause, Payload, Priority,
-    Status, Step, StepStatus, Task, TaskId, Timestamp, ToolUse, Usage,
+    Asking, Call, CallSubject, Effect, EffectRecord, EffectState, Entry, Event, Fault, Limits, ModelName,
+    Pause, Payload, Priority, Status, Step, StepStatus, StepType, Task, TaskId, Timestamp, ToolUse,
+    TraceType, Usage,
 };
 
-/// A task.
-#[derive(Debug, Serialize)]
+/// Tasks, newest first.
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+pub(super) struct TaskList {
+    pub(super) tasks: Vec<TaskSummary>,
+    /// What to give as `before` to get those behind these, if there may be any.
+    pub(super) next_before: Option<TaskId>,
+}
+
+/// All steps of a task, over all revisions of its plan.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct StepList {
+    pub(super) steps: Vec<StepDetail>,
+}
+
+/// A piece of a journal.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TraceList {
+    pub(super) traces: Vec<EntryView>,
+    /// What to give as `after` to get those behind these, if there may be any.
+    pub(super) next_after: Option<i64>,
+}
+
+/// What a queue still keeps of a task, oldest first.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct JobList {
+    pub(super) jobs: Vec<Job>,
+}
+
+/// A call that changes the world. Large contents by their beginning.
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "EffectRecord")]
+pub(super) struct EffectView {
+    /// The step's index.
+    step: u32,
+    /// The call's number within the step.
+    call: u32,
+    /// How often it was dispatched.
+    attempt: u32,
+    /// The idempotency key that the tool was given with all attempts.
+    key: String,
+    tool: String,
+    arguments: Value,
+    effect: Effect,
+    state: EffectState,
+    /// When that was recorded.
+    at: Timestamp,
+    result: Option<Value>,
+    /// Why it is not known or did not happen; or that the tool called its result an error.
+    detail: Option<String>,
+}
+
+/// A task.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Task")]
 pub(super) struct TaskDetail {
     id: TaskId,
     user_id: String,
@@ -28,8 +85,9 @@ pub(super) struct TaskDetail {
     asking: Option<Asking>,
     /// Of a cancelled task: the effects that did happen, or may have.
     #[serde(skip_serializing_if = "Option::is_none")]
-    effects: Option<Vec<Value>>,
+    effects: Option<Vec<EffectView>>,
     fault: Option<Fault>,
+    /// 0 to 100.
     progress: u32,
     completed_steps: u32,
     total_steps: u32,
@@ -50,12 +108,14 @@ pub(super) struct TaskDetail {
 }
 
 /// A step.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Step")]
 pub(super) struct StepDetail {
     index: usize,
     id: String,
     description: String,
+    #[schemars(with = "StepType")]
     r#type: &'static str,
     status: StepStatus,
     revision: u32,
@@ -73,22 +133,55 @@ pub(super) struct StepDetail {
     fault: Option<Fault>,
     usage: Usage,
     /// The calls of a step that has not ended.
-    calls: Vec<Value>,
+    calls: Vec<CallView>,
     estimated_duration: Option<u64>,
     started_at: Option<Timestamp>,
     completed_at: Option<Timestamp>,
 }
 
+/// A call of a step that has not ended: a model's (`model`) or a tool's (`tool`, `arguments`,
+/// `effect`).
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+#[schemars(rename = "Call")]
+struct CallView {
+    /// Its number within the step, from 1.
+    call: u32,
+    /// How often it was dispatched.
+    attempt: u32,
+    /// `dispatched`, `committed`, `failed`, `lost` or `unknown`.
+    state: &'static str,
+    dispatched_at: Timestamp,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<ModelName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    tool: Option<String>,
+    /// The beginning of what the tool is called with.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    arguments: Option<String>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    effect: Option<Effect>,
+}
+
 /// An entry of the journal.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "Entry")]
 pub(super) struct EntryView {
+    /// Its number within the task: 1, 2, 3, … without gaps.
     seq: i64,
     at: Timestamp,
+    /// The epoch of the lease under which it was written.
     epoch: i64,
+    #[schemars(with = "TraceType")]
     r#type: &'static str,
+    #[schemars(skip)]
     kind: &'static str,
+    /// One line for people.
     message: String,
+    /// The index of the step it is about.
     step: Option<u32>,
+    /// What the kind of the entry brings; both are described together.
+    #[schemars(flatten, with = "Event")]
     data: Value,
 }
 
@@ -162,23 +255,31 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
 pub(super) async fn effects_that_may_stand(
     orchestrator: &Orchestrator,
     id: TaskId,
-) -> Result<Vec<Value>, OrchestratorError> {
+) -> Result<Vec<EffectView>, OrchestratorError> {
     let effects = orchestrator.effects(id).await?;
-    Ok(effects.iter().filter(|effect| effect.may_have_happened()).map(self::effect).collect())
+    Ok(effects.iter().filter(|effect| effect.may_have_happened()).map(EffectView::of).collect())
 }
 
-/// An effect: large contents by their beginning.
-pub(super) fn effect(effect: &EffectRecord) -> Value {
-    let short = |payload: &Payload| match payload {
-        Payload::Inline(value) => value.clone(),
-        Payload::Blob { preview, .. } => Value::String(preview.clone()),
-    };
-    json!({
-        "step": effect.step, "call": effect.call, "attempt": effect.attempt, "key": effect.key,
-        "tool": effect.tool, "arguments": short(&effect.arguments), "effect": effect.effect,
-        "state": effect.state, "at": effect.at, "result": effect.result.as_ref().map(short),
-        "detail": effect.detail,
-    })
+impl EffectView {
+    pub(super) fn of(effect: &EffectRecord) -> Self {
+        let short = |payload: &Payload| match payload {
+            Payload::Inline(value) => value.clone(),
+            Payload::Blob { preview, .. } => Value::String(preview.clone()),
+        };
+        Self {
+            step: effect.step,
+            call: effect.call,
+            attempt: effect.attempt,
+            key: effect.key.clone(),
+            tool: effect.tool.clone(),
+            arguments: short(&effect.arguments),
+            effect: effect.effect,
+            state: effect.state,
+            at: effect.at,
+            result: effect.result.as_ref().map(short),
+            detail: effect.detail.clone(),
+        }
+    }
 }
 
 /// A step with what it brought.
@@ -220,22 +321,21 @@ pub(super) async fn step(
 }
 
 /// What a person has to know to judge a call.
-fn call(call: &Call) -> Value {
-    let common = json!({
-        "call": call.number, "attempt": call.attempt, "state": call.state.as_str(),
-        "dispatchedAt": call.dispatched_at,
-    });
-    let subject = match &call.subject {
-        CallSubject::Model { model, .. } => json!({"model": model}),
+fn call(call: &Call) -> CallView {
+    let (model, tool, arguments, effect) = match &call.subject {
+        CallSubject::Model { model, .. } => (Some(model.clone()), None, None, None),
         CallSubject::Tool { tool, arguments, effect, .. } => {
-            json!({"tool": tool, "arguments": arguments.preview(), "effect": effect})
+            (None, Some(tool.clone()), Some(arguments.preview()), Some(*effect))
         }
     };
-    match (common, subject) {
-        (Value::Object(mut common), Value::Object(subject)) => {
-            common.extend(subject);
-            Value::Object(common)
-        }
-        (common, _) => common,
+    CallView {
+        call: call.number,
+        attempt: call.attempt,
+        state: call.state.as_str(),
+        dispatched_at: call.dispatched_at,
+        model,
+        tool,
+        arguments,
+        effect,
     }
 }

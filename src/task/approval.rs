@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Timestamp};
@@ -14,7 +15,7 @@ const DAY_MS: u64 = 24 * 60 * 60 * 1000;
 ///
 /// Copied into the task when it is created, so that a later change of the configuration does not
 /// change a running task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ApprovalPolicy {
     /// Tools by full name, or by the beginning of it with a `*`: `true` always needs approval,
@@ -31,7 +32,7 @@ pub struct ApprovalPolicy {
 }
 
 /// What a request for a task asks for beyond what the configuration says.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ApprovalWish {
     /// Tools by name that need approval, too. `false` is refused: a request waives nothing.
@@ -47,7 +48,7 @@ pub struct ApprovalWish {
 }
 
 /// What happens to a request that nobody answered in time.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum OnExpiry {
     /// It counts as denied: a model is told so, a planned call fails its step.

@@ -4,6 +4,7 @@
 //! `asked → approved → dispatched`, `asked → denied`, `asked → committed` (a question's answer).
 //! An approval holds for one call with one set of arguments, and one dispatch uses it up.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Verdict;
@@ -13,7 +14,7 @@ use super::{
 };
 
 /// What a call waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum AskKind {
     /// Somebody's approval.
@@ -34,7 +35,7 @@ pub struct Ask {
 }
 
 /// How many requests of a task are open.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Asking {
     /// At least 1.

@@ -4,12 +4,13 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Timestamp, Usage, Usd};
 
 /// The limits of one task. What has none is not limited.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Budget {
     /// Tokens of all model calls: prompts, cached parts included, and answers.
@@ -31,7 +32,7 @@ pub struct Budget {
 }
 
 /// What is added to the limits of a task. Nothing is added to what has no limit.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct TopUp {
     /// Tokens.
@@ -55,7 +56,7 @@ pub struct TopUp {
 }
 
 /// What one model call is expected to consume at most.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Reserve {
     /// Tokens of the prompt, estimated, and of the longest answer.

@@ -1,5 +1,6 @@
 //! One model turn or tool call inside a step: the smallest thing that is never repeated.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -50,7 +51,7 @@ pub enum CallState {
 }
 
 /// A tool call that a model asks for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolRequest {
     /// The model's own id for the call.

@@ -1,11 +1,12 @@
 //! The ledger of effects: what a task's calls did to the world, read from its journal.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{Effect, Entry, Event, Payload, Task, TaskId, Timestamp};
 
 /// Where an effect stands.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum EffectState {
     /// Not dispatched: it waits for approval, or has it.

@@ -3,6 +3,7 @@
 //! The journal, recovery, live streams, the audit trail and the progress bars of the command
 //! line all consume these same entries.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -26,7 +27,7 @@ pub struct Entry {
 }
 
 /// Who made a plan.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Planner {
     /// The model, or none where the caller brought the plan.
@@ -44,7 +45,7 @@ pub struct Planner {
 }
 
 /// A fact about a task. `step` is always the index of a step, `call` its number within it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case", rename_all_fields = "camelCase")]
 pub enum Event {
     /// The task exists. Always the first entry, and only that.

@@ -1,12 +1,13 @@
 //! Why something failed, in a form that decides what happens next.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The code of a call that was not made because its model has just failed several times in a row.
 pub const CIRCUIT_OPEN: &str = "provider_circuit_open";
 
 /// What kind of failure it was: decides whether trying again can help.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FaultClass {
     /// Passing: network trouble, 5xx, an overloaded provider.
@@ -28,7 +29,7 @@ pub enum FaultClass {
 }
 
 /// One recorded failure.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Fault {
     /// Decides whether the step may be tried again.

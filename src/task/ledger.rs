@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Budget, Exceeded, Reserve, Resource, Task, Timestamp, Usage, Usd};
@@ -24,7 +25,7 @@ pub struct Ledger {
 }
 
 /// What is used of a budget, for people and programs: in the keys of [`Budget`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Consumed {
     /// Tokens, with what calls in flight and lost calls reserved.

@@ -1,10 +1,11 @@
 //! The hard limits of one task: promise G8, everything is bounded.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// How far one task may go. Copied into the task when it is created, so that a later change
 /// of the configuration does not change a running task.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct Limits {
     /// Steps of the plan over all revisions. The seed's `maxSteps`.

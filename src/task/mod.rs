@@ -29,6 +29,7 @@ mod payload;
 mod plan;
 mod priority;
 mod retry;
+mod schema;
 mod spec;
 mod state;
 mod status;

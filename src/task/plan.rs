@@ -1,5 +1,6 @@
 //! A plan: steps with dependencies. Data, never code that is replayed.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
@@ -7,7 +8,7 @@ use thiserror::Error;
 use super::{Limits, ModelName, RetryPolicy, StepType};
 
 /// The steps that lead to a goal, in order.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct Plan {
     /// The steps; the position of a step is its index.
@@ -15,7 +16,7 @@ pub struct Plan {
 }
 
 /// One step as the plan describes it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct PlannedStep {
     /// `step-1`, `step-2`, …: unique within the task over all revisions.
@@ -48,7 +49,7 @@ pub struct PlannedStep {
 }
 
 /// A tool call that the plan itself names.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct ToolUse {
     /// The tool's full name.
     pub name: String,

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::Fault;
@@ -11,7 +12,7 @@ use super::Fault;
 const LONGEST_ASKED_MS: u64 = 24 * 60 * 60 * 1000;
 
 /// Exponential backoff with jitter; the seed's 5 attempts from 5,000 ms by default.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct RetryPolicy {
     /// Attempts in all, the first one included.

@@ -2,13 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{ApprovalPolicy, Budget, Limits, ModelName, Priority, RetryPolicy};
 
 /// A request to carry one goal to its end.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct TaskSpec {
     /// The goal in the user's words.
@@ -62,7 +63,7 @@ where
 }
 
 /// Which of the configured tools a request may use. All of them where nothing is said.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]
 pub struct ToolAllowance {
     /// Tools, servers, workflows and agents that the user named. If any tool or server is
@@ -78,14 +79,14 @@ pub struct ToolAllowance {
 }
 
 /// The tools of one MCP server that may be used.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 pub struct AllowedTools {
     /// Their names as the server gives them.
     pub tools: Vec<String>,
 }
 
 /// Something the user named in the message, in the seed's shapes.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "type", rename_all = "camelCase", rename_all_fields = "camelCase")]
 pub enum Mention {
     /// One tool of an MCP server.

@@ -2,6 +2,7 @@
 
 use std::fmt;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 /// The states of a task.
@@ -11,7 +12,7 @@ use serde::{Deserialize, Serialize};
 ///    │          │         │
 ///    └──────────┴─────────┴──▶ completed │ failed │ cancelled   (never left again)
 /// ```
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Status {
     /// Created, nothing has been started.
@@ -68,7 +69,7 @@ impl fmt::Display for Status {
 }
 
 /// What a paused task waits for.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum PauseReason {
     /// Somebody paused it.
@@ -92,7 +93,7 @@ pub enum PauseReason {
 }
 
 /// Why a task is paused.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Pause {
     /// What it waits for.

@@ -16,6 +16,7 @@ mod chaos;
 mod cluster;
 mod command_line;
 mod conformance;
+mod contract;
 mod crashes;
 mod defects;
 mod engine;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use longhaul::repository::analytics::Analytics;
 use longhaul::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
     Repository, RepositoryError, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
@@ -65,6 +66,9 @@ impl<I: Interference> Repository for Wrapped<I> {
     }
     async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>, RepositoryError> {
         self.inner.answer(user_id, key).await
+    }
+    fn analytics(&self) -> &dyn Analytics {
+        self.inner.analytics()
     }
     async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<(), RepositoryError> {
         self.inner.beat(worker, beat).await

@@ -12,6 +12,7 @@
 //!
 //! It needs a database of its own: it claims whatever is due.
 
+mod analytics;
 mod chat;
 mod cluster;
 mod fencing;
@@ -76,6 +77,7 @@ pub async fn exercise(repository: Arc<dyn Repository>) -> Vec<Outcome> {
         fencing::CHECKS,
         leases::CHECKS,
         line::CHECKS,
+        analytics::CHECKS,
         chat::CHECKS,
         cluster::CHECKS,
         people::CHECKS,

@@ -3,6 +3,8 @@
 mod answers;
 mod chat;
 pub(super) mod claim;
+mod counting;
+mod figures;
 mod invariants;
 mod limiter;
 pub(super) mod prune;
@@ -21,12 +23,13 @@ use tokio::sync::broadcast;
 use super::{
     BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION, key, key_list, moment, task_id,
 };
+use crate::repository::analytics::{Analytics, FailureGroup, Figure, FigureFilter, Line, Reach};
 use crate::repository::commit::Creation;
 use crate::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
     Repository, RepositoryError, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
 };
-use crate::task::{Entry, Payload, Task, TaskId};
+use crate::task::{Entry, Payload, Task, TaskId, Timestamp};
 
 #[cfg(test)]
 #[allow(unused_imports, reason = "one of the engines looks at their plans")]
@@ -198,6 +201,10 @@ impl Repository for Store {
         invariants::violations(&mut conn).await
     }
 
+    fn analytics(&self) -> &dyn Analytics {
+        self
+    }
+
     async fn ping(&self) -> Result<()> {
         let mut conn = self.link.reader().await?;
         sqlx::query("SELECT 1").execute(&mut *conn).await?;
@@ -212,5 +219,41 @@ impl Repository for Store {
 
     fn is_embedded(&self) -> bool {
         IS_EMBEDDED
+    }
+}
+
+#[async_trait]
+impl Analytics for Store {
+    async fn count(&self, reach: Reach) -> Result<u64> {
+        let mut snapshot = self.link.snapshot().await?;
+        let pass = counting::read(&mut snapshot, reach).await?;
+        drop(snapshot);
+        let mut conn = self.link.writer().await?;
+        match (pass.entries, reach) {
+            (0, Reach::Recent) => Ok(0),
+            (0, Reach::All) => counting::forget(&mut conn).await.map(|()| 0),
+            _ => counting::write(&mut conn, &pass).await,
+        }
+    }
+
+    async fn figures(&self, filter: &FigureFilter) -> Result<Vec<Figure>> {
+        let mut conn = self.link.reader().await?;
+        figures::figures(&mut conn, filter).await
+    }
+
+    async fn failures(
+        &self,
+        user_id: &str,
+        from: Timestamp,
+        to: Timestamp,
+        limit: u32,
+    ) -> Result<Vec<FailureGroup>> {
+        let mut conn = self.link.reader().await?;
+        figures::failures(&mut conn, user_id, from, to, limit).await
+    }
+
+    async fn line(&self, user_id: Option<&str>) -> Result<Line> {
+        let mut conn = self.link.reader().await?;
+        figures::line(&mut conn, user_id).await
     }
 }

@@ -154,7 +154,7 @@ pub(super) async fn latest(conn: &mut Conn, id: TaskId, limit: u32) -> Result<Ve
     rows.iter().rev().map(entry).collect()
 }
 
-fn entry(row: &Row) -> Result<Entry> {
+pub(super) fn entry(row: &Row) -> Result<Entry> {
     let seq: i64 = row.try_get("seq")?;
     let kind: String = row.try_get("kind")?;
     let Json(data): Json<Value> = row.try_get("data")?;
@@ -288,7 +288,7 @@ fn unlistable(error: serde_json::Error) -> RepositoryError {
     RepositoryError::Corrupt { what: format!("a list cannot be written as JSON: {error}") }
 }
 
-fn word<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
+pub(super) fn word<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
     let word: String = row.try_get(column)?;
     serde_json::from_value(Value::String(word))
         .map_err(|error| RepositoryError::Corrupt { what: format!("{column}: {error}") })

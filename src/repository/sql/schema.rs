@@ -7,7 +7,7 @@ use crate::repository::RepositoryError;
 
 /// Each text brings the tables from the version before to its own; the first one is 1. A text
 /// that was released is never edited: a change of the tables is a new text.
-const MIGRATIONS: [&str; 1] = [include_str!("001_tables.sql")];
+const MIGRATIONS: [&str; 2] = [include_str!("001_tables.sql"), include_str!("002_analytics.sql")];
 
 const NEWEST: i64 = MIGRATIONS.len() as i64;
 

@@ -15,6 +15,8 @@ use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
+use schemars::JsonSchema;
+use serde::Serialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
@@ -191,7 +193,7 @@ async fn start(
     key: Option<&Key>,
 ) -> Result<Task, ApiError> {
     let message = turn.message_id.clone();
-    let keeping = |key: &Key| key.clone().keeping(move |task| orchestrated(&message, task));
+    let keeping = |key: &Key| key.clone().keeping(move |task| json!(orchestrated(&message, task)));
     let agent_id = turn.tools.mentions.iter().find_map(|mention| match mention {
         Mention::Agent { agent_id, .. } => Some(agent_id.clone()),
         _ => None,
@@ -245,11 +247,23 @@ fn introduction(task: &Task) -> String {
 }
 
 /// The answer to a complex message as JSON.
-fn orchestrated(message_id: &str, task: &Task) -> Value {
-    json!({
-        "id": message_id, "role": "assistant", "content": introduction(task), "taskId": task.id,
-        "orchestrated": true,
-    })
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Orchestrated {
+    /// The id of the message that is answered.
+    id: String,
+    /// Always `assistant`.
+    role: &'static str,
+    /// For people.
+    content: String,
+    task_id: TaskId,
+    /// Always true.
+    orchestrated: bool,
+}
+
+fn orchestrated(message_id: &str, task: &Task) -> Orchestrated {
+    let (id, content) = (message_id.to_owned(), introduction(task));
+    Orchestrated { id, role: "assistant", content, task_id: task.id, orchestrated: true }
 }
 
 /// What a message is answered with that has its task already.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
+use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 use uuid::Uuid;
@@ -17,34 +18,51 @@ const MAX_ID_BYTES: usize = 512;
 
 /// The body: the shape of the original system (`message`), or that of the AI SDK's `useChat`
 /// (`messages`, `trigger`).
-#[derive(Debug, Default, Deserialize)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
+#[schemars(extend("required" = ["id"]))]
 pub(in crate::server) struct ChatBody {
+    /// The thread, any text; made if it is unknown.
+    #[schemars(with = "String", length(min = 1, max = MAX_ID_BYTES))]
     id: Option<String>,
+    /// What the user says; either this or `messages` is required.
     message: Option<UiMessage>,
+    /// The body of `useChat`: the last message counts, earlier ones are read from the thread.
     messages: Option<Vec<UiMessage>>,
+    /// The body of `useChat`: `submit-message` or `regenerate-message`.
     trigger: Option<String>,
+    /// The model to use instead of the configured ones.
     chat_model: Option<ModelName>,
+    /// Only with `auto` does a message become a task.
     tool_choice: Option<ToolChoice>,
+    /// Tools, servers, workflows and agents that the user named.
     mentions: Option<Vec<Mention>>,
+    /// Tools by MCP server; all servers if absent.
     allowed_mcp_servers: Option<BTreeMap<String, AllowedTools>>,
+    /// Built-in toolkits; all if absent.
     allowed_app_default_toolkit: Option<Vec<String>>,
+    /// Files that go with the message; models are told their names.
     attachments: Option<Vec<Attachment>>,
+    /// Of the task, should it become one.
     priority: Option<Priority>,
     budget: Option<Budget>,
 }
 
 /// A message as the AI SDK has it. `content` is what older clients sent instead of parts.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct UiMessage {
+    /// Unique within the thread; made if it is absent.
     id: Option<String>,
+    /// `user`.
     role: Option<String>,
+    /// `{"type": "text", "text": …}` and other parts of a UI message.
     parts: Option<Vec<Value>>,
+    /// What older clients send instead of parts.
     content: Option<String>,
 }
 
 /// Whether the model, or the engine, may use tools by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ToolChoice {
     /// As the message needs it.
@@ -57,7 +75,7 @@ pub(super) enum ToolChoice {
 }
 
 /// A file that goes with the message.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct Attachment {
     url: Option<String>,

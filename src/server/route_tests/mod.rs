@@ -1,6 +1,7 @@
 //! The routes, from the request to the reply, over a real database.
 
 mod access;
+mod analytics;
 mod budget;
 mod chat;
 mod events;

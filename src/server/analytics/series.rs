@@ -1,0 +1,186 @@
+//! Counters of a time, and how they went over it.
+
+use std::collections::BTreeMap;
+
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::tables::{Percentiles, Usage, dollars};
+use crate::repository::analytics::{Durations, Figure, Line, Measure, Span};
+use crate::task::Timestamp;
+
+/// The counters of a time, and what waits now.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::server) struct Overview {
+    from: Timestamp,
+    to: Timestamp,
+    /// What waits, runs and rests now.
+    now: Line,
+    tasks: Outcomes,
+    /// From the creation of tasks to their end.
+    duration: Percentiles,
+    /// From the creation of tasks to their first claim.
+    wait: Percentiles,
+    /// Steps that were completed.
+    steps: u64,
+    /// Attempts of steps that failed.
+    failed_attempts: u64,
+    /// Attempts of steps, and calls, that were made again.
+    retries: u64,
+    /// Calls that tools answered.
+    tool_calls: u64,
+    usage: Usage,
+}
+
+/// How tasks went.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct Outcomes {
+    created: u64,
+    completed: u64,
+    failed: u64,
+    cancelled: u64,
+    /// Completed tasks among those that completed or failed, 0 to 1; null if there are none.
+    success_rate: Option<f64>,
+}
+
+/// How tasks went over time.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::server) struct TaskSeries {
+    from: Timestamp,
+    to: Timestamp,
+    /// The length of the pieces.
+    bucket_ms: i64,
+    /// Every piece, also those in which nothing happened.
+    pub(super) points: Vec<TaskPoint>,
+}
+
+/// How tasks went in one piece of time.
+#[derive(Debug, Default, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TaskPoint {
+    /// Its beginning.
+    at: Timestamp,
+    created: u64,
+    completed: u64,
+    failed: u64,
+    cancelled: u64,
+    /// Completed tasks among those that completed or failed, 0 to 1; null if there are none.
+    success_rate: Option<f64>,
+    /// From creation to end, of tasks that ended then.
+    duration_p50_ms: Option<u64>,
+    duration_p95_ms: Option<u64>,
+    /// From creation to first claim, of tasks that were claimed then.
+    wait_p50_ms: Option<u64>,
+    wait_p95_ms: Option<u64>,
+}
+
+impl Outcomes {
+    fn add(&mut self, figure: &Figure) {
+        let events = figure.sum.events;
+        match (figure.measure, figure.name.as_str()) {
+            (Measure::Created, _) => self.created += events,
+            (Measure::Ended, "completed") => self.completed += events,
+            (Measure::Ended, "failed") => self.failed += events,
+            (Measure::Ended, _) => self.cancelled += events,
+            _ => return,
+        }
+        let decided = self.completed + self.failed;
+        self.success_rate = (decided > 0).then(|| self.completed as f64 / decided as f64);
+    }
+}
+
+/// The durations among figures of one measure.
+pub(super) fn durations<'a>(figures: impl Iterator<Item = &'a Figure>, measure: Measure) -> Durations {
+    let mut durations = Durations::default();
+    for figure in figures.filter(|figure| figure.measure == measure) {
+        if let Some(slot) = figure.slot {
+            durations.add(slot, figure.sum.events);
+        }
+    }
+    durations
+}
+
+impl Overview {
+    pub(super) fn of(span: Span, figures: &[Figure], now: Line) -> Self {
+        let mut tasks = Outcomes::default();
+        figures.iter().for_each(|figure| tasks.add(figure));
+        let counted = |measures: &[Measure]| {
+            let those = figures.iter().filter(|figure| measures.contains(&figure.measure));
+            those.map(|figure| figure.sum.events).sum()
+        };
+        let mut usage = Usage::default();
+        figures
+            .iter()
+            .filter(|figure| figure.measure == Measure::Model)
+            .for_each(|figure| usage.add(figure.sum));
+        let times = |measure| Percentiles::of(&durations(figures.iter(), measure));
+        Self {
+            from: span.from,
+            to: span.to,
+            now,
+            tasks,
+            duration: times(Measure::Ended),
+            wait: times(Measure::Wait),
+            steps: counted(&[Measure::Step]),
+            failed_attempts: counted(&[Measure::StepFailed]),
+            retries: counted(&[Measure::StepRetried, Measure::ModelRetried, Measure::ToolRetried]),
+            tool_calls: counted(&[Measure::Tool]),
+            usage,
+        }
+    }
+}
+
+impl TaskSeries {
+    pub(super) fn of(span: Span, figures: &[Figure]) -> Self {
+        let mut pieces: BTreeMap<Timestamp, Vec<&Figure>> =
+            beginnings(span).map(|at| (at, Vec::new())).collect();
+        for figure in figures {
+            pieces.entry(figure.at).or_default().push(figure);
+        }
+        let points = pieces.into_iter().map(|(at, figures)| TaskPoint::of(at, &figures)).collect();
+        Self { from: span.from, to: span.to, bucket_ms: span.piece, points }
+    }
+}
+
+impl TaskPoint {
+    fn of(at: Timestamp, figures: &[&Figure]) -> Self {
+        let mut outcomes = Outcomes::default();
+        figures.iter().for_each(|figure| outcomes.add(figure));
+        let Outcomes { created, completed, failed, cancelled, success_rate } = outcomes;
+        let took = durations(figures.iter().copied(), Measure::Ended);
+        let waited = durations(figures.iter().copied(), Measure::Wait);
+        Self {
+            at,
+            created,
+            completed,
+            failed,
+            cancelled,
+            success_rate,
+            duration_p50_ms: took.percentile(50),
+            duration_p95_ms: took.percentile(95),
+            wait_p50_ms: waited.percentile(50),
+            wait_p95_ms: waited.percentile(95),
+        }
+    }
+}
+
+/// The beginnings of all pieces of a time.
+pub(super) fn beginnings(span: Span) -> impl Iterator<Item = Timestamp> {
+    let (from, to, piece) = (span.from.as_millis(), span.to.as_millis(), span.piece);
+    (0..).map(move |number| from + number * piece).take_while(move |at| *at < to).map(Timestamp::from_millis)
+}
+
+impl Usage {
+    /// Adds what was counted.
+    pub(super) fn add(&mut self, sum: crate::repository::analytics::Sum) {
+        self.calls += sum.events;
+        self.input_tokens += sum.input_tokens;
+        self.output_tokens += sum.output_tokens;
+        self.cached_tokens += sum.cached_tokens;
+        self.cost_usd += dollars(sum.cost_nanos);
+        self.unpriced_calls += sum.unpriced;
+    }
+}

@@ -1,0 +1,236 @@
+//! All operations, in the order in which the document has them.
+
+use serde_json::{Value, json};
+
+use super::operation::Operation;
+use crate::server::about::{Health, ModelList, ToolList, WorkerList, WorkerReport};
+use crate::server::analytics::{
+    ByConsumer, ByTimed, DurationTable, FailureTable, Overview, TaskSeries, UsageTable, Window,
+};
+use crate::server::budget::More;
+use crate::server::chat::{ChatBody, Orchestrated};
+use crate::server::events;
+use crate::server::inbox::{EffectList, Inbox, Range as InboxRange, Told, Word};
+use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
+use crate::server::status::TaskStatus;
+use crate::server::tasks::{Change, Range, Resume, Which};
+use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, TraceList};
+
+const CHAT: &str = "Chat";
+const TASKS: &str = "Tasks";
+const INBOX: &str = "Inbox";
+const ANALYTICS: &str = "Analytics";
+const SERVER: &str = "Server";
+
+/// What may go wrong when a model is asked for a plan or an answer.
+const MODEL_REFUSALS: &[u16] = &[409, 422, 502, 504];
+
+/// What can be asked about a task that was started, and as what they take its id.
+const OF_A_TASK: &[(&str, &str)] = &[
+    ("getTaskStatus", "taskId"),
+    ("getTask", "id"),
+    ("changeTask", "id"),
+    ("listSteps", "id"),
+    ("listTraces", "id"),
+    ("listJobs", "id"),
+    ("pauseTask", "id"),
+    ("resumeTask", "id"),
+    ("cancelTask", "id"),
+    ("raiseBudget", "id"),
+    ("tellTask", "id"),
+    ("listEffects", "id"),
+    ("cancelTaskById", "taskId"),
+];
+
+pub(super) fn tags() -> Value {
+    json!([
+        {"name": CHAT, "description": "Conversations, and the tasks that come of them."},
+        {"name": TASKS, "description": "What there is to know of tasks, and what may be done with them."},
+        {"name": INBOX, "description": "What tasks ask people."},
+        {"name": ANALYTICS, "description": "What happened to the caller's tasks, as numbers."},
+        {"name": SERVER, "description": "What the server is, has and can."},
+    ])
+}
+
+pub(super) fn all() -> Vec<Operation> {
+    let tagged = |tag, operations: Vec<Operation>| {
+        operations.into_iter().map(move |operation| operation.tagged(tag)).collect::<Vec<_>>()
+    };
+    [
+        tagged(CHAT, chat()),
+        tagged(TASKS, tasks()),
+        tagged(TASKS, streams()),
+        tagged(INBOX, inbox()),
+        tagged(ANALYTICS, analytics()),
+        tagged(SERVER, server()),
+    ]
+    .into_iter()
+    .flatten()
+    .collect()
+}
+
+fn chat() -> Vec<Operation> {
+    const ORCHESTRATE: &str = "/api/chat/orchestrate";
+    vec![
+        repeatable(Operation::post("/api/chat", "chat", "Says something in a thread."))
+            .about(
+                "A simple message is answered by a model as a UI message stream of the AI SDK, version 1. A \
+                 complex one becomes a task: the answer is JSON for `Accept: application/json`, a stream that \
+                 stays open until the task ends for `Accept: text/event-stream`.",
+            )
+            .body::<ChatBody>()
+            .reply::<Orchestrated>()
+            .text("text/event-stream", "A UI message stream: `data:` and a chunk, until `data: [DONE]`.")
+            .refuses(MODEL_REFUSALS),
+        repeatable(Operation::post(ORCHESTRATE, "startTask", "Starts a task outright."))
+            .about("After a 200 the task is durable. Steps count milliseconds, the whole counts seconds.")
+            .body::<Start>()
+            .reply::<Started>()
+            .links(OF_A_TASK)
+            .refuses(MODEL_REFUSALS),
+        Operation::get(ORCHESTRATE, "getTaskStatus", "Tells how a task stands.")
+            .query::<WhichTask>()
+            .reply::<TaskStatus>()
+            .refuses(&[404]),
+        Operation::new("delete", ORCHESTRATE, "cancelTaskById", "Cancels a task.")
+            .query::<WhichTask>()
+            .reply::<Cancelled>()
+            .refuses(&[404, 409]),
+    ]
+}
+
+/// An operation that starts at most one task per key.
+fn repeatable(operation: Operation) -> Operation {
+    operation.header(
+        "Idempotency-Key",
+        "The same request with the same key gets the same reply and starts nothing, for 24 hours.",
+        json!({"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"}),
+    )
+}
+
+fn tasks() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/tasks", "listTasks", "The caller's tasks, newest first.")
+            .query::<Which>()
+            .reply::<TaskList>(),
+        Operation::get("/api/tasks/{id}", "getTask", "Everything about a task but its steps.")
+            .reply::<TaskDetail>()
+            .refuses(&[404]),
+        Operation::new("patch", "/api/tasks/{id}", "changeTask", "Says how urgent a task is from now on.")
+            .body::<Change>()
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::get("/api/tasks/{id}/steps", "listSteps", "Every step of every revision of the plan.")
+            .reply::<StepList>()
+            .refuses(&[404]),
+        Operation::get("/api/tasks/{id}/traces", "listTraces", "A piece of the journal.")
+            .query::<Range>()
+            .reply::<TraceList>()
+            .refuses(&[404]),
+        Operation::get("/api/tasks/{id}/jobs", "listJobs", "The jobs of a task that the queue still keeps.")
+            .about("Empty if the database is the queue.")
+            .reply::<JobList>()
+            .refuses(&[404]),
+        Operation::post("/api/tasks/{id}/pause", "pauseTask", "Pauses a task.")
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::post("/api/tasks/{id}/resume", "resumeTask", "Lets a paused task go on.")
+            .about("A task that is paused for `unknown-outcome` needs a word about how the call ended.")
+            .optional_body::<Resume>()
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::post("/api/tasks/{id}/cancel", "cancelTask", "Cancels a task.")
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::post("/api/tasks/{id}/budget", "raiseBudget", "Adds to the budget of a task.")
+            .about("A task that was paused because its budget was used up goes on.")
+            .body::<More>()
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::post("/api/tasks/{id}/messages", "tellTask", "Tells a task something while it works.")
+            .about("Models read it at their next turn, and those of later steps from the beginning.")
+            .body::<Told>()
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::get("/api/tasks/{id}/effects", "listEffects", "What a task did to the world.")
+            .reply::<EffectList>()
+            .refuses(&[404]),
+    ]
+}
+
+fn inbox() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/inbox", "listRequests", "What the caller's tasks ask people.")
+            .query::<InboxRange>()
+            .reply::<Inbox>(),
+        Operation::post("/api/inbox/{id}", "decideRequest", "Answers a request, once.")
+            .about("An id stands for one attempt of one call: a word about one request never counts for another.")
+            .body::<Word>()
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+    ]
+}
+
+fn streams() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/tasks/{id}/events", "followTask", "The journal, live.")
+            .query::<events::From>()
+            .header(
+                "Last-Event-ID",
+                "The number of the newest entry that the client has.",
+                json!({"type": "integer", "format": "int64"}),
+            )
+            .events::<EntryView>("Server-sent events: `id` is `seq`, `event` is `kind`, `data` the entry.")
+            .empty(204, "The task has ended, and the client has everything.")
+            .refuses(&[404]),
+    ]
+}
+
+fn analytics() -> Vec<Operation> {
+    const CSV: (&str, &str) = ("text/csv", "The rows, with their fields as columns.");
+    let get = |path, id, summary| Operation::get(path, id, summary).query::<Window>();
+    vec![
+        get("/api/analytics/overview", "getOverview", "The counters of a time, and what waits now.")
+            .reply::<Overview>(),
+        get("/api/analytics/tasks", "getTaskSeries", "Throughput, success, durations and waits over time.")
+            .reply::<TaskSeries>()
+            .text(CSV.0, CSV.1),
+        get("/api/analytics/durations", "getDurations", "How long things take, fail and are tried again.")
+            .query::<ByTimed>()
+            .reply::<DurationTable>()
+            .text(CSV.0, CSV.1),
+        get("/api/analytics/usage", "getUsage", "Tokens and what they cost.")
+            .query::<ByConsumer>()
+            .reply::<UsageTable>()
+            .text(CSV.0, CSV.1),
+        get("/api/analytics/failures", "getFailures", "Failures that are alike, the most frequent first.")
+            .reply::<FailureTable>()
+            .text(CSV.0, CSV.1),
+    ]
+}
+
+fn server() -> Vec<Operation> {
+    vec![
+        Operation::get("/api/worker", "getWorker", "The worker of this process, and what waits.")
+            .reply::<WorkerReport>(),
+        Operation::get("/api/workers", "listWorkers", "All workers of the database, and what runs where.")
+            .reply::<WorkerList>(),
+        Operation::get("/api/tools", "listTools", "Tools with schema, effect and origin; MCP servers.")
+            .without_database()
+            .reply::<ToolList>(),
+        Operation::get("/api/models", "listModels", "The models that can be asked.")
+            .without_database()
+            .reply::<ModelList>(),
+        Operation::get("/metrics", "getMetrics", "What happened and what is, for Prometheus.")
+            .text("text/plain", "The text format of Prometheus, version 0.0.4."),
+        Operation::get("/healthz", "getHealth", "The process answers.")
+            .open()
+            .without_database()
+            .reply::<Health>(),
+        Operation::get("/readyz", "getReadiness", "The database answers, too.").open().reply::<Health>(),
+        Operation::get("/openapi.json", "getContract", "This document.")
+            .open()
+            .without_database()
+            .reply::<Value>(),
+    ]
+}
