@@ -11,6 +11,7 @@ use uuid::Uuid;
 
 use super::super::config::ChatReply;
 use super::super::error::ApiError;
+use super::super::parse::object;
 use crate::task::{AllowedTools, Budget, Mention, ModelName, Priority, ToolAllowance};
 
 /// Ids are keys of indexes; the limit is that of the orchestrator.
@@ -45,6 +46,7 @@ pub(in crate::server) struct ChatBody {
     attachments: Option<Vec<Attachment>>,
     /// Of the task, should it become one.
     priority: Option<Priority>,
+    #[serde(deserialize_with = "object")]
     budget: Option<Budget>,
 }
 
