@@ -139,25 +139,31 @@ impl Orchestrator {
         tools_named: usize,
         model: Option<&ModelName>,
     ) -> Detection {
+        let detection = self.detect_by_rules(message, tools_named);
+        let (score, threshold) = (detection.score, detection.threshold);
+        let is_short = message.trim().chars().count() <= SHORT;
+        if is_short || (score - threshold).abs() > self.config.doubt || self.models.is_offline() {
+            return detection;
+        }
+        self.ask_about(message, model, &detection).await.unwrap_or(detection)
+    }
+
+    /// The same by the rules alone: at once, and for nothing.
+    pub fn detect_by_rules(&self, message: &str, tools_named: usize) -> Detection {
         let (mut score, mut features) = score(message);
         if tools_named > 1 && score > 0.0 {
             score = (score + 0.2).min(1.0);
             features.push("several tools were named".to_owned());
         }
         let threshold = self.config.threshold;
-        let detection = Detection {
+        Detection {
             orchestrate: score >= threshold,
             score,
             threshold,
             features,
             by: "rules".to_owned(),
             usage: Usage::default(),
-        };
-        let is_short = message.trim().chars().count() <= SHORT;
-        if is_short || (score - threshold).abs() > self.config.doubt || self.models.is_offline() {
-            return detection;
         }
-        self.ask_about(message, model, &detection).await.unwrap_or(detection)
     }
 
     async fn ask_about(

@@ -74,6 +74,16 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "task_not_found", "Task not found")
     }
 
+    /// No such entry of the journal.
+    pub(super) fn entry_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "entry_not_found", "the journal has no entry of this number")
+    }
+
+    /// No such conversation.
+    pub(super) fn thread_not_found() -> Self {
+        Self::new(StatusCode::NOT_FOUND, "thread_not_found", "there is no conversation of this name")
+    }
+
     /// The key of another request.
     pub(super) fn key_reused() -> Self {
         Self::new(

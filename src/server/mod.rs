@@ -31,6 +31,8 @@ mod route_tests;
 mod state;
 mod status;
 mod tasks;
+mod threads;
+mod ui;
 mod ui_stream;
 mod views;
 
@@ -64,10 +66,13 @@ pub fn router(state: AppState) -> Router {
             "/api/chat/orchestrate",
             post(orchestrate::start).get(orchestrate::status).delete(orchestrate::cancel),
         )
+        .route("/api/chat/detect", post(threads::detect))
+        .route("/api/chat/{id}/messages", get(threads::messages))
         .route("/api/tasks", get(tasks::list))
         .route("/api/tasks/{id}", get(tasks::show).patch(tasks::change))
         .route("/api/tasks/{id}/steps", get(tasks::steps))
         .route("/api/tasks/{id}/traces", get(tasks::traces))
+        .route("/api/tasks/{id}/traces/{seq}", get(tasks::entry))
         .route("/api/tasks/{id}/jobs", get(tasks::jobs))
         .route("/api/tasks/{id}/events", get(events::follow))
         .route("/api/tasks/{id}/pause", post(tasks::pause))
@@ -94,7 +99,7 @@ pub fn router(state: AppState) -> Router {
         .route("/readyz", get(about::ready))
         .route("/openapi.json", get(openapi::route()))
         .merge(with_key)
-        .fallback(async || ApiError::no_route())
+        .fallback(ui::page)
         .method_not_allowed_fallback(async || ApiError::wrong_method())
         .layer(DefaultBodyLimit::max(state.config.max_body_bytes))
         .layer(CatchPanicLayer::custom(ApiError::panicked))

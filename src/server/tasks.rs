@@ -13,7 +13,7 @@ use super::state::AppState;
 use super::views::{self, EntryView, JobList, StepDetail, StepList, TaskDetail, TaskList, TraceList};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::ListFilter;
-use crate::task::{Priority, Status, TaskId};
+use crate::task::{Payload, Priority, Status, TaskId};
 
 /// Tasks or entries in one answer if nobody says how many, and at most.
 const USUAL: u32 = 100;
@@ -179,6 +179,23 @@ pub(super) async fn traces(
     let next = entries.last().filter(|_| is_full).map(|last| last.seq);
     let traces: Vec<EntryView> = entries.iter().map(EntryView::of).collect();
     Ok(Json(TraceList { traces, next_after: next }))
+}
+
+/// `GET /api/tasks/{id}/traces/{seq}`: one entry with its contents in full.
+pub(super) async fn entry(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path((id, seq)): Path<(String, String)>,
+) -> Result<Json<EntryView>, ApiError> {
+    let seq: i64 = seq.parse().map_err(|_| ApiError::invalid("seq", "is the number of an entry"))?;
+    let task = state.task_of(&caller, &id).await?;
+    let entries = state.repository().journal(task.id, seq.saturating_sub(1), 1).await?;
+    let mut entry =
+        entries.into_iter().find(|entry| entry.seq == seq).ok_or_else(ApiError::entry_not_found)?;
+    for payload in entry.event.payloads_mut() {
+        *payload = Payload::Inline(state.repository().content(payload).await?);
+    }
+    Ok(Json(EntryView::of(&entry)))
 }
 
 /// `GET /api/tasks/{id}/jobs`: the hints about a task that wait or waited in the queue.

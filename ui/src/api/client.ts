@@ -1,0 +1,97 @@
+/** Asks the server: with the key where there is one, and knows whether the server can be reached. */
+import { signal } from "@preact/signals";
+
+const KEY = "longhaul.key";
+
+/** Whether the server answers. */
+export const connection = signal<"online" | "offline">("online");
+/** Counts how often the server came back; what was read before then may be old. */
+export const comebacks = signal(0);
+/** Why a key is asked for; null while requests come through. */
+export const locked = signal<string | null>(null);
+
+export class ApiError extends Error {
+  constructor(readonly status: number, readonly code: string, message: string) { super(message); }
+}
+
+/** The key stays in this tab and is forgotten with it. */
+export function setKey(key: string | null): void {
+  if (key) sessionStorage.setItem(KEY, key);
+  else sessionStorage.removeItem(KEY);
+}
+
+export function hasKey(): boolean { return sessionStorage.getItem(KEY) !== null; }
+
+export function headers(more: Record<string, string> = {}): Record<string, string> {
+  const key = sessionStorage.getItem(KEY);
+  return key ? { ...more, authorization: `Bearer ${key}` } : more;
+}
+
+let probing: ReturnType<typeof setTimeout> | null = null;
+
+/** Notes that the server cannot be reached, and asks until it can. */
+export function lost(): void {
+  connection.value = "offline";
+  if (probing) return;
+  const probe = async () => {
+    probing = null;
+    try {
+      const answer = await fetch("/healthz", { cache: "no-store" });
+      if (!answer.ok) throw new Error("not yet");
+      connection.value = "online";
+      comebacks.value += 1;
+    } catch {
+      probing = setTimeout(probe, 1000);
+    }
+  };
+  probing = setTimeout(probe, 500);
+}
+
+/** Sends a request. Fails with an ApiError, whose status is 0 if the server cannot be reached. */
+export async function send(method: string, path: string, init: { body?: unknown; accept?: string; signal?: AbortSignal; headers?: Record<string, string> } = {}): Promise<Response> {
+  const given: RequestInit = { method, headers: headers({ accept: init.accept ?? "application/json", ...init.headers }), cache: "no-store" };
+  if (init.signal) given.signal = init.signal;
+  if (init.body !== undefined) {
+    given.body = JSON.stringify(init.body);
+    given.headers = { ...given.headers, "content-type": "application/json" };
+  }
+  let answer: Response;
+  try {
+    answer = await fetch(path, given);
+  } catch (cause) {
+    if (init.signal?.aborted) throw cause;
+    lost();
+    throw new ApiError(0, "unreachable", "The server cannot be reached.");
+  }
+  if (answer.ok) {
+    if (locked.value !== null && path.startsWith("/api/")) locked.value = null;
+    return answer;
+  }
+  const refusal = await refusalOf(answer);
+  if (refusal.status === 401) locked.value = hasKey() ? "This key is not the right one." : "";
+  throw refusal;
+}
+
+async function refusalOf(answer: Response): Promise<ApiError> {
+  const text = await answer.text().catch(() => "");
+  try {
+    const body = JSON.parse(text) as { detail?: string; error?: string; code?: string };
+    return new ApiError(answer.status, body.code ?? "error", body.detail ?? body.error ?? answer.statusText);
+  } catch {
+    return new ApiError(answer.status, "error", text.slice(0, 300) || `${answer.status} ${answer.statusText}`);
+  }
+}
+
+export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
+  const answer = await send("GET", path, signal ? { signal } : {});
+  return (await answer.json()) as T;
+}
+
+export async function post<T>(path: string, body?: unknown): Promise<T> {
+  const answer = await send("POST", path, body === undefined ? {} : { body });
+  return (await answer.json()) as T;
+}
+
+export function message(error: unknown): string {
+  return error instanceof Error ? error.message : String(error);
+}

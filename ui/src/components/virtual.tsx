@@ -1,0 +1,59 @@
+/** A long list of which only the rows on the screen exist. */
+import type { VNode } from "preact";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+const MARGIN = 8;
+
+export interface VirtualProps {
+  count: number; rowHeight: number; row(index: number): VNode; label: string; role?: "grid" | "list" | "none";
+  /** This row is kept in sight. */
+  active?: number; class?: string; follow?: boolean; columns?: number; head?: VNode;
+}
+
+export function Virtual({ count, rowHeight, row, label, role = "list", active, class: name = "", follow, columns, head }: VirtualProps) {
+  const box = useRef<HTMLDivElement>(null);
+  const [height, setHeight] = useState(600);
+  const [first, setFirst] = useState(0);
+  const atEnd = useRef(true);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element) return;
+    const measure = () => setHeight(element.clientHeight || 600);
+    measure();
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, []);
+  const scrolled = () => {
+    const element = box.current;
+    if (!element) return;
+    atEnd.current = element.scrollTop + element.clientHeight >= element.scrollHeight - rowHeight * 2;
+    // Rows are drawn anew only when the screen is about to run out of them.
+    const next = Math.floor(element.scrollTop / rowHeight / 4) * 4;
+    if (next !== first) setFirst(next);
+  };
+  useEffect(() => {
+    const element = box.current;
+    if (!element || active === undefined || active < 0) return;
+    const headHeight = head ? rowHeight : 0;
+    const top = active * rowHeight;
+    if (top < element.scrollTop) element.scrollTop = top;
+    else if (top + rowHeight + headHeight > element.scrollTop + element.clientHeight) element.scrollTop = top + rowHeight + headHeight - element.clientHeight;
+  }, [active, rowHeight]);
+  useLayoutEffect(() => {
+    if (follow && atEnd.current && box.current) box.current.scrollTop = box.current.scrollHeight;
+  }, [count, follow]);
+  const from = Math.max(0, Math.min(first - MARGIN, count));
+  const to = Math.min(count, first + Math.ceil(height / rowHeight) + MARGIN + 4);
+  const rows = [];
+  for (let index = from; index < to; index += 1) rows.push(row(index));
+  const counts = role === "grid" ? { "aria-rowcount": count + 1, "aria-colcount": columns } : {};
+  return (
+    <div ref={box} class={`virtual ${name}`} onScroll={scrolled} role={role === "none" ? undefined : role} aria-label={label} tabIndex={0} {...counts}>
+      {head}
+      <div class="virtual-space" role="presentation" style={{ height: `${count * rowHeight}px` }}>
+        <div class="virtual-rows" role={role === "grid" ? "rowgroup" : "presentation"} style={{ transform: `translateY(${from * rowHeight}px)` }}>{rows}</div>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,78 @@
+/** Numbers, times and amounts for people. */
+import type { Usage } from "./api/types";
+
+const whole = new Intl.NumberFormat("en-US");
+const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
+const dayTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false });
+const fullTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hour12: false });
+
+export function number(value: number): string { return whole.format(value); }
+
+/** 1234 → 1.2k */
+export function short(value: number): string {
+  if (Math.abs(value) < 1000) return Number.isInteger(value) ? String(value) : value.toFixed(1);
+  for (const [size, unit] of [[1e9, "B"], [1e6, "M"], [1e3, "k"]] as const) {
+    if (Math.abs(value) >= size) return `${(value / size).toFixed(value / size >= 100 ? 0 : 1)}${unit}`;
+  }
+  return String(value);
+}
+
+export function bytes(value: number): string {
+  if (value < 1024) return `${value} B`;
+  if (value < 1024 * 1024) return `${(value / 1024).toFixed(1)} KiB`;
+  return `${(value / 1024 / 1024).toFixed(1)} MiB`;
+}
+
+/** Milliseconds: 340 ms, 4.2 s, 3 m 20 s, 2 h 5 m, 3 d 4 h */
+export function duration(ms: number): string {
+  if (!Number.isFinite(ms)) return "–";
+  const value = Math.max(0, ms);
+  if (value < 1000) return `${Math.round(value)} ms`;
+  const seconds = value / 1000;
+  if (seconds < 60) return `${seconds < 10 ? seconds.toFixed(1) : Math.floor(seconds)} s`;
+  const minutes = Math.floor(seconds / 60);
+  if (minutes < 60) return `${minutes} m ${Math.floor(seconds % 60)} s`;
+  const hours = Math.floor(minutes / 60);
+  if (hours < 24) return `${hours} h ${minutes % 60} m`;
+  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+}
+
+export function ago(at: string | number, now: number): string {
+  const ms = now - new Date(at).getTime();
+  if (ms < 5000) return "just now";
+  const [size, unit] = ms < 60_000 ? [1000, "s"] : ms < 3_600_000 ? [60_000, "m"] : ms < 86_400_000 ? [3_600_000, "h"] : [86_400_000, "d"];
+  return `${Math.floor(ms / (size as number))} ${unit} ago`;
+}
+
+export function clock(at: string | number): string { return clockTime.format(new Date(at)); }
+export function day(at: string | number): string { return dayTime.format(new Date(at)); }
+export function full(at: string | number): string { return fullTime.format(new Date(at)); }
+
+export function usd(value: number): string {
+  if (value === 0) return "$0";
+  if (value < 0.01) return `$${value.toFixed(4)}`;
+  return `$${value < 100 ? value.toFixed(2) : whole.format(Math.round(value))}`;
+}
+
+/** The cost as far as it is known: an unknown price is never shown as nothing. */
+export function cost(usage: Usage): string {
+  const known = usage.costUsd ?? 0;
+  if (usage.unpricedCalls) return known > 0 ? `≥ ${usd(known)}` : "unknown";
+  return known > 0 ? usd(known) : "–";
+}
+
+export function tokens(usage: Usage): number { return usage.inputTokens + usage.outputTokens; }
+
+export function percent(value: number): string {
+  if (!Number.isFinite(value)) return "–";
+  return `${value >= 0.9995 || value === 0 ? Math.round(value * 100) : (value * 100).toFixed(1)} %`;
+}
+
+/** A value as text: texts as they are, all else as JSON. */
+export function text(value: unknown): string {
+  if (value === undefined) return "";
+  return typeof value === "string" ? value : JSON.stringify(value, null, 2);
+}
+
+export function shortId(id: string): string { return id.slice(0, 4) + "…" + id.slice(-4); }
+export function firstLine(value: string): string { return value.split("\n", 1)[0] ?? ""; }

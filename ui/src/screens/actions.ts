@@ -1,0 +1,42 @@
+/** What can be done with tasks, and what it leaves to read again. */
+import { forget } from "../api/resource";
+import { post } from "../api/client";
+import type { TaskDetail } from "../api/types";
+import { noteTask } from "../state/tasks";
+
+export type Action = "pause" | "resume" | "cancel";
+
+export async function act(id: string, action: Action, body?: unknown): Promise<TaskDetail> {
+  const task = await post<TaskDetail>(`/api/tasks/${id}/${action}`, body);
+  noteTask(task);
+  forget(`/api/tasks/${id}`);
+  return task;
+}
+
+/** The same for many, a few at a time; how many it worked for, and the first reason why not. */
+export async function actOnAll(ids: string[], action: Action): Promise<{ done: number; failed: number; reason: string }> {
+  const rest = [...ids];
+  let [done, failed, reason] = [0, 0, ""];
+  const one = async () => {
+    for (let id = rest.shift(); id !== undefined; id = rest.shift()) {
+      try { await act(id, action); done += 1; } catch (error) { failed += 1; reason ||= error instanceof Error ? error.message : String(error); }
+    }
+  };
+  await Promise.all(Array.from({ length: 6 }, one));
+  return { done, failed, reason };
+}
+
+/** A shell word. */
+export function quoted(text: string): string {
+  return `'${text.replaceAll("'", "'\\''")}'`;
+}
+
+export function curl(path: string, body?: unknown): string {
+  const key = " -H \"Authorization: Bearer $CHAT_API_KEY\"";
+  const data = body === undefined ? "" : ` -H 'content-type: application/json' -d ${quoted(JSON.stringify(body))}`;
+  return `curl ${quoted(location.origin + path)}${key}${data}`;
+}
+
+export const canPause = (status: string) => status === "pending" || status === "running";
+export const canResume = (status: string) => status === "paused";
+export const canCancel = (status: string) => canPause(status) || canResume(status);

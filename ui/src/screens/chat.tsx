@@ -1,0 +1,217 @@
+/** A chat over `/api/chat`: simple messages are answered, complex ones become tasks that are seen live. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { ApiError, message as words, send } from "../api/client";
+import { useResource } from "../api/resource";
+import { frames } from "../api/sse";
+import type { MessagePart, Models, TaskDetail, Thread, ThreadMessage } from "../api/types";
+import { isEnded } from "../api/types";
+import { Ago, Button, Loading, Progress } from "../components/basics";
+import { Icon } from "../components/icons";
+import { Markdown } from "../components/markdown";
+import { cost, duration, short, text, tokens } from "../format";
+import { navigate } from "../router";
+import { useShortcuts } from "../state/keys";
+import { newId, now } from "../state/session";
+import { taskList, watchTasks } from "../state/tasks";
+import { TaskBadge } from "./tasks";
+
+/** One message of the conversation, stored or on its way. */
+interface Said { id: string; role: string; text: string; reasoning: string; tools: ToolUse[]; taskId: string | null; error: string | null; busy: boolean; at: string }
+interface ToolUse { id: string; name: string; input: unknown; output: unknown; error: string | null }
+
+const RECENT = "longhaul.threads";
+const KEPT = 30;
+
+function recent(): Thread[] {
+  try { return JSON.parse(localStorage.getItem(RECENT) ?? "[]") as Thread[]; } catch { return []; }
+}
+
+function remember(thread: Thread): void {
+  const others = recent().filter((one) => one.id !== thread.id);
+  localStorage.setItem(RECENT, JSON.stringify([thread, ...others].slice(0, KEPT)));
+}
+
+export function messageText(parts: MessagePart[]): string {
+  return parts.filter((part) => part.type === "text").map((part) => part.text ?? "").join("");
+}
+
+function stored(message: ThreadMessage): Said {
+  const failed = message.parts.find((part) => part.type === "data-error");
+  const reason = failed?.data as { message?: string } | undefined;
+  return {
+    id: message.id, role: message.role, text: messageText(message.parts), reasoning: "", tools: [], taskId: message.taskId,
+    error: failed ? (reason?.message ?? "The answer was cut.") : null, busy: false, at: message.createdAt,
+  };
+}
+
+export function ChatScreen({ thread }: { thread: string | null }) {
+  const [fresh] = useState(newId);
+  const id = thread ?? fresh;
+  return <Conversation key={id} id={id} isNew={thread === null} />;
+}
+
+function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
+  const models = useResource<Models>("/api/models");
+  const [said, setSaid] = useState<Said[] | null>(isNew ? [] : null);
+  const [draft, setDraft] = useState("");
+  const [model, setModel] = useState("");
+  const [asTask, setAsTask] = useState<"auto" | "none">("auto");
+  const [stop, setStop] = useState<AbortController | null>(null);
+  const [threads, setThreads] = useState(recent);
+  const end = useRef<HTMLDivElement>(null);
+  const box = useRef<HTMLTextAreaElement>(null);
+  useEffect(() => {
+    if (isNew) return;
+    let gone = false;
+    send("GET", `/api/chat/${encodeURIComponent(id)}/messages`)
+      .then((answer) => answer.json() as Promise<{ messages: ThreadMessage[] }>)
+      .then((read) => { if (!gone) setSaid((known) => known ?? read.messages.map(stored)); })
+      .catch((error: unknown) => { if (!gone) setSaid(error instanceof ApiError && error.status === 404 ? [] : [problem(error)]); });
+    return () => { gone = true; };
+  }, [id]);
+  useEffect(() => { end.current?.scrollIntoView({ block: "end" }); }, [said]);
+  useShortcuts([
+    { keys: "/", what: "Write a message", group: "Chat", run: () => box.current?.focus() },
+    { keys: "N", what: "New conversation", group: "Chat", run: () => navigate("/chat") },
+  ]);
+  const change = (message: string, by: (said: Said) => Partial<Said>) => setSaid((all) => (all ?? []).map((one) => (one.id === message ? { ...one, ...by(one) } : one)));
+  const say = async () => {
+    const words = draft.trim();
+    if (!words || stop) return;
+    const [own, answer] = [newId(), newId()];
+    const at = new Date().toISOString();
+    const blank = { reasoning: "", tools: [], taskId: null, error: null, at };
+    setSaid([...(said ?? []), { ...blank, id: own, role: "user", text: words, busy: false }, { ...blank, id: answer, role: "assistant", text: "", busy: true }]);
+    setDraft("");
+    remember({ id, title: threads.find((one) => one.id === id)?.title ?? words.slice(0, 80), createdAt: at });
+    setThreads(recent());
+    const controller = new AbortController();
+    setStop(controller);
+    try {
+      const body: Record<string, unknown> = { id, message: { id: own, role: "user", parts: [{ type: "text", text: words }] }, toolChoice: asTask };
+      if (model) body.chatModel = model;
+      const response = await send("POST", "/api/chat", { body, accept: "text/event-stream", signal: controller.signal });
+      if (response.body) await listen(response.body, (by) => change(answer, by), controller);
+    } catch (error) {
+      change(answer, () => ({ error: controller.signal.aborted ? null : words_of(error) }));
+    }
+    change(answer, () => ({ busy: false }));
+    setStop(null);
+    // The address names the conversation once there is one.
+    if (isNew) history.replaceState(null, "", `/chat/${encodeURIComponent(id)}`);
+    box.current?.focus();
+  };
+  return (
+    <section class="chat-screen">
+      <aside class="threads" aria-label="Conversations">
+        <a class="button is-plain" href="/chat"><Icon name="plus" size={14} /><span>New conversation</span></a>
+        <nav>{threads.map((one) => <a key={one.id} href={`/chat/${encodeURIComponent(one.id)}`} class="thread-link" aria-current={one.id === id ? "page" : undefined} title={one.title}>{one.title}<span class="faint"><Ago at={one.createdAt} /></span></a>)}</nav>
+      </aside>
+      <div class="chat">
+        <div class="messages" role="log" aria-live="polite" aria-label="Conversation" tabIndex={0}>
+          {said === null ? <Loading /> : said.length === 0 ? <Welcome offline={models.data?.offline ?? false} ask={(goal) => { setDraft(goal); box.current?.focus(); }} /> : said.map((one) => <Message key={one.id} said={one} />)}
+          <div ref={end} />
+        </div>
+        <form class="composer" onSubmit={(event) => { event.preventDefault(); void say(); }}>
+          <label class="sr-only" for="draft">Message</label>
+          <textarea id="draft" ref={box} rows={2} placeholder="Ask something, or name a goal" value={draft} onInput={(event) => setDraft(event.currentTarget.value)}
+            onKeyDown={(event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); void say(); } }} />
+          <div class="composer-foot">
+            <select aria-label="Model" class="inline-select" value={model} onChange={(event) => setModel(event.currentTarget.value)}>
+              <option value="">{models.data ? `${models.data.default}` : "model"}</option>
+              {models.data?.models.filter((name) => name !== models.data?.default).map((name) => <option key={name} value={name}>{name}</option>)}
+            </select>
+            <label class="check"><input type="checkbox" checked={asTask === "auto"} onChange={(event) => setAsTask(event.currentTarget.checked ? "auto" : "none")} /> may become a task</label>
+            <span class="grow" />
+            {stop ? <Button icon="stop" onClick={() => stop.abort()}>Stop</Button> : <Button kind="primary" icon="send" type="submit" disabled={draft.trim() === ""}>Send</Button>}
+          </div>
+        </form>
+      </div>
+    </section>
+  );
+}
+
+const words_of = words;
+
+function problem(error: unknown): Said {
+  return { id: "problem", role: "assistant", text: "", reasoning: "", tools: [], taskId: null, error: words(error), busy: false, at: new Date().toISOString() };
+}
+
+/** The chunks of the AI SDK's UI message stream, as they change a message. */
+async function listen(body: ReadableStream<Uint8Array>, change: (by: (said: Said) => Partial<Said>) => void, stop: AbortController): Promise<void> {
+  for await (const group of frames(body)) {
+    for (const { data } of group) {
+      if (data === "[DONE]") return;
+      const chunk = JSON.parse(data) as { type: string; delta?: string; errorText?: string; messageMetadata?: { taskId?: string }; toolCallId?: string; toolName?: string; input?: unknown; output?: unknown };
+      const tool = (more: Partial<ToolUse>) => change((said) => ({ tools: said.tools.map((one) => (one.id === chunk.toolCallId ? { ...one, ...more } : one)) }));
+      switch (chunk.type) {
+        case "text-delta": change((said) => ({ text: said.text + (chunk.delta ?? "") })); break;
+        case "reasoning-delta": change((said) => ({ reasoning: said.reasoning + (chunk.delta ?? "") })); break;
+        case "tool-input-available": change((said) => ({ tools: [...said.tools, { id: chunk.toolCallId ?? "", name: chunk.toolName ?? "", input: chunk.input, output: undefined, error: null }] })); break;
+        case "tool-output-available": tool({ output: chunk.output }); break;
+        case "tool-output-error": tool({ error: chunk.errorText ?? "failed" }); break;
+        case "error": change(() => ({ error: chunk.errorText ?? "The answer was cut." })); break;
+        case "start": case "message-metadata": {
+          const task = chunk.messageMetadata?.taskId;
+          if (task) {
+            change(() => ({ taskId: task, busy: false }));
+            // From here the card follows the task by itself, also after this page was closed.
+            stop.abort();
+            return;
+          }
+        }
+      }
+    }
+  }
+}
+
+function Message({ said }: { said: Said }) {
+  if (said.role === "user") return <article class="message is-user" aria-label="You"><Markdown text={said.text} /></article>;
+  return (
+    <article class="message is-assistant" aria-label="Longhaul" aria-busy={said.busy}>
+      {said.reasoning && <details class="reasoning"><summary>Reasoning</summary><Markdown text={said.reasoning} /></details>}
+      {said.taskId ? <TaskCard id={said.taskId} /> : said.text ? <Markdown text={said.text} /> : said.busy ? <span class="typing" role="status" aria-label="Thinking"><i /><i /><i /></span> : null}
+      {!said.taskId && said.tools.map((tool) => <details key={tool.id} class="call"><summary><Icon name="tools" size={13} /><strong>{tool.name}</strong></summary><pre>{text(tool.input)}</pre>{tool.error ? <p class="problem">{tool.error}</p> : <pre>{text(tool.output)}</pre>}</details>)}
+      {said.error && !said.taskId && <div class="callout is-bad"><Icon name="alert" /><p>{said.error}</p></div>}
+    </article>
+  );
+}
+
+/** A task in the conversation: where it stands now, and its result when there is one. */
+export function TaskCard({ id }: { id: string }) {
+  const [over, setOver] = useState(false);
+  const read = useResource<TaskDetail>(`/api/tasks/${id}`, over ? undefined : 1000);
+  const status = useResource<{ steps: { index: string; description: string; status: string }[] }>(`/api/chat/orchestrate?taskId=${id}`, over ? undefined : 1000);
+  const task = read.data;
+  useEffect(() => { if (task && isEnded(task.status)) { setOver(true); status.reload(); } }, [task?.status]);
+  if (!task) return read.error ? <p class="faint">The task {id} is not there any more.</p> : <Loading rows={2} />;
+  const took = (task.completedAt ? Date.parse(task.completedAt) : now.value) - Date.parse(task.createdAt);
+  const steps = status.data?.steps ?? [];
+  return (
+    <div class="card task-card">
+      <header class="card-head"><TaskBadge task={task as never} now={now.value} /><a href={`/tasks/${id}`}>{task.goal}</a></header>
+      <Progress value={task.progress} status={task.status} />
+      <ol class="task-card-steps">{steps.slice(0, 12).map((step) => <li key={step.index} class={`is-${step.status}`}><i class={`spot is-${step.status}`} />{step.description}<span class="sr-only">, {step.status}</span></li>)}{steps.length > 12 && <li class="faint">and {steps.length - 12} more</li>}</ol>
+      {task.pause && task.status === "paused" && <p class="callout is-wait"><Icon name="pause" />{task.pause.detail}</p>}
+      {task.fault && <p class="callout is-bad"><Icon name="alert" />{task.fault.message}</p>}
+      {task.output !== null && task.output !== undefined && <div class="task-card-output"><Markdown text={text(task.output)} /></div>}
+      <footer class="faint">{duration(took)} · {short(tokens(task.usage))} tokens · {cost(task.usage)} <a href={`/tasks/${id}`}>Open the task</a></footer>
+    </div>
+  );
+}
+
+function Welcome({ offline, ask }: { offline: boolean; ask: (goal: string) => void }) {
+  useEffect(watchTasks, []);
+  const ideas = offline
+    ? ["Find every TODO comment in this repository and write a report", "List all files and count their lines, and write a report", "What is 6 * 7"]
+    : ["Compare the error handling of all modules and write down what differs", "Find every TODO comment in this repository and write a report", "What is a durable task?"];
+  return (
+    <div class="welcome">
+      <h1>What do you want done?</h1>
+      <p class="faint">A question is answered here. A goal that takes many steps becomes a task: it goes on when you close this page, and after any crash.</p>
+      {offline && <p class="callout is-wait"><Icon name="alert" />No language model is in use: rules answer, and only what they understand. Set <code>ANTHROPIC_API_KEY</code>, <code>OPENAI_API_KEY</code> or another provider's key, or start Ollama.</p>}
+      <div class="ideas">{ideas.map((idea) => <button type="button" key={idea} class="idea" onClick={() => ask(idea)}>{idea}</button>)}</div>
+      {taskList.value.tasks.length > 0 && <p class="faint"><a href="/tasks">{taskList.value.tasks.length} tasks</a> so far.</p>}
+    </div>
+  );
+}

@@ -1,0 +1,92 @@
+/** What tasks ask people, and the answers. */
+import { useState } from "preact/hooks";
+import { post } from "../api/client";
+import { forget, useResource } from "../api/resource";
+import type { InboxRequest } from "../api/types";
+import { Ago, Button, Empty, Failure, Field, Loading, useAction } from "../components/basics";
+import { Icon, type IconName } from "../components/icons";
+import { Value } from "../components/json";
+import { Markdown } from "../components/markdown";
+import { duration, text } from "../format";
+import { notify, nowSecond } from "../state/session";
+
+const kinds: Record<InboxRequest["kind"], { name: string; icon: IconName; ask: string }> = {
+  approval: { name: "Approval", icon: "check", ask: "May this call be made, with exactly these arguments?" },
+  input: { name: "Question", icon: "chat", ask: "A model asks" },
+  outcome: { name: "Unknown outcome", icon: "alert", ask: "Did this call take effect? Nobody knows." },
+  plan: { name: "Plan", icon: "tasks", ask: "May these steps be carried out?" },
+};
+
+const words: Record<string, string> = { approve: "Approve", deny: "Deny", skip: "Skip the step", fail: "Give the step up", answer: "Answer", happened: "It happened", did_not_happen: "It did not happen" };
+
+export function InboxScreen() {
+  const read = useResource<{ requests: InboxRequest[] }>("/api/inbox", 2000);
+  const requests = read.data?.requests ?? [];
+  return (
+    <section class="screen">
+      <header class="screen-head"><h1>Inbox {requests.length > 0 && <span class="faint count">{requests.length}</span>}</h1></header>
+      {read.error && !read.data ? <Failure error={read.error} retry={read.reload} /> : !read.data ? <Loading /> : requests.length === 0 ? (
+        <Empty icon="inbox" title="Nobody needs you">
+          <p>Tasks ask here before calls that need approval, when a model has a question, and when a crash left open whether a call took effect.</p>
+          <p>To be asked before a task begins, tick “Approve the plan first” when you start it.</p>
+        </Empty>
+      ) : <div class="stack">{requests.map((request) => <RequestCard key={request.id} request={request} answered={read.reload} />)}</div>}
+    </section>
+  );
+}
+
+/** The arguments as somebody typed them, or why they are no JSON. */
+function parsed(typed: string): { value?: unknown; problem?: string } {
+  try { return { value: JSON.parse(typed) as unknown }; } catch { return { problem: "This is not JSON." }; }
+}
+
+export function RequestCard({ request, answered, inTask }: { request: InboxRequest; answered: () => void; inTask?: boolean }) {
+  const kind = kinds[request.kind];
+  const [busy, run] = useAction();
+  const [reason, setReason] = useState("");
+  const [answer, setAnswer] = useState("");
+  const [edited, setEdited] = useState<string | null>(null);
+  const [result, setResult] = useState("");
+  const change = edited === null ? null : parsed(edited);
+  const question = request.kind === "input" ? (request.arguments as { question?: string; choices?: string[]; schema?: { type?: string } } | undefined) : undefined;
+  const decide = (decision: string) => run(async () => {
+    const body: Record<string, unknown> = { decision };
+    if (decision === "approve" && change && "value" in change) body.arguments = change.value;
+    if (decision === "deny" && reason.trim()) body.reason = reason.trim();
+    if (decision === "answer") body.answer = question?.schema?.type && question.schema.type !== "string" ? (parsed(answer).value ?? answer) : answer;
+    if (decision === "happened" && result.trim()) { const given = parsed(result); body.result = given.problem ? result : given.value; }
+    await post(`/api/inbox/${encodeURIComponent(request.id)}`, body);
+    forget("/api/inbox");
+    notify(`${words[decision] ?? decision}: done`);
+    answered();
+  });
+  const left = request.expiresAt ? Date.parse(request.expiresAt) - nowSecond.value : null;
+  const steps = request.kind === "plan" && Array.isArray(request.arguments) ? (request.arguments as { id?: string; description?: string; type?: string; tool?: { name: string } }[]) : null;
+  return (
+    <article class="card request" aria-label={`${kind.name}: ${request.goal}`}>
+      <header class="card-head">
+        <span class={`request-kind is-${request.kind}`}><Icon name={kind.icon} size={13} />{kind.name}</span>
+        {!inTask && <a class="request-goal" href={`/tasks/${request.taskId}${request.step === undefined ? "" : `?step=${request.step}`}`}>{request.goal}</a>}
+        <span class="faint grow end">asked <Ago at={request.askedAt} />{left !== null && left < 864e5 * 365 ? `, ${left > 0 ? `${duration(left)} left` : "expired"}` : ""}</span>
+      </header>
+      <p>{question?.question ? "" : kind.ask}</p>
+      {question?.question && <div class="question"><Markdown text={question.question} /></div>}
+      {request.tool && request.kind !== "input" && <p><code>{request.tool}</code> {request.effect && <span class={`tag${request.effect === "unsafe" ? " is-warn" : ""}`}>{request.effect}</span>} <span class="faint">in step {(request.step ?? 0) + 1}: {request.description}</span></p>}
+      {steps ? <ol class="plan-steps">{steps.map((step, at) => <li key={at}>{step.description} {step.tool && <code>{step.tool.name}</code>}</li>)}</ol>
+        : request.kind === "input" ? null : edited === null ? request.arguments !== undefined && <div class="request-arguments"><Value value={request.arguments} /></div>
+        : <Field label="Arguments" hint={change?.problem}><textarea class="mono" rows={8} value={edited} onInput={(event) => setEdited(event.currentTarget.value)} aria-invalid={Boolean(change?.problem)} /></Field>}
+      {request.kind === "input" && (question?.choices?.length
+        ? <div class="chips" role="radiogroup" aria-label="Choices">{question.choices.map((choice) => <button type="button" key={choice} class="chip" role="radio" aria-checked={answer === choice} aria-pressed={answer === choice} onClick={() => setAnswer(choice)}>{choice}</button>)}</div>
+        : <Field label="Your answer"><textarea rows={3} value={answer} onInput={(event) => setAnswer(event.currentTarget.value)} /></Field>)}
+      {request.kind === "outcome" && <Field label="What it returned, if it happened" hint="JSON, or plain text"><textarea class="mono" rows={2} value={result} onInput={(event) => setResult(event.currentTarget.value)} /></Field>}
+      {request.decisions.includes("deny") && <Field label="Reason, if you deny"><input value={reason} onInput={(event) => setReason(event.currentTarget.value)} placeholder="The model is told of it" /></Field>}
+      <footer class="request-foot">
+        {request.decisions.map((decision, at) => (
+          <Button key={decision} busy={busy} kind={at === 0 ? "primary" : decision === "deny" || decision === "fail" ? "danger" : "plain"} onClick={() => void decide(decision)}
+            disabled={(decision === "answer" && text(answer).trim() === "") || (decision === "approve" && Boolean(change?.problem))}>{decision === "approve" && change && !change.problem ? "Approve with these" : (words[decision] ?? decision)}</Button>
+        ))}
+        {request.kind === "approval" && <Button kind="ghost" onClick={() => setEdited(edited === null ? text(request.arguments ?? {}) : null)}>{edited === null ? "Change the arguments" : "As they were"}</Button>}
+      </footer>
+    </article>
+  );
+}

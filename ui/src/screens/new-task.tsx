@@ -1,0 +1,102 @@
+/** Starts a task outright. */
+import { useEffect, useState } from "preact/hooks";
+import { post } from "../api/client";
+import { useResource } from "../api/resource";
+import type { Detection, Models, ToolInfo } from "../api/types";
+import { Button, copy, Field, useAction } from "../components/basics";
+import { Icon } from "../components/icons";
+import { address, navigate } from "../router";
+import { useShortcuts } from "../state/keys";
+import { newId } from "../state/session";
+import { curl } from "./actions";
+
+/** The rules are asked while somebody types, but not at every letter. */
+const PAUSE_MS = 350;
+
+function useVerdict(goal: string): Detection | null {
+  const [verdict, setVerdict] = useState<Detection | null>(null);
+  useEffect(() => {
+    if (goal.trim().length < 3) { setVerdict(null); return; }
+    let gone = false;
+    const timer = setTimeout(() => { post<Detection>("/api/chat/detect", { text: goal }).then((one) => { if (!gone) setVerdict(one); }, () => { if (!gone) setVerdict(null); }); }, PAUSE_MS);
+    return () => { gone = true; clearTimeout(timer); };
+  }, [goal]);
+  return verdict;
+}
+
+export function NewTaskScreen() {
+  const models = useResource<Models>("/api/models");
+  const tools = useResource<{ tools: ToolInfo[] }>("/api/tools");
+  const [goal, setGoal] = useState(address.value.query.get("goal") ?? "");
+  const [thread, setThread] = useState(address.value.query.get("thread") ?? "");
+  const [model, setModel] = useState("");
+  const [priority, setPriority] = useState(3);
+  const [budget, setBudget] = useState<Record<string, string>>({});
+  const [plan, setPlan] = useState(false);
+  const [only, setOnly] = useState(new Set<string>());
+  const [key] = useState(newId);
+  const [busy, run] = useAction();
+  const verdict = useVerdict(goal);
+  const body = (): Record<string, unknown> => {
+    const given: Record<string, unknown> = { goal: goal.trim(), threadId: thread.trim() || `ui-${key}` };
+    if (model) given.chatModel = model;
+    if (priority !== 3) given.priority = priority;
+    const limits = Object.fromEntries(Object.entries(budget).filter(([, value]) => value !== "").map(([name, value]) => [name, Number(value) * (name === "wallTimeMs" ? 60_000 : 1)]));
+    if (Object.keys(limits).length > 0) given.budget = limits;
+    if (plan) given.approval = { plan: true };
+    if (only.size > 0) {
+      given.mentions = (tools.data?.tools ?? []).filter((tool) => only.has(tool.name)).map((tool) => (tool.origin.type === "mcp"
+        ? { type: "mcpTool", name: tool.origin.tool, serverId: tool.origin.server }
+        : { type: "defaultTool", name: tool.name, label: tool.name }));
+    }
+    return given;
+  };
+  const start = () => run(async () => {
+    const task = await post<{ taskId: string }>("/api/chat/orchestrate", body());
+    navigate(`/tasks/${task.taskId}`);
+  });
+  useShortcuts([{ keys: "Mod+enter", what: "Start the task", group: "New task", run: () => { if (goal.trim()) void start(); } }]);
+  const limit = (name: string, label: string, step = "1") => (
+    <Field label={label}><input type="number" min="0" step={step} value={budget[name] ?? ""} placeholder="as configured" onInput={(event) => setBudget({ ...budget, [name]: event.currentTarget.value })} /></Field>
+  );
+  return (
+    <section class="screen is-narrow">
+      <header class="screen-head"><h1>New task</h1></header>
+      <form class="stack" onSubmit={(event) => { event.preventDefault(); void start(); }}>
+        <Field label="Goal"><textarea autoFocus rows={4} value={goal} placeholder="Find every TODO comment in this repository and write a report" onInput={(event) => setGoal(event.currentTarget.value)} /></Field>
+        <Verdict verdict={verdict} />
+        {models.data?.offline && <p class="callout is-wait"><Icon name="alert" /><span>No language model is in use. The rules plan goals of the kinds find, list, count, read, fetch, compare and report.</span></p>}
+        <div class="grid-2">
+          <Field label="Model"><select value={model} onChange={(event) => setModel(event.currentTarget.value)}><option value="">{models.data?.default ?? "default"}</option>{models.data?.models.filter((name) => name !== models.data?.default).map((name) => <option key={name}>{name}</option>)}</select></Field>
+          <Field label="Priority" hint="A level is worth a minute of waiting"><select value={priority} onChange={(event) => setPriority(Number(event.currentTarget.value))}><option value={1}>1 – most urgent</option><option value={2}>2</option><option value={3}>3 – usual</option><option value={4}>4</option><option value={5}>5 – whenever</option></select></Field>
+        </div>
+        <details class="more"><summary>Budget</summary>
+          <div class="grid-3">{limit("tokens", "Tokens")}{limit("costUsd", "US dollars", "0.01")}{limit("wallTimeMs", "Minutes")}{limit("modelCalls", "Model calls")}{limit("toolCalls", "Tool calls")}{limit("steps", "Steps")}</div>
+          <p class="faint">A task that has used its budget up pauses and asks. 0 is without limit.</p>
+        </details>
+        <details class="more"><summary>Tools{only.size > 0 ? `: only ${only.size}` : ": all"}</summary>
+          <div class="tool-picks">{tools.data?.tools.map((tool) => (
+            <label key={tool.name} class="check" title={tool.description}><input type="checkbox" checked={only.has(tool.name)} onChange={() => { const next = new Set(only); if (!next.delete(tool.name)) next.add(tool.name); setOnly(next); }} /><code>{tool.name}</code>{tool.effect !== "read-only" && <span class="tag">{tool.effect}</span>}</label>
+          ))}</div>
+        </details>
+        <details class="more"><summary>Conversation</summary><Field label="Thread" hint="Its earlier messages are given to the planner. A new one if this is empty."><input value={thread} onInput={(event) => setThread(event.currentTarget.value)} /></Field></details>
+        <label class="check"><input type="checkbox" checked={plan} onChange={(event) => setPlan(event.currentTarget.checked)} /> Approve the plan first</label>
+        <div class="form-foot">
+          <Button kind="primary" type="submit" icon="play" busy={busy} disabled={goal.trim() === ""}>{busy ? "Planning…" : "Start"}</Button>
+          <Button icon="copy" kind="ghost" onClick={() => void copy(curl("/api/chat/orchestrate", body()), "Copied as curl")}>Copy as curl</Button>
+        </div>
+      </form>
+    </section>
+  );
+}
+
+/** What the detector would say of this text in a chat. */
+function Verdict({ verdict }: { verdict: Detection | null }) {
+  if (!verdict) return <p class="verdict faint">In a chat, rules and, if in doubt, a model decide whether a message becomes a task. Here you decide.</p>;
+  return (
+    <div class={`verdict${verdict.orchestrate ? " is-task" : ""}`} role="status">
+      <span class="meter" role="img" aria-label={`Score ${verdict.score.toFixed(2)}, threshold ${verdict.threshold.toFixed(2)}`}><i style={{ width: `${verdict.score * 100}%` }} /><b style={{ left: `${verdict.threshold * 100}%` }} /></span>
+      <span><strong>{verdict.orchestrate ? "In a chat this would become a task" : "In a chat this would be answered at once"}</strong> <span class="faint">score {verdict.score.toFixed(2)} of {verdict.threshold.toFixed(2)}, by {verdict.by}{verdict.features.length > 0 ? `: ${verdict.features.join(", ")}` : ""}</span></span>
+    </div>
+  );
+}

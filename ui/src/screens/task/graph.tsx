@@ -1,0 +1,81 @@
+/** The plan as a graph, revision by revision. */
+import { useState } from "preact/hooks";
+import { Chip, Empty } from "../../components/basics";
+import { Markdown } from "../../components/markdown";
+import { clock } from "../../format";
+import { setQuery } from "../../router";
+import type { StepState } from "../../state/journal";
+import { stepWords } from "./steps";
+import type { ViewProps } from "./task";
+
+const [WIDTH, HEIGHT, GAP_X, GAP_Y] = [210, 58, 46, 18];
+
+interface Placed { step: StepState; x: number; y: number }
+
+/** Each step stands one column behind the last one it needs. */
+function layout(steps: StepState[]): { placed: Map<number, Placed>; width: number; height: number } {
+  const column = new Map<number, number>();
+  const rows: number[] = [];
+  const placed = new Map<number, Placed>();
+  for (const step of steps) {
+    const at = Math.max(-1, ...step.dependsOn.map((on) => column.get(on) ?? -1)) + 1;
+    const row = rows[at] ?? 0;
+    rows[at] = row + 1;
+    column.set(step.index, at);
+    placed.set(step.index, { step, x: at * (WIDTH + GAP_X), y: row * (HEIGHT + GAP_Y) });
+  }
+  return { placed, width: rows.length * (WIDTH + GAP_X) - GAP_X, height: Math.max(1, ...rows) * (HEIGHT + GAP_Y) - GAP_Y };
+}
+
+function lines(text: string): [string, string] {
+  const most = 29;
+  if (text.length <= most) return [text, ""];
+  const cut = text.lastIndexOf(" ", most);
+  const first = text.slice(0, cut > 10 ? cut : most);
+  const rest = text.slice(first.length).trim();
+  return [first, rest.length > most ? `${rest.slice(0, most - 1)}…` : rest];
+}
+
+export function GraphTab({ story, chosenStep }: ViewProps) {
+  const [shown, setShown] = useState<number | null>(null);
+  const revision = story.revisions.find((one) => one.number === shown) ?? story.revisions.at(-1);
+  if (!revision) return <Empty icon="bolt" title="No plan yet"><p>A model, or the rules, are asked for one.</p></Empty>;
+  const steps = revision.steps.map((index) => story.steps[index]).filter((step): step is StepState => step !== undefined);
+  const { placed, width, height } = layout(steps);
+  const open = (index: number) => setQuery({ step: String(index), seq: null });
+  return (
+    <div class="graph">
+      <div class="filters">
+        {story.revisions.length > 1 && <div class="chips" role="group" aria-label="Revision">{story.revisions.map((one) => <Chip key={one.number} on={one.number === revision.number} onClick={() => setShown(one.number)}>revision {one.number}</Chip>)}</div>}
+        <span class="faint">{clock(revision.at)} · {steps.length} steps · {revision.model ? <>by <code>{revision.model}</code></> : "as given"}{revision.degraded ? " · only the best that could be done" : ""}</span>
+      </div>
+      {revision.reason && <div class="graph-reason"><Markdown text={revision.reason} /></div>}
+      <div class="graph-scroll" tabIndex={0} role="region" aria-label="Plan">
+        <svg width={width + 8} height={height + 8} viewBox={`-4 -4 ${width + 8} ${height + 8}`} role="group" aria-label={`Plan of ${steps.length} steps`}>
+          {steps.flatMap((step) => step.dependsOn.map((on) => {
+            const [from, to] = [placed.get(on), placed.get(step.index)];
+            if (!from || !to) return null;
+            const [x1, y1, x2, y2] = [from.x + WIDTH, from.y + HEIGHT / 2, to.x, to.y + HEIGHT / 2];
+            const bend = Math.max(GAP_X / 2, (x2 - x1) / 2);
+            return <path key={`${on}-${step.index}`} class={`edge is-${from.step.status}`} d={`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`} />;
+          }))}
+          {steps.map((step) => {
+            const at = placed.get(step.index);
+            if (!at) return null;
+            const [one, two] = lines(step.description);
+            const gone = step.replaced || step.revision > revision.number;
+            return (
+              <g key={step.index} class={`node is-${step.status}${gone ? " is-replaced" : ""}${chosenStep === step.index ? " is-chosen" : ""}`} transform={`translate(${at.x} ${at.y})`} role="button" tabIndex={0} aria-label={`Step ${step.index + 1}: ${step.description}, ${step.status}`}
+                onClick={() => open(step.index)} onKeyDown={(event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(step.index); } }}>
+                <title>{step.description}</title>
+                <rect class="node-box" width={WIDTH} height={HEIGHT} rx="8" /><rect class="node-sign" x="0" y="10" width="3" height={HEIGHT - 20} rx="1.5" />
+                <text x="14" y="19">{one}</text><text x="14" y="34">{two}</text>
+                <text class="node-more" x="14" y="50">{step.index + 1} · {step.tool?.name ?? stepWords[step.type] ?? step.type}{step.attempts.length > 1 ? ` · ${step.attempts.length} attempts` : ""}</text>
+              </g>
+            );
+          })}
+        </svg>
+      </div>
+    </div>
+  );
+}

@@ -1,0 +1,153 @@
+/** Everything about one step or one entry. */
+import { useState } from "preact/hooks";
+import { useResource } from "../../api/resource";
+import type { Entry, Payload, StepDetail } from "../../api/types";
+import { content, isBlob } from "../../api/types";
+import { Badge, Button, Chip, CopyButton, Fact } from "../../components/basics";
+import { Diff } from "../../components/diff";
+import { Icon } from "../../components/icons";
+import { Value } from "../../components/json";
+import { Markdown } from "../../components/markdown";
+import { bytes, clock, cost, duration, number, text, tokens } from "../../format";
+import { setQuery } from "../../router";
+import { promptOf, type Attempt, type Call, type StepState, type Story } from "../../state/journal";
+import { now } from "../../state/session";
+import { stepWords } from "./steps";
+
+export function Inspector({ id, story, step, seq, version }: { id: string; story: Story; step: number | null; seq: number | null; version: number }) {
+  const entry = seq === null ? undefined : story.entries[seq - 1];
+  const shown = step === null ? undefined : story.steps[step];
+  const close = <Button kind="ghost" icon="cross" aria-label="Close the inspector" title="Close (Escape)" onClick={() => setQuery({ step: null, seq: null })} />;
+  return (
+    <aside class="inspector" aria-label="Inspector">
+      {entry ? <EntryView id={id} story={story} entry={entry} close={close} /> : shown ? <StepView key={shown.index} id={id} story={story} step={shown} close={close} version={version} /> : <header class="inspector-head"><h2>Nothing there</h2>{close}</header>}
+    </aside>
+  );
+}
+
+/** A content of the journal; large ones are read when somebody wants them whole. */
+export function Content({ id, seq, payload, path, markdown }: { id: string; seq: number; payload: Payload | null; path: (data: Entry["data"]) => unknown; markdown?: boolean }) {
+  const [whole, setWhole] = useState(false);
+  const large = isBlob(payload) ? payload.blob : null;
+  const read = useResource<Entry>(large && whole ? `/api/tasks/${id}/traces/${seq}` : null);
+  const value = large && read.data ? content(path(read.data.data)) : content(payload);
+  return (
+    <>
+      {markdown && typeof value === "string" ? <Markdown text={value} /> : <Value value={value} />}
+      {large && !read.data && <Button kind="ghost" icon="plus" busy={whole && read.loading} onClick={() => setWhole(true)}>{`Read all ${bytes(large.size)}`}</Button>}
+    </>
+  );
+}
+
+function StepView({ id, story, step, close, version }: { id: string; story: Story; step: StepState; close: preact.VNode; version: number }) {
+  const [chosen, setChosen] = useState<number | null>(null);
+  const [compare, setCompare] = useState(false);
+  const attempt = step.attempts.find((one) => one.number === chosen) ?? step.attempts.at(-1);
+  const steps = useResource<{ steps: StepDetail[] }>(`/api/tasks/${id}/steps?seen=${step.endedAt === null ? version : "end"}`);
+  const detail = steps.data?.steps[step.index];
+  const time = step.attempts[0] ? (step.endedAt ?? now.value) - step.attempts[0].from : null;
+  const before = attempt ? step.attempts[step.attempts.indexOf(attempt) - 1] : undefined;
+  return (
+    <>
+      <header class="inspector-head"><h2><span class="mono faint">{step.index + 1}</span> {step.description}</h2>{close}</header>
+      <div class="inspector-body">
+        <dl class="facts is-tight">
+          <Fact name="Status"><Badge status={step.status === "failed" && attempt?.retryAt ? "retrying" : step.status} /></Fact>
+          <Fact name="Kind">{stepWords[step.type] ?? step.type}</Fact>
+          <Fact name="Took"><span class="mono">{time === null ? "–" : duration(time)}</span></Fact>
+          <Fact name="Tokens"><span class="mono">{number(tokens(step.usage))}</span></Fact>
+          <Fact name="Cost"><span class="mono">{cost(step.usage)}</span></Fact>
+          <Fact name="Needs">{step.dependsOn.length === 0 ? "nothing" : step.dependsOn.map((on) => <a key={on} class="tag" href={`?step=${on}`} onClick={(event) => { event.preventDefault(); setQuery({ step: String(on) }); }}>{on + 1}</a>)}</Fact>
+        </dl>
+        {step.tool && <Section name={`Input of ${step.tool.name}`} copyOf={text(step.tool.arguments)}><Value value={step.tool.arguments} /></Section>}
+        {step.skipped && <Section name="Skipped because"><p>{step.skipped}</p></Section>}
+        {(detail?.output !== undefined && detail.output !== null) && (
+          <Section name={`Output${detail.outputBytes ? ` (${bytes(detail.outputBytes)}, its beginning)` : ""}`} copyOf={text(detail.output)}>{typeof detail.output === "string" ? <Markdown text={detail.output} /> : <Value value={detail.output} />}</Section>
+        )}
+        {step.attempts.length > 1 && (
+          <div class="chips" role="group" aria-label="Attempt">
+            {step.attempts.map((one) => <Chip key={one.seq} on={one === attempt} onClick={() => setChosen(one.number)}>attempt {one.number}</Chip>)}
+            {before && <Chip on={compare} onClick={() => setCompare(!compare)}>differences</Chip>}
+          </div>
+        )}
+        {compare && before && attempt && <Section name={`From attempt ${before.number} to ${attempt.number}`}><Diff one={told(before)} other={told(attempt)} /></Section>}
+        {attempt?.fault && <div class="callout is-bad"><Icon name="alert" /><div><strong>{attempt.fault.code}</strong> <span class="tag">{attempt.fault.class}</span><p>{attempt.fault.message}</p>{attempt.retryAt && <p class="faint">Next attempt at {clock(attempt.retryAt)}</p>}</div></div>}
+        {attempt?.calls.map((call) => <CallView key={call.key + call.attempt + call.seq} id={id} story={story} call={call} />)}
+        {!attempt && <p class="faint pad">This step has not begun.</p>}
+      </div>
+    </>
+  );
+}
+
+/** An attempt as text, for comparing it with another. */
+function told(attempt: Attempt): string {
+  const calls = attempt.calls.map((call) => [`${call.kind} ${call.name}`, call.arguments && `arguments ${text(content(call.arguments))}`, call.result && `→ ${text(content(call.result))}`, call.fault && `✗ ${call.fault.code}: ${call.fault.message}`].filter(Boolean).join("\n"));
+  return [...calls, attempt.fault ? `failed: ${attempt.fault.code}: ${attempt.fault.message}` : `ended: ${attempt.end ?? "not yet"}`].join("\n\n");
+}
+
+const states: Record<Call["state"], { word: string; badge: "running" | "paused" | "completed" | "failed" }> = {
+  running: { word: "in flight", badge: "running" }, asked: { word: "waits for somebody", badge: "paused" }, done: { word: "done", badge: "completed" },
+  failed: { word: "failed", badge: "failed" }, lost: { word: "outcome unknown", badge: "failed" },
+};
+
+function CallView({ id, story, call }: { id: string; story: Story; call: Call }) {
+  const state = states[call.state];
+  const end = call.to ?? now.value;
+  return (
+    <details class="call" open={call.state !== "done" || call.kind === "model"}>
+      <summary>
+        <Badge small status={call.isError ? "failed" : state.badge} label={state.word} /><Icon name={call.kind === "model" ? "model" : "tools"} size={13} /><strong>{call.name}</strong>
+        {call.effect && call.effect !== "read-only" && <span class={`tag${call.effect === "unsafe" ? " is-warn" : ""}`}>{call.effect}</span>}
+        {call.attempt > 1 && <span class="tag">attempt {call.attempt}</span>}
+        <span class="mono faint grow end">{call.usage ? `${number(call.usage.inputTokens)} → ${number(call.usage.outputTokens)} · ` : ""}{duration(end - call.from)}</span>
+      </summary>
+      {call.kind === "tool" && <Section name="Arguments" copyOf={text(content(call.arguments))}><Content id={id} seq={call.seq} payload={call.arguments} path={(data) => data.arguments} /></Section>}
+      {call.kind === "model" && <Prompt id={id} story={story} call={call} />}
+      {call.result && <Section name={call.kind === "model" ? "Answer" : call.isError ? "Error" : "Result"} copyOf={text(content(call.result))}><Content id={id} seq={call.endSeq ?? call.seq} payload={call.result} path={(data) => data.text ?? data.result ?? data.answer} markdown={call.kind === "model"} /></Section>}
+      {call.requests.map((request) => <Section key={request.id} name={`Wants to call ${request.tool}`}><Value value={request.arguments} open={1} /></Section>)}
+      {call.fault && <div class="callout is-bad"><Icon name="alert" /><div><strong>{call.fault.code}</strong><p>{call.fault.message}</p></div></div>}
+      {call.detail && <p class="pad">{call.detail}</p>}
+    </details>
+  );
+}
+
+function Prompt({ id, story, call }: { id: string; story: Story; call: Call }) {
+  const [open, setOpen] = useState(false);
+  const said = promptOf(story, call);
+  return (
+    <div class="prompt">
+      <button type="button" class="section-head is-button" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name="chevron" size={12} />Prompt<span class="faint">{said.length} messages</span></button>
+      {open && said.map((one, at) => (
+        <div key={at} class={`said is-${one.role}`}>
+          <span class="said-who">{one.label}<span class="faint">{one.role}</span></span>
+          <Content id={id} seq={one.seq} payload={one.content} path={(data) => (Array.isArray(data.parts) ? data.parts[at] : (data.text ?? data.result))} />
+          {one.requests?.map((request) => <p key={request.id} class="faint">wants to call <code>{request.tool}</code></p>)}
+        </div>
+      ))}
+    </div>
+  );
+}
+
+export function Section({ name, copyOf, children }: { name: string; copyOf?: string; children: preact.ComponentChildren }) {
+  return <section class="section"><h3 class="section-head">{name}<span class="grow" />{copyOf && <CopyButton text={copyOf} label={`Copy ${name.toLowerCase()}`} />}</h3>{children}</section>;
+}
+
+function EntryView({ id, story, entry, close }: { id: string; story: Story; entry: Entry; close: preact.VNode }) {
+  const whole = useResource<Entry>(JSON.stringify(entry.data).includes('"blob":') ? `/api/tasks/${id}/traces/${entry.seq}` : null);
+  const data = whole.data?.data ?? entry.data;
+  const call = [...story.calls.values()].find((one) => one.seq === entry.seq || one.endSeq === entry.seq);
+  return (
+    <>
+      <header class="inspector-head"><h2><span class="mono faint">{entry.seq}</span> {entry.kind.replaceAll("_", " ")}</h2>{close}</header>
+      <div class="inspector-body">
+        <p class="entry-message">{entry.message}</p>
+        <dl class="facts is-tight">
+          <Fact name="When"><span class="mono">{clock(entry.at)}</span></Fact><Fact name="Type">{entry.type}</Fact><Fact name="Epoch"><span class="mono">{entry.epoch}</span></Fact>
+          {entry.step !== null && <Fact name="Step"><a href={`?step=${entry.step}`} onClick={(event) => { event.preventDefault(); setQuery({ step: String(entry.step), seq: null }); }}>{entry.step + 1}</a></Fact>}
+        </dl>
+        {call && <CallView id={id} story={story} call={call} />}
+        <Section name="Data" copyOf={JSON.stringify(data, null, 2)}><Value value={data} /></Section>
+      </div>
+    </>
+  );
+}

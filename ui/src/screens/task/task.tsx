@@ -1,0 +1,271 @@
+/** One task: what it wants, where it stands, how it got there, and what can be done with it. */
+import { useEffect, useRef, useState } from "preact/hooks";
+import { comebacks, get, message, post, send } from "../../api/client";
+import { follow } from "../../api/follow";
+import { forget, useResource } from "../../api/resource";
+import type { InboxRequest, TaskDetail } from "../../api/types";
+import { isEnded } from "../../api/types";
+import { Ago, Badge, Button, copy, Dialog, Fact, Failure, Field, Loading, Progress, Tabs, useAction } from "../../components/basics";
+import { Icon } from "../../components/icons";
+import { cost, duration, number, short, text, tokens, usd } from "../../format";
+import { address, navigate, setQuery } from "../../router";
+import { useShortcuts } from "../../state/keys";
+import { emptyStory, fold, remaining, type Story } from "../../state/journal";
+import { notify, now } from "../../state/session";
+import { act, canCancel, canPause, canResume, curl, type Action } from "../actions";
+import { RequestCard } from "../inbox";
+import { pauseWord } from "../tasks";
+import { CheckpointsTab, ContextTab } from "./context";
+import { EffectsTab } from "./effects";
+import { GraphTab } from "./graph";
+import { Inspector } from "./inspector";
+import { JobsTab } from "./jobs";
+import { RawTab } from "./raw";
+import { StepTree } from "./steps";
+import { ThreadTab } from "./thread";
+import { TimelineTab } from "./timeline";
+import { TraceTab } from "./trace";
+import { OutputTab } from "./output";
+
+/** How often the page is drawn while entries pour in. */
+const FRAME_MS = 60;
+
+/** The journal as a story, live, and whatever models say at this moment. */
+function useStory(id: string): { story: Story; version: number; ready: boolean; error: unknown } {
+  const story = useRef<Story>(emptyStory());
+  const [version, setVersion] = useState(0);
+  const [ready, setReady] = useState(false);
+  const [error, setError] = useState<unknown>(null);
+  useEffect(() => {
+    story.current = emptyStory();
+    let timer: ReturnType<typeof setTimeout> | null = null;
+    const draw = () => { timer ??= setTimeout(() => { timer = null; setVersion((count) => count + 1); }, FRAME_MS); };
+    const stop = follow(id, {
+      entries: (entries) => { fold(story.current, entries); draw(); },
+      caughtUp: () => { setReady(true); setError(null); draw(); },
+      failed: setError,
+    });
+    return () => { stop(); if (timer) clearTimeout(timer); };
+  }, [id]);
+  return { story: story.current, version, ready, error };
+}
+
+/** The task as the server sees it, read again when its journal has grown. */
+function useTask(id: string, seq: number): { task: TaskDetail | undefined; error: unknown; set(task: TaskDetail): void } {
+  const [task, set] = useState<TaskDetail>();
+  const [error, setError] = useState<unknown>(null);
+  const wait = useRef(false);
+  useEffect(() => {
+    if (wait.current || (task && task.seq >= seq && seq > 0)) return;
+    wait.current = true;
+    const stop = setTimeout(async () => {
+      try { set(await get<TaskDetail>(`/api/tasks/${id}`)); setError(null); } catch (cause) { setError(cause); }
+      wait.current = false;
+    }, task ? 300 : 0);
+    return () => { clearTimeout(stop); wait.current = false; };
+  }, [id, seq, comebacks.value]);
+  return { task, error, set };
+}
+
+export function TaskScreen({ id, tab }: { id: string; tab: string }) {
+  const { story, version, ready, error } = useStory(id);
+  const { task, error: refused, set } = useTask(id, story.entries.at(-1)?.seq ?? 0);
+  const [busy, run] = useAction();
+  const [asking, setAsking] = useState<"cancel" | "budget" | "message" | null>(null);
+  const query = address.value.query;
+  const chosenStep = query.has("step") ? Number(query.get("step")) : null;
+  const chosenSeq = query.has("seq") ? Number(query.get("seq")) : null;
+  const status = task && story.to === null ? (isEnded(task.status) ? task.status : story.entries.length > 0 ? story.status : task.status) : story.status;
+  const doIt = (action: Action) => run(async () => { set(await act(id, action)); });
+  const tabs = tabsOf(id, story, task);
+  const turn = (by: number) => {
+    const at = tabs.findIndex((one) => one.id === tab);
+    const next = tabs[(at + by + tabs.length) % tabs.length];
+    if (next) navigate(next.href);
+  };
+  useEffect(() => { if (story.goal) document.title = `${story.goal.slice(0, 60)} · Longhaul`; }, [story.goal, version]);
+  useShortcuts([
+    { keys: "]", what: "Next tab", group: "This task", run: () => turn(1) },
+    { keys: "[", what: "Previous tab", group: "This task", run: () => turn(-1) },
+    { keys: "p", what: canResume(status) ? "Resume" : "Pause", group: "This task", run: () => { if (canPause(status)) void doIt("pause"); else if (canResume(status)) void doIt("resume"); } },
+    { keys: "C", what: "Cancel", group: "This task", run: () => { if (canCancel(status)) setAsking("cancel"); } },
+    { keys: "y", what: "Copy as curl", group: "This task", run: () => void copy(curl(`/api/tasks/${id}`), "Copied as curl") },
+    { keys: "Escape", what: "Close the inspector", group: "This task", run: () => setQuery({ step: null, seq: null }) },
+    { keys: "u", what: "Back to all tasks", group: "This task", run: () => navigate("/tasks") },
+  ]);
+  if (refused && !task) return <Failure error={refused} />;
+  if (error && story.entries.length === 0) return <Failure error={error} />;
+  if (!task || !ready) return <Loading rows={12} />;
+  const inspected = chosenStep !== null || chosenSeq !== null;
+  const waiting = task.pause !== null || (task.asking?.open ?? 0) > 0;
+  return (
+    <section class="screen is-full task">
+      <header class="task-head">
+        <div class="crumbs"><a href="/tasks">Tasks</a><span aria-hidden="true">/</span><code title={id}>{id}</code><Button kind="ghost" icon="copy" aria-label="Copy the id" title="Copy the id" onClick={() => void copy(id)} /></div>
+        <div class="task-title">
+          <h1 title={task.goal}>{task.goal}</h1>
+          <div class="actions">
+            {canPause(status) && <Button icon="pause" busy={busy} onClick={() => void doIt("pause")}>Pause</Button>}
+            {canResume(status) && task.pause?.reason !== "unknown-outcome" && task.pause?.reason !== "approval" && task.pause?.reason !== "input" && <Button icon="play" kind="primary" busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
+            {!isEnded(status) && <Button icon="send" onClick={() => setAsking("message")}>Message</Button>}
+            {!isEnded(status) && <Button icon="plus" onClick={() => setAsking("budget")}>Budget</Button>}
+            {canCancel(status) && <Button icon="stop" kind="danger" busy={busy} onClick={() => setAsking("cancel")}>Cancel</Button>}
+            {isEnded(status) && <a class="button is-plain" href={`/new?goal=${encodeURIComponent(task.goal)}`}><Icon name="retry" size={14} /><span>Run again</span></a>}
+            <Button icon="copy" kind="ghost" title="Copy as curl (y)" aria-label="Copy as curl" onClick={() => void copy(curl(`/api/tasks/${id}`), "Copied as curl")}>curl</Button>
+          </div>
+        </div>
+        <Facts task={task} story={story} status={status} />
+        {waiting && status === "paused" && <Waiting task={task} done={set} />}
+        {task.fault && <div class="callout is-bad" role="status"><Icon name="alert" /><div><strong>{task.fault.code}</strong><p>{task.fault.message}</p></div></div>}
+      </header>
+      <div class={`task-body${inspected ? " is-inspected" : ""}`}>
+        <StepTree story={story} chosen={chosenStep} />
+        <div class="task-main">
+          <Tabs tabs={tabs} current={tab} label="Views of this task" />
+          <div class="tab-body">{view(tab, { id, story, task, version, chosenStep, chosenSeq })}</div>
+        </div>
+        {inspected && <Inspector id={id} story={story} step={chosenStep} seq={chosenSeq} version={version} />}
+      </div>
+      {asking === "cancel" && <CancelDialog close={() => setAsking(null)} cancel={() => { setAsking(null); void doIt("cancel"); }} />}
+      {asking === "budget" && <BudgetDialog id={id} task={task} close={() => setAsking(null)} done={set} />}
+      {asking === "message" && <MessageDialog id={id} close={() => setAsking(null)} done={set} />}
+    </section>
+  );
+}
+
+export interface ViewProps { id: string; story: Story; task: TaskDetail; version: number; chosenStep: number | null; chosenSeq: number | null }
+
+function tabsOf(id: string, story: Story, task: TaskDetail | undefined) {
+  const more = address.value.query.toString();
+  const href = (tab: string) => `/tasks/${id}/${tab}${more ? `?${more}` : ""}`;
+  const all: [string, string, number?][] = [
+    ["timeline", "Timeline"], ["trace", "Trace", story.entries.length], ["graph", "Plan", story.revisions.length > 1 ? story.revisions.length : undefined],
+    ["output", "Result"], ["chat", "Chat"], ["context", "Context"], ["checkpoints", "Checkpoints", story.checkpoints.length], ["effects", "Effects", task?.effects?.length], ["jobs", "Jobs"], ["raw", "Raw"],
+  ];
+  return all.map(([tab, name, count]) => ({ id: tab, name, href: href(tab), count }));
+}
+
+function view(tab: string, props: ViewProps) {
+  switch (tab) {
+    case "trace": return <TraceTab {...props} />;
+    case "graph": return <GraphTab {...props} />;
+    case "output": return <OutputTab {...props} />;
+    case "chat": return <ThreadTab {...props} />;
+    case "context": return <ContextTab {...props} />;
+    case "checkpoints": return <CheckpointsTab {...props} />;
+    case "effects": return <EffectsTab {...props} />;
+    case "jobs": return <JobsTab {...props} />;
+    case "raw": return <RawTab {...props} />;
+    default: return <TimelineTab {...props} />;
+  }
+}
+
+function Facts({ task, story, status }: { task: TaskDetail; story: Story; status: TaskDetail["status"] }) {
+  const live = !isEnded(status);
+  const time = live ? now.value : (story.to ?? Date.parse(task.updatedAt));
+  const left = remaining(story, time);
+  const current = story.steps.filter((step) => !step.replaced);
+  const done = current.filter((step) => step.status === "completed").length;
+  const percent = current.length > 0 ? (done / current.length) * 100 : task.progress;
+  const retrying = current.find((step) => step.status === "failed" && (step.attempts.at(-1)?.retryAt ?? 0) > time);
+  const retry = retrying?.attempts.at(-1)?.retryAt;
+  const limit = task.budget?.limits;
+  return (
+    <>
+      <div class="task-progress"><Progress value={status === "completed" ? 100 : percent} status={status} /></div>
+      <dl class="facts">
+        <Fact name="Status">{retry ? <Badge status="retrying" label={`Retry in ${duration(retry - time)}`} /> : status === "paused" && task.pause ? <Badge status="paused" label={pauseWord(task.pause.reason)} /> : <Badge status={status} />}</Fact>
+        <Fact name="Steps"><span class="mono">{done}/{current.length}</span></Fact>
+        <Fact name={live ? "Running for" : "Took"}><span class="mono">{duration(time - story.from)}</span></Fact>
+        {live && <Fact name="Time left" title="From what completed steps took, or what the plan says">{left === null ? "–" : `about ${duration(left)}`}</Fact>}
+        <Fact name="Tokens" title={`${number(task.usage.inputTokens)} in, ${number(task.usage.outputTokens)} out, ${number(task.usage.cachedTokens)} from caches`}><span class="mono">{short(tokens(task.usage))}{limit?.tokens ? <span class="faint"> / {short(limit.tokens)}</span> : null}</span></Fact>
+        <Fact name="Cost" title={task.usage.unpricedCalls ? `${task.usage.unpricedCalls} calls of models whose price nobody told` : undefined}><span class="mono">{cost(task.usage)}{limit?.costUsd ? <span class="faint"> / {usd(limit.costUsd)}</span> : null}</span></Fact>
+        <Fact name="Calls"><span class="mono" title="Model calls, tool calls">{task.usage.modelCalls} + {task.usage.toolCalls}</span></Fact>
+        <Fact name="Priority"><Priority task={task} /></Fact>
+        <Fact name="Started"><Ago at={task.createdAt} /></Fact>
+        {task.chatModel && <Fact name="Model"><code>{task.chatModel}</code></Fact>}
+        <Fact name="Thread"><a href={`/chat/${encodeURIComponent(task.threadId)}`}>{task.threadId.length > 16 ? `${task.threadId.slice(0, 14)}…` : task.threadId}</a></Fact>
+      </dl>
+    </>
+  );
+}
+
+function Priority({ task }: { task: TaskDetail }) {
+  const [priority, put] = useState(task.priority);
+  useEffect(() => put(task.priority), [task.priority]);
+  if (isEnded(task.status)) return <span class="mono">{task.priority}</span>;
+  const change = async (value: number) => {
+    put(value);
+    try {
+      await send("PATCH", `/api/tasks/${task.id}`, { body: { priority: value } });
+      forget(`/api/tasks/${task.id}`);
+      notify(`Priority is ${value} now`);
+    } catch (error) { put(task.priority); notify(message(error), true); }
+  };
+  return (
+    <select class="inline-select" aria-label="Priority" value={priority} onChange={(event) => void change(Number(event.currentTarget.value))}>
+      {[1, 2, 3, 4, 5].map((level) => <option key={level} value={level}>{level === 1 ? "1 most urgent" : level === 3 ? "3 usual" : level}</option>)}
+    </select>
+  );
+}
+
+/** What a paused task waits for, with the way on. */
+function Waiting({ task, done }: { task: TaskDetail; done: (task: TaskDetail) => void }) {
+  const inbox = useResource<{ requests: InboxRequest[] }>("/api/inbox", 2000);
+  const requests = inbox.data?.requests.filter((request) => request.taskId === task.id) ?? [];
+  const refresh = async () => { inbox.reload(); done(await get<TaskDetail>(`/api/tasks/${task.id}`)); };
+  return (
+    <div class="callout is-wait" role="status">
+      <Icon name="pause" />
+      <div class="grow">
+        <strong>{task.pause ? pauseWord(task.pause.reason) : "Waits for somebody"}</strong>
+        {task.pause && <p>{task.pause.detail}</p>}
+        {requests.map((request) => <RequestCard key={request.id} request={request} answered={() => void refresh()} inTask />)}
+      </div>
+    </div>
+  );
+}
+
+function CancelDialog({ close, cancel }: { close: () => void; cancel: () => void }) {
+  return (
+    <Dialog title="Cancel this task?" close={close}>
+      <p>Nothing further is started. What it did to the world is not undone; the tab Effects lists it.</p>
+      <div class="dialog-foot"><Button onClick={close}>Let it run</Button><Button kind="danger" icon="stop" onClick={cancel}>Cancel the task</Button></div>
+    </Dialog>
+  );
+}
+
+function BudgetDialog({ id, task, close, done }: { id: string; task: TaskDetail; close: () => void; done: (task: TaskDetail) => void }) {
+  const [more, setMore] = useState<Record<string, string>>({});
+  const [busy, run] = useAction();
+  const limits = task.budget?.limits ?? {};
+  const fields: [keyof typeof limits & string, string, (value: number) => string][] = [
+    ["tokens", "Tokens", number], ["costUsd", "US dollars", usd], ["modelCalls", "Model calls", number], ["toolCalls", "Tool calls", number], ["steps", "Steps", number], ["wallTimeMs", "Milliseconds", duration],
+  ];
+  const limited = fields.filter(([key]) => limits[key]);
+  const add = Object.fromEntries(Object.entries(more).filter(([, value]) => Number(value) > 0).map(([key, value]) => [key, Number(value)]));
+  const save = () => run(async () => { done(await post<TaskDetail>(`/api/tasks/${id}/budget`, { add })); notify("The budget is raised"); close(); });
+  return (
+    <Dialog title="Add to the budget" close={close}>
+      {limited.length === 0 ? <p>This task has no limits that could be raised.</p> : limited.map(([key, name, shown]) => (
+        <Field key={key} label={name} hint={`${shown(Number(task.budget?.used[key] ?? 0))} of ${shown(Number(limits[key]))} used`}>
+          <input type="number" min="0" step="any" placeholder="add" value={more[key] ?? ""} onInput={(event) => setMore({ ...more, [key]: event.currentTarget.value })} />
+        </Field>
+      ))}
+      <div class="dialog-foot"><Button onClick={close}>Close</Button><Button kind="primary" busy={busy} disabled={Object.keys(add).length === 0} onClick={() => void save()}>Add</Button></div>
+    </Dialog>
+  );
+}
+
+function MessageDialog({ id, close, done }: { id: string; close: () => void; done: (task: TaskDetail) => void }) {
+  const [said, setSaid] = useState("");
+  const [busy, run] = useAction();
+  const send = () => run(async () => { done(await post<TaskDetail>(`/api/tasks/${id}/messages`, { text: said })); notify("The task has your message"); close(); });
+  return (
+    <Dialog title="Tell this task something" close={close}>
+      <p class="faint">The models of the steps at work read it at their next turn, and those of all later steps from the beginning.</p>
+      <Field label="Message"><textarea rows={4} autoFocus value={said} onInput={(event) => setSaid(event.currentTarget.value)} onKeyDown={(event) => { if (event.key === "Enter" && (event.metaKey || event.ctrlKey)) void send(); }} /></Field>
+      <div class="dialog-foot"><Button onClick={close}>Close</Button><Button kind="primary" icon="send" busy={busy} disabled={text(said).trim() === ""} onClick={() => void send()}>Send</Button></div>
+    </Dialog>
+  );
+}

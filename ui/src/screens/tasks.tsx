@@ -1,0 +1,191 @@
+/** All tasks of the caller in one table. */
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import type { Status, TaskSummary } from "../api/types";
+import { Ago, Badge, Button, Chip, Empty, Failure, Loading, Progress, useAction } from "../components/basics";
+import { Icon } from "../components/icons";
+import { Virtual } from "../components/virtual";
+import { cost, duration, number, short, tokens } from "../format";
+import { address, navigate, setQuery } from "../router";
+import { useShortcuts } from "../state/keys";
+import { notify, nowSecond } from "../state/session";
+import { taskList, watchTasks } from "../state/tasks";
+import { act, actOnAll, canCancel, canPause, canResume, type Action } from "./actions";
+
+const statuses: Status[] = ["running", "pending", "paused", "completed", "failed", "cancelled"];
+const ROW = 40;
+
+type SortBy = "created" | "updated" | "tokens" | "cost";
+const values: Record<SortBy, (task: TaskSummary) => number | string> = {
+  created: (task) => task.id,
+  updated: (task) => task.updatedAt,
+  tokens: (task) => tokens(task.usage),
+  cost: (task) => task.usage.costUsd ?? 0,
+};
+
+/** Whether it waits for its next attempt: it runs, nobody works on it, and it has a time to wake up. */
+export function retryAt(task: TaskSummary, now: number): number | null {
+  if (task.status !== "running" || task.worker || !task.wakeAt) return null;
+  const at = Date.parse(task.wakeAt);
+  return at > now + 500 ? at : null;
+}
+
+export function TaskBadge({ task, now }: { task: TaskSummary; now: number }) {
+  const at = retryAt(task, now);
+  if (at !== null) return <Badge status="retrying" label={`Retry in ${duration(at - now)}`} />;
+  if (task.status === "paused" && task.pause && task.pause.reason !== "user") return <Badge status="paused" label={pauseWord(task.pause.reason)} />;
+  return <Badge status={task.status} />;
+}
+
+export function pauseWord(reason: string): string {
+  const words: Record<string, string> = {
+    approval: "Needs approval", input: "Needs an answer", "unknown-outcome": "Outcome unknown", budget: "Budget used up", provider: "Provider down",
+    "tool-changed": "Tool changed", poison: "Poisoned", "no-progress": "No progress", user: "Paused",
+  };
+  return words[reason] ?? reason;
+}
+
+export function TasksScreen() {
+  useEffect(watchTasks, []);
+  const query = address.value.query;
+  const wanted = new Set((query.get("status") ?? "").split(",").filter(Boolean));
+  const search = query.get("q") ?? "";
+  const thread = query.get("thread");
+  const sort = (query.get("sort") ?? "created") as SortBy;
+  const upwards = query.get("order") === "up";
+  const { tasks, complete, error, loaded } = taskList.value;
+  const [selected, setSelected] = useState(new Set<string>());
+  const [active, setActive] = useState(-1);
+  const [anchor, setAnchor] = useState(-1);
+  const searchBox = useRef<HTMLInputElement>(null);
+  const now = nowSecond.value;
+
+  const counts = useMemo(() => {
+    const counted: Record<string, number> = {};
+    for (const task of tasks) counted[task.status] = (counted[task.status] ?? 0) + 1;
+    return counted;
+  }, [tasks]);
+  const statusKey = [...wanted].join();
+  const shown = useMemo(() => {
+    const words = search.toLowerCase().split(/\s+/).filter(Boolean);
+    const value = values[sort] ?? values.created;
+    const fits = tasks.filter((task) =>
+      (wanted.size === 0 || wanted.has(task.status)) && (!thread || task.threadId === thread)
+      && words.every((word) => task.goal.toLowerCase().includes(word) || task.id.includes(word) || task.threadId.toLowerCase().includes(word)));
+    if (sort !== "created") fits.sort((one, other) => (value(one) < value(other) ? 1 : value(one) > value(other) ? -1 : 0));
+    return upwards ? fits.reverse() : fits;
+  }, [tasks, statusKey, search, thread, sort, upwards]);
+
+  const chosen = shown.filter((task) => selected.has(task.id));
+  const toggle = (index: number, range: boolean) => {
+    const task = shown[index];
+    if (!task) return;
+    const next = new Set(selected);
+    const on = !next.has(task.id);
+    const [from, to] = range && anchor >= 0 ? [Math.min(anchor, index), Math.max(anchor, index)] : [index, index];
+    for (let at = from; at <= to; at += 1) { const id = shown[at]?.id; if (id) { if (on) next.add(id); else next.delete(id); } }
+    setSelected(next);
+    setAnchor(index);
+  };
+  const move = (by: number) => setActive(Math.max(0, Math.min(shown.length - 1, active + by)));
+  useShortcuts([
+    { keys: "/", what: "Search", group: "Tasks", run: () => searchBox.current?.focus() },
+    { keys: "j", what: "Next", group: "Tasks", run: () => move(1) },
+    { keys: "k", what: "Previous", group: "Tasks", run: () => move(-1) },
+    { keys: "ArrowDown", what: "Next", group: "Tasks", run: () => move(1) },
+    { keys: "ArrowUp", what: "Previous", group: "Tasks", run: () => move(-1) },
+    { keys: "Enter", what: "Open", group: "Tasks", run: () => { const task = shown[active]; if (task) navigate(`/tasks/${task.id}`); } },
+    { keys: "x", what: "Select", group: "Tasks", run: () => toggle(active, false) },
+    { keys: "X", what: "Select up to here", group: "Tasks", run: () => toggle(active, true) },
+    { keys: "Escape", what: "Select none", group: "Tasks", run: () => setSelected(new Set()) },
+  ]);
+  const filter = (status: Status) => {
+    const next = new Set(wanted);
+    if (next.has(status)) next.delete(status);
+    else next.add(status);
+    setQuery({ status: [...next].join(",") });
+  };
+  const sorted = (by: SortBy) => setQuery({ sort: by === "created" ? null : by, order: sort === by && !upwards ? "up" : null });
+  const heading = (by: SortBy, name: string, more = "") => (
+    <span role="columnheader" class={`cell ${more}`} aria-sort={sort === by ? (upwards ? "ascending" : "descending") : "none"}>
+      <button type="button" class="sort" onClick={() => sorted(by)}>{name}{sort === by && <span aria-hidden="true">{upwards ? " ↑" : " ↓"}</span>}</button>
+    </span>
+  );
+
+  return (
+    <section class="screen is-full">
+      <header class="screen-head">
+        <h1>Tasks <span class="faint count">{number(shown.length)}{complete ? "" : "+"}</span></h1>
+        <a class="button is-primary" href="/new"><Icon name="plus" size={14} /><span>New task</span></a>
+      </header>
+      <div class="filters">
+        <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search tasks</span>
+          <input ref={searchBox} type="search" placeholder="Search goals, ids, threads" value={search} onInput={(event) => { setQuery({ q: event.currentTarget.value }); setActive(-1); }}
+            onKeyDown={(event) => { if (event.key === "Escape") event.currentTarget.blur(); }} />
+        </label>
+        <div class="chips" role="group" aria-label="Status">
+          {statuses.map((status) => <Chip key={status} on={wanted.has(status)} onClick={() => filter(status)}><i class={`spot is-${status}`} />{status}<span class="faint">{number(counts[status] ?? 0)}</span></Chip>)}
+          {thread && <Chip on onClick={() => setQuery({ thread: null })}>thread {thread} ×</Chip>}
+        </div>
+      </div>
+      {chosen.length > 0 && <Bulk chosen={chosen} clear={() => setSelected(new Set())} />}
+      {!loaded && !error ? <Loading rows={10} /> : error && tasks.length === 0 ? <Failure error={error} /> : tasks.length === 0 ? (
+        <Empty icon="tasks" title="No tasks yet" action={<a class="button is-primary" href="/new"><Icon name="plus" size={14} /><span>Start the first one</span></a>}>
+          <p>A task carries a goal that is too big for one answer to its end. Say what you want done; a plan is made and carried out, and you watch.</p>
+          <pre>longhaul run "Find every TODO comment and write a report"</pre>
+        </Empty>
+      ) : shown.length === 0 ? (
+        <Empty icon="search" title="No task fits" action={<Button onClick={() => setQuery({ q: null, status: null, thread: null })}>Show all</Button>}><p>None of {number(tasks.length)} tasks has what you ask for.</p></Empty>
+      ) : (
+        <Virtual class="table tasks-table" count={shown.length} rowHeight={ROW} label="Tasks" role="grid" columns={9} active={active}
+          head={
+            <div role="row" class="row is-head" aria-rowindex={1}>
+              <span role="columnheader" class="cell c-check"><input type="checkbox" aria-label="Select all" checked={chosen.length === shown.length} onChange={() => setSelected(new Set(chosen.length === shown.length ? [] : shown.map((task) => task.id)))} /></span>
+              <span role="columnheader" class="cell c-status">Status</span><span role="columnheader" class="cell c-goal">Goal</span><span role="columnheader" class="cell c-steps">Steps</span>
+              {heading("tokens", "Tokens", "c-tokens")}{heading("cost", "Cost", "c-cost")}<span role="columnheader" class="cell c-time">Time</span>{heading("updated", "Updated", "c-updated")}{heading("created", "Created", "c-created")}
+            </div>
+          }
+          row={(index) => <Row key={shown[index]?.id} task={shown[index] as TaskSummary} index={index} active={index === active} selected={selected.has(shown[index]?.id ?? "")} toggle={toggle} now={now} />} />
+      )}
+    </section>
+  );
+}
+
+function Row({ task, index, active, selected, toggle, now }: { task: TaskSummary; index: number; active: boolean; selected: boolean; toggle: (index: number, range: boolean) => void; now: number }) {
+  const took = (task.completedAt ? Date.parse(task.completedAt) : now) - Date.parse(task.createdAt);
+  const percent = task.totalSteps > 0 ? (task.completedSteps / task.totalSteps) * 100 : 0;
+  return (
+    <div role="row" class={`row${active ? " is-active" : ""}${selected ? " is-selected" : ""}`} aria-rowindex={index + 2} aria-selected={selected}>
+      <span role="gridcell" class="cell c-check"><input type="checkbox" checked={selected} aria-label={`Select ${task.goal.slice(0, 60)}`} onClick={(event) => { event.preventDefault(); toggle(index, event.shiftKey); }} /></span>
+      <span role="gridcell" class="cell c-status"><TaskBadge task={task} now={now} /></span>
+      <span role="gridcell" class="cell c-goal"><a href={`/tasks/${task.id}`} title={task.goal}>{task.goal}</a>{task.priority !== 3 && <span class="tag" title="Priority">P{task.priority}</span>}</span>
+      <span role="gridcell" class="cell c-steps"><Progress value={percent} status={task.status} /><span class="mono">{task.completedSteps}/{task.totalSteps}</span></span>
+      <span role="gridcell" class="cell c-tokens mono" title={`${number(task.usage.inputTokens)} in, ${number(task.usage.outputTokens)} out`}>{tokens(task.usage) > 0 ? short(tokens(task.usage)) : "–"}</span>
+      <span role="gridcell" class="cell c-cost mono">{cost(task.usage)}</span>
+      <span role="gridcell" class="cell c-time mono">{duration(Math.max(took, 0))}</span>
+      <span role="gridcell" class="cell c-updated"><Ago at={task.updatedAt} /></span>
+      <span role="gridcell" class="cell c-created"><Ago at={task.createdAt} /></span>
+    </div>
+  );
+}
+
+function Bulk({ chosen, clear }: { chosen: TaskSummary[]; clear: () => void }) {
+  const [busy, run] = useAction();
+  const doAll = (action: Action, fits: (status: string) => boolean) => run(async () => {
+    const ids = chosen.filter((task) => fits(task.status)).map((task) => task.id);
+    const { done, failed, reason } = ids.length === 1 && ids[0] ? await act(ids[0], action).then(() => ({ done: 1, failed: 0, reason: "" })) : await actOnAll(ids, action);
+    notify(failed > 0 ? `${action}: ${done} done, ${failed} not (${reason})` : `${action}: ${done} done`, failed > 0);
+    clear();
+  });
+  const count = (fits: (status: string) => boolean) => chosen.filter((task) => fits(task.status)).length;
+  const pausable = count(canPause), resumable = count(canResume), cancellable = count(canCancel);
+  useShortcuts([{ keys: "P", what: "Pause the selected", group: "Selection", run: () => void doAll("pause", canPause) }]);
+  return (
+    <div class="bulk" role="region" aria-label="Selection">
+      <strong>{number(chosen.length)} selected</strong>
+      <Button icon="pause" busy={busy} disabled={pausable === 0} onClick={() => void doAll("pause", canPause)}>{`Pause ${pausable || ""}`}</Button>
+      <Button icon="play" busy={busy} disabled={resumable === 0} onClick={() => void doAll("resume", canResume)}>{`Resume ${resumable || ""}`}</Button>
+      <Button icon="stop" kind="danger" busy={busy} disabled={cancellable === 0} onClick={() => { if (confirm(`Cancel ${cancellable} task${cancellable === 1 ? "" : "s"}? What they did is not undone.`)) void doAll("cancel", canCancel); }}>{`Cancel ${cancellable || ""}`}</Button>
+      <Button kind="ghost" onClick={clear}>Select none</Button>
+    </div>
+  );
+}

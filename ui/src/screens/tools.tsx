@@ -1,0 +1,66 @@
+/** What tasks can use, and how the servers of tools are. */
+import { useState } from "preact/hooks";
+import { useResource } from "../api/resource";
+import type { McpServer, ToolInfo } from "../api/types";
+import { Badge, Chip, CopyButton, Empty, Failure, Loading } from "../components/basics";
+import { Icon } from "../components/icons";
+import { Value } from "../components/json";
+import { Markdown } from "../components/markdown";
+import { address, setQuery } from "../router";
+
+function origin(tool: ToolInfo): string { return tool.origin.type === "app" ? tool.origin.toolkit : tool.origin.server; }
+
+const effects: Record<ToolInfo["effect"], string> = {
+  "read-only": "Changes nothing: it may be called again at any time.",
+  idempotent: "Called again under the same key, it does nothing twice.",
+  unsafe: "Dispatched at most once. If a crash leaves open whether it took effect, the task asks you.",
+};
+
+export function ToolsScreen() {
+  const read = useResource<{ tools: ToolInfo[]; mcpServers: McpServer[] }>("/api/tools", 5000);
+  const [search, setSearch] = useState("");
+  const chosen = address.value.query.get("tool");
+  const group = address.value.query.get("from");
+  if (read.error && !read.data) return <Failure error={read.error} retry={read.reload} />;
+  if (!read.data) return <section class="screen"><Loading /></section>;
+  const { tools, mcpServers } = read.data;
+  const origins = [...new Set(tools.map(origin))];
+  const shown = tools.filter((tool) => (!group || origin(tool) === group) && `${tool.name} ${tool.description}`.toLowerCase().includes(search.toLowerCase()));
+  const tool = tools.find((one) => one.name === chosen);
+  return (
+    <section class="screen">
+      <header class="screen-head"><h1>Tools <span class="faint count">{tools.length}</span></h1></header>
+      <section class="servers" aria-label="MCP servers">
+        {mcpServers.map((server) => (
+          <div key={server.name} class={`card server${server.connected ? "" : " is-bad"}`}>
+            <header class="card-head"><strong>{server.name}</strong><Badge status={server.connected ? "completed" : "failed"} label={server.connected ? "Connected" : "Not connected"} /></header>
+            <p class="faint">{server.transport} · {Array.isArray(server.tools) ? server.tools.length : String(server.tools)} tools</p>
+            {server.lastError && <p class="problem">{server.lastError}</p>}
+          </div>
+        ))}
+        {mcpServers.length === 0 && <div class="card hint"><Icon name="tools" /><div><strong>No MCP server is configured</strong><p class="faint">Servers are named in the configuration file only, never over the API:</p><pre>{"[tools.mcp.github]\ncommand = \"github-mcp-server\"\nargs = [\"stdio\"]"}</pre></div></div>}
+      </section>
+      <div class="filters">
+        <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search tools</span><input type="search" placeholder="Search tools" value={search} onInput={(event) => setSearch(event.currentTarget.value)} /></label>
+        <div class="chips" role="group" aria-label="From">{origins.map((name) => <Chip key={name} on={group === name} onClick={() => setQuery({ from: group === name ? null : name })}>{name}</Chip>)}</div>
+      </div>
+      {tools.length === 0 ? <Empty icon="tools" title="No tools"><p>Without tools a task can only think. Built-in toolkits are switched on under <code>[tools]</code>.</p></Empty> : (
+        <div class={`split${tool ? " is-open" : ""}`}>
+          <ul class="plain tool-list">{shown.map((one) => (
+            <li key={one.name}><button type="button" class="tool" aria-pressed={one.name === chosen} onClick={() => setQuery({ tool: one.name === chosen ? null : one.name })}>
+              <code>{one.name}</code><span class={`tag${one.effect === "unsafe" ? " is-warn" : ""}`}>{one.effect}</span><span class="tool-text">{one.description}</span><span class="faint">{origin(one)}</span>
+            </button></li>
+          ))}</ul>
+          {tool && (
+            <article class="card tool-detail">
+              <header class="card-head"><h2><code>{tool.name}</code></h2><CopyButton text={JSON.stringify(tool, null, 2)} /></header>
+              <Markdown text={tool.description} />
+              <p><span class={`tag${tool.effect === "unsafe" ? " is-warn" : ""}`}>{tool.effect}</span> <span class="faint">{effects[tool.effect]}</span></p>
+              <h3>Arguments</h3><Value value={tool.schema} open={3} />
+            </article>
+          )}
+        </div>
+      )}
+    </section>
+  );
+}

@@ -1,0 +1,45 @@
+/** Keyboard shortcuts: registered by whoever is on the screen, listed by `?`. */
+import { useEffect } from "preact/hooks";
+
+export interface Shortcut { keys: string; what: string; group: string; run(): void }
+
+const active = new Set<Shortcut[]>();
+let pending = "";
+let timer: ReturnType<typeof setTimeout> | undefined;
+
+export function shortcuts(): Shortcut[] { return [...active].flat(); }
+
+/** Registers shortcuts while the component is there. Keys are written `g t`, `Shift+X`, `/`. */
+export function useShortcuts(list: Shortcut[]): void {
+  useEffect(() => {
+    active.add(list);
+    return () => { active.delete(list); };
+  });
+}
+
+function typing(target: EventTarget | null): boolean {
+  return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) && !(target instanceof HTMLInputElement && target.type === "checkbox");
+}
+
+export function startKeys(modal: () => boolean): void {
+  document.addEventListener("keydown", (event) => {
+    const chord = (event.metaKey || event.ctrlKey) && !event.altKey;
+    if (event.defaultPrevented || (typing(event.target) && !chord) || (modal() && !chord)) return;
+    if (event.altKey) return;
+    const key = chord ? `Mod+${event.key.toLowerCase()}` : event.key;
+    const known = shortcuts();
+    const wanted = pending && !chord ? `${pending} ${key}` : key;
+    clearTimeout(timer);
+    pending = "";
+    const found = known.findLast((one) => one.keys === wanted) ?? known.findLast((one) => one.keys === key);
+    if (found) {
+      event.preventDefault();
+      found.run();
+      return;
+    }
+    if (!chord && known.some((one) => one.keys.startsWith(`${key} `))) {
+      pending = key;
+      timer = setTimeout(() => { pending = ""; }, 1200);
+    }
+  });
+}
