@@ -117,3 +117,55 @@ fn media_type(path: &str) -> &'static str {
         _ => "application/octet-stream",
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::request::Builder;
+
+    use super::*;
+    use crate::server::fixture::{Fixture, Reply};
+
+    async fn ask(path: &str, more: impl Fn(Builder) -> Builder) -> Reply {
+        let request = more(Request::builder().uri(path)).body(Body::empty()).unwrap();
+        Fixture::new().await.ask(request).await
+    }
+
+    fn for_a_browser(request: Builder) -> Builder {
+        request.header(ACCEPT, "text/html,application/xhtml+xml")
+    }
+
+    #[tokio::test]
+    async fn every_address_of_the_pages_is_the_page() {
+        for path in ["/", "/tasks", "/tasks/0190a5e4/trace?seq=3"] {
+            let reply = ask(path, for_a_browser).await;
+            assert_eq!(reply.status, 200, "{path}");
+            assert_eq!(reply.headers["content-type"], "text/html; charset=utf-8");
+            assert_eq!(reply.headers["cache-control"], "no-cache");
+            let policy = reply.headers["content-security-policy"].to_str().unwrap();
+            assert!(policy.starts_with("default-src 'none'; script-src 'self'"), "{policy}");
+            assert!(!policy.contains("unsafe"), "{policy}");
+        }
+    }
+
+    #[tokio::test]
+    async fn programs_and_missing_files_get_no_page() {
+        for path in ["/api/nothing", "/api", "/assets/of-an-old-version.js"] {
+            assert_eq!(ask(path, for_a_browser).await.status, 404, "{path}");
+        }
+        let json = ask("/tasks", |request| request.header(ACCEPT, "application/json")).await;
+        assert_eq!(json.json()["code"], "route_not_found");
+        assert_eq!(ask("/tasks", |request| for_a_browser(request).method("POST")).await.status, 404);
+    }
+
+    #[tokio::test]
+    async fn what_a_browser_has_is_not_sent_again() {
+        let first = ask("/", for_a_browser).await;
+        let tag = first.headers["etag"].clone();
+        let again = ask("/", |request| for_a_browser(request).header(IF_NONE_MATCH, &tag)).await;
+        assert_eq!((again.status, again.text.as_str()), (304, ""));
+        let zipped = ask("/", |request| for_a_browser(request).header(ACCEPT_ENCODING, "gzip, br")).await;
+        let is_zipped = zipped.headers.get(CONTENT_ENCODING).is_some();
+        assert_eq!(is_zipped, zipped.headers["etag"] != tag, "each form has a tag of its own");
+    }
+}

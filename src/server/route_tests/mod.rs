@@ -9,6 +9,7 @@ mod idempotency;
 mod inbox;
 mod orchestrate;
 mod tasks;
+mod threads;
 
 use axum::http::Method;
 use serde_json::{Value, json};

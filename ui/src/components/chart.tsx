@@ -9,7 +9,7 @@ export interface Series { name: string; colour: string; values: (number | null)[
 /** The colours are those of the style sheet. */
 function colour(name: string): string { return getComputedStyle(document.documentElement).getPropertyValue(name).trim(); }
 
-export function Chart({ title, times, series, format, height = 160, stacked }: { title: string; times: number[]; series: Series[]; format: (value: number) => string; height?: number; stacked?: boolean }) {
+export function Chart({ title, times, series, format, height = 172, stacked }: { title: string; times: number[]; series: Series[]; format: (value: number) => string; height?: number; stacked?: boolean }) {
   const box = useRef<HTMLDivElement>(null);
   const plot = useRef<uPlot | null>(null);
   const dark = isDark.value;
@@ -30,9 +30,9 @@ export function Chart({ title, times, series, format, height = 160, stacked }: {
       cursor: { y: false, points: { size: 6 } },
       legend: { show: false },
       scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
-      axes: [{ ...axis, space: 70, values: (_self, values, _axis, space, step) => values.map((value) => when(value * 1000, step, space)) }, { ...axis, size: 58, values: (_, values) => values.map((value) => format(value)) }],
+      axes: [{ ...axis, space: 70, size: 28, values: (_self, values, _axis, space, step) => values.map((value) => when(value * 1000, step, space)) }, { ...axis, size: 58, values: (_, values) => values.map((value) => format(value)) }],
       series: [{}, ...series.map((one): uPlot.Series => ({
-        label: one.name, stroke: colour(one.colour), points: { show: false }, spanGaps: false,
+        label: one.name, stroke: colour(one.colour), points: { ...(one.bars ? { show: false } : {}), size: 5, fill: colour(one.colour) }, spanGaps: false,
         ...(one.bars && bars ? { paths: bars, fill: colour(one.colour), width: 0 } : { fill: `${colour(one.colour)}18`, width: 1.5 }),
       }))],
     }, data(), element);

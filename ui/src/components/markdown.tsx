@@ -71,7 +71,7 @@ function table(lines: string[], key: number): VNode {
   const cells = (line: string) => line.trim().replace(/^\||\|$/g, "").split("|").map((cell) => cell.trim());
   const [head, , ...body] = lines;
   return (
-    <div class="scroll-x" key={key}><table>
+    <div class="scroll-x" key={key} role="region" aria-label="Table" tabIndex={0}><table>
       <thead><tr>{cells(head ?? "").map((cell, at) => <th key={at}>{inline(cell)}</th>)}</tr></thead>
       <tbody>{body.map((line, row) => <tr key={row}>{cells(line).map((cell, at) => <td key={at}>{inline(cell)}</td>)}</tr>)}</tbody>
     </table></div>

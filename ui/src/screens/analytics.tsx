@@ -43,7 +43,7 @@ export function AnalyticsScreen() {
       {!complete && <p class="faint">Older tasks are still being read.</p>}
       {ended.length === 0 ? <Empty icon="analytics" title="Nothing ended in this time" action={<a class="button is-plain" href="/new"><Icon name="plus" size={14} /><span>Start a task</span></a>}><p>As soon as tasks end, you see here how many succeed, how long they take and what they cost.</p></Empty> : (
         <>
-          <div class="tiles">
+          <div class="tiles is-six">
             <Figure name="Ended" value={number(ended.length)} more={`${number(sum.created)} were created`} /><Figure name="Success" value={sum.success === null ? "–" : percent(sum.success)} more={`${number(sum.failed)} failed, ${number(sum.cancelled)} cancelled`} />
             <Figure name="p50" value={p(0.5)} more="time to the end" /><Figure name="p95" value={p(0.95)} more={`p99 ${p(0.99)}`} />
             <Figure name="Tokens" value={short(sum.tokens)} more={`${short(sum.tokens / ended.length)} per task`} /><Figure name="Cost" value={sum.cost > 0 || sum.unpriced === 0 ? `${sum.unpriced > 0 ? "≥ " : ""}${usd(sum.cost)}` : "unknown"} more={sum.unpriced > 0 ? `${number(sum.unpriced)} calls without a price` : `${usd(sum.cost / ended.length)} per task`} />
@@ -73,7 +73,7 @@ function Table({ title, tasks, by, empty, example }: { title: string; tasks: Tas
   return (
     <section class="card"><header class="card-head"><h2>{title}</h2></header>
       {groups.length === 0 ? <p class="faint panel-empty">{empty}</p> : (
-        <div class="scroll-x"><table class="plain-table">
+        <div class="scroll-x" role="region" aria-label="Table" tabIndex={0}><table class="plain-table">
           <thead><tr><th>{example ? "Code" : "Thread"}</th><th class="num">Tasks</th><th class="num">p50</th><th class="num">Tokens</th><th class="num">Cost</th><th>{example ? "Last" : ""}</th></tr></thead>
           <tbody>{groups.map(({ name, items }) => {
             const p50 = quantile(items.map((task) => Date.parse(task.completedAt ?? "") - Date.parse(task.createdAt)), 0.5);

@@ -105,7 +105,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     <section class="chat-screen">
       <aside class="threads" aria-label="Conversations">
         <a class="button is-plain" href="/chat"><Icon name="plus" size={14} /><span>New conversation</span></a>
-        <nav>{threads.map((one) => <a key={one.id} href={`/chat/${encodeURIComponent(one.id)}`} class="thread-link" aria-current={one.id === id ? "page" : undefined} title={one.title}>{one.title}<span class="faint"><Ago at={one.createdAt} /></span></a>)}</nav>
+        <nav>{threads.map((one) => <a key={one.id} href={`/chat/${encodeURIComponent(one.id)}`} class="thread-link" aria-current={one.id === id ? "page" : undefined} title={one.title}>{one.title}<span class="faint"><Ago at={one.createdAt} /></span></a>)}{threads.length === 0 && <p class="faint pad">What you talk about in this browser is kept here.</p>}</nav>
       </aside>
       <div class="chat">
         <div class="messages" role="log" aria-live="polite" aria-label="Conversation" tabIndex={0}>

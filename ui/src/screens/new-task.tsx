@@ -70,6 +70,7 @@ export function NewTaskScreen() {
           <Field label="Model"><select value={model} onChange={(event) => setModel(event.currentTarget.value)}><option value="">{models.data?.default ?? "default"}</option>{models.data?.models.filter((name) => name !== models.data?.default).map((name) => <option key={name}>{name}</option>)}</select></Field>
           <Field label="Priority" hint="A level is worth a minute of waiting"><select value={priority} onChange={(event) => setPriority(Number(event.currentTarget.value))}><option value={1}>1 – most urgent</option><option value={2}>2</option><option value={3}>3 – usual</option><option value={4}>4</option><option value={5}>5 – whenever</option></select></Field>
         </div>
+        <div class="options">
         <details class="more"><summary>Budget</summary>
           <div class="grid-3">{limit("tokens", "Tokens")}{limit("costUsd", "US dollars", "0.01")}{limit("wallTimeMs", "Minutes")}{limit("modelCalls", "Model calls")}{limit("toolCalls", "Tool calls")}{limit("steps", "Steps")}</div>
           <p class="faint">A task that has used its budget up pauses and asks. 0 is without limit.</p>
@@ -80,6 +81,7 @@ export function NewTaskScreen() {
           ))}</div>
         </details>
         <details class="more"><summary>Conversation</summary><Field label="Thread" hint="Its earlier messages are given to the planner. A new one if this is empty."><input value={thread} onInput={(event) => setThread(event.currentTarget.value)} /></Field></details>
+        </div>
         <label class="check"><input type="checkbox" checked={plan} onChange={(event) => setPlan(event.currentTarget.checked)} /> Approve the plan first</label>
         <div class="form-foot">
           <Button kind="primary" type="submit" icon="play" busy={busy} disabled={goal.trim() === ""}>{busy ? "Planning…" : "Start"}</Button>

@@ -25,7 +25,7 @@ export function OverviewScreen() {
   const minute = Math.floor(now / 60_000) * 60_000;
   // Little time is shown while there is little history, so that the first day is no flat line.
   const oldest = tasks.length > 0 ? Date.parse(tasks.at(-1)?.createdAt ?? "") : minute;
-  const span = [3_600_000, 6 * 3_600_000, DAY].find((one) => minute - oldest < one) ?? DAY;
+  const span = [900_000, 3_600_000, 6 * 3_600_000, DAY].find((one) => minute - oldest < one) ?? DAY;
   const [chart, day] = useMemo(() => [buckets(tasks, minute + 60_000 - span, minute + 60_000, 60), totals(tasks, minute - DAY)], [tasks, minute, span]);
   if (!loaded && error) return <Failure error={error} />;
   if (!loaded) return <section class="screen"><Loading rows={10} /></section>;

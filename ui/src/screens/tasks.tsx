@@ -119,7 +119,7 @@ export function TasksScreen() {
       </header>
       <div class="filters">
         <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search tasks</span>
-          <input ref={searchBox} type="search" placeholder="Search goals, ids, threads" value={search} onInput={(event) => { setQuery({ q: event.currentTarget.value }); setActive(-1); }}
+          <input ref={searchBox} type="text" inputMode="search" placeholder="Search goals, ids, threads" value={search} onInput={(event) => { setQuery({ q: event.currentTarget.value }); setActive(-1); }}
             onKeyDown={(event) => { if (event.key === "Escape") event.currentTarget.blur(); }} />
         </label>
         <div class="chips" role="group" aria-label="Status">

@@ -41,7 +41,7 @@ export function ToolsScreen() {
         {mcpServers.length === 0 && <div class="card hint"><Icon name="tools" /><div><strong>No MCP server is configured</strong><p class="faint">Servers are named in the configuration file only, never over the API:</p><pre>{"[tools.mcp.github]\ncommand = \"github-mcp-server\"\nargs = [\"stdio\"]"}</pre></div></div>}
       </section>
       <div class="filters">
-        <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search tools</span><input type="search" placeholder="Search tools" value={search} onInput={(event) => setSearch(event.currentTarget.value)} /></label>
+        <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search tools</span><input type="text" inputMode="search" placeholder="Search tools" value={search} onInput={(event) => setSearch(event.currentTarget.value)} /></label>
         <div class="chips" role="group" aria-label="From">{origins.map((name) => <Chip key={name} on={group === name} onClick={() => setQuery({ from: group === name ? null : name })}>{name}</Chip>)}</div>
       </div>
       {tools.length === 0 ? <Empty icon="tools" title="No tools"><p>Without tools a task can only think. Built-in toolkits are switched on under <code>[tools]</code>.</p></Empty> : (

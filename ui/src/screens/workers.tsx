@@ -31,7 +31,7 @@ export function WorkersScreen() {
       <section class="card">
         <header class="card-head"><h2>All workers</h2></header>
         {list.length === 0 ? <Empty icon="workers" title="Nobody works"><p>Tasks wait until a worker comes: <code>longhaul worker</code>, or <code>longhaul serve</code> without <code>DISABLE_TASK_WORKER</code>.</p></Empty> : (
-          <div class="scroll-x"><table class="plain-table">
+          <div class="scroll-x" role="region" aria-label="Table" tabIndex={0}><table class="plain-table">
             <thead><tr><th>Worker</th><th>State</th><th>Busy</th><th>Works on</th><th>Host</th><th>Version</th><th>Lease</th><th>Since</th><th>Heard of</th></tr></thead>
             <tbody>{list.map((one) => (
               <tr key={one.name}><td><code>{one.name}</code></td><td><Badge status={badges[one.presence]} label={one.presence} /></td>

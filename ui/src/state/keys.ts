@@ -1,5 +1,5 @@
 /** Keyboard shortcuts: registered by whoever is on the screen, listed by `?`. */
-import { useEffect } from "preact/hooks";
+import { useLayoutEffect } from "preact/hooks";
 
 export interface Shortcut { keys: string; what: string; group: string; run(): void }
 
@@ -11,7 +11,8 @@ export function shortcuts(): Shortcut[] { return [...active].flat(); }
 
 /** Registers shortcuts while the component is there. Keys are written `g t`, `Shift+X`, `/`. */
 export function useShortcuts(list: Shortcut[]): void {
-  useEffect(() => {
+  // At once after each drawing: the next key of a quick hand must meet what is on the screen.
+  useLayoutEffect(() => {
     active.add(list);
     return () => { active.delete(list); };
   });

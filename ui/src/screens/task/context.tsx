@@ -14,7 +14,7 @@ export function ContextTab({ id, story, task }: ViewProps) {
   const status = useResource<StatusContext>(`/api/chat/orchestrate?taskId=${id}`);
   const limit = story.limits.contextWindowLimit ?? task.limits.contextWindowLimit;
   const last = story.prompts.at(-1);
-  const most = Math.max(limit, ...story.prompts.map((one) => one.input));
+  const most = Math.max(1, ...story.prompts.map((one) => one.input));
   const context = status.data?.context;
   const nothing = !last && !context?.summary && !context?.findings;
   if (nothing) return <Empty icon="model" title="No model was asked"><p>Steps that only call tools need no context. What prompts hold is shown here as soon as a model is asked.</p></Empty>;

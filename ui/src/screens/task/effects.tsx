@@ -15,7 +15,7 @@ export function EffectsTab({ id, story }: ViewProps) {
   if (!read.data) return <Loading />;
   if (read.data.effects.length === 0) return <Empty icon="bolt" title="Nothing was changed"><p>Calls that change something outside the task are listed here, each with the key under which it was made and whether it happened.</p></Empty>;
   return (
-    <div class="scroll-x"><table class="plain-table">
+    <div class="scroll-x" role="region" aria-label="Table" tabIndex={0}><table class="plain-table">
       <thead><tr><th>Step</th><th>Tool</th><th>State</th><th>When</th><th>Key</th><th>Arguments</th></tr></thead>
       <tbody>{read.data.effects.map((one) => (
         <tr key={`${one.step}.${one.call}.${one.attempt}`}>

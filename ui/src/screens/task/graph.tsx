@@ -8,27 +8,34 @@ import type { StepState } from "../../state/journal";
 import { stepWords } from "./steps";
 import type { ViewProps } from "./task";
 
-const [WIDTH, HEIGHT, GAP_X, GAP_Y] = [210, 58, 46, 18];
+const [WIDTH, HEIGHT, GAP_X, GAP_Y] = [236, 58, 22, 34];
 
 interface Placed { step: StepState; x: number; y: number }
 
-/** Each step stands one column behind the last one it needs. */
+/** Each step stands one row below the last one it needs. */
 function layout(steps: StepState[]): { placed: Map<number, Placed>; width: number; height: number } {
-  const column = new Map<number, number>();
-  const rows: number[] = [];
+  const level = new Map<number, number>();
+  const taken: number[] = [];
+  for (const step of steps) {
+    const at = Math.max(-1, ...step.dependsOn.map((on) => level.get(on) ?? -1)) + 1;
+    taken[at] = (taken[at] ?? 0) + 1;
+    level.set(step.index, at);
+  }
+  const widest = Math.max(1, ...taken);
+  const filled: number[] = [];
   const placed = new Map<number, Placed>();
   for (const step of steps) {
-    const at = Math.max(-1, ...step.dependsOn.map((on) => column.get(on) ?? -1)) + 1;
-    const row = rows[at] ?? 0;
-    rows[at] = row + 1;
-    column.set(step.index, at);
-    placed.set(step.index, { step, x: at * (WIDTH + GAP_X), y: row * (HEIGHT + GAP_Y) });
+    const at = level.get(step.index) ?? 0;
+    const place = filled[at] ?? 0;
+    filled[at] = place + 1;
+    // A row with fewer steps than the widest one stands in the middle.
+    placed.set(step.index, { step, x: (place + (widest - (taken[at] ?? 1)) / 2) * (WIDTH + GAP_X), y: at * (HEIGHT + GAP_Y) });
   }
-  return { placed, width: rows.length * (WIDTH + GAP_X) - GAP_X, height: Math.max(1, ...rows) * (HEIGHT + GAP_Y) - GAP_Y };
+  return { placed, width: widest * (WIDTH + GAP_X) - GAP_X, height: Math.max(1, taken.length) * (HEIGHT + GAP_Y) - GAP_Y };
 }
 
 function lines(text: string): [string, string] {
-  const most = 29;
+  const most = 33;
   if (text.length <= most) return [text, ""];
   const cut = text.lastIndexOf(" ", most);
   const first = text.slice(0, cut > 10 ? cut : most);
@@ -55,9 +62,9 @@ export function GraphTab({ story, chosenStep }: ViewProps) {
           {steps.flatMap((step) => step.dependsOn.map((on) => {
             const [from, to] = [placed.get(on), placed.get(step.index)];
             if (!from || !to) return null;
-            const [x1, y1, x2, y2] = [from.x + WIDTH, from.y + HEIGHT / 2, to.x, to.y + HEIGHT / 2];
-            const bend = Math.max(GAP_X / 2, (x2 - x1) / 2);
-            return <path key={`${on}-${step.index}`} class={`edge is-${from.step.status}`} d={`M${x1} ${y1}C${x1 + bend} ${y1} ${x2 - bend} ${y2} ${x2} ${y2}`} />;
+            const [x1, y1, x2, y2] = [from.x + WIDTH / 2, from.y + HEIGHT, to.x + WIDTH / 2, to.y];
+            const bend = Math.max(GAP_Y / 2, (y2 - y1) / 2);
+            return <path key={`${on}-${step.index}`} class={`edge is-${from.step.status}`} d={`M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}`} />;
           }))}
           {steps.map((step) => {
             const at = placed.get(step.index);
@@ -65,9 +72,9 @@ export function GraphTab({ story, chosenStep }: ViewProps) {
             const [one, two] = lines(step.description);
             const gone = step.replaced || step.revision > revision.number;
             return (
-              <g key={step.index} class={`node is-${step.status}${gone ? " is-replaced" : ""}${chosenStep === step.index ? " is-chosen" : ""}`} transform={`translate(${at.x} ${at.y})`} role="button" tabIndex={0} aria-label={`Step ${step.index + 1}: ${step.description}, ${step.status}`}
+              <g key={step.index} class={`node is-${step.status}${gone ? " is-replaced" : ""}${chosenStep === step.index ? " is-chosen" : ""}`} transform={`translate(${at.x} ${at.y})`} role="button" tabindex={0}
                 onClick={() => open(step.index)} onKeyDown={(event) => { if (event.key === "Enter" || event.key === " ") { event.preventDefault(); open(step.index); } }}>
-                <title>{step.description}</title>
+                <title>{`${step.description}, ${step.status}`}</title>
                 <rect class="node-box" width={WIDTH} height={HEIGHT} rx="8" /><rect class="node-sign" x="0" y="10" width="3" height={HEIGHT - 20} rx="1.5" />
                 <text x="14" y="19">{one}</text><text x="14" y="34">{two}</text>
                 <text class="node-more" x="14" y="50">{step.index + 1} · {step.tool?.name ?? stepWords[step.type] ?? step.type}{step.attempts.length > 1 ? ` · ${step.attempts.length} attempts` : ""}</text>

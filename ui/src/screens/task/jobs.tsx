@@ -11,7 +11,7 @@ export function JobsTab({ id }: ViewProps) {
   if (!read.data) return <Loading />;
   if (read.data.jobs.length === 0) return <Empty icon="workers" title="No jobs"><p>Without Redis the database itself is the queue, and a task needs no jobs. With <code>REDIS_URL</code> every wake-up of the task is a job of BullMQ, shown here and in Bull Board.</p></Empty>;
   return (
-    <div class="scroll-x"><table class="plain-table">
+    <div class="scroll-x" role="region" aria-label="Table" tabIndex={0}><table class="plain-table">
       <thead><tr><th>Job</th><th>Name</th><th>State</th><th>Attempts</th><th>Made</th><th>Took</th><th>Why it failed</th></tr></thead>
       <tbody>{read.data.jobs.map((job) => (
         <tr key={job.id}><td class="mono">{job.id}</td><td>{job.name}</td><td>{job.state}</td><td class="mono">{job.attemptsMade}</td><td class="mono">{clock(job.timestamp)}</td>

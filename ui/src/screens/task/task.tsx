@@ -50,19 +50,29 @@ function useStory(id: string): { story: Story; version: number; ready: boolean; 
   return { story: story.current, version, ready, error };
 }
 
-/** The task as the server sees it, read again when its journal has grown. */
+/** The task as the server sees it, read again when its journal has grown, a few times a second at most. */
 function useTask(id: string, seq: number): { task: TaskDetail | undefined; error: unknown; set(task: TaskDetail): void } {
   const [task, set] = useState<TaskDetail>();
   const [error, setError] = useState<unknown>(null);
-  const wait = useRef(false);
+  const state = useRef({ wanted: 0, busy: false });
+  const read = async () => {
+    if (state.current.busy) return;
+    state.current.busy = true;
+    try {
+      const fresh = await get<TaskDetail>(`/api/tasks/${id}`);
+      set(fresh);
+      setError(null);
+      await new Promise((resolve) => setTimeout(resolve, 200));
+      state.current.busy = false;
+      if (fresh.seq < state.current.wanted) void read();
+    } catch (cause) {
+      state.current.busy = false;
+      setError(cause);
+    }
+  };
   useEffect(() => {
-    if (wait.current || (task && task.seq >= seq && seq > 0)) return;
-    wait.current = true;
-    const stop = setTimeout(async () => {
-      try { set(await get<TaskDetail>(`/api/tasks/${id}`)); setError(null); } catch (cause) { setError(cause); }
-      wait.current = false;
-    }, task ? 300 : 0);
-    return () => { clearTimeout(stop); wait.current = false; };
+    state.current.wanted = Math.max(seq, state.current.wanted);
+    if (!task || task.seq < seq) void read();
   }, [id, seq, comebacks.value]);
   return { task, error, set };
 }

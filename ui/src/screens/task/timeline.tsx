@@ -51,8 +51,8 @@ export function TimelineTab({ story, task, chosenStep }: ViewProps) {
   if (steps.length === 0) return <Empty icon="clock" title="No plan yet"><p>The steps appear here as soon as the plan is made.</p></Empty>;
   const bar = (step: StepState) => (
     <div key={step.index} role="listitem" class={`lane${step.replaced ? " is-replaced" : ""}`}>
-      <button type="button" class="lane-button" aria-pressed={chosenStep === step.index} onClick={() => setQuery({ step: String(step.index), seq: null })} aria-label={`Step ${step.index + 1}: ${step.description}, ${step.status}`}>
-        <span class="lane-name" title={step.description}><span class="mono faint">{step.index + 1}</span> {step.description}</span>
+      <button type="button" class="lane-button" aria-pressed={chosenStep === step.index} onClick={() => setQuery({ step: String(step.index), seq: null })}>
+        <span class="lane-name" title={step.description}><span class="mono faint">{step.index + 1}</span> {step.description}<span class="sr-only">, {step.status}, </span></span>
         <span class="lane-track">
           {segments(story, step, end).map((one) => {
             const left = Math.max(place(one.from), 0);
