@@ -88,9 +88,19 @@ fn npm(newest: SystemTime) -> Result<(), Box<dyn Error>> {
     let installed = Path::new("ui/node_modules/.package-lock.json").metadata().and_then(|it| it.modified());
     let wanted = Path::new("ui/package-lock.json").metadata()?.modified()?;
     if !installed.is_ok_and(|installed| installed >= wanted) {
+        let mut ci = vec![
+            "ci",
+            "--ignore-scripts",
+            "--no-audit",
+            "--no-fund",
+            "--fetch-retries=1",
+            "--fetch-timeout=60000",
+        ];
         // The tests bring a browser's driver along, which nobody needs who only builds.
-        let quick = ["--fetch-retries=1", "--fetch-timeout=60000"];
-        run(&[&["ci", "--ignore-scripts", "--omit=dev", "--no-audit", "--no-fund"][..], &quick].concat())?;
+        if !Path::new("ui/node_modules/playwright-core").exists() {
+            ci.push("--omit=dev");
+        }
+        run(&ci)?;
     }
     run(&["run", "build"])?;
     // As old as what it is made of: newer than this run of ours, it would cause another one.

@@ -4,7 +4,6 @@ import type { Usage } from "./api/types";
 const whole = new Intl.NumberFormat("en-US");
 const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
 const dayTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false });
-const fullTime = new Intl.DateTimeFormat(undefined, { dateStyle: "medium", timeStyle: "medium", hour12: false });
 
 export function number(value: number): string { return whole.format(value); }
 
@@ -46,7 +45,6 @@ export function ago(at: string | number, now: number): string {
 
 export function clock(at: string | number): string { return clockTime.format(new Date(at)); }
 export function day(at: string | number): string { return dayTime.format(new Date(at)); }
-export function full(at: string | number): string { return fullTime.format(new Date(at)); }
 
 export function usd(value: number): string {
   if (value === 0) return "$0";

@@ -198,12 +198,15 @@ on("everything can be reached by keys: palette, help, places", "/", async (page)
   assert.notEqual(await page.locator("html").getAttribute("data-theme"), dark);
 });
 
-on("analytics count what ended, and can be saved", "/analytics?range=1h", async (page) => {
+on("analytics count what ended, and can be saved", async () => {
+  await world.until(await world.task("Count this one"), "completed");
+  return "/analytics?range=1h";
+}, async (page) => {
   await page.locator(".chart canvas").nth(3).waitFor();
   const [saved] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV" }).click()]);
   const rows = readFileSync(await saved.path(), "utf8").split("\r\n");
   assert.match(rows[0], /^id,status,goal/);
-  assert.ok(rows.length > 5);
+  assert.ok(rows.length > 1);
 });
 
 test("no screen has serious findings of axe, dark or light, wide or narrow", async () => {

@@ -3,7 +3,7 @@ import type { ComponentChildren, JSX } from "preact";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, message } from "../api/client";
 import type { Status, StepStatus } from "../api/types";
-import { ago, full } from "../format";
+import { ago } from "../format";
 import { notify, nowSecond } from "../state/session";
 import { Icon, type IconName } from "./icons";
 
@@ -41,7 +41,8 @@ export function Button({ icon, children, kind = "plain", busy, ...rest }: { icon
 
 /** A time as people say it, with the exact one behind it. */
 export function Ago({ at }: { at: string | number }) {
-  return <time dateTime={new Date(at).toISOString()} title={full(at)}>{ago(at, nowSecond.value)}</time>;
+  const exact = typeof at === "string" ? at : new Date(at).toISOString();
+  return <time dateTime={exact} title={exact}>{ago(at, nowSecond.value)}</time>;
 }
 
 export function Progress({ value, status }: { value: number; status?: Status }) {

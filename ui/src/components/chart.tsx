@@ -32,7 +32,7 @@ export function Chart({ title, times, series, format, height = 172, stacked }: {
       scales: { y: { range: (_, __, max) => [0, max > 0 ? max * 1.1 : 1] } },
       axes: [{ ...axis, space: 70, size: 28, values: (_self, values, _axis, space, step) => values.map((value) => when(value * 1000, step, space)) }, { ...axis, size: 58, values: (_, values) => values.map((value) => format(value)) }],
       series: [{}, ...series.map((one): uPlot.Series => ({
-        label: one.name, stroke: colour(one.colour), points: { ...(one.bars ? { show: false } : {}), size: 5, fill: colour(one.colour) }, spanGaps: false,
+        label: one.name, stroke: colour(one.colour), points: { show: !one.bars, size: 5, fill: colour(one.colour) }, spanGaps: false,
         ...(one.bars && bars ? { paths: bars, fill: colour(one.colour), width: 0 } : { fill: `${colour(one.colour)}18`, width: 1.5 }),
       }))],
     }, data(), element);

@@ -1,6 +1,16 @@
 /** A long list of which only the rows on the screen exist. */
-import type { VNode } from "preact";
+import { Component, type FunctionComponent, type VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+
+/** A row that is drawn anew only if something of it has changed: a list that scrolls redraws the rows that it keeps. */
+export function steady<P extends object>(Row: FunctionComponent<P>) {
+  return class Steady extends Component<P> {
+    override shouldComponentUpdate(next: P): boolean {
+      return (Object.keys(next) as (keyof P)[]).some((name) => name !== "children" && next[name] !== this.props[name]);
+    }
+    override render() { return <Row {...(this.props as P)} />; }
+  };
+}
 
 const MARGIN = 8;
 

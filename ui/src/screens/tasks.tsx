@@ -3,7 +3,7 @@ import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { Status, TaskSummary } from "../api/types";
 import { Ago, Badge, Button, Chip, Empty, Failure, Loading, Progress, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
-import { Virtual } from "../components/virtual";
+import { steady, Virtual } from "../components/virtual";
 import { cost, duration, number, short, tokens } from "../format";
 import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
@@ -150,7 +150,7 @@ export function TasksScreen() {
   );
 }
 
-function Row({ task, index, active, selected, toggle, now }: { task: TaskSummary; index: number; active: boolean; selected: boolean; toggle: (index: number, range: boolean) => void; now: number }) {
+const Row = steady(function Row({ task, index, active, selected, toggle, now }: { task: TaskSummary; index: number; active: boolean; selected: boolean; toggle: (index: number, range: boolean) => void; now: number }) {
   const took = (task.completedAt ? Date.parse(task.completedAt) : now) - Date.parse(task.createdAt);
   const percent = task.totalSteps > 0 ? (task.completedSteps / task.totalSteps) * 100 : 0;
   return (
@@ -166,7 +166,7 @@ function Row({ task, index, active, selected, toggle, now }: { task: TaskSummary
       <span role="gridcell" class="cell c-created"><Ago at={task.createdAt} /></span>
     </div>
   );
-}
+});
 
 function Bulk({ chosen, clear }: { chosen: TaskSummary[]; clear: () => void }) {
   const [busy, run] = useAction();

@@ -60,10 +60,10 @@ export function TraceTab({ story, version, chosenSeq, task }: ViewProps) {
     <div class="trace">
       <div class="filters">
         <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search the trace</span><input ref={box} type="text" inputMode="search" placeholder="Search messages and data" value={search} onInput={(event) => setSearch(event.currentTarget.value)} onKeyDown={(event) => { if (event.key === "Escape") event.currentTarget.blur(); }} /></label>
+        <span class="faint">{shown.length === entries.length ? `${number(entries.length)} entries` : `${number(shown.length)} of ${number(entries.length)}`}</span>
         <div class="chips" role="group" aria-label="Kinds of entries">
           {types.map(({ type, name, icon }) => <Chip key={type} on={wanted.has(type)} onClick={() => { const next = new Set(wanted); if (!next.delete(type)) next.add(type); setWanted(next); }}><Icon name={icon} size={12} />{name}<span class="faint">{number(counts[type] ?? 0)}</span></Chip>)}
         </div>
-        <span class="faint grow end">{shown.length === entries.length ? `${number(entries.length)} entries` : `${number(shown.length)} of ${number(entries.length)}`}</span>
       </div>
       {shown.length === 0 ? <Empty icon="search" title="No entry fits" /> : (
         <Virtual class="trace-list" count={shown.length} rowHeight={30} label="Entries" role="list" active={at} follow={!isEnded(task.status)}

@@ -1,0 +1,87 @@
+// Much of everything: the server's answers are made up here, so that there can be much of it at once.
+// Prints how long it takes; what is asserted is that only what is seen is drawn.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { World, browse, open } from "./world.mjs";
+
+const TASKS = 10_000;
+const ENTRIES = 5_000;
+let world, browser;
+
+before(async () => { [world, browser] = await Promise.all([World.start(), browse()]); });
+after(async () => { await browser?.close(); await world?.stop(); });
+
+const usage = { inputTokens: 1200, outputTokens: 340, cachedTokens: 0, modelCalls: 3, toolCalls: 2, costUsd: 0.0123 };
+const id = (number) => `01a20000-0000-7000-8000-${String(number).padStart(12, "0")}`;
+const at = (ms) => new Date(1_790_000_000_000 + ms).toISOString();
+const statuses = ["completed", "completed", "completed", "failed", "running", "cancelled"];
+
+function task(number) {
+  const status = statuses[number % statuses.length];
+  return { id: id(number), userId: "local", threadId: `t${number % 40}`, goal: `Goal number ${number} with some words behind it`, status, priority: 3, completedSteps: 2, totalSteps: 5, usage, seq: 20, createdAt: at(number * 1000), updatedAt: at(number * 1000 + 900), completedAt: status === "running" ? null : at(number * 1000 + 900), worker: null };
+}
+
+test(`${TASKS} tasks scroll, of which only those on the screen are drawn`, async () => {
+  const page = await open(browser, world, "/");
+  await page.route(/\/api\/tasks(\?|$)/, (route) => {
+    const query = new URL(route.request().url()).searchParams;
+    const before = query.get("before") === null ? TASKS : Number(query.get("before").slice(-12));
+    const limit = query.has("status") ? 0 : Number(query.get("limit"));
+    const tasks = Array.from({ length: Math.min(limit, before) }, (_, offset) => task(before - 1 - offset));
+    return route.fulfill({ json: { tasks, nextBefore: tasks.length === limit && limit > 0 && before > limit ? tasks.at(-1).id : null } });
+  });
+  await page.goto(`${world.url}/tasks`);
+  await page.getByRole("heading", { name: "10,000" }).waitFor();
+  assert.ok(await page.locator(".row").count() < 60);
+  const frames = await page.evaluate(() => new Promise((resolve) => {
+    const list = document.querySelector(".virtual");
+    const times = [];
+    let last = performance.now();
+    const step = (now) => {
+      times.push(now - last);
+      last = now;
+      list.scrollTop += 160;
+      if (times.length < 240) requestAnimationFrame(step);
+      else resolve(times.slice(1));
+    };
+    requestAnimationFrame(step);
+  }));
+  const sorted = frames.toSorted((one, other) => one - other);
+  console.log(`a frame of the scrolling list took ${sorted[120].toFixed(1)} ms (median), ${sorted.at(-3).toFixed(1)} ms (99 %), ${frames.filter((one) => one > 25).length} of ${frames.length} were late`);
+  assert.ok(await page.locator(".row").count() < 60);
+  await page.locator(".virtual").evaluate((list) => { list.scrollTop = list.scrollHeight; });
+  await page.locator(".row a", { hasText: "Goal number 0 " }).waitFor();
+  await page.getByLabel("Search tasks").fill("number 4242");
+  await page.locator(".row a", { hasText: "Goal number 4242 " }).waitFor();
+  assert.deepEqual(page.problems, []);
+  await page.context().close();
+});
+
+test(`a trace of ${ENTRIES} entries opens, and is searched`, async () => {
+  const real = await world.task("Compare the wide readings once more");
+  const detail = await world.until(real, "completed");
+  const { traces } = await world.ask("GET", `/api/tasks/${real}/traces?limit=1000`);
+  const filler = (seq) => ({ ...traces[5], seq, at: at(seq), message: `Entry ${seq} of many` });
+  const entries = Array.from({ length: ENTRIES }, (_, index) => traces[index] ?? filler(index + 1));
+  const page = await open(browser, world, "/settings");
+  await page.locator("h1").waitFor();
+  await page.route(/\/traces\?/, (route) => {
+    const after = Number(new URL(route.request().url()).searchParams.get("after"));
+    const piece = entries.slice(after, after + 1000);
+    return route.fulfill({ json: { traces: piece, nextAfter: piece.length === 1000 && after + 1000 < ENTRIES ? piece.at(-1).seq : null } });
+  });
+  await page.route(/\/events\?/, (route) => route.fulfill({ status: 204 }));
+  await page.route(new RegExp(`/api/tasks/${real}$`), (route) => route.fulfill({ json: { ...detail, seq: ENTRIES } }));
+  const began = Date.now();
+  await page.goto(`${world.url}/tasks/${real}/trace`);
+  await page.getByText("5,000 entries").waitFor();
+  console.log(`a trace of ${ENTRIES} entries was open after ${Date.now() - began} ms`);
+  assert.ok(await page.locator(".entry").count() < 80);
+  await page.getByLabel("Search the trace").fill("entry 4321 of");
+  await page.locator(".entry-text", { hasText: "Entry 4321 of many" }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("j");
+  await page.getByLabel("Inspector").getByText("Entry 4321 of many").waitFor();
+  assert.deepEqual(page.problems, []);
+  await page.context().close();
+});
