@@ -52,7 +52,7 @@ async function freePort() {
 
 export class World {
   /** Starts a server; with a key if one is given. */
-  static async start({ key, more = "" } = {}) {
+  static async start({ key, more = "", script = rules } = {}) {
     if (!existsSync(binary)) throw new Error(`there is no ${binary}: run scripts/ui-test`);
     const world = new World();
     world.directory = mkdtempSync(join(tmpdir(), "longhaul-ui-"));
@@ -60,7 +60,7 @@ export class World {
     const path = (name) => join(world.directory, name);
     mkdirSync(path("workspace"));
     writeFileSync(path("workspace/notes.md"), "# Notes\n\n1. Who writes?\n2. When?\n3. For whom?\n");
-    writeFileSync(path("script.json"), JSON.stringify({ ledger: path("ledger.jsonl"), rules }));
+    writeFileSync(path("script.json"), JSON.stringify({ ledger: path("ledger.jsonl"), rules: script }));
     writeFileSync(path("longhaul.toml"), `[models]\ndefault = "scripted/demo"\nscripted = { demo = ${JSON.stringify(path("script.json"))} }\n[worker]\npollMs = 50\nlimiter = { max = 0, duration = 1000 }\n[orchestrator.retry]\nbaseMs = 700\nmaxMs = 900\nmaxAttempts = 5\n[orchestrator.limits]\nmaxReplans = 1\n[tools]\nworkspace = ${JSON.stringify(path("workspace"))}\n${more}`);
     world.port = await freePort();
     world.url = `http://127.0.0.1:${world.port}`;

@@ -1,5 +1,5 @@
 /** Where the time went: every step as waiting, running and backoff, attempt by attempt. */
-import { useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { isEnded } from "../../api/types";
 import { Button, Empty } from "../../components/basics";
 import { Virtual } from "../../components/virtual";
@@ -30,8 +30,9 @@ function segments(story: Story, step: StepState, end: number): Segment[] {
   return list;
 }
 
-function ticks(from: number, to: number): number[] {
-  const about = (to - from) / 6;
+/** Round moments, no closer than their names are wide. */
+function ticks(from: number, to: number, width: number): number[] {
+  const about = (to - from) / Math.max(1, width / 84);
   const sizes = [1, 2, 5, 10, 20, 50, 100, 200, 500, 1e3, 2e3, 5e3, 1e4, 15e3, 3e4, 6e4, 12e4, 3e5, 6e5, 9e5, 18e5, 36e5, 72e5, 216e5, 864e5];
   const size = sizes.find((one) => one >= about) ?? 864e5 * Math.ceil(about / 864e5);
   const list = [];
@@ -41,6 +42,15 @@ function ticks(from: number, to: number): number[] {
 
 export function TimelineTab({ story, task, chosenStep }: ViewProps) {
   const [zoom, setZoom] = useState<[number, number] | null>(null);
+  const axis = useRef<HTMLSpanElement>(null);
+  const [width, setWidth] = useState(500);
+  useLayoutEffect(() => {
+    const element = axis.current;
+    if (!element) return;
+    const observer = new ResizeObserver(() => setWidth(element.clientWidth));
+    observer.observe(element);
+    return () => observer.disconnect();
+  }, [story.steps.length > 0]);
   const live = !isEnded(task.status) && story.to === null;
   const last = Date.parse(story.entries.at(-1)?.at ?? task.updatedAt);
   const end = live && story.status !== "paused" ? Math.max(now.value, last) : last;
@@ -70,8 +80,8 @@ export function TimelineTab({ story, task, chosenStep }: ViewProps) {
       <Brush story={story} whole={whole} zoom={zoom} setZoom={setZoom} end={end} />
       <div class="lane-axis" aria-hidden="true">
         <span class="lane-name">{zoom ? <Button kind="ghost" onClick={() => setZoom(null)}>Whole time</Button> : <span class="faint">{clock(story.from)}</span>}</span>
-        <span class="lane-track">
-          {ticks(from, to).map((at) => <span key={at} class="tick" style={{ left: `${(at / (to - from)) * 100}%` }}>{duration(from - story.from + at)}</span>)}
+        <span class="lane-track" ref={axis}>
+          {ticks(from, to, width).map((at) => <span key={at} class="tick" style={{ left: `${(at / (to - from)) * 100}%` }}>{duration(from - story.from + at)}</span>)}
           {story.pauses.map((pause) => {
             const [left, right] = [Math.max(place(pause.from), 0), Math.min(place(pause.to ?? end), 100)];
             return right <= 0 || left >= 100 || right <= left ? null : <span key={pause.from} class="pause-mark" title={`Paused: ${pause.detail}`} style={{ left: `${left}%`, width: `${right - left}%` }} />;

@@ -1,0 +1,84 @@
+// What tasks ask people, and what people answer and add.
+import assert from "node:assert/strict";
+import { after, before, test } from "node:test";
+import { World, browse, open, rules } from "./world.mjs";
+
+let world, browser;
+
+const asking = [
+  { role: "plan", goalContains: "question", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "llm-reasoning" }] } } },
+  { role: "execute", goalContains: "question", turn: 0, reply: { toolCalls: [{ tool: "ask_person", arguments: { question: "Which **colour**?", choices: ["red", "blue"] } }] } },
+  { role: "execute", goalContains: "question", reply: { text: "Then it is that one." } },
+  { role: "plan", goalContains: "write", reply: { json: { reason: "", steps: [{ id: "w", description: "Write a file", type: "tool-call", tool: { name: "workspace_write", arguments: { path: "made.md", content: "draft" } } }] } } },
+];
+
+before(async () => { [world, browser] = await Promise.all([World.start({ script: [...asking, ...rules] }), browse()]); });
+after(async () => { await browser?.close(); await world?.stop(); });
+
+const on = (name, path, act) => test(name, async () => {
+  const page = await open(browser, world, typeof path === "function" ? await path() : path);
+  try {
+    await act(page);
+    assert.deepEqual(page.problems, []);
+  } catch (error) {
+    if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name.slice(0, 40).replaceAll(/\W+/g, "-")}.png` });
+    throw error;
+  } finally { await page.context().close(); }
+});
+
+on("a plan waits for approval in the inbox, and goes on once it has it", "/new?goal=Summarise%20the%20first%20chapter%20with%20care", async (page) => {
+  await page.getByLabel("Approve the plan first").check();
+  await page.getByText("Budget", { exact: true }).click();
+  await page.getByLabel("Tokens", { exact: true }).fill("90000");
+  await page.getByRole("button", { name: "Start" }).click();
+  await page.waitForURL(/\/tasks\/[0-9a-f-]{36}/);
+  await page.getByText("May these steps be carried out?").waitFor();
+  await page.getByText("/ 90.0k").waitFor();
+  await page.getByRole("link", { name: "Inbox" }).click();
+  const card = page.getByRole("article", { name: /Plan: Summarise the first chapter/ });
+  await card.getByText("Find out what matters in them").waitFor();
+  await card.getByRole("button", { name: "Approve", exact: true }).click();
+  await page.getByRole("heading", { name: "Nobody needs you" }).waitFor();
+});
+
+on("a call is approved with other arguments, and its effect is on record", async () => {
+  const id = await world.task("Please write a file", { approval: { tools: { workspace_write: true } } });
+  await world.until(id, "paused");
+  return `/tasks/${id}`;
+}, async (page) => {
+  await page.getByText("May this call be made").waitFor();
+  await page.getByRole("button", { name: "Change the arguments" }).click();
+  await page.getByLabel("Arguments").fill("{ this is not JSON");
+  assert.equal(await page.getByRole("button", { name: "Approve" }).isEnabled(), false);
+  await page.getByLabel("Arguments").fill('{"path": "made.md", "content": "final"}');
+  await page.getByRole("button", { name: "Approve with these" }).click();
+  await page.locator(".task-head .badge.is-completed").waitFor();
+  await page.getByRole("link", { name: "Effects" }).click();
+  await page.locator("td .badge", { hasText: "happened" }).waitFor();
+  await page.getByText("show", { exact: true }).click();
+  await page.getByText("final").first().waitFor();
+});
+
+on("a question is answered by a choice", async () => {
+  const { tools } = await world.ask("GET", "/api/tools");
+  asking.tool = tools.find((tool) => tool.name.includes("ask"))?.name;
+  const id = await world.task("A question of taste");
+  await world.until(id, "paused");
+  return "/inbox";
+}, async (page) => {
+  const card = page.getByRole("article", { name: /Question: A question of taste/ });
+  await card.getByRole("radio", { name: "blue" }).click();
+  await card.getByRole("button", { name: "Answer" }).click();
+  await card.waitFor({ state: "detached" });
+});
+
+on("a task is told something, and given more budget", async () => `/tasks/${await world.task("A slow walk with company", { budget: { tokens: 100_000 } })}/trace`, async (page) => {
+  await page.getByRole("button", { name: "Message" }).click();
+  await page.getByRole("dialog").getByLabel("Message").fill("Write it in French");
+  await page.getByRole("dialog").getByRole("button", { name: "Send" }).click();
+  await page.locator(".entry-text", { hasText: "wrote: Write it in French" }).waitFor();
+  await page.getByRole("button", { name: "Budget" }).click();
+  await page.getByRole("dialog").getByLabel("Tokens").fill("50000");
+  await page.getByRole("dialog").getByRole("button", { name: "Add" }).click();
+  await page.getByText("/ 150k").waitFor();
+});
