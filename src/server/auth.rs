@@ -3,7 +3,7 @@
 use std::net::SocketAddr;
 
 use axum::extract::{FromRequestParts, Request, State};
-use axum::http::header::AUTHORIZATION;
+use axum::http::header::{AUTHORIZATION, SEC_WEBSOCKET_PROTOCOL, UPGRADE};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue};
 use axum::middleware::Next;
@@ -59,8 +59,9 @@ impl Access {
 
     fn admit(&self, headers: &HeaderMap) -> Result<Caller, ApiError> {
         if let Some(key) = &self.key {
-            let given = bearer(headers).ok_or_else(|| ApiError::unauthorized("Unauthorized"))?;
-            if !is_same(key.expose_secret().as_bytes(), given) {
+            let given = bearer(headers).map(<[u8]>::to_vec).or_else(|| protocol(headers));
+            let given = given.ok_or_else(|| ApiError::unauthorized("Unauthorized"))?;
+            if !is_same(key.expose_secret().as_bytes(), &given) {
                 return Err(ApiError::unauthorized("Invalid API key"));
             }
         }
@@ -82,6 +83,17 @@ fn bearer(headers: &HeaderMap) -> Option<&[u8]> {
     let value = headers.get(AUTHORIZATION).map(HeaderValue::as_bytes)?;
     let (scheme, key) = value.split_at_checked("Bearer ".len())?;
     scheme.eq_ignore_ascii_case(b"Bearer ").then(|| key.trim_ascii())
+}
+
+/// The key as a browser brings it, which cannot send a header with a WebSocket but can name
+/// subprotocols: `bearer.` and the key in hexadecimal digits.
+fn protocol(headers: &HeaderMap) -> Option<Vec<u8>> {
+    headers.get(UPGRADE)?;
+    let named = headers.get_all(SEC_WEBSOCKET_PROTOCOL).iter().filter_map(|value| value.to_str().ok());
+    let digits =
+        named.flat_map(|names| names.split(',')).find_map(|name| name.trim().strip_prefix("bearer."))?;
+    let digits = digits.as_bytes().chunks(2).map(|pair| str::from_utf8(pair).ok());
+    digits.map(|pair| u8::from_str_radix(pair.filter(|pair| pair.len() == 2)?, 16).ok()).collect()
 }
 
 /// Compares the hashes, so that neither the time nor the length of the comparison says
@@ -137,6 +149,25 @@ mod tests {
         assert_eq!(refusal("Bearer s3cre"), "Invalid API key");
         assert_eq!(refusal("Bearer s3cret2"), "Invalid API key");
         assert_eq!(with_key().admit(&headers("bearer s3cret")).unwrap(), Caller("system".into()));
+    }
+
+    #[test]
+    fn a_browser_names_the_key_among_the_subprotocols_of_a_websocket() {
+        let named = |protocols: &'static str, is_upgrade: bool| {
+            let mut headers =
+                HeaderMap::from_iter([(SEC_WEBSOCKET_PROTOCOL, HeaderValue::from_static(protocols))]);
+            if is_upgrade {
+                headers.insert(UPGRADE, HeaderValue::from_static("websocket"));
+            }
+            with_key().admit(&headers).map_err(|refusal| refusal.message)
+        };
+        let system = Ok(Caller("system".into()));
+        assert_eq!(named("longhaul, bearer.733363726574", true), system);
+        assert_eq!(named("bearer.733363726574", false), Err("Unauthorized".to_owned()));
+        assert_eq!(named("bearer.7333637265", true), Err("Invalid API key".to_owned()));
+        for broken in ["bearer.7", "bearer.zz", "longhaul"] {
+            assert_eq!(named(broken, true), Err("Unauthorized".to_owned()), "{broken}");
+        }
     }
 
     #[test]

@@ -103,6 +103,11 @@ impl ApiError {
         Self::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", "this path does not take this method")
     }
 
+    /// Something else than a WebSocket.
+    pub(super) fn no_upgrade() -> Self {
+        Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", "this path serves WebSockets only")
+    }
+
     /// The body is larger than allowed.
     pub(super) fn too_large(limit: usize) -> Self {
         let message = format!("the body is larger than {limit} bytes (server.maxBodyBytes)");
@@ -183,7 +188,7 @@ pub(super) struct Problem {
 }
 
 impl Problem {
-    fn of(refusal: ApiError) -> Self {
+    pub(super) fn of(refusal: ApiError) -> Self {
         Self {
             r#type: format!("urn:longhaul:error:{}", refusal.code),
             title: refusal.status.canonical_reason().unwrap_or("Error"),

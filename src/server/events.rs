@@ -13,12 +13,11 @@ use serde::Deserialize;
 
 use super::auth::Caller;
 use super::error::ApiError;
-use super::follow::Follower;
+use super::feed::Note;
+use super::follow::{Follower, Next, Slow};
 use super::parse::Params;
 use super::state::AppState;
 use super::ui_stream::event_stream;
-use super::views::EntryView;
-use crate::task::Entry;
 
 /// The header with which a client that was cut off says what it has.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -27,7 +26,7 @@ const LAST_EVENT_ID: &str = "last-event-id";
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct From {
     /// Only entries behind the one with this number; `Last-Event-ID` counts more.
-    after: Option<i64>,
+    pub(super) after: Option<i64>,
 }
 
 /// Every entry after the one the client has, then those to come, until the task has ended.
@@ -46,10 +45,10 @@ pub(super) async fn follow(
     if task.status().is_terminal() && after >= task.state().seq {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }
-    let follower = Follower::new(state.repository().clone(), &task, after, state.shutdown.clone());
+    let follower = Follower::new(&state.feeds, &task, after, Slow::MayRead);
     let events = stream::unfold(follower, |mut follower| async {
-        let entry = follower.next().await?;
-        Some((Ok::<_, Infallible>(frame(&entry)), follower))
+        let Next::Note(note) = follower.next().await else { return None };
+        Some((Ok::<_, Infallible>(frame(&note)), follower))
     });
     Ok(event_stream(events, Duration::from_millis(state.config.heartbeat_ms)))
 }
@@ -63,14 +62,7 @@ fn last_event_id(headers: &HeaderMap) -> Result<Option<i64>, ApiError> {
 }
 
 /// An entry as one event.
-fn frame(entry: &Entry) -> Event {
-    let view = EntryView::of(entry);
-    let event = Event::default().id(view.seq().to_string()).event(view.kind());
-    match serde_json::to_string(&view) {
-        Ok(json) => event.data(json),
-        Err(error) => {
-            tracing::error!(%error, seq = entry.seq, "an entry cannot be written");
-            event.data("null")
-        }
-    }
+fn frame(note: &Note) -> Event {
+    let (seq, kind) = (note.entry.seq.to_string(), note.entry.event.kind());
+    Event::default().id(seq).event(kind).data(note.json.as_str())
 }

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
-use super::follow::Follower;
+use super::follow::{Follower, Slow};
 use super::{Access, AppState, ServerConfig, WorkerSnapshot, WorkerStatus, router};
 use crate::models::{Models, Scripted};
 use crate::orchestrator::{Orchestrator, OrchestratorConfig, TaskRequest, system_clock};
@@ -104,7 +104,7 @@ impl Fixture {
     }
 
     pub(super) fn follow(&self, task: &Task, after: i64) -> Follower {
-        Follower::new(self.repository().clone(), task, after, self.shutdown.clone())
+        Follower::new(&self.state.feeds, task, after, Slow::MayRead)
     }
 
     /// Sends a request with a JSON body, or without one.

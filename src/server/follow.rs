@@ -1,5 +1,8 @@
 //! Follows a task's journal: every entry after a number, in order, without gaps, until the
 //! task has ended. Whatever streams about a task is built on this.
+//!
+//! What is old is read from the journal, page by page, at the pace of the reader; what is new comes
+//! from the feed that all followers of the task share.
 
 use std::collections::VecDeque;
 use std::sync::Arc;
@@ -7,103 +10,154 @@ use std::time::Duration;
 
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
-use tokio_util::sync::CancellationToken;
 
-use crate::repository::{Change, Repository};
-use crate::task::{Entry, Event, Task, TaskId};
+use super::feed::{Feed, Feeds, Note, PAGE};
+use crate::task::{Event, Task, TaskId};
 
-/// Entries read at once: bounds the memory of a reader that starts at the beginning of a long
-/// journal.
-const PAGE: u32 = 200;
+/// How long to wait before a database that did not answer is asked again.
+const REST: Duration = Duration::from_secs(1);
 
-/// How long a lost hint may delay an entry. Commits of other processes are never hinted here.
-const POLL: Duration = Duration::from_secs(1);
+/// What becomes of those who do not keep up with what is new.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Slow {
+    /// They read the journal at their own pace.
+    MayRead,
+    /// They are told where they are, and go.
+    MustGo,
+}
+
+/// How a journal goes on.
+#[derive(Debug)]
+pub(super) enum Next {
+    /// With this entry.
+    Note(Arc<Note>),
+    /// The task has ended, and all of it was told.
+    Ended,
+    /// The reader does not keep up.
+    Behind,
+    /// The server shuts down, or the journal cannot be read.
+    Cut,
+}
 
 /// A reader of one journal.
 pub(super) struct Follower {
-    repository: Arc<dyn Repository>,
+    feeds: Feeds,
     id: TaskId,
     after: i64,
-    page: VecDeque<Entry>,
-    changes: Receiver<Change>,
+    page: VecDeque<Arc<Note>>,
+    /// What is new; none if nothing can be new, for the task had ended.
+    feed: Option<(Arc<Feed>, Receiver<Arc<Note>>)>,
+    /// Whether there may be entries in the journal that the feed does not tell.
+    is_catching_up: bool,
+    /// Whether anything came from the feed since: from then on it must not be missed.
+    is_live: bool,
     has_ended: bool,
-    shutdown: CancellationToken,
+    slow: Slow,
 }
 
 impl Follower {
     /// A reader of the entries of `task` with a number above `after`.
-    pub(super) fn new(
-        repository: Arc<dyn Repository>,
-        task: &Task,
-        after: i64,
-        shutdown: CancellationToken,
-    ) -> Self {
-        // Registered before the journal is read, so that a commit in between is not missed.
-        let changes = repository.changes();
+    pub(super) fn new(feeds: &Feeds, task: &Task, after: i64, slow: Slow) -> Self {
         let has_ended = task.status().is_terminal();
-        Self { repository, id: task.id, after, page: VecDeque::new(), changes, has_ended, shutdown }
+        // Listened to before the journal is read, so that a commit in between is not missed.
+        let feed = (!has_ended).then(|| feeds.feed(task)).map(|feed| {
+            let notes = feed.listen();
+            (feed, notes)
+        });
+        Self {
+            feeds: feeds.clone(),
+            id: task.id,
+            after,
+            page: VecDeque::new(),
+            feed,
+            is_catching_up: true,
+            is_live: false,
+            has_ended,
+            slow,
+        }
     }
 
-    /// The next entry, as soon as there is one. `None` once the task has ended and all of it
-    /// was read, when the server shuts down, or when the journal cannot be read.
-    pub(super) async fn next(&mut self) -> Option<Entry> {
+    /// Whose journal it is.
+    pub(super) fn id(&self) -> TaskId {
+        self.id
+    }
+
+    /// The number of the newest entry that was read.
+    pub(super) fn after(&self) -> i64 {
+        self.after
+    }
+
+    /// The next entry, as soon as there is one. May be dropped at any moment without losing one.
+    pub(super) async fn next(&mut self) -> Next {
         loop {
-            if self.shutdown.is_cancelled() {
-                return None;
+            if self.feeds.shutdown().is_cancelled() {
+                return Next::Cut;
             }
-            if let Some(entry) = self.page.pop_front() {
-                self.after = entry.seq;
-                self.has_ended |= is_end(&entry.event);
-                return Some(entry);
+            if let Some(note) = self.page.pop_front() {
+                self.after = note.entry.seq;
+                self.has_ended |= is_end(&note.entry.event);
+                return Next::Note(note);
             }
-            match self.repository.journal(self.id, self.after, PAGE).await {
-                Ok(page) if !page.is_empty() => self.page = page.into(),
-                Ok(_) if self.has_ended => return None,
-                Ok(_) => self.wait().await,
-                Err(error) if error.is_passing() => {
-                    tracing::warn!(task = %self.id, %error, "the journal cannot be read, trying again");
-                    self.rest().await;
-                }
-                Err(error) => {
-                    tracing::error!(task = %self.id, %error, "the journal cannot be followed");
-                    return None;
-                }
+            let end = match self.is_catching_up || self.has_ended {
+                true => self.read().await,
+                false => self.listen().await,
+            };
+            if let Some(end) = end {
+                return end;
             }
         }
     }
 
-    /// Whether the end of the task was read: otherwise `None` means that the stream was cut.
+    /// Whether the end of the task was read: otherwise the stream was cut.
     pub(super) fn has_ended(&self) -> bool {
         self.has_ended
     }
 
-    /// Until there may be a new entry.
-    async fn wait(&mut self) {
-        tokio::select! {
-            () = hint(&mut self.changes, self.id, self.after) => {}
-            () = tokio::time::sleep(POLL) => {}
-            () = self.shutdown.cancelled() => {}
+    /// A page of the journal.
+    async fn read(&mut self) -> Option<Next> {
+        match self.feeds.repository().journal(self.id, self.after, PAGE).await {
+            Ok(page) if !page.is_empty() => {
+                self.page = page.into_iter().map(|entry| Arc::new(Note::of(entry))).collect();
+            }
+            Ok(_) if self.has_ended => return Some(Next::Ended),
+            Ok(_) => self.is_catching_up = false,
+            Err(error) if error.is_passing() => {
+                tracing::warn!(task = %self.id, %error, "the journal cannot be read, trying again");
+                tokio::select! {
+                    () = tokio::time::sleep(REST) => {}
+                    () = self.feeds.shutdown().cancelled() => {}
+                }
+            }
+            Err(error) => {
+                tracing::error!(task = %self.id, %error, "the journal cannot be followed");
+                return Some(Next::Cut);
+            }
         }
+        None
     }
 
-    async fn rest(&self) {
-        tokio::select! {
-            () = tokio::time::sleep(POLL) => {}
-            () = self.shutdown.cancelled() => {}
+    /// What is new.
+    async fn listen(&mut self) -> Option<Next> {
+        let Some((feed, notes)) = &mut self.feed else { return Some(Next::Ended) };
+        let told = tokio::select! {
+            told = notes.recv() => told,
+            () = feed.cut.cancelled() => return Some(Next::Cut),
+            () = self.feeds.shutdown().cancelled() => return Some(Next::Cut),
+        };
+        match told {
+            Ok(note) if note.entry.seq <= self.after => {}
+            Ok(note) if note.entry.seq == self.after + 1 => {
+                self.is_live = true;
+                self.page.push_back(note);
+            }
+            Err(RecvError::Lagged(_)) if self.is_live && self.slow == Slow::MustGo => {
+                return Some(Next::Behind);
+            }
+            // Something is missing between: the journal has it.
+            Ok(_) | Err(RecvError::Lagged(_)) => (self.is_catching_up, self.is_live) = (true, false),
+            Err(RecvError::Closed) => return Some(Next::Cut),
         }
-    }
-}
-
-/// Until something is said about a newer entry of the task, or so much was said that it may
-/// have been missed.
-async fn hint(changes: &mut Receiver<Change>, id: TaskId, after: i64) {
-    loop {
-        match changes.recv().await {
-            Ok(change) if change.id == id && change.seq > after => return,
-            Ok(_) => {}
-            Err(RecvError::Lagged(_)) => return,
-            Err(RecvError::Closed) => std::future::pending().await,
-        }
+        None
     }
 }
 
@@ -120,7 +174,8 @@ mod tests {
     async fn numbers(follower: &mut Follower, count: usize) -> Vec<i64> {
         let mut numbers = Vec::new();
         while numbers.len() < count {
-            numbers.push(follower.next().await.unwrap().seq);
+            let Next::Note(note) = follower.next().await else { panic!("{numbers:?} and no more") };
+            numbers.push(note.entry.seq);
         }
         numbers
     }
@@ -135,7 +190,7 @@ mod tests {
         assert_eq!(numbers(&mut follower, 1).await, [4]);
         fixture.orchestrator.cancel(task.id, USER).await.unwrap();
         assert_eq!(numbers(&mut follower, 1).await, [5]);
-        assert!(follower.next().await.is_none());
+        assert!(matches!(follower.next().await, Next::Ended));
         assert!(follower.has_ended());
     }
 
@@ -145,7 +200,7 @@ mod tests {
         let task = fixture.task("one").await;
         let mut follower = fixture.follow(&task, 3);
         fixture.shutdown.cancel();
-        assert!(follower.next().await.is_none());
+        assert!(matches!(follower.next().await, Next::Cut));
         assert!(!follower.has_ended());
     }
 
@@ -155,7 +210,63 @@ mod tests {
         let task = fixture.task("one").await;
         let task = fixture.orchestrator.cancel(task.id, USER).await.unwrap();
         let mut follower = fixture.follow(&task, 4);
-        assert!(follower.next().await.is_none());
+        assert!(matches!(follower.next().await, Next::Ended));
         assert!(follower.has_ended());
+    }
+
+    /// Two more entries.
+    async fn turn(fixture: &Fixture, task: &Task) {
+        fixture.orchestrator.pause(task.id, USER).await.unwrap();
+        fixture.orchestrator.resume(task.id, USER).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn all_who_follow_a_task_share_its_feed() {
+        let fixture = Fixture::new().await;
+        let (one, other) = (fixture.task("one").await, fixture.task("other").await);
+        let mut followers: Vec<Follower> = (0..50).map(|_| fixture.follow(&one, 3)).collect();
+        followers.push(fixture.follow(&other, 3));
+        assert_eq!(fixture.state.feeds.count(), 2);
+        fixture.orchestrator.cancel(one.id, USER).await.unwrap();
+        followers.truncate(50);
+        for follower in &mut followers {
+            assert_eq!(numbers(follower, 1).await, [4]);
+            assert!(matches!(follower.next().await, Next::Ended));
+        }
+        drop(followers);
+        while fixture.state.feeds.count() > 0 {
+            tokio::task::yield_now().await;
+        }
+    }
+
+    #[tokio::test]
+    async fn who_does_not_keep_up_goes_or_reads_the_journal() {
+        const MANY: i64 = 300;
+        let fixture = Fixture::new().await;
+        let task = fixture.task("one").await;
+        let mut strict = Follower::new(&fixture.state.feeds, &task, 0, Slow::MustGo);
+        let mut patient = Follower::new(&fixture.state.feeds, &task, 0, Slow::MayRead);
+        for follower in [&mut strict, &mut patient] {
+            assert_eq!(numbers(follower, 3).await, [1, 2, 3]);
+        }
+        // Until an entry came from the feed: before that, a reader is still at the old ones.
+        while !strict.is_live {
+            let (_, ()) = tokio::join!(numbers(&mut strict, 2), turn(&fixture, &task));
+        }
+        let seen = strict.after();
+        for _ in 0..MANY {
+            turn(&fixture, &task).await;
+        }
+        // Until the feed has told so many that the first of them are gone.
+        let (feed, _) = strict.feed.as_ref().unwrap();
+        while feed.told() < seen + MANY {
+            tokio::task::yield_now().await;
+        }
+        fixture.orchestrator.cancel(task.id, USER).await.unwrap();
+        assert!(matches!(strict.next().await, Next::Behind));
+        assert_eq!(strict.after(), seen);
+        let all: Vec<i64> = (4..=seen + 2 * MANY + 1).collect();
+        assert_eq!(numbers(&mut patient, all.len()).await, all);
+        assert!(matches!(patient.next().await, Next::Ended));
     }
 }

@@ -16,6 +16,7 @@ mod chat;
 mod config;
 mod error;
 mod events;
+mod feed;
 #[cfg(test)]
 mod fixture;
 mod follow;
@@ -28,6 +29,7 @@ mod orchestrate;
 mod parse;
 #[cfg(test)]
 mod route_tests;
+mod socket;
 mod state;
 mod status;
 mod tasks;
@@ -75,6 +77,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/tasks/{id}/traces/{seq}", get(tasks::entry))
         .route("/api/tasks/{id}/jobs", get(tasks::jobs))
         .route("/api/tasks/{id}/events", get(events::follow))
+        .route("/api/tasks/{id}/ws", get(socket::task))
+        .route("/api/ws", get(socket::all))
         .route("/api/tasks/{id}/pause", post(tasks::pause))
         .route("/api/tasks/{id}/resume", post(tasks::resume))
         .route("/api/tasks/{id}/cancel", post(tasks::cancel))

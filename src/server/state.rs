@@ -9,6 +9,8 @@ use tokio_util::sync::CancellationToken;
 use super::auth::{Access, Caller};
 use super::config::ServerConfig;
 use super::error::ApiError;
+use super::feed::Feeds;
+use super::socket::Summaries;
 use crate::orchestrator::Orchestrator;
 use crate::repository::Repository;
 use crate::task::{Task, TaskId};
@@ -59,6 +61,10 @@ pub struct AppState {
     pub config: Arc<ServerConfig>,
     /// The worker of this process.
     pub worker: Arc<dyn WorkerStatus>,
+    /// What is new of the tasks that somebody follows.
+    pub(super) feeds: Feeds,
+    /// How the tasks stand of the users who are followed.
+    pub(super) summaries: Summaries,
     /// Ends open streams when it is cancelled; the same one that [`super::serve`] is given.
     pub shutdown: CancellationToken,
 }
@@ -72,7 +78,10 @@ impl AppState {
         worker: Arc<dyn WorkerStatus>,
         shutdown: CancellationToken,
     ) -> Self {
-        Self { orchestrator, access: Arc::new(access), config: Arc::new(config), worker, shutdown }
+        let feeds = Feeds::new(orchestrator.repository().clone(), shutdown.clone());
+        let summaries = Summaries::new(orchestrator.repository().clone(), shutdown.clone());
+        let (access, config) = (Arc::new(access), Arc::new(config));
+        Self { orchestrator, access, config, worker, feeds, summaries, shutdown }
     }
 
     pub(super) fn repository(&self) -> &Arc<dyn Repository> {

@@ -199,16 +199,6 @@ impl EntryView {
             data: entry.event.data(),
         }
     }
-
-    /// Its number.
-    pub(super) fn seq(&self) -> i64 {
-        self.seq
-    }
-
-    /// Its tag.
-    pub(super) fn kind(&self) -> &'static str {
-        self.kind
-    }
 }
 
 /// A task with its answer.

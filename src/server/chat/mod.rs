@@ -29,7 +29,7 @@ use self::task_frames::TaskFrames;
 use super::auth::Caller;
 use super::config::ChatReply;
 use super::error::ApiError;
-use super::follow::Follower;
+use super::follow::{Follower, Slow};
 use super::idempotency::{self, Key, Keyed};
 use super::state::AppState;
 use super::ui_stream::{UiChunk, respond};
@@ -281,7 +281,7 @@ fn reply(state: &AppState, headers: &HeaderMap, turn: &Turn, task: &Task) -> Res
 fn over_task(state: &AppState, task: &Task) -> impl Stream<Item = UiChunk> + Send + use<> {
     let opening = TaskFrames::introduce(task.id, &introduction(task));
     let repository = state.repository().clone();
-    let follower = Follower::new(repository.clone(), task, 0, state.shutdown.clone());
+    let follower = Follower::new(&state.feeds, task, 0, Slow::MayRead);
     task_stream::chunks(opening, task.id, repository, follower)
 }
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use futures::{Stream, stream};
 
-use super::super::follow::{Follower, is_end};
+use super::super::follow::{Follower, Next, is_end};
 use super::super::ui_stream::UiChunk;
 use super::task_frames::TaskFrames;
 use crate::repository::Repository;
@@ -48,7 +48,7 @@ impl TaskStream {
         if self.is_over {
             return None;
         }
-        let Some(mut entry) = self.follower.next().await else {
+        let Next::Note(note) = self.follower.next().await else {
             self.is_over = true;
             let mut chunks = Vec::new();
             if !self.follower.has_ended() {
@@ -57,6 +57,7 @@ impl TaskStream {
             chunks.extend(TaskFrames::end(None));
             return Some(chunks);
         };
+        let mut entry = note.entry.clone();
         self.put_contents_back(&mut entry).await;
         let mut chunks = self.frames.frames(&entry);
         if is_end(&entry.event) || self.waits_for_somebody(&entry).await {

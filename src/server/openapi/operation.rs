@@ -16,6 +16,8 @@ enum Reply {
     Text { media: &'static str, item: Option<SchemaOf>, description: &'static str },
     /// Nothing but its status.
     Empty(&'static str),
+    /// Frames of a WebSocket, each of one of these kinds, and what a client may send on it.
+    Frames { sent: Vec<SchemaOf>, read: Option<SchemaOf>, description: &'static str },
 }
 
 /// One operation.
@@ -133,6 +135,18 @@ impl Operation {
         self
     }
 
+    /// Becomes a WebSocket on which frames of these kinds are sent.
+    pub(super) fn frames(mut self, sent: Vec<SchemaOf>, description: &'static str) -> Self {
+        self.replies.push((101, Reply::Frames { sent, read: None, description }));
+        self
+    }
+
+    /// Becomes a WebSocket on which frames of these kinds are sent, and these are read.
+    pub(super) fn dialogue(mut self, sent: Vec<SchemaOf>, read: SchemaOf, description: &'static str) -> Self {
+        self.replies.push((101, Reply::Frames { sent, read: Some(read), description }));
+        self
+    }
+
     /// Answers with a status alone.
     pub(super) fn empty(mut self, status: u16, description: &'static str) -> Self {
         self.replies.push((status, Reply::Empty(description)));
@@ -209,6 +223,14 @@ impl Operation {
             let (media, mut content) = match reply {
                 Reply::Empty(description) => {
                     entry["description"] = (*description).into();
+                    continue;
+                }
+                Reply::Frames { sent, read, description } => {
+                    let sent: Vec<Value> = sent.iter().map(|kind| schemas.written(*kind)).collect();
+                    *entry = json!({"description": description, "x-frames": {"anyOf": sent}});
+                    if let Some(read) = read {
+                        entry["x-commands"] = schemas.read(*read);
+                    }
                     continue;
                 }
                 Reply::Json(schema) => ("application/json", json!({"schema": schemas.written(*schema)})),

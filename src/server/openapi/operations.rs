@@ -1,5 +1,6 @@
 //! All operations, in the order in which the document has them.
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::operation::Operation;
@@ -12,6 +13,7 @@ use crate::server::chat::{ChatBody, Orchestrated};
 use crate::server::events;
 use crate::server::inbox::{EffectList, Inbox, Range as InboxRange, Told, Word};
 use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
+use crate::server::socket::{Command, Control, TaskFrame};
 use crate::server::status::TaskStatus;
 use crate::server::tasks::{Change, Range, Resume, Which};
 use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, TraceList};
@@ -24,6 +26,14 @@ const SERVER: &str = "Server";
 
 /// What may go wrong when a model is asked for a plan or an answer.
 const MODEL_REFUSALS: &[u16] = &[409, 422, 502, 504];
+
+/// How a browser, which cannot send headers with a WebSocket, brings the key.
+const SOCKETS: &str = "Programs send `Authorization`. A browser names the subprotocols `longhaul` and `bearer.` with \
+    the key in hexadecimal digits behind it.";
+
+fn of<T: JsonSchema>(generator: &mut SchemaGenerator) -> Schema {
+    generator.subschema_for::<T>()
+}
 
 /// What can be asked about a task that was started, and as what they take its id.
 const OF_A_TASK: &[(&str, &str)] = &[
@@ -183,6 +193,22 @@ fn streams() -> Vec<Operation> {
             .events::<EntryView>("Server-sent events: `id` is `seq`, `event` is `kind`, `data` the entry.")
             .empty(204, "The task has ended, and the client has everything.")
             .refuses(&[404]),
+        Operation::get("/api/tasks/{id}/ws", "followTaskSocket", "The journal, live, as a WebSocket.")
+            .about(SOCKETS)
+            .query::<events::From>()
+            .frames(
+                vec![of::<EntryView>, of::<Control>],
+                "Entries, then a control frame that says why it ends.",
+            )
+            .refuses(&[404, 426]),
+        Operation::get("/api/ws", "followTasksSocket", "Any number of journals on one WebSocket.")
+            .about(SOCKETS)
+            .dialogue(
+                vec![of::<TaskFrame>, of::<Control>],
+                of::<Command>,
+                "Entries with their tasks, and control frames.",
+            )
+            .refuses(&[426]),
     ]
 }
 
