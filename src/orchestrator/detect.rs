@@ -14,7 +14,7 @@ use crate::task::{Event, ModelName, Usage};
 const SHORT: usize = 20;
 
 /// The decision about one message, with what it rests on.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Detection {
     /// Whether the message becomes a task.

@@ -2,6 +2,7 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -18,35 +19,39 @@ const USUAL: u32 = 200;
 const MOST: u32 = 1000;
 
 /// The query of a conversation.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Range {
+    /// How many messages, 1 to 1000; 200 if absent.
+    #[schemars(range(min = 1, max = 1000))]
     limit: Option<u32>,
 }
 
 /// A text of which somebody wants to know what would become.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Draft {
     text: String,
 }
 
 /// A conversation with its newest messages, oldest of them first.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Conversation {
     thread: ThreadView,
     messages: Vec<MessageView>,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "Thread")]
 struct ThreadView {
     id: String,
     title: String,
     created_at: Timestamp,
 }
 
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
+#[schemars(rename = "ThreadMessage")]
 struct MessageView {
     id: String,
     role: String,

@@ -201,7 +201,7 @@ impl Operation {
     fn parameters(&self, schemas: &mut Schemas) -> Vec<Value> {
         let mut parameters = Vec::new();
         for name in self.path.split('/').filter_map(|part| part.strip_prefix('{')?.strip_suffix('}')) {
-            let (schema, description) = path_parameter(self.path, schemas);
+            let (schema, description) = path_parameter(self.path, name, schemas);
             parameters.push(json!({
                 "name": name, "in": "path", "required": true, "description": description, "schema": schema,
             }));
@@ -270,7 +270,10 @@ fn event(description: &str, data: Option<Value>) -> Value {
 }
 
 /// What a `{…}` in a path stands for.
-fn path_parameter(path: &str, schemas: &mut Schemas) -> (Value, &'static str) {
+fn path_parameter(path: &str, name: &str, schemas: &mut Schemas) -> (Value, &'static str) {
+    if name == "seq" {
+        return (json!({"type": "integer", "format": "int64"}), "The number of an entry.");
+    }
     match path.starts_with("/api/chat/") {
         true => (json!({"type": "string", "minLength": 1, "maxLength": 512}), "The thread."),
         false => (schemas.read(|generator| generator.subschema_for::<TaskId>()), "The task."),

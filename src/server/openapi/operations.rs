@@ -4,6 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::operation::Operation;
+use crate::orchestrator::Detection;
 use crate::server::about::{Health, ModelList, ToolList, WorkerList, WorkerReport};
 use crate::server::analytics::{
     ByConsumer, ByTimed, DurationTable, FailureTable, Overview, TaskSeries, UsageTable, Window,
@@ -16,6 +17,7 @@ use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
 use crate::server::socket::{Command, Control, TaskFrame};
 use crate::server::status::TaskStatus;
 use crate::server::tasks::{Change, Range, Resume, Which};
+use crate::server::threads::{Conversation, Draft, Range as ThreadRange};
 use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, TraceList};
 
 const CHAT: &str = "Chat";
@@ -106,6 +108,15 @@ fn chat() -> Vec<Operation> {
             .query::<WhichTask>()
             .reply::<Cancelled>()
             .refuses(&[404, 409]),
+        Operation::get("/api/chat/{id}/messages", "listMessages", "What was said in a thread.")
+            .query::<ThreadRange>()
+            .reply::<Conversation>()
+            .refuses(&[404]),
+        Operation::post("/api/chat/detect", "detect", "What the detector's rules say of a text.")
+            .about("No model is asked, and nothing is kept.")
+            .without_database()
+            .body::<Draft>()
+            .reply::<Detection>(),
     ]
 }
 
@@ -136,6 +147,9 @@ fn tasks() -> Vec<Operation> {
         Operation::get("/api/tasks/{id}/traces", "listTraces", "A piece of the journal.")
             .query::<Range>()
             .reply::<TraceList>()
+            .refuses(&[404]),
+        Operation::get("/api/tasks/{id}/traces/{seq}", "getTrace", "An entry with its contents in full.")
+            .reply::<EntryView>()
             .refuses(&[404]),
         Operation::get("/api/tasks/{id}/jobs", "listJobs", "The jobs of a task that the queue still keeps.")
             .about("Empty if the database is the queue.")
