@@ -203,10 +203,13 @@ on("analytics count what ended, and can be saved", async () => {
   return "/analytics?range=1h";
 }, async (page) => {
   await page.locator(".chart canvas").nth(3).waitFor();
-  const [saved] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "CSV" }).click()]);
-  const rows = readFileSync(await saved.path(), "utf8").split("\r\n");
-  assert.match(rows[0], /^id,status,goal/);
-  assert.ok(rows.length > 1);
+  await page.getByRole("region", { name: "How long things take" }).getByRole("cell", { name: "workspace_read" }).waitFor();
+  await page.getByRole("button", { name: "Kind of step" }).click();
+  await page.getByRole("cell", { name: "llm-reasoning" }).waitFor();
+  const [saved] = await Promise.all([page.waitForEvent("download"), page.getByRole("button", { name: "Save durations-step-1h as CSV" }).click()]);
+  const rows = readFileSync(await saved.path(), "utf8").trim().split(/\r?\n/);
+  assert.match(rows[0], /^name,count/);
+  assert.ok(rows.some((row) => row.startsWith("llm-reasoning,")));
 });
 
 test("no screen has serious findings of axe, dark or light, wide or narrow", async () => {

@@ -1,87 +1,126 @@
-/** How tasks fare over time, in charts and tables that can be saved. */
-import { useEffect, useMemo } from "preact/hooks";
-import type { TaskSummary } from "../api/types";
-import { Button, Chip, Empty, Failure, Loading } from "../components/basics";
+/** How tasks fare over time, as the server counts it: charts, and tables that can be saved. */
+import type { ComponentChildren } from "preact";
+import { send } from "../api/client";
+import { useResource } from "../api/resource";
+import { Button, Chip, Empty, Failure, Loading, useAction } from "../components/basics";
 import { Chart } from "../components/chart";
 import { Icon } from "../components/icons";
-import { duration, number, percent, short, tokens, usd } from "../format";
+import { duration, number, percent, short, usd } from "../format";
 import { address, setQuery } from "../router";
-import { buckets, csv, grouped, quantile, totals } from "../state/figures";
 import { nowSecond } from "../state/session";
-import { taskList, watchTasks } from "../state/tasks";
 import { save } from "./task/raw";
 
-const ranges = { "1h": 3_600_000, "24h": 86_400_000, "7d": 7 * 86_400_000, "30d": 30 * 86_400_000 } as const;
-const BUCKETS = 48;
+const ranges = {
+  "1h": { ms: 3_600_000, bucket: "1m" }, "24h": { ms: 86_400_000, bucket: "15m" }, "7d": { ms: 7 * 86_400_000, bucket: "6h" }, "30d": { ms: 30 * 86_400_000, bucket: "1d" },
+} as const;
+
+const EVERY = 5000;
+
+interface Usage { calls: number; inputTokens: number; outputTokens: number; cachedTokens: number; costUsd: number; unpricedCalls: number }
+interface Times { p50Ms: number | null; p95Ms: number | null; p99Ms: number | null }
+interface Overview {
+  tasks: { created: number; completed: number; failed: number; cancelled: number; successRate: number | null }; duration: Times; wait: Times;
+  steps: number; failedAttempts: number; retries: number; toolCalls: number; usage: Usage;
+}
+interface Point { at: string; created: number; completed: number; failed: number; cancelled: number; durationP50Ms: number | null; durationP95Ms: number | null; waitP50Ms: number | null; waitP95Ms: number | null }
+interface Timed extends Times { name: string; count: number; failed: number; retried: number; meanMs: number | null }
+interface Used extends Usage { name: string }
+interface Alike { place: string; code: string; message: string; count: number; lastAt: string; exampleTaskId: string }
+
+const timed = { step: "Kind of step", tool: "Tool", model: "Model" } as const;
+const used = { model: "Model", user: "User" } as const;
 
 export function AnalyticsScreen() {
-  useEffect(watchTasks, []);
-  const asked = address.value.query.get("range") ?? "24h";
+  const query = address.value.query;
+  const asked = query.get("range") ?? "24h";
   const range = (asked in ranges ? asked : "24h") as keyof typeof ranges;
-  const { tasks, loaded, complete, error } = taskList.value;
-  const until = Math.ceil(nowSecond.value / 60_000) * 60_000;
-  const from = until - ranges[range];
-  const [list, sum, ended] = useMemo(() => [
-    buckets(tasks, from, until, BUCKETS), totals(tasks, from),
-    tasks.filter((task) => task.completedAt && Date.parse(task.completedAt) >= from),
-  ], [tasks, from]);
-  if (!loaded && error) return <Failure error={error} />;
-  if (!loaded) return <section class="screen"><Loading rows={10} /></section>;
-  const times = list.map((one) => one.from);
-  const name = (what: string) => `longhaul-${what}-${range}.csv`;
-  const download = () => save(name("tasks"), csv([
-    ["id", "status", "goal", "thread", "created", "ended", "milliseconds", "steps", "input tokens", "output tokens", "cost usd", "unpriced calls", "error"],
-    ...ended.map((task) => [task.id, task.status, task.goal, task.threadId, task.createdAt, task.completedAt ?? "", Date.parse(task.completedAt ?? "") - Date.parse(task.createdAt), task.completedSteps, task.usage.inputTokens, task.usage.outputTokens, task.usage.costUsd ?? 0, task.usage.unpricedCalls ?? 0, task.fault?.code ?? ""]),
-  ]), "text/csv");
-  const p = (share: number) => { const value = quantile(sum.times, share); return value === null ? "–" : duration(value); };
+  const by = (query.get("by") ?? "tool") as keyof typeof timed;
+  const consumer = (query.get("of") ?? "model") as keyof typeof used;
+  // To the minute, so that the same figures are asked for under the same address.
+  const from = new Date(Math.floor(nowSecond.value / 60_000) * 60_000 - ranges[range].ms).toISOString();
+  const at = (what: string, more = "") => `/api/analytics/${what}?from=${from}${more}`;
+  const seriesPath = at("tasks", `&bucket=${ranges[range].bucket}`);
+  const overview = useResource<Overview>(at("overview"), EVERY);
+  const series = useResource<{ points: Point[] }>(seriesPath, EVERY);
+  const spend = useResource<{ rows: Used[] }>(at("usage", `&by=time&bucket=${ranges[range].bucket}`), EVERY);
+  const durations = useResource<{ rows: Timed[] }>(at("durations", `&by=${by}`), EVERY);
+  const usage = useResource<{ rows: Used[] }>(at("usage", `&by=${consumer}`), EVERY);
+  const failures = useResource<{ failures: Alike[] }>(at("failures"), EVERY);
+  if (overview.error && !overview.data) return <Failure error={overview.error} retry={overview.reload} />;
+  if (!overview.data || !series.data) return <section class="screen"><Loading rows={10} /></section>;
+  const { tasks, duration: took, wait, usage: all } = overview.data;
+  const points = series.data.points;
+  const times = points.map((one) => Date.parse(one.at));
+  const costs = spend.data?.rows ?? [];
+  const costTimes = costs.map((one) => Date.parse(one.name));
+  const ended = tasks.completed + tasks.failed + tasks.cancelled;
+  const ms = (value: number | null) => (value === null ? "–" : duration(value));
   return (
     <section class="screen">
       <header class="screen-head"><h1>Analytics</h1>
         <div class="row-of-buttons"><div class="chips" role="group" aria-label="Range">{(Object.keys(ranges) as (keyof typeof ranges)[]).map((one) => <Chip key={one} on={one === range} onClick={() => setQuery({ range: one === "24h" ? null : one })}>{one}</Chip>)}</div>
-          <Button onClick={download} disabled={ended.length === 0}>CSV</Button></div>
+          <Csv path={seriesPath} name={`tasks-${range}`} /></div>
       </header>
-      {!complete && <p class="faint">Older tasks are still being read.</p>}
-      {ended.length === 0 ? <Empty icon="analytics" title="Nothing ended in this time" action={<a class="button is-plain" href="/new"><Icon name="plus" size={14} /><span>Start a task</span></a>}><p>As soon as tasks end, you see here how many succeed, how long they take and what they cost.</p></Empty> : (
+      {ended + tasks.created === 0 ? <Empty icon="analytics" title="Nothing happened in this time" action={<a class="button is-plain" href="/new"><Icon name="plus" size={14} /><span>Start a task</span></a>}><p>As soon as tasks run, you see here how many succeed, how long they take and what they cost. Counting is a few seconds behind.</p></Empty> : (
         <>
-          <div class="tiles is-six">
-            <Figure name="Ended" value={number(ended.length)} more={`${number(sum.created)} were created`} /><Figure name="Success" value={sum.success === null ? "–" : percent(sum.success)} more={`${number(sum.failed)} failed, ${number(sum.cancelled)} cancelled`} />
-            <Figure name="p50" value={p(0.5)} more="time to the end" /><Figure name="p95" value={p(0.95)} more={`p99 ${p(0.99)}`} />
-            <Figure name="Tokens" value={short(sum.tokens)} more={`${short(sum.tokens / ended.length)} per task`} /><Figure name="Cost" value={sum.cost > 0 || sum.unpriced === 0 ? `${sum.unpriced > 0 ? "≥ " : ""}${usd(sum.cost)}` : "unknown"} more={sum.unpriced > 0 ? `${number(sum.unpriced)} calls without a price` : `${usd(sum.cost / ended.length)} per task`} />
+          <div class="tiles">
+            <Figure name="Ended" value={number(ended)} more={`${number(tasks.created)} were created`} /><Figure name="Success" value={tasks.successRate === null ? "–" : percent(tasks.successRate)} more={`${number(tasks.failed)} failed, ${number(tasks.cancelled)} cancelled`} />
+            <Figure name="Time to the end" value={ms(took.p50Ms)} more={`p95 ${ms(took.p95Ms)}, p99 ${ms(took.p99Ms)}`} /><Figure name="Wait for a worker" value={ms(wait.p50Ms)} more={`p95 ${ms(wait.p95Ms)}, p99 ${ms(wait.p99Ms)}`} />
+            <Figure name="Steps" value={number(overview.data.steps)} more={`${number(overview.data.retries)} retries, ${number(overview.data.failedAttempts)} failed attempts`} /><Figure name="Calls" value={number(all.calls + overview.data.toolCalls)} more={`${number(all.calls)} of models, ${number(overview.data.toolCalls)} of tools`} />
+            <Figure name="Tokens" value={short(all.inputTokens + all.outputTokens)} more={`${short(all.cachedTokens)} from caches`} /><Figure name="Cost" value={money(all)} more={all.unpricedCalls > 0 ? `${number(all.unpricedCalls)} calls without a price` : `${usd(ended > 0 ? all.costUsd / ended : 0)} per task`} />
           </div>
           <div class="charts">
-            <div class="card"><Chart title="Ended" times={times} stacked format={(value) => (Number.isInteger(value) ? number(value) : "")} series={[{ name: "failed", colour: "--failed", values: list.map((one) => one.failed), bars: true }, { name: "cancelled", colour: "--cancelled", values: list.map((one) => one.cancelled), bars: true }, { name: "completed", colour: "--completed", values: list.map((one) => one.completed), bars: true }]} /></div>
-            <div class="card"><Chart title="Time to the end" times={times} format={duration} series={[{ name: "p95", colour: "--paused", values: list.map((one) => quantile(one.times, 0.95)) }, { name: "p50", colour: "--running", values: list.map((one) => quantile(one.times, 0.5)) }]} /></div>
-            <div class="card"><Chart title="Tokens" times={times} format={short} series={[{ name: "tokens", colour: "--accent", values: list.map((one) => one.tokens), bars: true }]} /></div>
-            <div class="card"><Chart title="Cost" times={times} format={usd} series={[{ name: "dollars", colour: "--completed", values: list.map((one) => one.cost), bars: true }]} /></div>
+            <div class="card"><Chart title="Tasks that ended" times={times} stacked format={whole} series={[{ name: "failed", colour: "--failed", values: points.map((one) => one.failed), bars: true }, { name: "cancelled", colour: "--cancelled", values: points.map((one) => one.cancelled), bars: true }, { name: "completed", colour: "--completed", values: points.map((one) => one.completed), bars: true }]} /></div>
+            <div class="card"><Chart title="Time to the end" times={times} format={duration} series={[{ name: "p95", colour: "--paused", values: points.map((one) => one.durationP95Ms) }, { name: "p50", colour: "--running", values: points.map((one) => one.durationP50Ms) }]} /></div>
+            <div class="card"><Chart title="Wait for a worker" times={times} format={duration} series={[{ name: "p95", colour: "--paused", values: points.map((one) => one.waitP95Ms) }, { name: "p50", colour: "--running", values: points.map((one) => one.waitP50Ms) }]} /></div>
+            <div class="card"><Chart title="Tokens" times={costTimes} format={short} stacked series={[{ name: "out", colour: "--completed", values: costs.map((one) => one.outputTokens), bars: true }, { name: "in", colour: "--accent", values: costs.map((one) => one.inputTokens), bars: true }]} /></div>
           </div>
-          <Table title="Errors" tasks={ended.filter((task) => task.fault)} by={(task) => task.fault?.code ?? null} empty="Nothing failed." example />
-          <Table title="Threads" tasks={ended} by={(task) => task.threadId} empty="" />
+          <Panel title="How long things take" path={at("durations", `&by=${by}`)} name={`durations-${by}-${range}`} chips={(Object.keys(timed) as (keyof typeof timed)[]).map((one) => <Chip key={one} on={one === by} onClick={() => setQuery({ by: one })}>{timed[one]}</Chip>)}>
+            <Rows heads={[timed[by] ?? "Name", "Count", "Failed", "Retried", "p50", "p95", "p99"]} rows={durations.data?.rows.map((one) => [<code>{one.name}</code>, number(one.count), number(one.failed), number(one.retried), ms(one.p50Ms), ms(one.p95Ms), ms(one.p99Ms)])} />
+          </Panel>
+          <Panel title="What is consumed" path={at("usage", `&by=${consumer}`)} name={`usage-${consumer}-${range}`} chips={(Object.keys(used) as (keyof typeof used)[]).map((one) => <Chip key={one} on={one === consumer} onClick={() => setQuery({ of: one })}>{used[one]}</Chip>)}>
+            <Rows heads={[used[consumer] ?? "Name", "Calls", "Tokens in", "Tokens out", "From caches", "Cost"]} rows={usage.data?.rows.map((one) => [<code>{one.name}</code>, number(one.calls), short(one.inputTokens), short(one.outputTokens), short(one.cachedTokens), money(one)])} />
+          </Panel>
+          <Panel title="What fails" path={at("failures")} name={`failures-${range}`}>
+            <Rows heads={["Code", "Count", "Where", "Message"]} words={2} rows={failures.data?.failures.map((one) => [<code>{one.code}</code>, number(one.count), one.place, <a href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to">{one.message}</a>])} />
+          </Panel>
         </>
       )}
     </section>
   );
 }
 
+function whole(value: number): string { return Number.isInteger(value) ? number(value) : ""; }
+
+function money(usage: Usage): string {
+  if (usage.unpricedCalls > 0) return usage.costUsd > 0 ? `≥ ${usd(usage.costUsd)}` : "unknown";
+  return usd(usage.costUsd);
+}
+
+/** Saves a table as the server writes it. */
+function Csv({ path, name }: { path: string; name: string }) {
+  const [busy, run] = useAction();
+  const load = () => run(async () => save(`longhaul-${name}.csv`, await (await send("GET", `${path}&format=csv`, { accept: "text/csv" })).text(), "text/csv"));
+  return <Button busy={busy} onClick={() => void load()} aria-label={`Save ${name} as CSV`}>CSV</Button>;
+}
+
 function Figure({ name, value, more }: { name: string; value: string; more: string }) {
   return <div class="tile"><span class="tile-name">{name}</span><span class="tile-value">{value}</span><span class="tile-more">{more}</span></div>;
 }
 
-const ROWS = 12;
+function Panel({ title, path, name, chips, children }: { title: string; path: string; name: string; chips?: ComponentChildren; children: ComponentChildren }) {
+  return <section class="card" aria-label={title}><header class="card-head"><h2>{title}</h2>{chips && <div class="chips" role="group" aria-label="By">{chips}</div>}<Csv path={path} name={name} /></header>{children}</section>;
+}
 
-function Table({ title, tasks, by, empty, example }: { title: string; tasks: TaskSummary[]; by: (task: TaskSummary) => string | null; empty: string; example?: boolean }) {
-  const groups = grouped(tasks, by).slice(0, ROWS);
+/** A table whose first column is words and whose others are numbers; with `words`, only the second one is. */
+function Rows({ heads, rows, words }: { heads: string[]; rows: ComponentChildren[][] | undefined; words?: number }) {
+  if (!rows) return <Loading rows={3} />;
+  if (rows.length === 0) return <p class="faint panel-empty">Nothing in this time.</p>;
+  const kind = (column: number) => (column > 0 && (words === undefined || column < words) ? "num mono" : undefined);
   return (
-    <section class="card"><header class="card-head"><h2>{title}</h2></header>
-      {groups.length === 0 ? <p class="faint panel-empty">{empty}</p> : (
-        <div class="scroll-x" role="region" aria-label="Table" tabIndex={0}><table class="plain-table">
-          <thead><tr><th>{example ? "Code" : "Thread"}</th><th class="num">Tasks</th><th class="num">p50</th><th class="num">Tokens</th><th class="num">Cost</th><th>{example ? "Last" : ""}</th></tr></thead>
-          <tbody>{groups.map(({ name, items }) => {
-            const p50 = quantile(items.map((task) => Date.parse(task.completedAt ?? "") - Date.parse(task.createdAt)), 0.5);
-            const last = items[0];
-            return <tr key={name}><td><code>{name}</code></td><td class="num mono">{number(items.length)}</td><td class="num mono">{p50 === null ? "–" : duration(p50)}</td><td class="num mono">{short(items.reduce((all, task) => all + tokens(task.usage), 0))}</td><td class="num mono">{usd(items.reduce((all, task) => all + (task.usage.costUsd ?? 0), 0))}</td><td>{last && (example ? <a href={`/tasks/${last.id}`}>{last.fault?.message ?? last.goal}</a> : <a href={`/tasks?thread=${encodeURIComponent(name)}`}>show</a>)}</td></tr>;
-          })}</tbody>
-        </table></div>
-      )}
-    </section>
+    <div class="scroll-x" role="region" aria-label="Table" tabIndex={0}><table class="plain-table">
+      <thead><tr>{heads.map((head, column) => <th key={head} class={kind(column)?.slice(0, 3)}>{head}</th>)}</tr></thead>
+      <tbody>{rows.map((row, at) => <tr key={at}>{row.map((cell, column) => <td key={column} class={kind(column)}>{cell}</td>)}</tr>)}</tbody>
+    </table></div>
   );
 }

@@ -47,25 +47,3 @@ export function totals(tasks: TaskSummary[], from: number): Totals {
   sum.success = ended > 0 ? sum.completed / ended : null;
   return sum;
 }
-
-/** How often each value of a key occurs, most often first. */
-export function grouped<T>(items: T[], key: (item: T) => string | null): { name: string; items: T[] }[] {
-  const groups = new Map<string, T[]>();
-  for (const item of items) {
-    const name = key(item);
-    if (name === null) continue;
-    const group = groups.get(name);
-    if (group) group.push(item);
-    else groups.set(name, [item]);
-  }
-  return [...groups].map(([name, list]) => ({ name, items: list })).sort((one, other) => other.items.length - one.items.length);
-}
-
-/** A table as CSV. A cell that a spreadsheet would take for a formula is made text. */
-export function csv(rows: (string | number)[][]): string {
-  const cell = (value: string | number) => {
-    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
-    return /[",\n\r]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text;
-  };
-  return rows.map((row) => row.map(cell).join(",")).join("\r\n");
-}
