@@ -70,6 +70,7 @@ pub fn router(state: AppState) -> Router {
         )
         .route("/api/chat/detect", post(threads::detect))
         .route("/api/chat/{id}/messages", get(threads::messages))
+        .route("/api/chat/{id}/stream", get(chat::resume))
         .route("/api/tasks", get(tasks::list))
         .route("/api/tasks/{id}", get(tasks::show).patch(tasks::change))
         .route("/api/tasks/{id}/steps", get(tasks::steps))

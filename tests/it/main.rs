@@ -35,6 +35,7 @@ mod program;
 mod queue_clients;
 mod redis;
 mod redis_server;
+mod streams;
 mod terminal;
 mod trap;
 mod waits;

@@ -5,6 +5,7 @@ mod answer;
 mod answer_frames;
 mod history;
 mod request;
+mod resume;
 mod task_frames;
 mod task_stream;
 
@@ -25,6 +26,7 @@ use self::answer::Answering;
 pub(super) use self::history::before;
 pub(super) use self::request::ChatBody;
 use self::request::{ToolChoice, Turn};
+pub(super) use self::resume::{Begin, stream as resume};
 use self::task_frames::TaskFrames;
 use super::auth::Caller;
 use super::config::ChatReply;
@@ -141,7 +143,9 @@ async fn begin(
     let id = TaskId(Uuid::now_v7());
     if turn.reply(headers, state.config.chat_reply) == ChatReply::Json {
         return match start(&state, &caller, &turn, detection, id, key.as_ref()).await {
-            Ok(task) => Ok(Json(orchestrated(&turn.message_id, &task)).into_response()),
+            Ok(task) => {
+                Ok(resume::named(Json(orchestrated(&turn.message_id, &task)).into_response(), task.id))
+            }
             Err(refusal) if idempotency::came_second(&refusal) => {
                 replay(&state, &caller, headers, &turn, key.as_ref()).await?.ok_or(refusal)
             }
@@ -162,7 +166,7 @@ async fn begin(
             Err(problem) => stream::iter(TaskFrames::end(Some(problem))).boxed(),
         }
     });
-    Ok(respond(opening.chain(rest.flatten()), heartbeat))
+    Ok(resume::named(respond(opening.chain(rest.flatten()), heartbeat), id))
 }
 
 /// The task of this request, or that of the same request which was faster: a stream has begun
@@ -268,13 +272,14 @@ fn orchestrated(message_id: &str, task: &Task) -> Orchestrated {
 
 /// What a message is answered with that has its task already.
 fn reply(state: &AppState, headers: &HeaderMap, turn: &Turn, task: &Task) -> Response {
-    match turn.reply(headers, state.config.chat_reply) {
+    let reply = match turn.reply(headers, state.config.chat_reply) {
         ChatReply::Json => Json(orchestrated(&turn.message_id, task)).into_response(),
         ChatReply::Stream => {
             let opening = stream::iter(TaskFrames::begin(&message_id(task.id)));
             respond(opening.chain(over_task(state, task)), heartbeat(state))
         }
-    }
+    };
+    resume::named(reply, task.id)
 }
 
 /// The chunks behind the beginning of a message about a task.

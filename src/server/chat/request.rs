@@ -154,7 +154,7 @@ impl ChatBody {
     }
 }
 
-fn check_id(field: &str, id: &str) -> Result<(), ApiError> {
+pub(super) fn check_id(field: &str, id: &str) -> Result<(), ApiError> {
     if id.len() > MAX_ID_BYTES || id.contains('\0') {
         return Err(ApiError::invalid(field, &format!("must have 1 to {MAX_ID_BYTES} bytes and no NUL")));
     }

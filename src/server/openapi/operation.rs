@@ -275,7 +275,7 @@ fn path_parameter(path: &str, name: &str, schemas: &mut Schemas) -> (Value, &'st
         return (json!({"type": "integer", "format": "int64"}), "The number of an entry.");
     }
     match path.starts_with("/api/chat/") {
-        true => (json!({"type": "string", "minLength": 1, "maxLength": 512}), "The thread."),
+        true => (json!({"type": "string", "minLength": 1, "maxLength": 512}), "The thread; or a task."),
         false => (schemas.read(|generator| generator.subschema_for::<TaskId>()), "The task."),
     }
 }

@@ -10,7 +10,7 @@ use crate::server::analytics::{
     ByConsumer, ByTimed, DurationTable, FailureTable, Overview, TaskSeries, UsageTable, Window,
 };
 use crate::server::budget::More;
-use crate::server::chat::{ChatBody, Orchestrated};
+use crate::server::chat::{Begin, ChatBody, Orchestrated};
 use crate::server::events;
 use crate::server::inbox::{EffectList, Inbox, Range as InboxRange, Told, Word};
 use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
@@ -94,6 +94,14 @@ fn chat() -> Vec<Operation> {
             .reply::<Orchestrated>()
             .text("text/event-stream", "A UI message stream: `data:` and a chunk, until `data: [DONE]`.")
             .refuses(MODEL_REFUSALS),
+        Operation::get("/api/chat/{id}/stream", "resumeChat", "The stream over a task once more.")
+            .about(
+                "Of a thread: the stream of the task that it waits for, from its beginning. Of a task, by the id that \
+                 `x-workflow-run-id` named: its stream, also if it has ended.",
+            )
+            .query::<Begin>()
+            .text("text/event-stream", "A UI message stream: `data:` and a chunk, until `data: [DONE]`.")
+            .empty(204, "The thread waits for no task."),
         repeatable(Operation::post(ORCHESTRATE, "startTask", "Starts a task outright."))
             .about("After a 200 the task is durable. Steps count milliseconds, the whole counts seconds.")
             .body::<Start>()

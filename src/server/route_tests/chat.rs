@@ -269,3 +269,58 @@ async fn a_plan_that_cannot_be_made_ends_the_stream_with_an_error() {
     assert_eq!(types(&chunks), ["start", "start-step", "finish-step", "error", "finish"]);
     assert_eq!(kept(&fixture).await.len(), 1, "the message of the user is kept");
 }
+
+/// Starts a task in the thread over a stream that is open for as long as `meanwhile` takes.
+async fn told_while(fixture: &Fixture, meanwhile: impl AsyncFn(TaskId)) -> (TaskId, Vec<Value>) {
+    let request = Request::post("/api/chat").header("accept", "text/event-stream");
+    let request = request.body(Body::from(body("m1", COMPLEX).to_string())).unwrap();
+    let response = fixture.router().oneshot(request).await.unwrap();
+    let id: TaskId = response.headers()["x-workflow-run-id"].to_str().unwrap().parse().unwrap();
+    let reading = timeout(PATIENCE, axum::body::to_bytes(response.into_body(), usize::MAX));
+    let running = async {
+        while fixture.repository().messages("thread", 10).await.unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        meanwhile(id).await;
+    };
+    let (read, ()) = tokio::join!(reading, running);
+    let text = String::from_utf8(read.unwrap().unwrap().to_vec()).unwrap();
+    let lines = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|line| *line != "[DONE]");
+    (id, lines.map(|line| serde_json::from_str(line).unwrap()).collect())
+}
+
+#[tokio::test]
+async fn a_stream_that_was_lost_is_given_once_more() {
+    let fixture = Fixture::scripted(rules()).await;
+    let (id, all) = told_while(&fixture, async |id| {
+        // While the task lives, its thread has the whole stream.
+        let request = Request::get("/api/chat/thread/stream").body(Body::empty()).unwrap();
+        let response = fixture.router().oneshot(request).await.unwrap();
+        assert_eq!(response.status(), 200);
+        assert_eq!(response.headers()["x-workflow-run-id"], id.to_string().as_str());
+        fixture.orchestrator.cancel(id, USER).await.unwrap();
+        let body = timeout(PATIENCE, axum::body::to_bytes(response.into_body(), usize::MAX)).await.unwrap();
+        assert!(body.unwrap().starts_with(b"data: {\"type\":\"start\""));
+    })
+    .await;
+    let again = fixture.get(&format!("/api/chat/{id}/stream")).await;
+    assert_eq!(again.chunks(), all);
+    let rest = fixture.get(&format!("/api/chat/{id}/stream?startIndex=5")).await;
+    assert_eq!(rest.chunks(), all[5..]);
+    assert_eq!(fixture.get("/api/chat/thread/stream").await.status, 204, "the task has ended");
+}
+
+#[tokio::test]
+async fn a_thread_that_waits_for_nothing_has_no_stream() {
+    let fixture = Fixture::scripted(rules()).await;
+    assert_eq!(fixture.get("/api/chat/unknown/stream").await.status, 204);
+    post(&fixture, body("m1", "What is the capital of France?")).await;
+    assert_eq!(fixture.get("/api/chat/thread/stream").await.status, 204);
+    fixture.repository().open_thread("theirs", "somebody", "t").await.unwrap();
+    assert_eq!(error(&fixture.get("/api/chat/theirs/stream").await), refused(403, "Forbidden"));
+    let theirs = fixture.task_of("somebody", "g").await;
+    let uri = format!("/api/chat/{}/stream", theirs.id);
+    assert_eq!(error(&fixture.get(&uri).await), refused(403, "Forbidden"));
+    let uri = "/api/chat/thread/stream?startIndex=x";
+    assert_eq!(error(&fixture.get(uri).await).0, 400);
+}
