@@ -23,6 +23,7 @@ pub mod conformance;
 mod error;
 mod postgres;
 mod records;
+mod schedule;
 mod sqlite;
 
 use std::time::Duration;
@@ -41,6 +42,7 @@ pub use records::{
     Answer, Beat, Change, Claim, Claimed, Grant, ListFilter, Message, Place, Presence, Pruned, Rate, Renewal,
     Requests, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
 };
+pub use schedule::{Overlap, Schedule, ScheduleId, ScheduledTask, Timing};
 pub use sqlite::{SqliteDurability, SqliteRepository};
 
 /// How many changes a slow listener may be behind before it misses some.
@@ -135,6 +137,37 @@ pub trait Repository: Send + Sync {
 
     /// The newest messages of a conversation, oldest of them first, at most `limit`.
     async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError>;
+
+    /// Writes a schedule, as it stands. `base_revision` is the revision it was made from, 0 for a new
+    /// one. Fails with [`RepositoryError::Stale`] if somebody wrote since, or if it is gone.
+    async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<(), RepositoryError>;
+
+    /// Leases the schedule that has been due the longest, by the database's clock: its `wake_at` becomes
+    /// the end of the lease, and only one caller is given it until then. Its revision stays.
+    async fn claim_schedule(&self, lease: Duration) -> Result<Option<Schedule>, RepositoryError>;
+
+    /// Extends the lease on a schedule; false if somebody wrote to it since this revision.
+    async fn keep_schedule(
+        &self,
+        id: ScheduleId,
+        revision: i64,
+        lease: Duration,
+    ) -> Result<bool, RepositoryError>;
+
+    /// The schedule with this id.
+    async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>, RepositoryError>;
+
+    /// Schedules with an id before that one, newest first, at most `limit`; of all users if none is
+    /// named.
+    async fn schedules(
+        &self,
+        user_id: Option<&str>,
+        before: Option<ScheduleId>,
+        limit: u32,
+    ) -> Result<Vec<Schedule>, RepositoryError>;
+
+    /// Forgets a schedule; its tasks stay. False if there is none.
+    async fn delete_schedule(&self, id: ScheduleId) -> Result<bool, RepositoryError>;
 
     /// Removes what is older than asked, and nothing else: ended tasks with all that belongs
     /// to them, and journal entries of ended tasks. Contents that nothing refers to any more,

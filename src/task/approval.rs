@@ -32,7 +32,7 @@ pub struct ApprovalPolicy {
 }
 
 /// What a request for a task asks for beyond what the configuration says.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ApprovalWish {
     /// Tools by name that need approval, too. `false` is refused: a request waives nothing.

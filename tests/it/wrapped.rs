@@ -7,7 +7,8 @@ use async_trait::async_trait;
 use longhaul::repository::analytics::Analytics;
 use longhaul::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
-    Repository, RepositoryError, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
+    Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary, Thread, Violation,
+    WorkerInfo, WorkerSummary,
 };
 use longhaul::task::{Entry, Payload, Task, TaskId};
 use serde_json::Value;
@@ -45,6 +46,14 @@ pub(crate) trait Interference: Send + Sync {
     }
     async fn content(&self, inner: &dyn Repository, payload: &Payload) -> Result<Value, RepositoryError> {
         inner.content(payload).await
+    }
+    async fn put_schedule(
+        &self,
+        inner: &dyn Repository,
+        schedule: &Schedule,
+        base_revision: i64,
+    ) -> Result<(), RepositoryError> {
+        inner.put_schedule(schedule, base_revision).await
     }
 }
 
@@ -128,6 +137,34 @@ impl<I: Interference> Repository for Wrapped<I> {
     }
     async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError> {
         self.inner.messages(thread_id, limit).await
+    }
+    async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<(), RepositoryError> {
+        self.interference.put_schedule(self.inner.as_ref(), schedule, base_revision).await
+    }
+    async fn claim_schedule(&self, lease: Duration) -> Result<Option<Schedule>, RepositoryError> {
+        self.inner.claim_schedule(lease).await
+    }
+    async fn keep_schedule(
+        &self,
+        id: ScheduleId,
+        revision: i64,
+        lease: Duration,
+    ) -> Result<bool, RepositoryError> {
+        self.inner.keep_schedule(id, revision, lease).await
+    }
+    async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>, RepositoryError> {
+        self.inner.schedule(id).await
+    }
+    async fn schedules(
+        &self,
+        user_id: Option<&str>,
+        before: Option<ScheduleId>,
+        limit: u32,
+    ) -> Result<Vec<Schedule>, RepositoryError> {
+        self.inner.schedules(user_id, before, limit).await
+    }
+    async fn delete_schedule(&self, id: ScheduleId) -> Result<bool, RepositoryError> {
+        self.inner.delete_schedule(id).await
     }
     async fn prune(&self, retention: &Retention) -> Result<Pruned, RepositoryError> {
         self.inner.prune(retention).await

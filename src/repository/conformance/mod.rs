@@ -21,6 +21,7 @@ mod leases;
 mod line;
 mod people;
 mod retention;
+mod schedules;
 mod tasks;
 mod world;
 
@@ -82,6 +83,7 @@ pub async fn exercise(repository: Arc<dyn Repository>) -> Vec<Outcome> {
         cluster::CHECKS,
         people::CHECKS,
         retention::CHECKS,
+        schedules::CHECKS,
     ]
     .concat();
     let mut outcomes = Vec::with_capacity(checks.len());

@@ -169,3 +169,35 @@ CREATE TABLE limiter (
     next_due bigint NOT NULL,
     granted bigint NOT NULL
 );
+
+-- What is to be started when. wake_at is when a worker looks at a schedule: at next_at, or when whoever
+-- is starting its task must be thought dead, or when a start that failed is tried again.
+CREATE TABLE schedule (
+    id {uuid} NOT NULL PRIMARY KEY,
+    user_id text NOT NULL,
+    name text NOT NULL,
+    cron text,
+    time_zone text,
+    at {time},
+    overlap text NOT NULL,
+    task {json} NOT NULL,
+    revision bigint NOT NULL,
+    paused boolean NOT NULL,
+    next_at {time},
+    wake_at {time},
+    fired_at {time},
+    task_id {uuid},
+    runs bigint NOT NULL,
+    skipped bigint NOT NULL,
+    fault text,
+    created_at {time} NOT NULL,
+    updated_at {time} NOT NULL,
+    CONSTRAINT schedule_cron_or_at CHECK ((cron IS NULL) <> (at IS NULL)),
+    CONSTRAINT schedule_cron_has_time_zone CHECK ((cron IS NULL) = (time_zone IS NULL)),
+    CONSTRAINT schedule_overlap_known CHECK (overlap = 'skip' OR overlap = 'allow'),
+    CONSTRAINT schedule_wakes_iff_it_comes CHECK ((NOT paused AND next_at IS NOT NULL) = (wake_at IS NOT NULL)),
+    CONSTRAINT schedule_counts CHECK (revision >= 1 AND runs >= 0 AND skipped >= 0)
+);
+
+CREATE INDEX schedule_due ON schedule (wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX schedule_by_user ON schedule (user_id, id);

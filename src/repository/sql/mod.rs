@@ -10,6 +10,7 @@ mod limiter;
 pub(super) mod prune;
 mod read;
 pub(super) mod rows;
+mod schedules;
 mod schema;
 mod workers;
 
@@ -27,7 +28,8 @@ use crate::repository::analytics::{Analytics, FailureGroup, Figure, FigureFilter
 use crate::repository::commit::Creation;
 use crate::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
-    Repository, RepositoryError, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
+    Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary, Thread, Violation,
+    WorkerInfo, WorkerSummary,
 };
 use crate::task::{Entry, Payload, Task, TaskId, Timestamp};
 
@@ -180,6 +182,41 @@ impl Repository for Store {
     async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>> {
         let mut conn = self.link.reader().await?;
         chat::messages(&mut conn, thread_id, limit).await
+    }
+
+    async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<()> {
+        let mut conn = self.link.writer().await?;
+        schedules::put(&mut conn, schedule, base_revision).await
+    }
+
+    async fn claim_schedule(&self, lease: Duration) -> Result<Option<Schedule>> {
+        let mut conn = self.link.writer().await?;
+        schedules::claim(&mut conn, lease).await
+    }
+
+    async fn keep_schedule(&self, id: ScheduleId, revision: i64, lease: Duration) -> Result<bool> {
+        let mut conn = self.link.writer().await?;
+        schedules::keep(&mut conn, id, revision, lease).await
+    }
+
+    async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>> {
+        let mut conn = self.link.reader().await?;
+        schedules::one(&mut conn, id).await
+    }
+
+    async fn schedules(
+        &self,
+        user_id: Option<&str>,
+        before: Option<ScheduleId>,
+        limit: u32,
+    ) -> Result<Vec<Schedule>> {
+        let mut conn = self.link.reader().await?;
+        schedules::list(&mut conn, user_id, before, limit).await
+    }
+
+    async fn delete_schedule(&self, id: ScheduleId) -> Result<bool> {
+        let mut conn = self.link.writer().await?;
+        schedules::delete(&mut conn, id).await
     }
 
     async fn prune(&self, retention: &Retention) -> Result<Pruned> {
