@@ -21,6 +21,9 @@ pub enum OrchestratorError {
     /// No such task, or not for this user.
     #[error("Task not found")]
     NotFound,
+    /// No such schedule.
+    #[error("Schedule not found")]
+    NoSchedule,
     /// The task is somebody else's.
     #[error("Forbidden")]
     Forbidden,
@@ -61,6 +64,7 @@ impl OrchestratorError {
         match self {
             Self::Invalid { .. } => "invalid_request",
             Self::NotFound => "task_not_found",
+            Self::NoSchedule => "schedule_not_found",
             Self::Forbidden => "forbidden",
             Self::NotNow { .. } => "task_status",
             Self::Closed => "request_closed",

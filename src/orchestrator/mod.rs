@@ -15,11 +15,14 @@ mod decompose;
 mod detect;
 mod error;
 mod evaluate;
+mod firing;
 mod inbox;
 mod lifecycle;
 mod plan_text;
 mod prompts;
+mod recurrence;
 mod request;
+mod schedule;
 mod summarize;
 
 use std::sync::Arc;
@@ -40,6 +43,7 @@ pub use evaluate::{Evaluation, Revised};
 pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
 pub use lifecycle::OutcomeDecision;
 pub use request::{RequestKey, TaskRequest};
+pub use schedule::ScheduleWish;
 
 /// Reads the wall clock. Passed in at the wiring, so that tests can own the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -17,6 +17,7 @@ mod limiter;
 mod line;
 mod people;
 mod presence;
+mod schedules;
 mod writer;
 
 use std::sync::Arc;
@@ -137,12 +138,30 @@ impl Worker {
             self.shared.orchestrator.clone(),
             Duration::from_millis(config.heartbeat_ms.max(1)),
         ));
+        // A set, so that what is being fired ends with the worker whatever ends it.
+        let mut firing = JoinSet::new();
+        firing.spawn(schedules::watch(
+            self.shared.orchestrator.clone(),
+            self.pace_of_schedules(),
+            self.shared.draining.clone(),
+        ));
         self.recover().await;
         let drives = self.follow_hints(stop).await;
-        self.drain(drives).await;
+        let patience = Duration::from_millis(self.shared.config.drain_ms);
+        tokio::join!(self.drain(drives), tokio::time::timeout(patience, firing.join_next())).0;
+        firing.shutdown().await;
         // From here on nobody says that the worker is there.
         company.shutdown().await;
         presence::tell(repository.as_ref(), &worker, Beat::End).await;
+    }
+
+    fn pace_of_schedules(&self) -> schedules::Pace {
+        let config = &self.shared.config;
+        schedules::Pace {
+            every: Duration::from_millis(config.poll_ms),
+            lease: Duration::from_millis(config.lease_ms),
+            at_once: config.concurrency as usize,
+        }
     }
 
     /// Starts whatever hints lead to, until `stop`; returns what runs then.
