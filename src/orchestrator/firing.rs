@@ -178,3 +178,102 @@ fn task_id(schedule: ScheduleId, fire: Timestamp) -> TaskId {
     let millis = u64::try_from(fire.as_millis()).unwrap_or(0);
     TaskId(Builder::from_unix_timestamp_millis(millis, &std::array::from_fn(|at| hash[at])).into_uuid())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::ScheduledTask;
+
+    const LEASE: Duration = Duration::from_secs(15);
+
+    fn at(text: &str) -> Timestamp {
+        text.parse().unwrap()
+    }
+
+    fn schedule(timing: Timing, fire: Timestamp) -> Schedule {
+        Schedule {
+            id: ScheduleId(uuid::Uuid::nil()),
+            user_id: "u".into(),
+            name: "n".into(),
+            timing,
+            overlap: Overlap::Skip,
+            task: ScheduledTask::default(),
+            revision: 1,
+            paused: false,
+            next_at: Some(fire),
+            wake_at: Some(fire),
+            fired_at: None,
+            task_id: None,
+            runs: 0,
+            skipped: 0,
+            fault: None,
+            created_at: fire,
+            updated_at: fire,
+        }
+    }
+
+    fn hourly() -> Schedule {
+        let timing = Timing::Cron { cron: "@hourly".into(), time_zone: "UTC".into() };
+        schedule(timing, at("2026-01-01T09:00:00Z"))
+    }
+
+    #[test]
+    fn a_fire_time_has_one_task_and_each_has_another() {
+        let (one, other) = (ScheduleId(uuid::Uuid::from_u128(1)), ScheduleId(uuid::Uuid::from_u128(2)));
+        let (nine, ten) = (at("2026-01-01T09:00:00Z"), at("2026-01-01T10:00:00Z"));
+        assert_eq!(task_id(one, nine), task_id(one, nine));
+        assert_ne!(task_id(one, nine), task_id(other, nine));
+        assert!(task_id(other, nine) < task_id(one, ten), "ids sort by fire time");
+    }
+
+    #[test]
+    fn what_was_written_down_is_not_counted_again() {
+        let mut schedule = hourly();
+        let (fire, now) = (at("2026-01-01T09:00:00Z"), at("2026-01-01T12:30:00Z"));
+        let started = Outcome::Started(task_id(schedule.id, fire));
+        assert!(settle(&mut schedule, fire, &started, now, LEASE).unwrap());
+        assert_eq!((schedule.runs, schedule.next_at), (1, Some(at("2026-01-01T13:00:00Z"))));
+        assert!(!settle(&mut schedule, fire, &started, now, LEASE).unwrap());
+        assert!(!settle(&mut schedule, fire, &Outcome::Skipped, now, LEASE).unwrap());
+        assert_eq!((schedule.runs, schedule.skipped), (1, 0));
+    }
+
+    #[test]
+    fn what_was_changed_meanwhile_stays_changed() {
+        let mut schedule = hourly();
+        comes(&mut schedule, Some(at("2027-01-01T00:00:00Z")));
+        let fire = at("2026-01-01T09:00:00Z");
+        let started = Outcome::Started(task_id(schedule.id, fire));
+        assert!(settle(&mut schedule, fire, &started, fire, LEASE).unwrap());
+        assert_eq!((schedule.runs, schedule.next_at), (1, Some(at("2027-01-01T00:00:00Z"))));
+    }
+
+    #[test]
+    fn a_failed_start_waits_longer_and_longer_but_not_beyond_the_next_fire_time() {
+        let failed = Outcome::Failed("no".into());
+        for (now, again) in [
+            ("2026-01-01T09:00:01Z", "2026-01-01T09:00:16Z"),
+            ("2026-01-01T09:04:00Z", "2026-01-01T09:08:00Z"),
+            ("2026-01-01T09:30:00Z", "2026-01-01T09:40:00Z"),
+            ("2026-01-01T09:55:00Z", "2026-01-01T10:00:00Z"),
+        ] {
+            let mut schedule = hourly();
+            let fire = at("2026-01-01T09:00:00Z");
+            assert!(settle(&mut schedule, fire, &failed, at(now), LEASE).unwrap());
+            assert_eq!((schedule.wake_at, schedule.next_at), (Some(at(again)), Some(fire)));
+            assert_eq!((schedule.fault.as_deref(), schedule.skipped), (Some("no"), 0));
+        }
+    }
+
+    #[test]
+    fn a_single_time_is_given_up_after_a_day() {
+        let fire = at("2026-01-01T09:00:00Z");
+        let mut schedule = schedule(Timing::At { at: fire }, fire);
+        let failed = Outcome::Failed("no".into());
+        settle(&mut schedule, fire, &failed, at("2026-01-02T08:59:00Z"), LEASE).unwrap();
+        assert_eq!((schedule.next_at, schedule.skipped), (Some(fire), 0));
+        settle(&mut schedule, fire, &failed, at("2026-01-02T09:00:00Z"), LEASE).unwrap();
+        assert_eq!((schedule.next_at, schedule.wake_at, schedule.skipped), (None, None, 1));
+        assert!(schedule.fault.is_some());
+    }
+}

@@ -143,7 +143,7 @@ fn schedule(row: &Row) -> Result<Schedule> {
         user_id: row.try_get("user_id")?,
         name: row.try_get("name")?,
         timing: timing(row)?,
-        overlap: overlap.parse::<Overlap>().map_err(|what| corrupt(what))?,
+        overlap: overlap.parse::<Overlap>().map_err(corrupt)?,
         task: row.try_get::<Json<ScheduledTask>, _>("task")?.0,
         revision: row.try_get("revision")?,
         paused: row.try_get("paused")?,
