@@ -29,6 +29,7 @@ mod orchestrate;
 mod parse;
 #[cfg(test)]
 mod route_tests;
+mod schedules;
 mod socket;
 mod state;
 mod status;
@@ -88,6 +89,11 @@ pub fn router(state: AppState) -> Router {
         .route("/api/tasks/{id}/effects", get(inbox::effects))
         .route("/api/inbox", get(inbox::list))
         .route("/api/inbox/{id}", post(inbox::decide))
+        .route("/api/schedules", get(schedules::list).post(schedules::create))
+        .route("/api/schedules/{id}", get(schedules::show).patch(schedules::change).delete(schedules::delete))
+        .route("/api/schedules/{id}/pause", post(schedules::pause))
+        .route("/api/schedules/{id}/resume", post(schedules::resume))
+        .route("/api/schedules/{id}/trigger", post(schedules::trigger))
         .route("/api/worker", get(about::worker))
         .route("/api/workers", get(about::workers))
         .route("/api/tools", get(about::tools))

@@ -35,6 +35,7 @@ mod program;
 mod queue_clients;
 mod redis;
 mod redis_server;
+mod schedules;
 mod streams;
 mod terminal;
 mod trap;

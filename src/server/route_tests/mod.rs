@@ -8,6 +8,7 @@ mod events;
 mod idempotency;
 mod inbox;
 mod orchestrate;
+mod schedules;
 mod sockets;
 mod tasks;
 mod threads;

@@ -1,0 +1,144 @@
+//! `/api/schedules`: what is to be started when.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use axum::http::StatusCode;
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::parse::{JsonBody, Params};
+use super::state::AppState;
+use super::views::{self, TaskDetail};
+use crate::orchestrator::{OrchestratorError, ScheduleWish};
+use crate::repository::{Schedule, ScheduleId};
+use crate::task::Timestamp;
+
+/// Schedules in one answer if nobody says how many, and at most.
+const USUAL: u32 = 100;
+const MOST: u32 = 1000;
+
+/// Fire times that are told in advance.
+const UPCOMING: usize = 5;
+
+/// The query of a list.
+#[derive(Debug, Deserialize)]
+pub(super) struct Range {
+    limit: Option<u32>,
+    before: Option<String>,
+}
+
+/// A schedule with its next fire times.
+#[derive(Debug, Serialize)]
+pub(super) struct ScheduleView {
+    #[serde(flatten)]
+    schedule: Schedule,
+    upcoming: Vec<Timestamp>,
+}
+
+impl ScheduleView {
+    fn of(state: &AppState, schedule: Schedule) -> Json<Self> {
+        let upcoming = state.orchestrator.upcoming(&schedule, UPCOMING);
+        Json(Self { schedule, upcoming })
+    }
+}
+
+/// `GET /api/schedules`: the caller's schedules, newest first.
+pub(super) async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Params(range): Params<Range>,
+) -> Result<Json<Value>, ApiError> {
+    let limit = match range.limit {
+        None => USUAL,
+        Some(limit @ 1..=MOST) => limit,
+        Some(_) => return Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
+    };
+    let before = range.before.map(|id| id.parse::<ScheduleId>()).transpose();
+    let before = before.map_err(|_| ApiError::invalid("before", "is not the id of a schedule"))?;
+    let schedules = state.repository().schedules(Some(&caller.0), before, limit).await?;
+    let is_full = schedules.len() == limit as usize;
+    let next = schedules.last().filter(|_| is_full).map(|last| last.id);
+    Ok(Json(json!({"schedules": schedules, "nextBefore": next})))
+}
+
+/// `POST /api/schedules`.
+pub(super) async fn create(
+    State(state): State<AppState>,
+    caller: Caller,
+    JsonBody(wish): JsonBody<ScheduleWish>,
+) -> Result<(StatusCode, Json<ScheduleView>), ApiError> {
+    let schedule = state.orchestrator.create_schedule(&caller.0, wish).await?;
+    Ok((StatusCode::CREATED, ScheduleView::of(&state, schedule)))
+}
+
+/// `GET /api/schedules/{id}`.
+pub(super) async fn show(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<ScheduleView>, ApiError> {
+    Ok(ScheduleView::of(&state, of_caller(&state, &caller, &id).await?))
+}
+
+/// `PATCH /api/schedules/{id}`: what is missing stays as it is.
+pub(super) async fn change(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(wish): JsonBody<ScheduleWish>,
+) -> Result<Json<ScheduleView>, ApiError> {
+    let id = of_caller(&state, &caller, &id).await?.id;
+    Ok(ScheduleView::of(&state, state.orchestrator.change_schedule(id, wish).await?))
+}
+
+/// `DELETE /api/schedules/{id}`: its tasks stay.
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    let id = of_caller(&state, &caller, &id).await?.id;
+    state.orchestrator.delete_schedule(id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// `POST /api/schedules/{id}/pause`.
+pub(super) async fn pause(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<ScheduleView>, ApiError> {
+    let id = of_caller(&state, &caller, &id).await?.id;
+    Ok(ScheduleView::of(&state, state.orchestrator.pause_schedule(id).await?))
+}
+
+/// `POST /api/schedules/{id}/resume`.
+pub(super) async fn resume(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<ScheduleView>, ApiError> {
+    let id = of_caller(&state, &caller, &id).await?.id;
+    Ok(ScheduleView::of(&state, state.orchestrator.resume_schedule(id).await?))
+}
+
+/// `POST /api/schedules/{id}/trigger`: starts its task now, and answers with the task.
+pub(super) async fn trigger(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<TaskDetail>, ApiError> {
+    let id = of_caller(&state, &caller, &id).await?.id;
+    let task = state.orchestrator.trigger_schedule(id).await?;
+    Ok(Json(views::task(&state.orchestrator, &task).await?))
+}
+
+/// The caller's schedule with this id: 400 if it is no id, 404 if there is none, 403 if it is somebody
+/// else's.
+async fn of_caller(state: &AppState, caller: &Caller, id: &str) -> Result<Schedule, ApiError> {
+    let id = id.parse::<ScheduleId>().map_err(|_| ApiError::invalid("id", "is not the id of a schedule"))?;
+    let schedule = state.repository().schedule(id).await?.ok_or(OrchestratorError::NoSchedule)?;
+    if schedule.user_id == caller.0 { Ok(schedule) } else { Err(ApiError::forbidden()) }
+}
