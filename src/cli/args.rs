@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use serde_json::Value;
 
 use super::config::Overrides;
+use super::schedule_args::ScheduleCommand;
 use super::{bench, duration, exit};
 use crate::orchestrator::OutcomeDecision;
 use crate::task::{ModelName, Priority, Status, TopUp, Usd};
@@ -79,6 +80,9 @@ pub(super) enum Command {
     Task(TaskCommand),
     /// Show what tasks ask people: approvals, questions, unknown outcomes
     Inbox(InboxArgs),
+    /// Start tasks at a time, or again and again
+    #[command(subcommand)]
+    Schedule(ScheduleCommand),
     /// Bring the tables of the database up to date
     Migrate,
     /// Check the database against the promises, the models and the tool servers

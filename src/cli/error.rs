@@ -108,6 +108,9 @@ impl CliError {
             ),
             Self::Models(_) => Some("docs/models.md tells how a model is named and where its key comes from"),
             Self::Refused(OrchestratorError::NotFound) => Some("`longhaul task list` shows the tasks"),
+            Self::Refused(OrchestratorError::NoSchedule) => {
+                Some("`longhaul schedule list` shows the schedules")
+            }
             Self::Refused(OrchestratorError::Closed) => Some("`longhaul inbox` shows what is open"),
             _ => None,
         }

@@ -51,7 +51,8 @@ fn check(text: &str) -> Result<(), CliError> {
     Err(CliError::usage("task_id", message))
 }
 
-fn is_named(id: TaskId, text: &str) -> bool {
+/// Whether a text is an id, or its beginning or end.
+pub(super) fn is_named(id: TaskId, text: &str) -> bool {
     let (hyphenated, plain) = (id.to_string(), id.0.simple().to_string());
     [hyphenated, plain].iter().any(|id| id.starts_with(text) || id.ends_with(text))
 }

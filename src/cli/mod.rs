@@ -20,6 +20,8 @@ mod ids;
 mod inbox;
 mod logging;
 mod run;
+mod schedule;
+mod schedule_args;
 mod serve;
 mod signals;
 mod task;
@@ -33,6 +35,7 @@ use clap::{CommandFactory, Parser};
 
 use self::args::{Command, CommandLine, Global};
 use self::config::{Environment, Settings};
+use self::schedule_args::ScheduleCommand;
 use self::terminal::Terminal;
 use self::wiring::Engine;
 
@@ -88,6 +91,13 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
             engine.close().await;
             ended
         }
+        // A trigger makes a plan: it needs models and tools.
+        Command::Schedule(command) if !matches!(command, ScheduleCommand::Trigger { .. }) => {
+            let engine = Engine::steering(settings, &environment).await?;
+            let ended = schedule::run(&engine, command, terminal).await;
+            engine.close().await;
+            ended
+        }
         Command::Inbox(args) => {
             let engine = Engine::steering(settings, &environment).await?;
             let ended = inbox::list(&engine, &args, terminal).await;
@@ -109,6 +119,7 @@ async fn work(
     let engine = Engine::open(settings, environment).await?;
     let ended = match command {
         Command::Run(args) => run::run(&engine, args, global.model.clone(), terminal).await,
+        Command::Schedule(command) => schedule::run(&engine, command, terminal).await,
         Command::Serve(args) => serve::serve(&engine, &args, terminal).await,
         _ => serve::work(&engine, terminal).await,
     };

@@ -1,0 +1,189 @@
+//! `longhaul schedule …`: what is to be started when.
+
+use serde_json::json;
+
+use super::display::{cut, one_line};
+use super::error::CliError;
+use super::schedule_args::{AddArgs, ScheduleArg, ScheduleCommand};
+use super::task::{new_table, told};
+use super::terminal::Terminal;
+use super::wiring::Engine;
+use super::{Exit, ids};
+use crate::orchestrator::{OrchestratorError, ScheduleWish};
+use crate::repository::{Schedule, ScheduleId, ScheduledTask, Timing};
+use crate::task::{TaskId, Timestamp};
+
+/// Schedules looked through at once.
+const PAGE: u32 = 1_000;
+
+/// Fire times that are told in advance.
+const UPCOMING: usize = 5;
+
+/// How much of a name a table shows.
+const CELL: usize = 50;
+
+/// Runs a command.
+pub(super) async fn run(
+    engine: &Engine,
+    command: ScheduleCommand,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let brain = &engine.orchestrator;
+    match command {
+        ScheduleCommand::Add(args) => add(engine, args, terminal).await,
+        ScheduleCommand::List { user, form } => list(engine, user.as_deref(), form.json, terminal).await,
+        ScheduleCommand::Show { schedule, form } => {
+            show(engine, &find(engine, &schedule).await?, form.json, terminal)
+        }
+        ScheduleCommand::Pause(schedule) => {
+            let id = find(engine, &schedule).await?.id;
+            show(engine, &brain.pause_schedule(id).await?, false, terminal)
+        }
+        ScheduleCommand::Resume(schedule) => {
+            let id = find(engine, &schedule).await?.id;
+            show(engine, &brain.resume_schedule(id).await?, false, terminal)
+        }
+        ScheduleCommand::Trigger { schedule, form } => {
+            let task = brain.trigger_schedule(find(engine, &schedule).await?.id).await?;
+            if form.json {
+                terminal.result(json!({"taskId": task.id, "status": task.status()}).to_string());
+                return Ok(Exit::Done);
+            }
+            terminal.note(format!(
+                "A running worker goes on with it; without one: longhaul run --resume {}",
+                task.id
+            ));
+            told(&task, terminal)
+        }
+        ScheduleCommand::Remove(schedule) => {
+            let id = find(engine, &schedule).await?.id;
+            brain.delete_schedule(id).await?;
+            terminal.result(format!("{id} removed"));
+            Ok(Exit::Done)
+        }
+    }
+}
+
+async fn add(engine: &Engine, args: AddArgs, terminal: &Terminal) -> Result<Exit, CliError> {
+    let task = ScheduledTask {
+        goal: args.goal,
+        thread_id: args.thread,
+        priority: args.priority,
+        ..ScheduledTask::default()
+    };
+    let wish = ScheduleWish {
+        name: args.name,
+        cron: args.cron,
+        time_zone: args.time_zone,
+        at: args.at,
+        overlap: args.overlap,
+        task: Some(task),
+    };
+    let schedule = engine.orchestrator.create_schedule(&engine.settings.user, wish).await?;
+    terminal.note("A running worker starts it in time: longhaul serve, or longhaul worker");
+    show(engine, &schedule, args.form.json, terminal)
+}
+
+/// All schedules, newest first; of all users if none is named.
+async fn all(engine: &Engine, user: Option<&str>) -> Result<Vec<Schedule>, CliError> {
+    let mut schedules: Vec<Schedule> = Vec::new();
+    loop {
+        let before: Option<ScheduleId> = schedules.last().map(|last| last.id);
+        let page = engine.repository().schedules(user, before, PAGE).await?;
+        let is_last = page.len() < PAGE as usize;
+        schedules.extend(page);
+        if is_last {
+            return Ok(schedules);
+        }
+    }
+}
+
+/// The schedule that a text names.
+async fn find(engine: &Engine, named: &ScheduleArg) -> Result<Schedule, CliError> {
+    let text = named.schedule.trim().trim_start_matches('…');
+    let mut schedules = all(engine, None).await?;
+    let lower = text.to_lowercase();
+    let is_id = |schedule: &Schedule| lower.len() >= 4 && ids::is_named(TaskId(schedule.id.0), &lower);
+    schedules.retain(|schedule| schedule.name == text || is_id(schedule));
+    match schedules.len() {
+        0 => Err(OrchestratorError::NoSchedule.into()),
+        1 => Ok(schedules.remove(0)),
+        several => {
+            let message = format!("'{text}' names {several} schedules: give more of the id");
+            Err(CliError::usage("schedule_ambiguous", message))
+        }
+    }
+}
+
+async fn list(
+    engine: &Engine,
+    user: Option<&str>,
+    as_json: bool,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let schedules = all(engine, user).await?;
+    if as_json {
+        terminal.result(json!(schedules).to_string());
+    } else if schedules.is_empty() {
+        terminal.note("There are no schedules.");
+    } else {
+        let mut table = new_table(&["ID", "NEXT", "RUNS", "SKIPPED", "WHEN", "NAME"]);
+        for schedule in &schedules {
+            table.add_row([
+                ids::short(TaskId(schedule.id.0)),
+                next(schedule),
+                schedule.runs.to_string(),
+                schedule.skipped.to_string(),
+                when(&schedule.timing),
+                cut(&one_line(&schedule.name), CELL),
+            ]);
+        }
+        terminal.result(table.trim_fmt());
+    }
+    Ok(Exit::Done)
+}
+
+fn next(schedule: &Schedule) -> String {
+    match schedule.next_at {
+        _ if schedule.paused => "paused".to_owned(),
+        Some(at) => at.to_datetime().format("%Y-%m-%d %H:%M").to_string(),
+        None => "over".to_owned(),
+    }
+}
+
+fn when(timing: &Timing) -> String {
+    match timing {
+        Timing::Cron { cron, time_zone } => format!("{cron} ({time_zone})"),
+        Timing::At { at } => at.to_string(),
+    }
+}
+
+fn show(engine: &Engine, schedule: &Schedule, as_json: bool, terminal: &Terminal) -> Result<Exit, CliError> {
+    let upcoming = engine.orchestrator.upcoming(schedule, UPCOMING);
+    if as_json {
+        let mut shown = json!(schedule);
+        shown["upcoming"] = json!(upcoming);
+        terminal.result(shown.to_string());
+        return Ok(Exit::Done);
+    }
+    for (name, value) in facts(schedule, &upcoming) {
+        terminal.result(format!("{name:<9} {value}"));
+    }
+    Ok(Exit::Done)
+}
+
+fn facts(schedule: &Schedule, upcoming: &[Timestamp]) -> Vec<(&'static str, String)> {
+    let mut facts = vec![
+        ("Schedule", schedule.id.to_string()),
+        ("Name", one_line(&schedule.name)),
+        ("Goal", one_line(&schedule.task.goal)),
+        ("When", when(&schedule.timing)),
+        ("Overlap", schedule.overlap.as_str().to_owned()),
+        ("Runs", format!("{}, {} skipped", schedule.runs, schedule.skipped)),
+    ];
+    facts.extend(schedule.paused.then(|| ("Paused", "until it is resumed".to_owned())));
+    facts.extend(schedule.task_id.map(|task| ("Last task", task.to_string())));
+    facts.extend(schedule.fault.as_ref().map(|fault| ("Fault", one_line(fault))));
+    facts.extend(upcoming.iter().map(|at| ("Next", at.to_string())));
+    facts
+}

@@ -1,0 +1,108 @@
+//! The flags of `longhaul schedule …`.
+
+use clap::{Args, Subcommand};
+
+use super::args::JsonArg;
+use crate::repository::Overlap;
+use crate::task::{Priority, Timestamp};
+
+#[derive(Debug, Subcommand)]
+pub(super) enum ScheduleCommand {
+    /// Start a task at a time, or again and again
+    Add(AddArgs),
+    /// List schedules, newest first
+    List {
+        /// Only schedules of this user
+        #[arg(long, value_name = "ID")]
+        user: Option<String>,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+    /// Show a schedule with its next fire times
+    Show {
+        #[command(flatten)]
+        schedule: ScheduleArg,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+    /// Let a schedule start nothing until it is resumed
+    Pause(ScheduleArg),
+    /// Let a paused schedule go on
+    Resume(ScheduleArg),
+    /// Start the task of a schedule now
+    Trigger {
+        #[command(flatten)]
+        schedule: ScheduleArg,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+    /// Forget a schedule; its tasks stay
+    Remove(ScheduleArg),
+}
+
+/// Names a schedule.
+#[derive(Debug, Args)]
+pub(super) struct ScheduleArg {
+    /// Its name, its id, or at least 4 characters of the id's beginning or end
+    pub(super) schedule: String,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AddArgs {
+    /// What is to be reached each time
+    pub(super) goal: String,
+    /// Minute, hour, day of the month, month, day of the week: '0 9 * * 1-5'; or @daily and the like
+    #[arg(long, value_name = "PATTERN", required_unless_present = "at", conflicts_with = "at")]
+    pub(super) cron: Option<String>,
+    /// Whose clock the pattern is about, for example Europe/Berlin [default: UTC]
+    #[arg(long, value_name = "ZONE", conflicts_with = "at")]
+    pub(super) time_zone: Option<String>,
+    /// Once, at this moment, for example 2026-12-01T09:00:00Z
+    #[arg(long, value_name = "TIME", value_parser = moment)]
+    pub(super) at: Option<Timestamp>,
+    /// What happens while the last task has not ended: skip or allow [default: skip]
+    #[arg(long, value_name = "WORD", value_parser = overlap)]
+    pub(super) overlap: Option<Overlap>,
+    /// Its name [default: the beginning of the goal]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    /// The conversation of its tasks [default: one of its own]
+    #[arg(long, value_name = "ID")]
+    pub(super) thread: Option<String>,
+    /// How urgent its tasks are, from 1 (most) to 5 (least)
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) priority: Option<Priority>,
+    #[command(flatten)]
+    pub(super) form: JsonArg,
+}
+
+fn moment(text: &str) -> Result<Timestamp, String> {
+    text.parse().map_err(|error| format!("{error}: write for example 2026-12-01T09:00:00Z"))
+}
+
+fn overlap(word: &str) -> Result<Overlap, String> {
+    word.parse().map_err(str::to_owned)
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::Parser;
+
+    use super::super::args::CommandLine;
+
+    fn is_read(words: &[&str]) -> bool {
+        let line = ["longhaul", "schedule", "add", "goal"].iter().chain(words);
+        CommandLine::try_parse_from(line).is_ok()
+    }
+
+    #[test]
+    fn a_schedule_has_a_pattern_or_a_moment() {
+        assert!(is_read(&["--cron", "0 9 * * 1-5", "--time-zone", "Europe/Berlin", "--overlap", "allow"]));
+        assert!(is_read(&["--at", "2026-12-01T09:00:00+01:00"]));
+        assert!(!is_read(&[]));
+        assert!(!is_read(&["--cron", "@daily", "--at", "2026-12-01T09:00:00Z"]));
+        assert!(!is_read(&["--at", "2026-12-01T09:00:00Z", "--time-zone", "UTC"]));
+        assert!(!is_read(&["--at", "tomorrow"]));
+        assert!(!is_read(&["--cron", "@daily", "--overlap", "perhaps"]));
+    }
+}
