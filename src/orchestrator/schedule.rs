@@ -174,11 +174,11 @@ impl Orchestrator {
 
     /// Whether its tasks could be started, as far as that can be known before.
     async fn check_schedule(&self, schedule: &Schedule) -> Result<(), OrchestratorError> {
+        let request = request(schedule);
+        request.spec(&self.config)?;
         if !(1..=MAX_NAME).contains(&schedule.name.trim().chars().count()) {
             return Err(invalid("name", format!("must have 1 to {MAX_NAME} characters")));
         }
-        let request = request(schedule);
-        request.spec(&self.config)?;
         match self.repository.thread(&request.thread_id).await? {
             Some(thread) if thread.user_id != schedule.user_id => Err(OrchestratorError::Forbidden),
             _ => Ok(()),
