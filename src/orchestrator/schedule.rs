@@ -1,6 +1,7 @@
 //! Schedules: made, changed, paused, triggered, removed. What happens when one is due is next door, in
 //! `firing`.
 
+use schemars::JsonSchema;
 use serde::Deserialize;
 use uuid::Uuid;
 
@@ -17,7 +18,7 @@ const MAX_NAME: usize = 200;
 const NAME_OF_GOAL: usize = 60;
 
 /// What a schedule is to be. Of one that exists, what is missing stays as it is.
-#[derive(Debug, Clone, PartialEq, Default, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ScheduleWish {
     /// Its name for people; the beginning of the goal, if a new one is given none.

@@ -1,9 +1,11 @@
 //! Schedules: what is to be started when, and what became of it so far.
 
+use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
@@ -31,8 +33,18 @@ impl FromStr for ScheduleId {
     }
 }
 
+impl JsonSchema for ScheduleId {
+    fn schema_name() -> Cow<'static, str> {
+        "ScheduleId".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        json_schema!({"type": "string", "format": "uuid", "description": "Names one schedule."})
+    }
+}
+
 /// When a schedule fires.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(untagged, rename_all_fields = "camelCase")]
 pub enum Timing {
     /// Again and again.
@@ -50,7 +62,7 @@ pub enum Timing {
 }
 
 /// What happens at a fire time while the task of the one before has not ended.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum Overlap {
     /// Nothing is started; it is counted.
@@ -83,7 +95,7 @@ impl FromStr for Overlap {
 }
 
 /// What each task of a schedule is asked for, in the words of the request that starts a task.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ScheduledTask {
     /// The goal in the user's words.
@@ -129,7 +141,7 @@ impl ScheduledTask {
 }
 
 /// A schedule, as it was last written.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Schedule {
     /// Its name for programs.

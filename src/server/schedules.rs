@@ -3,8 +3,8 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::error::ApiError;
@@ -23,17 +23,32 @@ const MOST: u32 = 1000;
 const UPCOMING: usize = 5;
 
 /// The query of a list.
-#[derive(Debug, Deserialize)]
+#[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Range {
+    /// At most so many; 100 if absent.
+    #[schemars(range(min = 1, max = MOST))]
     limit: Option<u32>,
+    /// Only schedules made before the one with this id.
+    #[schemars(with = "Option<ScheduleId>")]
     before: Option<String>,
 }
 
+/// Schedules, newest first.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ScheduleList {
+    schedules: Vec<Schedule>,
+    /// What to give as `before` to get those behind these, if there may be any.
+    next_before: Option<ScheduleId>,
+}
+
 /// A schedule with its next fire times.
-#[derive(Debug, Serialize)]
+#[derive(Debug, Serialize, JsonSchema)]
+#[schemars(rename = "ScheduleDetail")]
 pub(super) struct ScheduleView {
     #[serde(flatten)]
     schedule: Schedule,
+    /// The next fire times, at most five; none while it is paused.
     upcoming: Vec<Timestamp>,
 }
 
@@ -49,7 +64,7 @@ pub(super) async fn list(
     State(state): State<AppState>,
     caller: Caller,
     Params(range): Params<Range>,
-) -> Result<Json<Value>, ApiError> {
+) -> Result<Json<ScheduleList>, ApiError> {
     let limit = match range.limit {
         None => USUAL,
         Some(limit @ 1..=MOST) => limit,
@@ -59,8 +74,8 @@ pub(super) async fn list(
     let before = before.map_err(|_| ApiError::invalid("before", "is not the id of a schedule"))?;
     let schedules = state.repository().schedules(Some(&caller.0), before, limit).await?;
     let is_full = schedules.len() == limit as usize;
-    let next = schedules.last().filter(|_| is_full).map(|last| last.id);
-    Ok(Json(json!({"schedules": schedules, "nextBefore": next})))
+    let next_before = schedules.last().filter(|_| is_full).map(|last| last.id);
+    Ok(Json(ScheduleList { schedules, next_before }))
 }
 
 /// `POST /api/schedules`.
@@ -68,9 +83,9 @@ pub(super) async fn create(
     State(state): State<AppState>,
     caller: Caller,
     JsonBody(wish): JsonBody<ScheduleWish>,
-) -> Result<(StatusCode, Json<ScheduleView>), ApiError> {
+) -> Result<Json<ScheduleView>, ApiError> {
     let schedule = state.orchestrator.create_schedule(&caller.0, wish).await?;
-    Ok((StatusCode::CREATED, ScheduleView::of(&state, schedule)))
+    Ok(ScheduleView::of(&state, schedule))
 }
 
 /// `GET /api/schedules/{id}`.

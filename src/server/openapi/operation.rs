@@ -6,6 +6,7 @@ use serde_json::{Map, Value, json};
 use super::examples::Examples;
 use super::refusals;
 use super::schemas::{SchemaOf, Schemas};
+use crate::repository::ScheduleId;
 use crate::task::TaskId;
 
 /// What an operation may answer with when it succeeds.
@@ -274,9 +275,15 @@ fn path_parameter(path: &str, name: &str, schemas: &mut Schemas) -> (Value, &'st
     if name == "seq" {
         return (json!({"type": "integer", "format": "int64"}), "The number of an entry.");
     }
-    match path.starts_with("/api/chat/") {
-        true => (json!({"type": "string", "minLength": 1, "maxLength": 512}), "The thread; or a task."),
-        false => (schemas.read(|generator| generator.subschema_for::<TaskId>()), "The task."),
+    match path.split('/').nth(2) {
+        Some("chat") => {
+            (json!({"type": "string", "minLength": 1, "maxLength": 512}), "The thread; or a task.")
+        }
+        Some("schedules") => {
+            (schemas.read(|generator| generator.subschema_for::<ScheduleId>()), "The schedule.")
+        }
+        Some("inbox") => (json!({"type": "string", "minLength": 1}), "The request."),
+        _ => (schemas.read(|generator| generator.subschema_for::<TaskId>()), "The task."),
     }
 }
 

@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::operation::Operation;
-use crate::orchestrator::Detection;
+use crate::orchestrator::{Detection, ScheduleWish};
 use crate::server::about::{Health, ModelList, ToolList, WorkerList, WorkerReport};
 use crate::server::analytics::{
     ByConsumer, ByTimed, DurationTable, FailureTable, Overview, TaskSeries, UsageTable, Window,
@@ -14,6 +14,7 @@ use crate::server::chat::{Begin, ChatBody, Orchestrated};
 use crate::server::events;
 use crate::server::inbox::{EffectList, Inbox, Range as InboxRange, Told, Word};
 use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
+use crate::server::schedules::{Range as ScheduleRange, ScheduleList, ScheduleView};
 use crate::server::socket::{Command, Control, TaskFrame};
 use crate::server::status::TaskStatus;
 use crate::server::tasks::{Change, Range, Resume, Which};
@@ -23,6 +24,7 @@ use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, T
 const CHAT: &str = "Chat";
 const TASKS: &str = "Tasks";
 const INBOX: &str = "Inbox";
+const SCHEDULES: &str = "Schedules";
 const ANALYTICS: &str = "Analytics";
 const SERVER: &str = "Server";
 
@@ -59,6 +61,7 @@ pub(super) fn tags() -> Value {
         {"name": CHAT, "description": "Conversations, and the tasks that come of them."},
         {"name": TASKS, "description": "What there is to know of tasks, and what may be done with them."},
         {"name": INBOX, "description": "What tasks ask people."},
+        {"name": SCHEDULES, "description": "What is to be started when."},
         {"name": ANALYTICS, "description": "What happened to the caller's tasks, as numbers."},
         {"name": SERVER, "description": "What the server is, has and can."},
     ])
@@ -73,6 +76,7 @@ pub(super) fn all() -> Vec<Operation> {
         tagged(TASKS, tasks()),
         tagged(TASKS, streams()),
         tagged(INBOX, inbox()),
+        tagged(SCHEDULES, schedules()),
         tagged(ANALYTICS, analytics()),
         tagged(SERVER, server()),
     ]
@@ -200,6 +204,43 @@ fn inbox() -> Vec<Operation> {
             .body::<Word>()
             .reply::<TaskDetail>()
             .refuses(&[404, 409]),
+    ]
+}
+
+fn schedules() -> Vec<Operation> {
+    const ONE: &str = "/api/schedules/{id}";
+    vec![
+        Operation::get("/api/schedules", "listSchedules", "The caller's schedules, newest first.")
+            .query::<ScheduleRange>()
+            .reply::<ScheduleList>(),
+        Operation::post("/api/schedules", "createSchedule", "Makes a schedule.")
+            .about("It needs a `task`, and `cron` or `at`. Each fire time starts one task.")
+            .body::<ScheduleWish>()
+            .reply::<ScheduleView>(),
+        Operation::get(ONE, "getSchedule", "A schedule with its next fire times.")
+            .reply::<ScheduleView>()
+            .refuses(&[404]),
+        Operation::new("patch", ONE, "changeSchedule", "Changes a schedule.")
+            .about("What is missing stays as it is; a `task` is replaced as a whole.")
+            .body::<ScheduleWish>()
+            .reply::<ScheduleView>()
+            .refuses(&[404, 409]),
+        Operation::new("delete", ONE, "deleteSchedule", "Forgets a schedule; its tasks stay.")
+            .empty(204, "It is gone.")
+            .refuses(&[404]),
+        Operation::post("/api/schedules/{id}/pause", "pauseSchedule", "Lets a schedule fire no more.")
+            .reply::<ScheduleView>()
+            .refuses(&[404, 409]),
+        Operation::post("/api/schedules/{id}/resume", "resumeSchedule", "Lets a paused schedule go on.")
+            .reply::<ScheduleView>()
+            .refuses(&[404, 409]),
+        Operation::post(
+            "/api/schedules/{id}/trigger",
+            "triggerSchedule",
+            "Starts the task of a schedule now.",
+        )
+        .reply::<TaskDetail>()
+        .refuses(&[404, 409, 422, 502, 504]),
     ]
 }
 

@@ -20,7 +20,7 @@ fn every_morning() -> Value {
 async fn a_schedule_is_made_shown_changed_and_removed() {
     let fixture = Fixture::new().await;
     let made = create(&fixture, every_morning()).await;
-    assert_eq!(made.status, 201, "{}", made.text);
+    assert_eq!(made.status, 200, "{}", made.text);
     let made = made.json();
     assert_eq!(
         (&made["name"], &made["overlap"], &made["userId"]),
