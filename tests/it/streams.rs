@@ -84,7 +84,7 @@ async fn a_chat_goes_on_where_the_killed_server_was() {
     let mut text = String::new();
     let reading = async {
         while !text.contains("Step 2: ") {
-            text.push_str(&String::from_utf8(bytes.next().await.unwrap().unwrap().to_vec()).unwrap());
+            text.push_str(std::str::from_utf8(&bytes.next().await.unwrap().unwrap()).unwrap());
         }
     };
     tokio::time::timeout(PATIENCE, reading).await.expect("the second step begins");
