@@ -24,6 +24,7 @@ mod faults;
 mod fleet;
 mod frozen;
 mod judge;
+mod large;
 mod mcp;
 mod mcp_http;
 mod people;

@@ -75,6 +75,7 @@ pub(super) async fn read(conn: &mut Conn, reach: Reach) -> Result<Pass> {
     if tasks.is_empty() {
         return Ok(Pass::default());
     }
+    let mut tasks = within(tasks);
     let mut entries = entries(conn, &tasks).await?;
     let read = entries.values().map(|entries| entries.len() as u64).sum();
     let steps = steps(conn, &entries).await?;
@@ -93,6 +94,18 @@ pub(super) async fn read(conn: &mut Conn, reach: Reach) -> Result<Pass> {
     Ok(Pass { tasks, tally, entries: read })
 }
 
+/// The first tasks, and so much of their journals as is counted at once: what is asked for is all that
+/// is read.
+fn within(tasks: Vec<Behind>) -> Vec<Behind> {
+    let mut room = ENTRIES;
+    let taken = tasks.into_iter().map_while(|behind| {
+        let seq = behind.seq.min(behind.done + room);
+        room -= seq - behind.done;
+        (seq > behind.done).then_some(Behind { seq, ..behind })
+    });
+    taken.collect()
+}
+
 fn behind(row: &Row) -> Result<Behind> {
     let id = task_id(row.try_get::<Key, _>("id")?);
     let created_at = read::time_in(row, "created_at")?.unwrap_or_default();
@@ -109,10 +122,10 @@ async fn entries(conn: &mut Conn, tasks: &[Behind]) -> Result<Entries> {
         "SELECT e.task_id, e.seq, e.epoch, e.at, e.kind, e.data FROM ",
         rows!("$1"; task_id uuid, done bigint, seq bigint),
         " JOIN task_execution_trace AS e ON e.task_id = r.task_id AND e.seq > r.done AND e.seq <= r.seq ",
-        "ORDER BY e.task_id, e.seq LIMIT $2"
+        "ORDER BY e.task_id, e.seq"
     );
     let list = text(tasks).map_err(unwritable)?;
-    let rows = sqlx::query(NEW).bind(list).bind(ENTRIES).fetch_all(conn).await?;
+    let rows = sqlx::query(NEW).bind(list).fetch_all(conn).await?;
     let mut entries: Entries = HashMap::new();
     for row in &rows {
         let entry = match read::entry(row) {
