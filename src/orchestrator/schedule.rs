@@ -32,6 +32,7 @@ pub struct ScheduleWish {
     /// What happens while the task before has not ended; nothing is started, if nobody says.
     pub overlap: Option<Overlap>,
     /// What is started.
+    #[serde(deserialize_with = "crate::task::object")]
     pub task: Option<ScheduledTask>,
 }
 

@@ -122,10 +122,10 @@ pub struct ScheduledTask {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
     /// What each task may consume, where that differs from the configuration.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::task::object")]
     pub budget: Option<Budget>,
     /// What needs approval beyond what the configuration says.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::task::object")]
     pub approval: Option<ApprovalWish>,
 }
 

@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use super::auth::Caller;
 use super::error::ApiError;
 use super::idempotency::{self, Keyed};
-use super::parse::{Params, object};
+use super::parse::Params;
 use super::state::AppState;
 use super::status::{self, TaskStatus};
 use super::views::{self, EffectView};
@@ -51,10 +51,10 @@ pub(super) struct Start {
     /// How urgent it is.
     priority: Option<Priority>,
     /// What it may consume, where that differs from the configuration.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "crate::task::object")]
     budget: Option<Budget>,
     /// What needs approval beyond what the configuration says.
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "crate::task::object")]
     approval: Option<ApprovalWish>,
 }
 

@@ -6,8 +6,6 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
-use serde::{Deserialize, Deserializer};
-use serde_json::{Map, Value};
 
 use super::error::ApiError;
 use super::state::AppState;
@@ -62,6 +60,10 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     if is_text_too_deep(bytes) {
         return Err(ApiError::too_deep());
     }
+    // A list would do for an object, its items taken for the fields in their order.
+    if bytes.trim_ascii_start().starts_with(b"[") {
+        return Err(ApiError::bad_request("the body is a list: send an object"));
+    }
     match Json::from_bytes(bytes) {
         Ok(Json(body)) => Ok(body),
         Err(JsonRejection::JsonDataError(refused)) => {
@@ -77,19 +79,6 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
 /// axum says first what it could not do and then, behind a colon, which field is why.
 fn after_prefix(text: &str) -> String {
     text.split_once(": ").map_or(text, |(_, problem)| problem).to_owned()
-}
-
-/// Reads an object or null. Left to itself, a list would do for an object, its items taken for the
-/// fields in their order.
-pub(super) fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
-where
-    D: Deserializer<'de>,
-    T: DeserializeOwned,
-{
-    let Some(fields) = Option::<Map<String, Value>>::deserialize(deserializer)? else {
-        return Ok(None);
-    };
-    serde_json::from_value(fields.into()).map(Some).map_err(serde::de::Error::custom)
 }
 
 #[cfg(test)]

@@ -62,6 +62,7 @@ pub use payload::{Blob, BlobHash, Payload};
 pub use plan::{Plan, PlanError, PlannedStep, ToolUse};
 pub use priority::{InvalidPriority, Priority};
 pub use retry::RetryPolicy;
+pub(crate) use spec::object;
 pub use spec::{AllowedTools, Mention, TaskSpec, ToolAllowance};
 pub use state::{State, Summary};
 pub use status::{Pause, PauseReason, Status};

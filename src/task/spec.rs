@@ -62,6 +62,20 @@ where
     serde_json::from_value(stored.into()).map_err(serde::de::Error::custom)
 }
 
+/// Reads an object or null. Left to itself, a list would do for an object, its items taken for the
+/// fields in their order.
+pub(crate) fn object<'de, D, T>(deserializer: D) -> Result<Option<T>, D::Error>
+where
+    D: Deserializer<'de>,
+    T: DeserializeOwned,
+{
+    let Some(fields) = Option::<serde_json::Map<String, serde_json::Value>>::deserialize(deserializer)?
+    else {
+        return Ok(None);
+    };
+    serde_json::from_value(fields.into()).map(Some).map_err(serde::de::Error::custom)
+}
+
 /// Which of the configured tools a request may use. All of them where nothing is said.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", default)]

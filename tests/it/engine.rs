@@ -415,7 +415,7 @@ async fn a_task_that_kills_its_workers_is_found_and_its_neighbours_are_not_blame
     let mut world = World::new(Setup { limits, ..Setup::default() }).await;
     world.worker_config.concurrency = 11;
     // A lease that ends because the machine is busy looks like another death.
-    world.worker_config.lease_ms = 2_000;
+    world.worker_config.lease_ms = 4_000;
     let mut innocent = Vec::new();
     for _ in 0..10 {
         innocent.push(world.start(plan(vec![call("slow_reading", json!({"ms": 400}))])).await.id);

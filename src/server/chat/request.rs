@@ -11,7 +11,6 @@ use uuid::Uuid;
 
 use super::super::config::ChatReply;
 use super::super::error::ApiError;
-use super::super::parse::object;
 use crate::task::{AllowedTools, Budget, Mention, ModelName, Priority, ToolAllowance};
 
 /// Ids are keys of indexes; the limit is that of the orchestrator.
@@ -46,7 +45,7 @@ pub(in crate::server) struct ChatBody {
     attachments: Option<Vec<Attachment>>,
     /// Of the task, should it become one.
     priority: Option<Priority>,
-    #[serde(deserialize_with = "object")]
+    #[serde(deserialize_with = "crate::task::object")]
     budget: Option<Budget>,
 }
 
