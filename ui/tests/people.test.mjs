@@ -1,7 +1,7 @@
 // What tasks ask people, and what people answer and add.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { World, browse, open, rules } from "./world.mjs";
+import { after, before } from "node:test";
+import { World, browse, rules, visits } from "./world.mjs";
 
 let world, browser;
 
@@ -15,16 +15,7 @@ const asking = [
 before(async () => { [world, browser] = await Promise.all([World.start({ script: [...asking, ...rules] }), browse()]); });
 after(async () => { await browser?.close(); await world?.stop(); });
 
-const on = (name, path, act) => test(name, async () => {
-  const page = await open(browser, world, typeof path === "function" ? await path() : path);
-  try {
-    await act(page);
-    assert.deepEqual(page.problems, []);
-  } catch (error) {
-    if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name.slice(0, 40).replaceAll(/\W+/g, "-")}.png` });
-    throw error;
-  } finally { await page.context().close(); }
-});
+const on = visits(() => ({ browser, world }));
 
 on("a plan waits for approval in the inbox, and goes on once it has it", "/new?goal=Summarise%20the%20first%20chapter%20with%20care", async (page) => {
   await page.getByLabel("Approve the plan first").check();

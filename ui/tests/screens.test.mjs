@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { after, before, test } from "node:test";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
-import { World, browse, hostile, open } from "./world.mjs";
+import { World, browse, hostile, open, visits } from "./world.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 let world, browser;
@@ -11,18 +11,7 @@ let world, browser;
 before(async () => { [world, browser] = await Promise.all([World.start(), browse()]); });
 after(async () => { await browser?.close(); await world?.stop(); });
 
-/** Opens a page, does something, and fails if the page itself had a problem. */
-const on = (name, path, act, options) => test(name, async () => {
-  const page = await open(browser, world, typeof path === "function" ? await path() : path, options);
-  try {
-    await act(page);
-    assert.deepEqual(page.problems, []);
-  } catch (error) {
-    // Where somebody looks for why.
-    if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name.slice(0, 40).replaceAll(/\W+/g, "-")}.png` });
-    throw error;
-  } finally { await page.context().close(); }
-});
+const on = visits(() => ({ browser, world }));
 
 on("the first page teaches the next step, which leads to a task that completes", "/", async (page) => {
   await page.getByRole("heading", { name: "Ready for the first task" }).waitFor();

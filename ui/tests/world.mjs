@@ -1,10 +1,12 @@
 // A real server over a scripted model, and a real browser, for the tests of the pages.
+import assert from "node:assert/strict";
 import { spawn } from "node:child_process";
 import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { test } from "node:test";
 import { chromium } from "playwright-core";
 
 const binary = process.env.LONGHAUL_BIN ?? join(import.meta.dirname, "../../target/debug/longhaul");
@@ -135,3 +137,20 @@ export async function open(browser, world, path, options = {}) {
   await page.goto(world.url + path);
   return page;
 }
+
+/**
+ * Makes tests that open a page, do something, and fail if the page itself had a problem. `stage` tells
+ * the browser and the world, which are there when the tests run.
+ */
+export const visits = (stage) => (name, path, act, options) => test(name, async () => {
+  const { browser, world } = stage();
+  const page = await open(browser, world, typeof path === "function" ? await path() : path, options);
+  try {
+    await act(page);
+    assert.deepEqual(page.problems, []);
+  } catch (error) {
+    // Where somebody looks for why.
+    if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name.slice(0, 40).replaceAll(/\W+/g, "-")}.png` });
+    throw error;
+  } finally { await page.context().close(); }
+});
