@@ -10,6 +10,7 @@
 
 mod account;
 mod apply;
+mod apply_call;
 mod approval;
 mod ask;
 mod budget;

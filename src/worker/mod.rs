@@ -18,6 +18,7 @@ mod line;
 mod people;
 mod presence;
 mod schedules;
+mod verdict;
 mod writer;
 
 use std::sync::Arc;

@@ -1,0 +1,122 @@
+//! What entries say about the calls of a step: the part of [`Task::apply`] below the step.
+
+use super::apply::Verdict;
+use super::{Call, CallState, CallSubject, Entry, Event, Status, StepStatus, Task, Timestamp};
+
+impl Task {
+    pub(super) fn call_event(&mut self, event: &Event, entry: &Entry) -> Verdict {
+        let at = entry.at;
+        match event {
+            Event::ModelRequested { step, call, attempt, model, reserve, heard, .. } => {
+                let subject = CallSubject::Model { model: model.clone(), reserve: *reserve };
+                self.dispatched(*step, *call, *attempt, subject, at)?;
+                self.call_in(*step, *call, &CallState::Dispatched)?.heard = *heard;
+                Ok(())
+            }
+            Event::ToolDispatched { step, call, attempt, tool, arguments, effect, request_id } => {
+                let subject = CallSubject::Tool {
+                    tool: tool.clone(),
+                    arguments: arguments.clone(),
+                    effect: *effect,
+                    request_id: request_id.clone(),
+                };
+                self.dispatched(*step, *call, *attempt, subject, at)
+            }
+            asked if asked.is_about_people() => self.ask_event(asked, entry),
+            outcome => self.outcome(outcome, entry.seq),
+        }
+    }
+
+    fn dispatched(
+        &mut self,
+        step: u32,
+        number: u32,
+        attempt: u32,
+        subject: CallSubject,
+        at: Timestamp,
+    ) -> Verdict {
+        self.expect_status(&[Status::Running])?;
+        let is_tool = matches!(subject, CallSubject::Tool { .. });
+        let running = self.running_step(step)?;
+        let call = Call::new(number, attempt, subject, at);
+        let comes_next = running.calls.len() as u32 + 1;
+        match running.calls.iter_mut().find(|known| known.number == number) {
+            None if number == comes_next && attempt == 1 => running.calls.push(call),
+            None => return Err(format!("call {comes_next} of step {step} comes next")),
+            Some(known) if known.is_approved => {
+                known.is_covered(&call.subject, attempt)?;
+                *known = Call { is_approved: true, is_edited: known.is_edited, ..call };
+            }
+            Some(known) if attempt == known.attempt + 1 && known.may_be_dispatched_again() => *known = call,
+            Some(known) => return Err(format!("call {number} of step {step} is {}", known.state.as_str())),
+        }
+        if is_tool {
+            running.usage.tool_calls += 1;
+            self.state.usage.tool_calls += 1;
+        }
+        Ok(())
+    }
+
+    fn outcome(&mut self, event: &Event, seq: i64) -> Verdict {
+        if event.is_outcome() {
+            // Whatever is recorded is not repeated, so a worker that dies now dies of something else.
+            self.state.crashes = 0;
+        }
+        if let Event::ModelAnswered { step, call, text, requests, usage, .. } = event {
+            let known = self.call_in(*step, *call, &CallState::Dispatched)?;
+            known.state = CallState::Committed;
+            (known.result, known.result_seq) = (Some(text.clone()), Some(seq));
+            known.requests = requests.clone();
+            self.steps[*step as usize].usage += *usage;
+            self.state.usage += *usage;
+            return Ok(());
+        }
+        match event {
+            Event::ToolReturned { step, call, result, is_error } => {
+                let known = self.call_in(*step, *call, &CallState::Dispatched)?;
+                known.state = CallState::Committed;
+                (known.result, known.result_seq) = (Some(result.clone()), Some(seq));
+                known.is_error = *is_error;
+            }
+            Event::CallFailed { step, call, fault } => {
+                self.call_in(*step, *call, &CallState::Dispatched)?.state = CallState::Failed(fault.clone());
+            }
+            Event::CallLost { step, call, .. } => {
+                let known = self.call_in(*step, *call, &CallState::Dispatched)?;
+                known.state = if known.may_repeat() { CallState::Lost } else { CallState::Unknown };
+            }
+            Event::OutcomeDecided { step, call, result, by } => {
+                let known = self.call_in(*step, *call, &CallState::Unknown)?;
+                known.decide(result.clone(), seq, by);
+            }
+            other => return Err(format!("'{}' is not about a call", other.kind())),
+        }
+        Ok(())
+    }
+
+    fn call_in(&mut self, step: u32, number: u32, state: &CallState) -> Result<&mut Call, String> {
+        let step = self.step_mut(step)?;
+        let call = step.calls.iter_mut().find(|call| call.number == number);
+        let call = call.ok_or_else(|| format!("there is no call {number}"))?;
+        if call.state != *state {
+            return Err(format!("call {number} is {}", call.state.as_str()));
+        }
+        Ok(call)
+    }
+
+    /// Applies only what an entry says about the calls of a step: for a task that was loaded
+    /// from its tables, where everything else is known already.
+    pub(super) fn recall(&mut self, entry: &Entry) {
+        let Some(index) = entry.event.step() else { return };
+        let before = (self.state.usage, self.state.status, self.state.crashes);
+        let Some(step) = self.steps.get_mut(index as usize) else { return };
+        let kept = (step.usage, step.status);
+        // What was recorded was legal when it was recorded; the status now may be a later one.
+        step.status = StepStatus::Running;
+        self.state.status = Status::Running;
+        let _ = self.call_event(&entry.event, entry);
+        (self.state.usage, self.state.status, self.state.crashes) = before;
+        let step = &mut self.steps[index as usize];
+        (step.usage, step.status) = kept;
+    }
+}

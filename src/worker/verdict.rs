@@ -1,0 +1,130 @@
+//! What follows: how a failed step goes on, and how the task does when its plan is at an end.
+
+use super::drive::{Drive, Turn};
+use super::writer::Lost;
+use crate::orchestrator::{Evaluation, OrchestratorError, Revised};
+use crate::task::{Event, Exceeded, Fault, PauseReason, Task};
+
+impl Drive {
+    /// Whether the context is smaller now, or what has no room for that; `None` if it was called off.
+    pub(super) async fn summarize(&mut self) -> Result<Option<Result<bool, Exceeded>>, Lost> {
+        let (shared, task) = (self.shared.clone(), self.writer.task.clone());
+        let compressing = shared.orchestrator.summarize_context(&task, None, self.allowance.ledger());
+        let summary = self.unless_called_off(compressing).await?;
+        Ok(summary.map(|summary| match summary {
+            Ok(Some(event)) => {
+                if let Event::ContextSummarized { usage, .. } = &event {
+                    self.allowance.charge(usage);
+                }
+                Ok(self.writer.note(event))
+            }
+            Ok(None) => Ok(false),
+            Err(OrchestratorError::OutOfBudget(exceeded)) => Err(exceeded),
+            Err(error) => {
+                tracing::warn!(task = %task.id, %error, "the context was not summarized");
+                Ok(false)
+            }
+        }))
+    }
+
+    pub(super) async fn failed(&mut self, index: u32, fault: Fault) -> Result<(), Lost> {
+        let task = self.writer.task.clone();
+        let Some(step) = task.step(index) else { return Ok(()) };
+        let overflowed = fault.code == "context_overflow" && step.attempts == 1;
+        let is_smaller = match overflowed {
+            true => self.summarize().await?,
+            false => Some(Ok(false)),
+        };
+        // The step stays as it is. Whoever goes on finds the context too large again.
+        let is_smaller = match is_smaller {
+            None => return Ok(()),
+            Some(Err(exceeded)) => {
+                self.pause_for_budget(&exceeded);
+                return Ok(());
+            }
+            Some(Ok(is_smaller)) => is_smaller,
+        };
+        let now = (self.shared.clock)();
+        let retry_at = if is_smaller {
+            Some(now)
+        } else {
+            let dice = self.shared.dice();
+            step.retry(&task.spec().retry).delay(step.attempts, &fault, dice).map(|wait| now.plus(wait))
+        };
+        tracing::info!(task = %task.id, step = index, %fault, ?retry_at, "step failed");
+        let is_away = fault.is_retryable() && fault.code.starts_with("provider_");
+        if retry_at.is_none() && (is_away || fault.code == "provider_quota") {
+            // The plan is not at fault: the step stays what it is, and waits for the provider.
+            let detail = format!("{fault}, after {} attempts: resume to ask again", step.attempts);
+            self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
+            self.pause(PauseReason::Provider, detail);
+            return Ok(());
+        }
+        self.writer.note(Event::StepFailed { step: index, fault, retry_at });
+        Ok(())
+    }
+
+    /// The plan is at its end or at a dead end: decides how the task goes on.
+    pub(super) async fn conclude(&mut self) -> Result<Turn, Lost> {
+        if self.shared.orchestrator.judges() {
+            self.writer.flush().await?;
+        }
+        let (shared, task) = (self.shared.clone(), self.writer.task.clone());
+        let judged = self.unless_called_off(shared.orchestrator.evaluate_progress(&task)).await?;
+        let Some((evaluation, fact)) = judged else { return Ok(Turn::Leave((self.shared.clock)())) };
+        if let Some(fact) = fact {
+            self.writer.note(fact);
+        }
+        match evaluation {
+            Evaluation::Continue => {}
+            Evaluation::Done => {
+                let output = self.shared.orchestrator.answer(&task);
+                self.writer.note(Event::Completed { output });
+            }
+            Evaluation::Fail(fault) => {
+                self.writer.note(Event::Failed { fault });
+            }
+            Evaluation::OutOfBudget(exceeded) => {
+                self.pause_for_budget(&exceeded);
+            }
+            Evaluation::Replan(reason) => {
+                self.writer.flush().await?;
+                return self.revise(&task, &reason).await;
+            }
+        }
+        Ok(Turn::Again)
+    }
+
+    async fn revise(&mut self, task: &Task, reason: &str) -> Result<Turn, Lost> {
+        let shared = self.shared.clone();
+        let revised = self.unless_called_off(shared.orchestrator.revise(task, reason)).await?;
+        let Some(revised) = revised else { return Ok(Turn::Leave((self.shared.clock)())) };
+        let Revised { plan, by } = revised;
+        if !matches!(plan, Ok(Some(_))) && by.usage.model_calls > 0 {
+            // No plan tells what looking for one consumed, so this does.
+            let planner = by.model.as_ref().map(ToString::to_string).unwrap_or_default();
+            let (verdict, reason) = ("replan".to_owned(), reason.to_owned());
+            self.writer.note(Event::Evaluated { verdict, reason, by: planner, usage: by.usage });
+        }
+        match plan {
+            Ok(Some(plan)) => {
+                let revision = task.state().revision + 1;
+                self.writer.note(Event::Planned { revision, plan, by });
+            }
+            Ok(None) => {
+                let fault = Fault::permanent("no_plan", format!("{reason} No other plan was found."));
+                self.writer.note(Event::Failed { fault });
+            }
+            Err(OrchestratorError::OutOfBudget(exceeded)) => {
+                self.pause_for_budget(&exceeded);
+            }
+            Err(error) => {
+                let detail = format!(
+                    "{reason} A new plan is needed and no model makes one ({error}): resume to ask again"
+                );
+                self.pause(PauseReason::Provider, detail);
+            }
+        }
+        Ok(Turn::Again)
+    }
+}
