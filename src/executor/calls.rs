@@ -89,6 +89,7 @@ impl Attempt {
             timeout: self.tool_timeout,
             cancel: self.cancel.child_token(),
             max_output_bytes: self.spec.limits.max_output_bytes,
+            fence: self.journal.fence(),
         };
         let asked = tool.reconciler().map(|_| dispatch.arguments.clone());
         let outcome = self.await_call(tool.call(dispatch.arguments, context)).await?;

@@ -1,11 +1,10 @@
 //! What an executor sees of the journal: it can add to it, and nothing else.
 
-use std::sync::Arc;
-
 use thiserror::Error;
 use tokio::sync::{mpsc, oneshot};
 
 use crate::task::Event;
+use crate::tools::Fence;
 
 /// The journal takes no more entries of this attempt.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Error)]
@@ -21,25 +20,28 @@ pub struct Note {
     pub answer: oneshot::Sender<Result<(), Interrupted>>,
 }
 
-/// Whether somebody else may have taken the task over, as far as that can be told without asking.
-pub type Doubt = Arc<dyn Fn() -> bool + Send + Sync>;
-
 /// One attempt's way into the journal.
 pub struct Journal {
     noted: Vec<Event>,
-    doubt: Doubt,
+    fence: Fence,
     notes: mpsc::Sender<Note>,
 }
 
 impl Journal {
-    /// A journal whose events go to the given writer.
-    pub fn new(notes: mpsc::Sender<Note>, doubt: Doubt) -> Self {
-        Self { noted: Vec::new(), doubt, notes }
+    /// A journal whose events go to the given writer. The fence closes when the attempt may belong
+    /// to nobody any more.
+    pub fn new(notes: mpsc::Sender<Note>, fence: Fence) -> Self {
+        Self { noted: Vec::new(), fence, notes }
     }
 
     /// Whether only a write can tell if this attempt still goes on.
     pub(super) fn is_in_doubt(&self) -> bool {
-        (self.doubt)()
+        self.fence.is_closed()
+    }
+
+    /// What keeps the calls of this attempt from being made too late.
+    pub(super) fn fence(&self) -> Fence {
+        self.fence.clone()
     }
 
     /// Adds an event that becomes durable with the next one that has to: for whatever may be

@@ -26,7 +26,7 @@ use crate::task::{Event, Exceeded, Fault, Payload, Step, StepType, Task, TaskId,
 
 pub use allowance::CallAllowance;
 pub(crate) use checkpoint::checkpoint_event;
-pub use journal::{Doubt, Interrupted, Journal, Note};
+pub use journal::{Interrupted, Journal, Note};
 pub use mailbox::Mailbox;
 
 /// How one attempt of a step ended.

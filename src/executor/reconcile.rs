@@ -87,6 +87,7 @@ impl Attempt {
             timeout: self.tool_timeout,
             cancel: self.cancel.child_token(),
             max_output_bytes: self.spec.limits.max_output_bytes,
+            fence: self.journal.fence(),
         };
         let question = json!({"idempotencyKey": key, "tool": tool, "arguments": arguments});
         let said = reconciler.call(question, context).await;

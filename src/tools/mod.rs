@@ -7,6 +7,7 @@ mod allowance;
 mod app;
 mod config;
 mod error;
+mod fence;
 mod mcp;
 mod mcp_json;
 mod text;
@@ -23,6 +24,7 @@ use crate::task::Effect;
 pub(crate) use app::{answer_problem, is_question, question_problem};
 pub use config::{McpServerConfig, McpToolConfig, ToolsConfig};
 pub use error::ToolError;
+pub use fence::Fence;
 pub use mcp::ServerStatus;
 pub use mcp_json::{McpJsonError, read_mcp_json};
 pub use toolbox::{Toolbox, ToolboxError};
@@ -89,6 +91,8 @@ pub struct CallContext {
     pub cancel: CancellationToken,
     /// A longer result fails with [`ToolError::OutputTooLarge`].
     pub max_output_bytes: u64,
+    /// Nothing leaves this process once it is closed.
+    pub fence: Fence,
 }
 
 /// What a tool returned.

@@ -22,6 +22,7 @@ use crate::task::{
     CallState, Event, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus, StepType, Task,
     TaskId, Timestamp,
 };
+use crate::tools::Fence;
 
 /// Notes that may wait while one is written: each running step has at most one on its way.
 const NOTES: usize = 16;
@@ -328,7 +329,7 @@ impl Drive {
         let cancel = CancellationToken::new();
         self.cancels.insert(index, cancel.clone());
         let (signals, lease) = (self.signals.clone(), self.lease());
-        let journal = Journal::new(self.notes_in.clone(), Arc::new(move || signals.is_in_doubt(lease)));
+        let journal = Journal::new(self.notes_in.clone(), Fence::new(move || signals.is_in_doubt(lease)));
         let (executor, task) = (self.shared.executor.clone(), self.writer.task.clone());
         let (allowance, mailbox) = (self.allowance.clone(), self.mailbox.clone());
         let attempt = async move {

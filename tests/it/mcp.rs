@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 use std::{env, fs};
 
 use longhaul::task::{Effect, ToolAllowance};
 use longhaul::tools::{
-    CallContext, McpServerConfig, McpToolConfig, Tool, ToolError, ToolOutput, Toolbox, ToolsConfig,
+    CallContext, Fence, McpServerConfig, McpToolConfig, Tool, ToolError, ToolOutput, Toolbox, ToolsConfig,
 };
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -74,6 +75,7 @@ fn context() -> CallContext {
         timeout: Duration::from_secs(60),
         cancel: CancellationToken::new(),
         max_output_bytes: 8 * 1024 * 1024,
+        fence: Fence::default(),
     }
 }
 
@@ -120,6 +122,20 @@ async fn the_server_is_given_no_more_of_the_environment_than_it_needs() {
     names.retain(|name| !["PATH", "HOME", "LANG"].contains(&name.as_str()));
     assert_eq!(names, ["LEDGER"]);
     world.toolbox.close().await;
+}
+
+#[tokio::test]
+async fn a_call_that_comes_too_late_is_held_back_at_the_last_moment() {
+    let world = World::new(|_| ()).await;
+    for looks in 0..2 {
+        let seen = Arc::new(AtomicUsize::new(0));
+        let fence = Fence::new(move || seen.fetch_add(1, Ordering::SeqCst) >= looks);
+        let late = CallContext { fence, ..context() };
+        let error = world.tool("test_count").call(json!({"label": "late"}), late).await.unwrap_err();
+        assert!(matches!(&error, ToolError::Unreachable { server, .. } if server == "test"), "{error:?}");
+        assert!(!error.may_have_taken_effect());
+    }
+    assert_eq!(world.call("test_count", json!({"label": "a"})).await.unwrap().content["n"], json!(1));
 }
 
 #[tokio::test]

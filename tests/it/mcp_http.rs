@@ -10,7 +10,7 @@ use axum::response::{IntoResponse, Response};
 use axum::routing::post;
 use axum::{Json, Router};
 use longhaul::task::ToolAllowance;
-use longhaul::tools::{CallContext, McpServerConfig, ToolError, ToolOutput, Toolbox, ToolsConfig};
+use longhaul::tools::{CallContext, Fence, McpServerConfig, ToolError, ToolOutput, Toolbox, ToolsConfig};
 use serde_json::{Value, json};
 use tokio::net::TcpListener;
 use tokio::task::JoinHandle;
@@ -49,6 +49,7 @@ impl World {
             timeout,
             cancel: CancellationToken::new(),
             max_output_bytes: 8 * 1024 * 1024,
+            fence: Fence::default(),
         };
         tool.call(arguments, context).await
     }
@@ -129,6 +130,7 @@ async fn a_server_that_is_gone_is_unreachable_and_nothing_was_dispatched() {
         timeout: LONG,
         cancel: CancellationToken::new(),
         max_output_bytes: 1000,
+        fence: Fence::default(),
     };
     let error = tool.call(json!({}), context).await.unwrap_err();
     assert!(matches!(&error, ToolError::Unreachable { server, .. } if server == "web"), "{error:?}");

@@ -84,6 +84,7 @@ mod tests {
 
     use super::*;
     use crate::task::{Task, TaskId};
+    use crate::tools::Fence;
 
     #[tokio::test]
     async fn periods_lie_between_the_calls_of_one_task() {
@@ -94,6 +95,7 @@ mod tests {
                 timeout: Duration::from_secs(1),
                 cancel: CancellationToken::new(),
                 max_output_bytes: 1_000,
+                fence: Fence::default(),
             };
             noop.call(json!({}), context)
         };

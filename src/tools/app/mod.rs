@@ -173,6 +173,7 @@ mod tests {
     use tokio_util::sync::CancellationToken;
 
     use super::*;
+    use crate::tools::Fence;
 
     pub(super) fn context() -> CallContext {
         CallContext {
@@ -180,6 +181,7 @@ mod tests {
             timeout: Duration::from_secs(60),
             cancel: CancellationToken::new(),
             max_output_bytes: 8 * 1024 * 1024,
+            fence: Fence::default(),
         }
     }
 

@@ -2,30 +2,33 @@
 
 use std::collections::HashMap;
 use std::error::Error as StdError;
+use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use regex::Regex;
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
-    CallToolRequestParams, CallToolResponse, ClientCapabilities, ClientConfig, ClientRequest, Implementation,
-    ListToolsRequest, ProtocolVersion, RequestMetaObject, Tool as RemoteTool,
+    CallToolRequest, CallToolRequestParams, CallToolResponse, CancelledNotificationParam, ClientCapabilities,
+    ClientConfig, ClientRequest, Implementation, ListToolsRequest, ProtocolVersion, RequestId,
+    RequestMetaObject, ServerResult, Tool as RemoteTool,
 };
-use rmcp::service::{RunningService, serve_client_with_lifecycle_and_ct};
+use rmcp::service::{PeerRequestOptions, RunningService, serve_client_with_lifecycle_and_ct};
 use rmcp::transport::streamable_http_client::{StreamableHttpClientTransportConfig, StreamableHttpError};
 use rmcp::transport::{DynamicTransportError, StreamableHttpClientTransport};
 use rmcp::{ClientLifecycleMode, Peer, RoleClient, ServiceError};
 use serde_json::{Map, Value};
+use tokio::runtime::Handle;
 use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::child::{self, Diagnostics};
 use super::content;
-use super::stdio::{StdioTransport, Unusable, unusable};
+use super::stdio::{HeldBack, StdioTransport, Unusable, unusable};
 use crate::task::with_causes;
 use crate::tools::text::without_nul;
-use crate::tools::{McpServerConfig, ToolError, ToolOutput};
+use crate::tools::{CallContext, Fence, McpServerConfig, ToolError, ToolOutput};
 
 /// Where the idempotency key travels in a request's `_meta`.
 const KEY: &str = "longhaul/idempotencyKey";
@@ -169,14 +172,17 @@ impl Connection {
         &self,
         tool: &str,
         arguments: Map<String, Value>,
-        key: &str,
+        context: &CallContext,
         limit: u64,
     ) -> Result<ToolOutput, ToolError> {
+        if context.fence.is_closed() {
+            return Err(unreachable(HeldBack.to_string(), None));
+        }
         let mut parameters = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         let mut meta = RequestMetaObject::new();
-        meta.insert(KEY.to_owned(), Value::String(key.to_owned()));
+        meta.insert(KEY.to_owned(), Value::String(context.idempotency_key.clone()));
         parameters.meta = Some(meta);
-        match self.peer.call_tool_once(parameters).await {
+        match self.send(CallToolRequest::new(parameters), context.fence.clone()).await.and_then(response) {
             Ok(CallToolResponse::Complete(result)) => content::output(result, limit),
             Ok(CallToolResponse::InputRequired(_)) => {
                 Ok(ToolOutput::error("the tool asks for more input, which cannot be given here"))
@@ -184,6 +190,17 @@ impl Connection {
             Ok(_) => Err(lost("the server answered with something that is not a result", None)),
             Err(error) => self.failed(error, limit),
         }
+    }
+
+    /// Sends the request together with the fence that holds it back if it comes too late.
+    async fn send(&self, mut request: CallToolRequest, fence: Fence) -> Result<ServerResult, ServiceError> {
+        request.extensions.insert(fence);
+        let request = ClientRequest::CallToolRequest(request);
+        let sent = self.peer.send_cancellable_request(request, PeerRequestOptions::no_options()).await?;
+        let mut abandoned = Abandoned { peer: &self.peer, request: Some(sent.id.clone()) };
+        let answer = sent.await_response().await;
+        abandoned.request = None;
+        answer
     }
 
     /// Whether the server still answers at all.
@@ -228,17 +245,47 @@ impl Connection {
     }
 }
 
-/// What it means that a request could not be sent. Only where no connection was made at all is
-/// it certain that the server knows nothing of it.
+/// A request that nobody waits for any more: the server is told when this is dropped.
+struct Abandoned<'a> {
+    peer: &'a Peer<RoleClient>,
+    request: Option<RequestId>,
+}
+
+impl Drop for Abandoned<'_> {
+    fn drop(&mut self) {
+        let Some(request) = self.request.take() else { return };
+        let Ok(runtime) = Handle::try_current() else { return };
+        let peer = self.peer.clone();
+        // The server may be gone; then there is nobody to tell.
+        runtime.spawn(async move {
+            let reason = Some("the caller does not wait any longer".to_owned());
+            let _ = peer.notify_cancelled(CancelledNotificationParam::new(Some(request), reason)).await;
+        });
+    }
+}
+
+/// What a server answered to a call.
+fn response(result: ServerResult) -> Result<CallToolResponse, ServiceError> {
+    match result {
+        ServerResult::CallToolResult(result) => Ok(CallToolResponse::Complete(result)),
+        ServerResult::InputRequiredResult(result) => Ok(CallToolResponse::InputRequired(result)),
+        ServerResult::CreateTaskResult(result) => Ok(CallToolResponse::Task(result)),
+        _ => Err(ServiceError::UnexpectedResponse),
+    }
+}
+
+/// What it means that a request could not be sent. Only where it was held back, or no connection
+/// was made at all, is it certain that the server knows nothing of it.
 fn not_sent(error: DynamicTransportError, limit: u64) -> ToolError {
+    let refused = error.error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
+    if let Some(held) = refused.and_then(|refused| refused.downcast_ref::<HeldBack>()) {
+        return unreachable(held.to_string(), None);
+    }
     match error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
         Some(StreamableHttpError::ResponseBodyTooLarge { .. }) => ToolError::OutputTooLarge { limit },
-        // The name of the server is filled in by who knows it.
-        Some(StreamableHttpError::Client(cause)) if cause.is_connect() => ToolError::Unreachable {
-            server: String::new(),
-            detail: "no connection".to_owned(),
-            source: Some(without_keys(&with_causes(&error)).into()),
-        },
+        Some(StreamableHttpError::Client(cause)) if cause.is_connect() => {
+            unreachable("no connection".to_owned(), Some(without_keys(&with_causes(&error)).into()))
+        }
         _ => lost("the request failed", Some(without_keys(&with_causes(&error)).into())),
     }
 }
@@ -250,6 +297,11 @@ fn without_keys(message: &str) -> String {
         Ok(keys) => without_nul(keys.replace_all(message, "$1$2").into_owned()),
         Err(_) => "the request failed".to_owned(),
     }
+}
+
+/// The server's name is filled in by who knows it.
+fn unreachable(detail: String, source: Option<Box<dyn StdError + Send + Sync>>) -> ToolError {
+    ToolError::Unreachable { server: String::new(), detail, source }
 }
 
 fn lost(detail: &str, source: Option<Box<dyn StdError + Send + Sync>>) -> ToolError {

@@ -121,7 +121,7 @@ impl Server {
         // Dropping the call's future tells the server that it is cancelled.
         tokio::select! {
             biased;
-            outcome = link.call(tool, arguments, &context.idempotency_key, limit) => {
+            outcome = link.call(tool, arguments, &context, limit) => {
                 outcome.map_err(|error| self.named(error))
             }
             () = context.cancel.cancelled() => Err(ToolError::Cancelled),

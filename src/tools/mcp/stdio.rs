@@ -3,9 +3,13 @@
 use std::io;
 
 use rmcp::RoleClient;
-use rmcp::model::{ClientJsonRpcMessage, ErrorCode, ErrorData, NumberOrString, ServerJsonRpcMessage};
+use rmcp::model::{
+    ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, JsonRpcMessage, NumberOrString,
+    ServerJsonRpcMessage,
+};
 use rmcp::transport::Transport;
 use serde_json::{Value, json};
+use thiserror::Error;
 use tokio::io::AsyncWriteExt;
 use tokio::process::{ChildStdin, ChildStdout};
 use tokio::sync::{mpsc, oneshot};
@@ -13,6 +17,7 @@ use tokio::task::AbortHandle;
 
 use super::child::{ServerProcess, Started};
 use super::line::{Incoming, LineReader};
+use crate::tools::Fence;
 
 /// What JSON and the protocol add to a result of the largest size.
 const ENVELOPE_BYTES: usize = 64 * 1024;
@@ -28,8 +33,18 @@ pub(super) enum Unusable {
     Malformed,
 }
 
-/// A message for the server, and who waits for it to be written.
-type Outgoing = (Vec<u8>, oneshot::Sender<io::Result<()>>);
+/// A message was not written: whoever sent it may have no right to any more.
+#[derive(Debug, Error)]
+#[error("the call was held back, for another worker may have the task by now")]
+pub(super) struct HeldBack;
+
+/// A message for the server.
+struct Outgoing {
+    line: Vec<u8>,
+    fence: Fence,
+    /// Who waits for it to be written.
+    written: oneshot::Sender<io::Result<()>>,
+}
 
 /// A connection to a program over its standard input and output.
 pub(super) struct StdioTransport {
@@ -63,13 +78,13 @@ impl Transport<RoleClient> for StdioTransport {
         &mut self,
         message: ClientJsonRpcMessage,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
-        let writer = self.writer.clone();
+        let (writer, fence) = (self.writer.clone(), fence_of(&message));
         async move {
             let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "the server's input is closed");
             let mut line = serde_json::to_vec(&message)?;
             line.push(b'\n');
             let (written, done) = oneshot::channel();
-            writer.send((line, written)).await.map_err(|_| closed())?;
+            writer.send(Outgoing { line, fence, written }).await.map_err(|_| closed())?;
             done.await.map_err(|_| closed())?
         }
     }
@@ -111,7 +126,12 @@ impl Drop for StdioTransport {
 }
 
 async fn write(mut input: ChildStdin, mut messages: mpsc::Receiver<Outgoing>) {
-    while let Some((line, written)) = messages.recv().await {
+    while let Some(Outgoing { line, fence, written }) = messages.recv().await {
+        // The last moment: between here and the pipe a process has hardly time to be frozen in.
+        if fence.is_closed() {
+            let _ = written.send(Err(io::Error::other(HeldBack)));
+            continue;
+        }
         let mut outcome = input.write_all(&line).await;
         if outcome.is_ok() {
             outcome = input.flush().await;
@@ -123,6 +143,13 @@ async fn write(mut input: ChildStdin, mut messages: mpsc::Receiver<Outgoing>) {
             return;
         }
     }
+}
+
+/// The fence that a call of a tool brings along.
+fn fence_of(message: &ClientJsonRpcMessage) -> Fence {
+    let JsonRpcMessage::Request(request) = message else { return Fence::default() };
+    let ClientRequest::CallToolRequest(call) = &request.request else { return Fence::default() };
+    call.extensions.get().cloned().unwrap_or_default()
 }
 
 /// Reads one line. Programs print all kinds of things; what is no message is passed over, but
@@ -163,8 +190,6 @@ pub(super) fn unusable(error: &ErrorData) -> Option<Unusable> {
 
 #[cfg(test)]
 mod tests {
-    use rmcp::model::JsonRpcMessage;
-
     use super::*;
 
     fn error_of(message: Option<ServerJsonRpcMessage>) -> (Option<NumberOrString>, Option<Unusable>) {
