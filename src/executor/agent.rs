@@ -8,8 +8,8 @@ use super::allowance::Reservation;
 use super::calls::{Dispatch, too_deep};
 use super::conversation::{Conversation, Recorded, recorded_contents};
 use super::{Attempt, Stop};
-use crate::models::{Answer, Message, Model, Request, Role, ToolSpec};
-use crate::orchestrator::{StepContext, cut, wrap_up};
+use crate::models::{Answer, Heard, Message, Model, Request, Role, ToolSpec};
+use crate::orchestrator::{Speaking, StepContext, cut, wrap_up};
 use crate::task::{
     CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Task, ToolRequest, is_too_deep,
 };
@@ -119,8 +119,11 @@ impl Attempt {
                 reserve: reservation.amount(),
             })
             .await?;
+        let (task_id, step) = (self.task_id, self.index);
+        let speaker = self.orchestrator.speech().begin(Speaking { task_id, step, call, attempt });
+        let hear = |heard: Heard<'_>| speaker.say(heard);
         let outcome = tokio::select! {
-            outcome = model.generate(request) => outcome,
+            outcome = model.speak(request, &hear) => outcome,
             () = self.cancel.cancelled() => return Err(Stop::Interrupted),
         };
         match outcome.map_err(|error| error.fault()).and_then(recordable) {

@@ -7,7 +7,7 @@ use futures::stream::BoxStream;
 
 use crate::task::{ModelName, Usage, Usd};
 
-use super::{Answer, Chunk, Model, ModelError, Request};
+use super::{Answer, Chunk, Hear, Heard, Model, ModelError, Request};
 
 /// Several models in the order in which they are asked.
 pub(super) struct Fallback {
@@ -42,6 +42,22 @@ impl Model for Fallback {
         let mut first_failure = None;
         for model in self.all() {
             match model.generate(request.clone()).await {
+                Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
+                Ok(answer) => return Ok(answer),
+                Err(error) => return Err(first_failure.unwrap_or(error)),
+            }
+        }
+        Err(first_failure.unwrap_or_else(nobody))
+    }
+
+    /// What was heard of a model that failed is void.
+    async fn speak(&self, request: Request, hear: Hear<'_>) -> Result<Answer, ModelError> {
+        let mut first_failure = None;
+        for model in self.all() {
+            if first_failure.is_some() {
+                hear(Heard::Anew);
+            }
+            match model.speak(request.clone(), hear).await {
                 Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
                 Ok(answer) => return Ok(answer),
                 Err(error) => return Err(first_failure.unwrap_or(error)),
@@ -103,6 +119,20 @@ mod tests {
             let failing = format!(r#"{{"reply":{{"error":{{"kind":"{kind}"}}}}}}"#);
             assert_eq!(ask([&failing, FINE]).await.unwrap(), "fine", "{kind}");
         }
+    }
+
+    #[tokio::test]
+    async fn what_is_heard_is_what_is_answered() {
+        let failing = r#"{"reply":{"error":{"kind":"unavailable"}}}"#;
+        let [first, second] = [failing, FINE].map(|rules| scripted("m", rules));
+        let heard = std::sync::Mutex::new(String::new());
+        let hear = |piece: Heard<'_>| match piece {
+            Heard::Text(text) => heard.lock().unwrap().push_str(text),
+            other => heard.lock().unwrap().push_str(&format!("{other:?} ")),
+        };
+        let chain = Fallback::chain(first, vec![second]);
+        let answer = chain.speak(Request::new(Role::Execute, "g", "", "do"), &hear).await.unwrap();
+        assert_eq!((answer.text.as_str(), heard.lock().unwrap().as_str()), ("fine", "Anew fine"));
     }
 
     #[tokio::test]

@@ -24,6 +24,7 @@ mod translate;
 mod transport;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use crate::task::{ModelName, Usage, Usd};
@@ -33,7 +34,7 @@ pub use config::{ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
 pub use error::ModelError;
 pub use offline::Offline;
 pub use price::Price;
-pub use request::{Answer, Chunk, Message, Request, Role, ToolSpec};
+pub use request::{Answer, Chunk, Hear, Heard, Message, Request, Role, ToolSpec};
 pub use router::Models;
 pub use scripted::Scripted;
 
@@ -57,4 +58,18 @@ pub trait Model: Send + Sync {
         &self,
         request: Request,
     ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError>;
+
+    /// Answers like [`Self::generate`], and lets somebody hear it meanwhile.
+    async fn speak(&self, request: Request, hear: Hear<'_>) -> Result<Answer, ModelError> {
+        let mut pieces = self.stream(request).await?;
+        while let Some(piece) = pieces.next().await {
+            match piece? {
+                Chunk::Text(text) => hear(Heard::Text(&text)),
+                Chunk::Reasoning(text) => hear(Heard::Reasoning(&text)),
+                Chunk::End(answer) => return Ok(answer),
+            }
+        }
+        let (model, detail) = (self.name().to_string(), "the stream ended before the answer did".to_owned());
+        Err(ModelError::Malformed { model, detail })
+    }
 }

@@ -161,3 +161,17 @@ pub enum Chunk {
     /// The whole answer; always the last piece.
     End(Answer),
 }
+
+/// What is heard of an answer while it is made. It counts for nothing until the answer is complete.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Heard<'a> {
+    /// More of the text.
+    Text(&'a str),
+    /// More of the model's visible reasoning.
+    Reasoning(&'a str),
+    /// What was heard is void: another model is asked.
+    Anew,
+}
+
+/// Is told what is heard.
+pub type Hear<'a> = &'a (dyn for<'b> Fn(Heard<'b>) + Send + Sync);

@@ -47,6 +47,9 @@ struct Rule {
     times: Option<u32>,
     #[serde(default)]
     delay_ms: u64,
+    /// Milliseconds before each word of a streamed answer.
+    #[serde(default)]
+    word_ms: u64,
     reply: Reply,
 }
 
@@ -116,7 +119,8 @@ impl Scripted {
         Ok(Self { name, script, used })
     }
 
-    async fn serve(&self, request: &Request) -> Result<Answer, ModelError> {
+    /// The answer, and how long each of its words takes.
+    async fn serve(&self, request: &Request) -> Result<(Answer, Duration), ModelError> {
         let turn = turn(request);
         let last = last_text(request);
         let found = (0..self.script.rules.len()).find(|index| self.takes(*index, request, turn, last));
@@ -129,7 +133,7 @@ impl Scripted {
         };
         self.record(request, turn, index)?;
         tokio::time::sleep(Duration::from_millis(rule.delay_ms)).await;
-        self.answer(&rule.reply, request, turn)
+        Ok((self.answer(&rule.reply, request, turn)?, Duration::from_millis(rule.word_ms)))
     }
 
     /// Whether the rule matches and may still be used; counts the use.
@@ -205,7 +209,7 @@ impl Model for Scripted {
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
-        self.serve(&request).await
+        Ok(self.serve(&request).await?.0)
     }
 
     /// The text word by word.
@@ -213,10 +217,19 @@ impl Model for Scripted {
         &self,
         request: Request,
     ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
-        let answer = self.serve(&request).await?;
+        let (answer, word) = self.serve(&request).await?;
         let words: Vec<_> = answer.text.split_inclusive(' ').map(str::to_owned).collect();
         let chunks = words.into_iter().map(Chunk::Text).chain([Chunk::End(answer)]);
-        Ok(stream::iter(chunks.map(Ok).collect::<Vec<_>>()).boxed())
+        let pieces = stream::iter(chunks.map(Ok).collect::<Vec<_>>());
+        if word.is_zero() {
+            return Ok(pieces.boxed());
+        }
+        Ok(pieces
+            .then(move |piece| async move {
+                tokio::time::sleep(word).await;
+                piece
+            })
+            .boxed())
     }
 }
 

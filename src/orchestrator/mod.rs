@@ -23,6 +23,7 @@ mod prompts;
 mod recurrence;
 mod request;
 mod schedule;
+mod speech;
 mod summarize;
 
 use std::sync::Arc;
@@ -44,6 +45,7 @@ pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
 pub use lifecycle::OutcomeDecision;
 pub use request::{RequestKey, TaskRequest};
 pub use schedule::ScheduleWish;
+pub use speech::{Part, Said, Speaking, Speech};
 
 /// Reads the wall clock. Passed in at the wiring, so that tests can own the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -62,6 +64,7 @@ pub struct Orchestrator {
     tools: Arc<Toolbox>,
     config: Arc<OrchestratorConfig>,
     clock: Clock,
+    speech: Speech,
 }
 
 impl Orchestrator {
@@ -74,7 +77,8 @@ impl Orchestrator {
         config: OrchestratorConfig,
         clock: Clock,
     ) -> Self {
-        Self { repository, queue, models, tools, config: Arc::new(config), clock }
+        let (config, speech) = (Arc::new(config), Speech::default());
+        Self { repository, queue, models, tools, config, clock, speech }
     }
 
     /// Where the tasks live.
@@ -95,6 +99,11 @@ impl Orchestrator {
     /// The tools at hand.
     pub fn tools(&self) -> &Arc<Toolbox> {
         &self.tools
+    }
+
+    /// What models are saying at this moment.
+    pub fn speech(&self) -> &Speech {
+        &self.speech
     }
 
     /// The same brain with another clock.

@@ -47,8 +47,13 @@ pub(super) async fn follow(
     }
     let follower = Follower::new(&state.feeds, &task, after, Slow::MayRead);
     let events = stream::unfold(follower, |mut follower| async {
-        let Next::Note(note) = follower.next().await else { return None };
-        Some((Ok::<_, Infallible>(frame(&note)), follower))
+        let event = match follower.next().await {
+            Next::Note(note) => frame(&note),
+            // Without an id: it is no entry, and nobody can come back to it.
+            Next::Said(text) => Event::default().event("said").data(text.as_str()),
+            Next::Ended | Next::Behind | Next::Cut => return None,
+        };
+        Some((Ok::<_, Infallible>(event), follower))
     });
     Ok(event_stream(events, Duration::from_millis(state.config.heartbeat_ms)))
 }

@@ -17,7 +17,9 @@ use tokio::sync::broadcast::error::RecvError;
 use tokio::sync::broadcast::{Receiver, Sender, channel};
 use tokio_util::sync::CancellationToken;
 
+use super::socket::Control;
 use super::views::EntryView;
+use crate::orchestrator::{Said, Speech};
 use crate::repository::{Change, Repository};
 use crate::task::{Entry, Task, TaskId};
 
@@ -55,6 +57,7 @@ pub(super) struct Feeds(Arc<Inner>);
 
 struct Inner {
     repository: Arc<dyn Repository>,
+    speech: Speech,
     shutdown: CancellationToken,
     feeds: Mutex<HashMap<TaskId, Weak<Feed>>>,
     has_ringer: AtomicBool,
@@ -66,9 +69,17 @@ pub(super) struct Feed {
     /// The number of the newest entry that was told.
     head: AtomicI64,
     notes: Sender<Arc<Note>>,
+    /// What models are saying, as it is sent.
+    said: Sender<Utf8Bytes>,
     bell: Arc<Notify>,
     /// Cancelled when the journal cannot be read any more.
     pub(super) cut: CancellationToken,
+}
+
+impl Drop for Feed {
+    fn drop(&mut self) {
+        self.cut.cancel();
+    }
 }
 
 impl Feed {
@@ -82,16 +93,26 @@ impl Feed {
     pub(super) fn listen(&self) -> Receiver<Arc<Note>> {
         self.notes.subscribe()
     }
+
+    /// Everything that models say from now on.
+    pub(super) fn hear(&self) -> Receiver<Utf8Bytes> {
+        self.said.subscribe()
+    }
 }
 
 impl Feeds {
-    pub(super) fn new(repository: Arc<dyn Repository>, shutdown: CancellationToken) -> Self {
-        let feeds = Mutex::default();
-        Self(Arc::new(Inner { repository, shutdown, feeds, has_ringer: AtomicBool::new(false) }))
+    pub(super) fn new(repository: Arc<dyn Repository>, speech: Speech, shutdown: CancellationToken) -> Self {
+        let (feeds, has_ringer) = (Mutex::default(), AtomicBool::new(false));
+        Self(Arc::new(Inner { repository, speech, shutdown, feeds, has_ringer }))
     }
 
     pub(super) fn repository(&self) -> &Arc<dyn Repository> {
         &self.0.repository
+    }
+
+    /// What was said of answers that are not complete, as it is sent.
+    pub(super) fn so_far(&self, task: TaskId) -> impl Iterator<Item = Utf8Bytes> {
+        self.0.speech.so_far(task).into_iter().map(|said| Control::Said(said).text())
     }
 
     pub(super) fn shutdown(&self) -> &CancellationToken {
@@ -109,10 +130,11 @@ impl Feeds {
             return feed;
         }
         feeds.retain(|_, feed| feed.strong_count() > 0);
-        let (notes, _) = channel(WAITING);
+        let ((notes, _), (said, _)) = (channel(WAITING), channel(WAITING));
         let (head, bell) = (AtomicI64::new(task.state().seq), Arc::new(Notify::new()));
-        let feed = Arc::new(Feed { id: task.id, head, notes, bell, cut: CancellationToken::new() });
+        let feed = Arc::new(Feed { id: task.id, head, notes, said, bell, cut: CancellationToken::new() });
         feeds.insert(task.id, Arc::downgrade(&feed));
+        tokio::spawn(relay(self.0.speech.listen(task.id), Arc::downgrade(&feed), feed.cut.clone()));
         tokio::spawn(pump(self.clone(), Arc::downgrade(&feed), feed.bell.clone()));
         feed
     }
@@ -171,6 +193,23 @@ async fn pump(feeds: Feeds, feed: Weak<Feed>, bell: Arc<Notify>) {
             () = bell.notified() => {}
             () = tokio::time::sleep(POLL) => {}
             () = shutdown.cancelled() => return,
+        }
+    }
+}
+
+/// Passes on what models say, until nobody follows any more.
+async fn relay(mut heard: Receiver<Said>, feed: Weak<Feed>, gone: CancellationToken) {
+    loop {
+        let said = tokio::select! {
+            said = heard.recv() => said,
+            () = gone.cancelled() => return,
+        };
+        let Some(feed) = feed.upgrade() else { return };
+        match said {
+            // Nobody listening is fine.
+            Ok(said) => drop(feed.said.send(Control::Said(said).text())),
+            Err(RecvError::Lagged(_)) => {}
+            Err(RecvError::Closed) => return,
         }
     }
 }

@@ -8,6 +8,7 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
+use axum::extract::ws::Utf8Bytes;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
@@ -31,12 +32,21 @@ pub(super) enum Slow {
 pub(super) enum Next {
     /// With this entry.
     Note(Arc<Note>),
+    /// A model says something meanwhile. Whoever is not at the end of the journal does not hear it.
+    Said(Utf8Bytes),
     /// The task has ended, and all of it was told.
     Ended,
     /// The reader does not keep up.
     Behind,
     /// The server shuts down, or the journal cannot be read.
     Cut,
+}
+
+/// What a follower listens to.
+struct Listening {
+    feed: Arc<Feed>,
+    notes: Receiver<Arc<Note>>,
+    said: Receiver<Utf8Bytes>,
 }
 
 /// A reader of one journal.
@@ -46,7 +56,9 @@ pub(super) struct Follower {
     after: i64,
     page: VecDeque<Arc<Note>>,
     /// What is new; none if nothing can be new, for the task had ended.
-    feed: Option<(Arc<Feed>, Receiver<Arc<Note>>)>,
+    feed: Option<Listening>,
+    /// What was said before the reader came.
+    said: VecDeque<Utf8Bytes>,
     /// Whether there may be entries in the journal that the feed does not tell.
     is_catching_up: bool,
     /// Whether anything came from the feed since: from then on it must not be missed.
@@ -61,15 +73,17 @@ impl Follower {
         let has_ended = task.status().is_terminal();
         // Listened to before the journal is read, so that a commit in between is not missed.
         let feed = (!has_ended).then(|| feeds.feed(task)).map(|feed| {
-            let notes = feed.listen();
-            (feed, notes)
+            let (notes, said) = (feed.listen(), feed.hear());
+            Listening { feed, notes, said }
         });
+        let said = feed.iter().flat_map(|_| feeds.so_far(task.id)).collect();
         Self {
             feeds: feeds.clone(),
             id: task.id,
             after,
             page: VecDeque::new(),
             feed,
+            said,
             is_catching_up: true,
             is_live: false,
             has_ended,
@@ -138,9 +152,14 @@ impl Follower {
 
     /// What is new.
     async fn listen(&mut self) -> Option<Next> {
-        let Some((feed, notes)) = &mut self.feed else { return Some(Next::Ended) };
+        let Some(Listening { feed, notes, said }) = &mut self.feed else { return Some(Next::Ended) };
+        if let Some(said) = self.said.pop_front() {
+            return Some(Next::Said(said));
+        }
         let told = tokio::select! {
             told = notes.recv() => told,
+            // What is missed of it is missed.
+            said = said.recv() => return said.ok().map(Next::Said),
             () = feed.cut.cancelled() => return Some(Next::Cut),
             () = self.feeds.shutdown().cancelled() => return Some(Next::Cut),
         };
@@ -258,8 +277,8 @@ mod tests {
             turn(&fixture, &task).await;
         }
         // Until the feed has told so many that the first of them are gone.
-        let (feed, _) = strict.feed.as_ref().unwrap();
-        while feed.told() < seen + MANY {
+        let listening = strict.feed.as_ref().unwrap();
+        while listening.feed.told() < seen + MANY {
             tokio::task::yield_now().await;
         }
         fixture.orchestrator.cancel(task.id, USER).await.unwrap();

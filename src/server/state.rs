@@ -78,7 +78,8 @@ impl AppState {
         worker: Arc<dyn WorkerStatus>,
         shutdown: CancellationToken,
     ) -> Self {
-        let feeds = Feeds::new(orchestrator.repository().clone(), shutdown.clone());
+        let feeds =
+            Feeds::new(orchestrator.repository().clone(), orchestrator.speech().clone(), shutdown.clone());
         let summaries = Summaries::new(orchestrator.repository().clone(), shutdown.clone());
         let (access, config) = (Arc::new(access), Arc::new(config));
         Self { orchestrator, access, config, worker, feeds, summaries, shutdown }

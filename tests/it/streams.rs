@@ -32,6 +32,9 @@ async fn numbers(server: &Server, id: &str, after: i64, enough: impl Fn(&Value) 
         while let Some(Ok(message)) = socket.next().await {
             let Message::Text(text) = message else { continue };
             let frame: Value = serde_json::from_str(&text).unwrap();
+            if frame["control"] == "said" {
+                continue;
+            }
             if frame.get("control").is_some() {
                 assert_eq!(frame["control"], "ended", "{frame}");
                 return;
@@ -103,4 +106,36 @@ async fn a_chat_goes_on_where_the_killed_server_was() {
     assert_eq!([had, rest].concat(), all);
     let thread = program.request("GET", &server, "/api/chat/thread/stream").send().await.unwrap();
     assert_eq!(thread.status(), 204, "the task has ended");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_is_heard_while_it_is_made() {
+    let words = "one two three four five six seven eight";
+    let step = json!({"id": "a", "description": "Count", "type": "llm-reasoning"});
+    let program = Program::new(&json!({"rules": [
+        {"role": "plan", "reply": {"json": {"steps": [step]}}},
+        {"role": "execute", "wordMs": 150, "reply": {"text": words}},
+        {"reply": {"text": "done"}},
+    ]}));
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "count").await.unwrap();
+    let path = format!("/api/tasks/{id}/events");
+    let reply = program.request("GET", &server, &path).send().await.unwrap();
+    let text = tokio::time::timeout(PATIENCE, reply.text()).await.expect("the task ends").unwrap();
+    let (mut heard, mut answered) = (String::new(), false);
+    for frame in text.split("\n\n") {
+        let data = frame.lines().find_map(|line| line.strip_prefix("data: "));
+        let Some(data) = data.map(|data| serde_json::from_str::<Value>(data).unwrap()) else { continue };
+        if data["control"] == "said" {
+            assert!(!answered && !frame.contains("id: "), "{frame}");
+            assert_eq!(
+                (&data["step"], &data["round"], &data["part"]),
+                (&json!(0), &json!(1), &json!("text"))
+            );
+            heard.push_str(data["text"].as_str().unwrap());
+        }
+        answered |= data["kind"] == "model_answered";
+    }
+    assert!(answered);
+    assert_eq!(heard, words, "all of it, from its beginning or from the middle on");
 }

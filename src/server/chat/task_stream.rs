@@ -48,7 +48,14 @@ impl TaskStream {
         if self.is_over {
             return None;
         }
-        let Next::Note(note) = self.follower.next().await else {
+        let next = loop {
+            match self.follower.next().await {
+                // The stream is the same each time it is read, so it has no room for hints.
+                Next::Said(_) => {}
+                next => break next,
+            }
+        };
+        let Next::Note(note) = next else {
             self.is_over = true;
             let mut chunks = Vec::new();
             if !self.follower.has_ended() {

@@ -11,6 +11,8 @@ use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
 
 use super::super::fixture::{Fixture, USER};
 use super::super::{Access, ServerConfig, serve};
+use crate::models::Heard;
+use crate::orchestrator::Speaking;
 use crate::task::Task;
 
 type Socket = WebSocketStream<MaybeTlsStream<TcpStream>>;
@@ -205,4 +207,36 @@ async fn a_browser_brings_the_key_as_a_subprotocol() {
     assert_eq!(reply.headers()["sec-websocket-protocol"], "longhaul", "the key is not repeated");
     let refused = connect_async(request("longhaul")).await;
     assert!(matches!(refused, Err(Error::Http(reply)) if reply.status() == 401));
+}
+
+#[tokio::test]
+async fn what_a_model_says_is_heard_on_every_stream_and_has_no_number() {
+    let fixture = Fixture::new().await;
+    let address = listening(&fixture).await;
+    let task = fixture.task("one").await;
+    let speaking = Speaking { task_id: task.id, step: 1, call: 1, attempt: 1 };
+    let speaker = fixture.orchestrator.speech().begin(speaking);
+    speaker.say(Heard::Text("It "));
+    let mut one = connected(&address, &format!("/api/tasks/{}/ws?after=3", task.id)).await;
+    let mut many = connected(&address, "/api/ws").await;
+    say(&mut many, json!({"command": "subscribe", "taskId": task.id, "after": 3})).await;
+    assert_eq!(next(&mut many).await.unwrap()["control"], "subscribed");
+    for socket in [&mut one, &mut many] {
+        let said = next(socket).await.unwrap();
+        assert_eq!(said["control"], "said");
+        assert_eq!(
+            (&said["taskId"], &said["step"], &said["text"]),
+            (&json!(task.id), &json!(1), &json!("It "))
+        );
+    }
+    speaker.say(Heard::Text("is."));
+    for socket in [&mut one, &mut many] {
+        let said = next(socket).await.unwrap();
+        assert_eq!((&said["from"], &said["to"], &said["text"]), (&json!(1), &json!(2), &json!("is.")));
+        assert!(said.get("seq").is_none());
+    }
+    drop(speaker);
+    fixture.orchestrator.cancel(task.id, USER).await.unwrap();
+    let (numbers, control) = until_control(&mut one).await;
+    assert_eq!((numbers, &control["control"]), (vec![4], &json!("ended")));
 }

@@ -4,6 +4,7 @@ use axum::extract::ws::Utf8Bytes;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use crate::orchestrator::Said;
 use crate::repository::TaskSummary;
 use crate::server::error::{ApiError, Problem};
 use crate::server::feed::Note;
@@ -77,6 +78,9 @@ pub(in crate::server) enum Control {
         /// The task.
         task: Box<TaskSummary>,
     },
+    /// A piece of what a model is saying. A hint: it may be missing, and what was said is in an entry
+    /// once the answer is complete.
+    Said(Said),
     /// Something that was said is not done.
     Refused {
         /// About which task, if about one.
@@ -93,7 +97,7 @@ impl Control {
     }
 
     /// The frame as it is sent.
-    pub(super) fn text(&self) -> Utf8Bytes {
+    pub(in crate::server) fn text(&self) -> Utf8Bytes {
         let text = serde_json::to_string(self).unwrap_or_else(|error| {
             tracing::error!(%error, "a frame cannot be written");
             "{}".to_owned()

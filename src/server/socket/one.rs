@@ -28,6 +28,10 @@ pub(super) async fn run(socket: WebSocket, state: AppState, mut follower: Follow
                 Ok(()) => continue,
                 Err(_) => return,
             },
+            Next::Said(text) => match connection.send(text).await {
+                Ok(()) => continue,
+                Err(_) => return,
+            },
             Next::Ended => (Control::Ended { task_id, seq }, DONE, "ended"),
             Next::Behind => (Control::Resync { task_id, seq }, TRY_AGAIN, "resync"),
             Next::Cut => (Control::Cut { task_id, seq }, AWAY, "cut"),
