@@ -248,6 +248,13 @@ pub struct TaskSummary {
     pub completed_at: Option<Timestamp>,
     /// Which worker holds it.
     pub worker: Option<String>,
+    /// When it is looked at again, while it runs and no worker holds it: if that lies ahead, it waits for
+    /// the next attempt of a step.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub wake_at: Option<Timestamp>,
+    /// What it is at: the description of the first step that runs, or waits for its next attempt.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub current_step: Option<String>,
 }
 
 /// A conversation.

@@ -16,6 +16,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("large contents are stored by name and read back", |world| Box::pin(large_contents(world))),
     ("NUL characters are stored as replacement characters", |world| Box::pin(nul_characters(world))),
     ("lists are by user, thread and status, newest first, in pages", |world| Box::pin(lists(world))),
+    ("lists say what tasks are at, and until when they rest", |world| Box::pin(at_work(world))),
     ("a plan of ten thousand steps is kept", |world| Box::pin(long_plan(world))),
     ("a task that is not there is not found", |world| Box::pin(not_found(world))),
 ];
@@ -99,6 +100,27 @@ async fn lists(world: World) -> Verdict {
     ensure!(world.repository.list(&thread).await?.is_empty(), "by thread");
     let page = ListFilter { before: Some(third.id), limit: 1, ..mine };
     ensure!(ids(world.repository.list(&page).await?) == [second.id], "by page");
+    Ok(())
+}
+
+async fn at_work(world: World) -> Verdict {
+    let mine = ListFilter { user_id: Some(world.user.clone()), ..ListFilter::default() };
+    let task = world.task("At work", 2).await?;
+    let mut held = world.hold(task.id).await?;
+    world.commit(&mut held, vec![started(0)], Lease::Keep).await?;
+    let listed = world.repository.list(&mine).await?;
+    let [at] = &listed[..] else { return Err(super::Broken(format!("{listed:?}"))) };
+    let first = held.step(0).map(|step| step.plan.description.clone());
+    ensure!(at.current_step == first && at.worker.is_some() && at.wake_at.is_none(), "held: {at:?}");
+    world.commit(&mut held, vec![], Lease::Release(Duration::from_secs(60))).await?;
+    let listed = world.repository.list(&mine).await?;
+    let [at] = &listed[..] else { return Err(super::Broken(format!("{listed:?}"))) };
+    ensure!(at.worker.is_none() && at.wake_at > Some(at.updated_at), "given back: {at:?}");
+    let mut held = world.load(task.id).await?;
+    world.commit(&mut held, vec![cancelled()], Lease::Keep).await?;
+    let listed = world.repository.list(&mine).await?;
+    let [at] = &listed[..] else { return Err(super::Broken(format!("{listed:?}"))) };
+    ensure!(at.current_step.is_none() && at.wake_at.is_none(), "ended: {at:?}");
     Ok(())
 }
 

@@ -10,8 +10,8 @@ use super::rows::{StoredInput, text as row_list};
 use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
 use crate::repository::{ListFilter, RepositoryError, Requests, Stats, TaskSummary};
 use crate::task::{
-    BlobHash, Entry, Event, Fault, Payload, PlannedStep, State, Step, StepStatus, Task, TaskId, TaskSpec,
-    Timestamp, Usage,
+    BlobHash, Entry, Event, Fault, Payload, PlannedStep, State, Status, Step, StepStatus, Task, TaskId,
+    TaskSpec, Timestamp, Usage,
 };
 
 /// How many tasks a list has if nobody says.
@@ -164,6 +164,19 @@ pub(super) fn entry(row: &Row) -> Result<Entry> {
     Ok(Entry { seq, epoch: row.try_get("epoch")?, at, event })
 }
 
+/// The beginning of a query for summaries. Only of tasks that go on somebody wants to know what they are at.
+macro_rules! summaries {
+    () => {
+        concat!(
+            "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner, wake_at, ",
+            "CASE WHEN wake_at IS NOT NULL THEN (SELECT s.description FROM task_execution_step s ",
+            "WHERE s.task_id = task_execution.id AND NOT s.replaced ",
+            "AND (s.status = 'running' OR s.retry_at IS NOT NULL) ORDER BY s.step_index LIMIT 1) END AS at_work ",
+            "FROM task_execution "
+        )
+    };
+}
+
 /// Tasks by filter, newest first.
 pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<TaskSummary>> {
     if let Some(requests) = filter.requests {
@@ -171,8 +184,8 @@ pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<Tas
     }
     // An absent restriction is NULL, which every row passes: one text for all filters.
     const LIST: &str = concat!(
-        "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner ",
-        "FROM task_execution WHERE ($1 IS NULL OR user_id = $1) AND ($2 IS NULL OR thread_id = $2) ",
+        summaries!(),
+        "WHERE ($1 IS NULL OR user_id = $1) AND ($2 IS NULL OR thread_id = $2) ",
         "AND ($3 IS NULL OR id < $3) AND ($4 IS NULL OR status IN (SELECT r.word FROM ",
         rows!("$4"; word text),
         ")) ORDER BY id DESC LIMIT $5"
@@ -199,13 +212,13 @@ pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<Tas
 /// ones only those count that are at work on something else meanwhile.
 async fn asking(conn: &mut Conn, filter: &ListFilter, requests: Requests) -> Result<Vec<TaskSummary>> {
     const ASKING: &str = concat!(
-        "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner ",
-        "FROM task_execution WHERE status = 'paused' AND ($1 IS NULL OR user_id = $1) ",
+        summaries!(),
+        "WHERE status = 'paused' AND ($1 IS NULL OR user_id = $1) ",
         "AND ($2 IS NULL OR id < $2) AND ($3 IS NULL OR state->'asking'->>'expiresAt' <= $3) ",
         "AND (state->'asking' IS NOT NULL OR state->'pause'->>'reason' = 'unknown-outcome') ",
         "UNION ALL ",
-        "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner ",
-        "FROM task_execution WHERE wake_at IS NOT NULL AND status = 'running' AND $3 IS NULL ",
+        summaries!(),
+        "WHERE wake_at IS NOT NULL AND status = 'running' AND $3 IS NULL ",
         "AND ($1 IS NULL OR user_id = $1) AND ($2 IS NULL OR id < $2) AND state->'asking' IS NOT NULL ",
         "ORDER BY 1 DESC LIMIT $4"
     );
@@ -225,6 +238,8 @@ async fn asking(conn: &mut Conn, filter: &ListFilter, requests: Requests) -> Res
 
 fn summary(row: &Row) -> Result<TaskSummary> {
     let Json(state): Json<State> = row.try_get("state")?;
+    let worker: Option<String> = row.try_get("lease_owner")?;
+    let rests = worker.is_none() && state.status == Status::Running;
     Ok(TaskSummary {
         id: task_id(row.try_get::<Key, _>("id")?),
         user_id: row.try_get("user_id")?,
@@ -241,7 +256,9 @@ fn summary(row: &Row) -> Result<TaskSummary> {
         created_at: state.created_at,
         updated_at: state.updated_at,
         completed_at: state.completed_at,
-        worker: row.try_get("lease_owner")?,
+        worker,
+        wake_at: if rests { time_in(row, "wake_at")? } else { None },
+        current_step: row.try_get("at_work")?,
     })
 }
 
