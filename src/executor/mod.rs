@@ -8,6 +8,7 @@ mod allowance;
 mod calls;
 mod checkpoint;
 mod conversation;
+mod fan_out;
 mod journal;
 mod mailbox;
 mod outputs;
@@ -22,7 +23,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::orchestrator::{Orchestrator, OrchestratorError};
-use crate::task::{Event, Exceeded, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec};
+use crate::task::{Event, Exceeded, FannedItem, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec};
 
 pub use allowance::CallAllowance;
 pub(crate) use checkpoint::checkpoint_event;
@@ -34,6 +35,10 @@ pub use mailbox::Mailbox;
 pub enum StepEnd {
     /// Done. Without an output, the result of the last call is the output.
     Done(Option<Payload>),
+    /// It is to be carried out for each of these.
+    FannedOut(Vec<FannedItem>),
+    /// It is not wanted, for this reason.
+    Skipped(String),
     /// The attempt failed.
     Failed(Fault),
     /// A call was in flight and must not be repeated: a person has to say how it ended.
@@ -74,6 +79,8 @@ struct Attempt {
 
 /// Why an attempt stops before it is done; what `?` carries.
 enum Stop {
+    FannedOut(Vec<FannedItem>),
+    Skipped(String),
     Failed(Fault),
     Unknown(String),
     Budget(Exceeded),
@@ -119,6 +126,8 @@ impl Executor {
         };
         let end = match attempt.run(task).await {
             Ok(output) => StepEnd::Done(output),
+            Err(Stop::FannedOut(items)) => StepEnd::FannedOut(items),
+            Err(Stop::Skipped(reason)) => StepEnd::Skipped(reason),
             Err(Stop::Failed(fault)) => StepEnd::Failed(fault),
             Err(Stop::Unknown(detail)) => StepEnd::Unknown(detail),
             Err(Stop::Budget(exceeded)) => StepEnd::Budget(exceeded),
@@ -132,6 +141,15 @@ impl Executor {
 impl Attempt {
     async fn run(&mut self, task: Arc<Task>) -> Result<Option<Payload>, Stop> {
         self.recover().await?;
+        let plan = &self.step.plan;
+        if let (Some(condition), true) = (&plan.when, self.step.calls.is_empty())
+            && let Some(reason) = self.unmet(&task, condition).await?
+        {
+            return Err(Stop::Skipped(reason));
+        }
+        if let Some(for_each) = &plan.for_each {
+            return self.fan_out(&task, for_each).await.map(Some);
+        }
         match self.step.plan.kind {
             StepType::ToolCall if self.step.plan.tool.is_some() => self.planned_call(task).await,
             StepType::ToolCall => self.converse(task, true).await,

@@ -124,10 +124,11 @@ impl Orchestrator {
     }
 }
 
-/// Completed steps that no summary covers.
+/// Completed steps that no summary covers. What the items of a list brought is told by the list.
 fn uncovered(task: &Task) -> impl Iterator<Item = &Step> {
     let from = task.state().summary.as_ref().map_or(0, |summary| summary.through as usize + 1);
-    task.steps().iter().skip(from).filter(|step| step.status == StepStatus::Completed)
+    let brought = |step: &&Step| step.status == StepStatus::Completed && step.item.is_none();
+    task.steps().iter().skip(from).filter(brought)
 }
 
 /// Estimated tokens of what no summary covers.

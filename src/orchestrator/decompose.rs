@@ -5,8 +5,8 @@ use super::plan_text::{PlanText, read_json, schema};
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::task::{
-    Fault, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType, TaskSpec, Usage,
-    is_too_deep,
+    Fault, Ground, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType, TaskSpec,
+    Usage, is_too_deep,
 };
 
 /// What is known when a plan is made.
@@ -18,8 +18,8 @@ pub(super) struct Planning<'a> {
     pub(super) ledger: Option<Ledger>,
     /// Models that a step may name.
     pub(super) models: &'a [ModelName],
-    /// Ids of the steps that stay from earlier revisions, in order.
-    pub(super) known: Vec<&'a str>,
+    /// What the plan continues.
+    pub(super) ground: Ground<'a>,
     /// What the planner is told: the goal, and for a revision what happened so far.
     pub(super) brief: String,
     /// Why a plan is wanted, for the journal.
@@ -36,7 +36,7 @@ impl Orchestrator {
             tools: &tools,
             ledger: None,
             models: self.models.allowed(),
-            known: Vec::new(),
+            ground: Ground::default(),
             brief: format!("Goal:\n{}", spec.goal),
             reason: String::new(),
         };
@@ -137,7 +137,7 @@ impl Orchestrator {
             .filter(|part| !part.is_empty())
             .collect::<Vec<_>>()
             .join(": ");
-        let mut plan = text.into_plan(&planning.known);
+        let mut plan = text.into_plan(&planning.ground.ids);
         // A model that is not allowed is no reason to plan anew: the step has its usual one.
         for step in &mut plan.steps {
             step.model = step.model.take().filter(|name| planning.models.contains(name));
@@ -174,7 +174,7 @@ struct Refused {
 impl Planning<'_> {
     fn request(&self) -> Request {
         let limits = &self.spec.limits;
-        let room = limits.max_steps.saturating_sub(self.known.len() as u32);
+        let room = limits.max_steps.saturating_sub(self.ground.planned as u32);
         let system = prompts::plan(self.tools, self.models, room);
         let mut request = Request::new(Role::Plan, &self.spec.goal, system, &self.brief);
         request.schema = Some(schema(self.models));
@@ -184,7 +184,7 @@ impl Planning<'_> {
 
     /// What stands against a plan: its shape, its size, or tools that do not exist.
     fn problem_with(&self, plan: &Plan) -> Option<String> {
-        check_plan(plan, self.known.len(), &self.spec.limits, |name| {
+        check_plan(plan, &self.ground, &self.spec.limits, |name| {
             self.tools.iter().any(|tool| tool.name == name)
         })
     }
@@ -192,31 +192,23 @@ impl Planning<'_> {
     /// The whole goal as one step: with tools if there are any.
     fn single_step(&self) -> Plan {
         let kind = if self.tools.is_empty() { StepType::LlmReasoning } else { StepType::ToolCall };
-        Plan {
-            steps: vec![PlannedStep {
-                id: format!("step-{}", self.known.len() + 1),
-                description: self.spec.goal.clone(),
-                kind,
-                depends_on: Vec::new(),
-                tool: None,
-                estimated_duration: None,
-                optional: false,
-                retry: None,
-                model: None,
-            }],
-        }
+        let id = format!("step-{}", self.ground.ids.len() + 1);
+        Plan { steps: vec![PlannedStep::new(id, kind, &self.spec.goal)] }
     }
 }
 
 /// What stands against a plan, if anything does.
 pub(super) fn check_plan(
     plan: &Plan,
-    known: usize,
+    ground: &Ground<'_>,
     limits: &Limits,
     is_tool: impl Fn(&str) -> bool,
 ) -> Option<String> {
-    if let Err(error) = plan.validate(known, limits) {
+    if let Err(error) = plan.validate(ground, limits) {
         return Some(error.to_string());
+    }
+    if let Some(step) = plan.steps.iter().find(|step| !step.checks.is_empty()) {
+        return Some(format!("step '{}' has checks, and nothing makes them yet", step.id));
     }
     let named = plan.steps.iter().filter_map(|step| step.tool.as_ref());
     if let Some(tool) = named.clone().find(|tool| is_too_deep(&tool.arguments)) {

@@ -65,7 +65,7 @@ impl Orchestrator {
     pub fn may_replan(&self, task: &Task) -> bool {
         let limits = &task.spec().limits;
         let replans = task.state().revision.saturating_sub(1);
-        let room = (task.steps().len() as u32) < limits.max_steps;
+        let room = task.planned_steps() < limits.max_steps as usize;
         replans < limits.max_replans && room && !self.models.is_offline()
     }
 
@@ -136,7 +136,7 @@ impl Orchestrator {
             tools: &tools,
             ledger: Some(Ledger::of(task)),
             models: self.models.allowed(),
-            known: task.steps().iter().map(|step| step.plan.id.as_str()).collect(),
+            ground: task.ground(),
             brief: self.revision_brief(task, reason).await?,
             reason: reason.to_owned(),
         };
@@ -162,7 +162,9 @@ impl Orchestrator {
 
     /// The answer of a task whose steps are done: what the last completed step brought.
     pub fn answer(&self, task: &Task) -> Payload {
-        let last = task.steps().iter().rev().find(|step| step.status == StepStatus::Completed);
+        // What items brought is part of what their list brought.
+        let mut brought = task.steps().iter().rev().filter(|step| step.item.is_none());
+        let last = brought.find(|step| step.status == StepStatus::Completed);
         last.and_then(|step| step.output.clone()).unwrap_or_else(|| Payload::text(""))
     }
 }

@@ -10,8 +10,8 @@ use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Blob, CallState, EffectRecord, Effects, Entry, Event, Fault, MAX_DEPTH, Pause, PauseReason, Payload,
-    Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
+    Blob, CallState, EffectRecord, Effects, Entry, Event, Fault, Ground, MAX_DEPTH, Pause, PauseReason,
+    Payload, Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
 };
 
 /// How often a write is tried again after somebody else wrote first. Each failure means that
@@ -58,7 +58,8 @@ impl Orchestrator {
         Ok(task)
     }
 
-    fn accept_plan(&self, spec: &TaskSpec, plan: Plan) -> Result<Plan, OrchestratorError> {
+    fn accept_plan(&self, spec: &TaskSpec, mut plan: Plan) -> Result<Plan, OrchestratorError> {
+        plan.wait_for_outputs();
         let offered = self.tools.offered(&spec.tools)?;
         let is_tool = |name: &str| offered.iter().any(|tool| tool.description().name == name);
         let mut named = plan.steps.iter().filter_map(|step| step.model.as_ref());
@@ -66,7 +67,7 @@ impl Orchestrator {
             let problem = format!("{model} is not one of the models a step may name (models.allowed)");
             return Err(OrchestratorError::Invalid { field: "plan", problem });
         }
-        match check_plan(&plan, 0, &spec.limits, is_tool) {
+        match check_plan(&plan, &Ground::default(), &spec.limits, is_tool) {
             None => Ok(plan),
             Some(problem) => Err(OrchestratorError::Invalid { field: "plan", problem }),
         }

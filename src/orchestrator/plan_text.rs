@@ -4,9 +4,9 @@
 use std::collections::HashMap;
 
 use serde::Deserialize;
-use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+pub(super) use crate::task::json_in as read_json;
 use crate::task::{ModelName, Plan, PlannedStep, StepType, ToolUse};
 
 /// A plan as a model wrote it.
@@ -37,18 +37,6 @@ struct StepText {
     optional: bool,
     #[serde(default)]
     model: Option<String>,
-}
-
-/// Finds the JSON in a model's text: the text itself, a fenced block, or the outermost braces.
-pub(super) fn read_json<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
-    let text = text.trim();
-    let strict = serde_json::from_str(text);
-    if strict.is_ok() {
-        return strict;
-    }
-    let fenced = text.split("```").nth(1).map(|block| block.trim_start_matches("json").trim());
-    let braces = text.find('{').zip(text.rfind('}')).and_then(|(from, to)| text.get(from..=to));
-    fenced.into_iter().chain(braces).find_map(|part| serde_json::from_str(part).ok()).map_or(strict, Ok)
 }
 
 /// The JSON Schema of a plan; `models` are those that a step may name.
@@ -118,9 +106,6 @@ impl StepText {
         depends_on.sort_unstable();
         depends_on.dedup();
         PlannedStep {
-            id: format!("step-{}", index + 1),
-            description: self.description.trim().to_owned(),
-            kind: self.kind,
             depends_on,
             tool,
             estimated_duration: self
@@ -128,8 +113,8 @@ impl StepText {
                 .filter(|millis| *millis >= 0.0)
                 .map(|millis| millis as u64),
             optional: self.optional,
-            retry: None,
             model: self.model.and_then(|name| name.parse().ok()),
+            ..PlannedStep::new(format!("step-{}", index + 1), self.kind, self.description.trim())
         }
     }
 }

@@ -86,6 +86,6 @@ impl Orchestrator {
 /// The largest index up to which every step is settled: a step that still runs must not
 /// disappear behind a summary.
 fn settled_prefix(task: &Task) -> Option<u32> {
-    let first_open = task.frontier().first().copied().unwrap_or(task.steps().len() as u32);
+    let first_open = task.first_unsettled().unwrap_or(task.steps().len() as u32);
     first_open.checked_sub(1)
 }

@@ -135,6 +135,7 @@ pub(super) struct Packed {
 fn planned(entries: &[Entry]) -> u32 {
     let plans = entries.iter().map(|entry| match &entry.event {
         Event::Planned { plan, .. } => plan.steps.len() as u32,
+        Event::FannedOut { items, .. } => items.len() as u32,
         _ => 0,
     });
     plans.sum()
@@ -150,6 +151,11 @@ fn touched_steps(task: &Task, entries: &[Entry]) -> BTreeSet<u32> {
     for entry in entries {
         match &entry.event {
             Event::Planned { .. } => touched.extend(0..task.steps().len() as u32),
+            Event::FannedOut { step, .. } => touched.extend(task.items_of(*step)),
+            // The list of an item looks at its items again.
+            Event::CheckDecided { step, .. } => {
+                touched.extend(task.step(*step).and_then(|step| Some(step.item.as_ref()?.of)));
+            }
             Event::Cancelled { .. } | Event::Failed { .. } => touched.extend(unfinished(task)),
             _ => {}
         }

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use thiserror::Error;
 
+use super::fan_out::FanOut;
 use super::state::{State, Summary};
 use super::{
     Entry, Event, Fault, Pause, PauseReason, Payload, Plan, PlanAsk, Status, Step, StepStatus, TaskId,
@@ -53,6 +54,8 @@ pub struct Task {
     pub(super) frontier: BTreeSet<u32>,
     /// For a step that others wait for: which ones.
     pub(super) dependents: HashMap<u32, Vec<u32>>,
+    /// For a step that is carried out for each item of a list: the steps of the items.
+    pub(super) fan_outs: HashMap<u32, FanOut>,
 }
 
 /// Two tasks are equal if they know the same; how they look it up does not count.
@@ -83,6 +86,7 @@ impl Task {
             steps: Vec::new(),
             frontier: BTreeSet::new(),
             dependents: HashMap::new(),
+            fan_outs: HashMap::new(),
         })
     }
 
@@ -172,6 +176,8 @@ impl Task {
                 self.step_failed(*step, fault, *retry_at, entry.at)
             }
             Event::StepSkipped { step, .. } => self.step_skipped(*step, entry.at),
+            Event::FannedOut { step, items } => self.fanned_out(*step, items, entry),
+            about_check if about_check.is_about_check() => self.check_event(about_check, entry),
             about_call => {
                 let posting = self.posting(about_call)?;
                 self.call_event(about_call, entry)?;
@@ -189,7 +195,7 @@ impl Task {
         if self.steps.iter().any(|step| step.status == StepStatus::Running && !step.replaced) {
             return Err("a step is running".into());
         }
-        plan.validate(self.steps.len(), &self.spec.limits).map_err(|error| error.to_string())?;
+        plan.validate(&self.ground(), &self.spec.limits).map_err(|error| error.to_string())?;
         for index in 0..self.steps.len() as u32 {
             self.replace(index, at);
         }
@@ -238,8 +244,12 @@ impl Task {
 
     fn paused(&mut self, pause: &Pause, at: Timestamp) -> Verdict {
         self.expect_status(&[Status::Pending, Status::Running])?;
-        let is_for_people = matches!(pause.reason, PauseReason::Approval | PauseReason::Input);
-        if is_for_people && self.pause_for_people().is_none() {
+        let asks_nobody = match pause.reason {
+            PauseReason::Approval | PauseReason::Input => self.pause_for_people().is_none(),
+            PauseReason::Unverified => self.unverified().is_empty(),
+            _ => false,
+        };
+        if asks_nobody {
             // Somebody answered meanwhile: a task must not wait for an answer that was given.
             return Err("nothing waits for a person".into());
         }
@@ -271,7 +281,8 @@ impl Task {
 
     fn ended(&mut self, status: Status, fault: Option<&Fault>, at: Timestamp) -> Verdict {
         // An ended task has no open steps; what was running is over.
-        for index in std::mem::take(&mut self.frontier) {
+        let waiting = self.end_fan_outs();
+        for index in std::mem::take(&mut self.frontier).into_iter().chain(waiting) {
             let step = &mut self.steps[index as usize];
             step.retry_at = None;
             if step.status == StepStatus::Running {
@@ -314,10 +325,15 @@ impl Task {
     }
 
     fn step_completed(&mut self, index: u32, output: Option<&Payload>, entry: &Entry) -> Verdict {
+        if self.waits_for_items(index) {
+            return Err(format!("step {index} waits for its items"));
+        }
+        self.is_verified(index)?;
         let step = self.running_step(index)?;
-        let last_result = step.calls.iter().rev().find_map(|call| call.result.clone().zip(call.result_seq));
-        let output = output.map(|output| (output.clone(), entry.seq)).or(last_result);
-        (step.output, step.output_seq) = output.unzip();
+        // What was claimed and verified is what it brought.
+        if step.checks().is_empty() {
+            step.bring(output, entry.seq);
+        }
         step.fault = None;
         self.state.completed += 1;
         self.state.crashes = 0;
@@ -371,6 +387,7 @@ impl Task {
                 self.frontier.insert(*waiting);
             }
         }
+        self.item_settled(index);
     }
 
     pub(super) fn expect_status(&self, allowed: &[Status]) -> Verdict {
@@ -392,12 +409,13 @@ impl Task {
     pub(super) fn rebuild_frontier(&mut self) {
         self.frontier.clear();
         self.dependents.clear();
+        self.rebuild_fan_outs();
         if self.status().is_terminal() {
             return;
         }
         for index in 0..self.steps.len() as u32 {
             let step = &self.steps[index as usize];
-            if step.is_settled() {
+            if step.is_settled() || self.waits_for_items(index) {
                 continue;
             }
             if self.dependencies_settled(step) {

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    Effect, Fault, ModelName, OnExpiry, Pause, Payload, Plan, Priority, Reserve, TaskSpec, Timestamp,
-    ToolRequest, TopUp, Usage,
+    CheckDecision, Effect, FannedItem, Fault, ModelName, OnExpiry, Pause, Payload, Plan, Priority, Reserve,
+    TaskSpec, Timestamp, ToolRequest, TopUp, Usage,
 };
 
 /// One line of a task's journal.
@@ -318,6 +318,47 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         retry_at: Option<Timestamp>,
     },
+    /// A step that is carried out for each item of a list is ready: these are the items. Each has
+    /// a step of its own, appended in this order.
+    FannedOut {
+        /// Which step.
+        step: u32,
+        /// At least one.
+        items: Vec<FannedItem>,
+    },
+    /// A step that has checks says that it is done.
+    StepClaimed {
+        /// Which step.
+        step: u32,
+        /// What it says it brought. None where it is the result of its last call.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        output: Option<Payload>,
+    },
+    /// A check was made on what a step claims.
+    StepVerified {
+        /// Which step.
+        step: u32,
+        /// The position of the check in the step.
+        check: u32,
+        /// Whether it holds.
+        passed: bool,
+        /// What was seen.
+        evidence: Payload,
+        /// `schema`, the name of a probe, or that of a model.
+        by: String,
+        /// What it consumed.
+        #[serde(default, skip_serializing_if = "Usage::is_nothing")]
+        usage: Usage,
+    },
+    /// Somebody says how a step goes on that did not pass its checks.
+    CheckDecided {
+        /// Which step.
+        step: u32,
+        /// How.
+        decision: CheckDecision,
+        /// Who said so.
+        by: String,
+    },
     /// A step is not needed.
     StepSkipped {
         /// Which step.
@@ -433,7 +474,11 @@ impl Event {
             Self::MessageReceived { text, .. } => vec![text],
             Self::ToolReturned { result, .. } => vec![result],
             Self::OutcomeDecided { result, .. } => result.iter_mut().collect(),
-            Self::StepCompleted { output, .. } => output.iter_mut().collect(),
+            Self::StepCompleted { output, .. } | Self::StepClaimed { output, .. } => {
+                output.iter_mut().collect()
+            }
+            Self::StepVerified { evidence, .. } => vec![evidence],
+            Self::FannedOut { items, .. } => items.iter_mut().map(|item| &mut item.value).collect(),
             Self::CheckpointTaken { context, .. } => vec![context],
             Self::ContextSummarized { summary, .. } => vec![summary],
             Self::Completed { output } => vec![output],

@@ -57,6 +57,10 @@ impl Event {
             | Self::InputDeclined { step, .. }
             | Self::StepCompleted { step, .. }
             | Self::StepFailed { step, .. }
+            | Self::FannedOut { step, .. }
+            | Self::StepClaimed { step, .. }
+            | Self::StepVerified { step, .. }
+            | Self::CheckDecided { step, .. }
             | Self::StepSkipped { step, .. } => Some(*step),
             Self::CheckpointTaken { step, .. } | Self::ContextSummarized { step, .. } => *step,
             _ => None,
@@ -87,6 +91,11 @@ impl Event {
                 | Self::InputGiven { .. }
                 | Self::InputDeclined { .. }
         )
+    }
+
+    /// Whether it is about what a step claims to have done.
+    pub fn is_about_check(&self) -> bool {
+        matches!(self, Self::StepClaimed { .. } | Self::StepVerified { .. } | Self::CheckDecided { .. })
     }
 
     /// Whether a person may have something to answer because of it.
@@ -147,6 +156,10 @@ impl Event {
             Self::MessageReceived { .. } => "message_received",
             Self::StepCompleted { .. } => "step_completed",
             Self::StepFailed { .. } => "step_failed",
+            Self::FannedOut { .. } => "fanned_out",
+            Self::StepClaimed { .. } => "step_claimed",
+            Self::StepVerified { .. } => "step_verified",
+            Self::CheckDecided { .. } => "check_decided",
             Self::StepSkipped { .. } => "step_skipped",
             Self::CheckpointTaken { .. } => "checkpoint_taken",
             Self::ContextSummarized { .. } => "context_summarized",

@@ -1,6 +1,6 @@
 //! What an event says to people, in one line.
 
-use super::{Event, Fault, Payload, Plan, Planner, Timestamp, ToolRequest};
+use super::{CheckDecision, Event, Fault, Payload, Plan, Planner, Timestamp, ToolRequest};
 
 impl Event {
     /// One line for people.
@@ -38,6 +38,13 @@ impl Event {
             Self::MessageReceived { text, by } => format!("{by} wrote: {}", text.preview()),
             Self::StepCompleted { step, .. } => format!("Step {} completed", step + 1),
             Self::StepFailed { step, fault, retry_at } => failed_message(*step, fault, *retry_at),
+            Self::FannedOut { step, items } => format!("Step {} has {} items", step + 1, items.len()),
+            Self::StepClaimed { step, .. } => format!("Step {} says that it is done", step + 1),
+            Self::StepVerified { step, passed, evidence, by, .. } => {
+                let held = if *passed { "passed" } else { "did not pass" };
+                format!("Step {} {held} its check ({by}): {}", step + 1, evidence.preview())
+            }
+            Self::CheckDecided { step, decision, by } => decided_message(*step, *decision, by),
             Self::StepSkipped { step, reason } => format!("Step {} skipped: {reason}", step + 1),
             Self::CheckpointTaken { completed, .. } => {
                 format!("Checkpoint after {completed} completed steps")
@@ -77,6 +84,13 @@ fn answered_message(text: &Payload, requests: &[ToolRequest]) -> String {
 
 fn denied_message(what: &str, reason: &str, by: &str) -> String {
     if reason.is_empty() { format!("{by} denied {what}") } else { format!("{by} denied {what}: {reason}") }
+}
+
+fn decided_message(step: u32, decision: CheckDecision, by: &str) -> String {
+    match decision {
+        CheckDecision::Accept => format!("{by} accepted what step {} brought", step + 1),
+        CheckDecision::Retry => format!("{by} lets step {} try again", step + 1),
+    }
 }
 
 fn failed_message(step: u32, fault: &Fault, retry_at: Option<Timestamp>) -> String {

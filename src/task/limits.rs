@@ -23,6 +23,10 @@ pub struct Limits {
     pub max_turns: u32,
     /// Steps that may run side by side where the plan allows it.
     pub max_parallel_steps: u32,
+    /// Items of one list that a step is carried out for.
+    pub max_items: u32,
+    /// How often a step may mend what did not pass its checks.
+    pub max_repairs: u32,
     /// Worker deaths during one step before it is taken for poison.
     pub max_crashes: u32,
     /// The same tool with the same arguments and the same result, this often in one step,
@@ -42,6 +46,8 @@ impl Default for Limits {
             max_tool_calls: 200,
             max_turns: 20,
             max_parallel_steps: 4,
+            max_items: 200,
+            max_repairs: 2,
             max_crashes: 3,
             max_repeats: 3,
             max_output_bytes: 8 * 1024 * 1024,

@@ -36,7 +36,10 @@ impl Task {
         };
         // Those that run already count first: a step that becomes due must not make one too many.
         let most = self.spec().limits.max_parallel_steps.max(1) as usize;
-        let runnable: Vec<u32> = among(is_running).chain(among(is_ready)).take(most).collect();
+        let mut runnable: Vec<u32> = among(is_running).take(most).collect();
+        let room = most - runnable.len();
+        let ready: Vec<u32> = self.within_lists(&runnable, among(is_ready)).take(room).collect();
+        runnable.extend(ready);
         if !runnable.is_empty() {
             return Next::Run(runnable);
         }

@@ -1,11 +1,17 @@
 //! A plan: steps with dependencies. Data, never code that is replayed.
 
+use std::collections::{HashMap, HashSet};
+
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
-use super::{Limits, ModelName, RetryPolicy, StepType};
+use super::reference::outputs_in;
+use super::{Check, CheckKind, Condition, ForEach, Limits, ModelName, RetryPolicy, StepType, Task};
+
+/// Checks of one step at most.
+const MAX_CHECKS: usize = 16;
 
 /// The steps that lead to a goal, in order.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -46,6 +52,15 @@ pub struct PlannedStep {
     /// while the configuration allows it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub model: Option<ModelName>,
+    /// Carries the step out once for each item of a list that is found on the way.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub for_each: Option<ForEach>,
+    /// The step is skipped unless this holds.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub when: Option<Condition>,
+    /// What has to hold of what it brings before it counts as done.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub checks: Vec<Check>,
 }
 
 /// A tool call that the plan itself names.
@@ -91,18 +106,54 @@ pub enum PlanError {
         /// What is wrong and what would be right.
         problem: &'static str,
     },
+    /// A step looks at what it does not wait for.
+    #[error("step {step} refers to the output of '{id}', which is no step that it waits for")]
+    Reference {
+        /// The index of the step.
+        step: u32,
+        /// The id it names.
+        id: String,
+    },
+    /// A list, a condition or a check that makes no sense.
+    #[error("{part} of step {step}: {problem}")]
+    Part {
+        /// The index of the step.
+        step: u32,
+        /// `forEach`, `when` or `checks`.
+        part: &'static str,
+        /// What is wrong and what would be right.
+        problem: String,
+    },
     /// A step says nothing.
     #[error("step {0} has no description")]
     NoDescription(u32),
 }
 
+/// What a plan continues: the steps of earlier revisions.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Ground<'a> {
+    /// Their ids, in order.
+    pub ids: Vec<&'a str>,
+    /// How many of them plans brought: the steps of items do not count.
+    pub planned: usize,
+}
+
+impl Task {
+    /// What the next revision of its plan continues.
+    pub fn ground(&self) -> Ground<'_> {
+        let ids = self.steps().iter().map(|step| step.plan.id.as_str()).collect();
+        Ground { ids, planned: self.planned_steps() }
+    }
+}
+
 impl Plan {
-    /// Checks this plan as the continuation of `kept` steps that stay from before.
-    pub fn validate(&self, kept: usize, limits: &Limits) -> Result<(), PlanError> {
+    /// Checks this plan as the continuation of what stays from before.
+    pub fn validate(&self, ground: &Ground<'_>, limits: &Limits) -> Result<(), PlanError> {
         if self.steps.is_empty() {
             return Err(PlanError::Empty);
         }
-        let total = kept + self.steps.len();
+        let kept = ground.ids.len();
+        let total = ground.planned + self.steps.len();
         if total > limits.max_steps as usize {
             return Err(PlanError::TooManySteps { steps: total, limit: limits.max_steps });
         }
@@ -113,7 +164,46 @@ impl Plan {
                 return Err(PlanError::DuplicateId(step.id.clone()));
             }
         }
+        self.validate_references(ground)
+    }
+
+    /// What a list or a condition looks at is there when the step is ready.
+    fn validate_references(&self, ground: &Ground<'_>) -> Result<(), PlanError> {
+        let looks = |step: &PlannedStep| step.for_each.is_some() || step.when.is_some();
+        if !self.steps.iter().any(looks) {
+            return Ok(());
+        }
+        let kept = ground.ids.len() as u32;
+        let before: HashSet<&str> = ground.ids.iter().copied().collect();
+        let own: HashMap<&str, u32> =
+            (kept..).zip(&self.steps).map(|(at, step)| (step.id.as_str(), at)).collect();
+        for (index, step) in (kept..).zip(&self.steps) {
+            let is_there = |id: &str| match own.get(id) {
+                Some(on) => step.depends_on.contains(on),
+                None => before.contains(id),
+            };
+            if let Some(id) = step.conditions_on().into_iter().find(|id| !is_there(id)) {
+                return Err(PlanError::Reference { step: index, id: id.to_owned() });
+            }
+        }
         Ok(())
+    }
+
+    /// Lets each step wait for the steps of this plan whose outputs it uses, whether or not it says
+    /// so: without them it could only fail.
+    pub fn wait_for_outputs(&mut self) {
+        let own: HashMap<String, u32> =
+            (0u32..).zip(&self.steps).map(|(at, step)| (step.id.clone(), at)).collect();
+        for (index, step) in (0u32..).zip(&mut self.steps) {
+            let mut used = step.conditions_on();
+            step.tool.iter().for_each(|tool| outputs_in(&tool.arguments, &mut used));
+            let used: Vec<u32> = used.into_iter().filter_map(|id| own.get(id).copied()).collect();
+            for on in used.into_iter().filter(|on| *on < index) {
+                if !step.depends_on.contains(&on) {
+                    step.depends_on.push(on);
+                }
+            }
+        }
     }
 
     /// How long the whole plan will take, in milliseconds: the sum of its estimates, with
@@ -124,7 +214,55 @@ impl Plan {
 }
 
 impl PlannedStep {
+    /// A step that waits for nothing and has nothing but this.
+    pub fn new(id: impl Into<String>, kind: StepType, description: impl Into<String>) -> Self {
+        Self {
+            id: id.into(),
+            description: description.into(),
+            kind,
+            depends_on: Vec::new(),
+            tool: None,
+            estimated_duration: None,
+            optional: false,
+            retry: None,
+            model: None,
+            for_each: None,
+            when: None,
+            checks: Vec::new(),
+        }
+    }
+
+    /// Ids of the steps whose outputs decide whether and for what it is carried out.
+    fn conditions_on(&self) -> Vec<&str> {
+        let mut ids = Vec::new();
+        self.when.iter().for_each(|when| when.outputs(&mut ids));
+        self.for_each.iter().for_each(|for_each| outputs_in(&for_each.items, &mut ids));
+        ids
+    }
+
+    fn validate_parts(&self, step: u32) -> Result<(), PlanError> {
+        let part = |part, problem: String| Err(PlanError::Part { step, part, problem });
+        if let Some(problem) = self.for_each.as_ref().and_then(ForEach::problem) {
+            return part("forEach", problem.to_owned());
+        }
+        if let Some(problem) = self.when.as_ref().and_then(Condition::problem) {
+            return part("when", problem);
+        }
+        if self.checks.len() > MAX_CHECKS {
+            return part("checks", format!("at most {MAX_CHECKS} are allowed"));
+        }
+        let says_nothing = |check: &Check| match &check.kind {
+            CheckKind::Schema(_) => false,
+            CheckKind::Probe(text) | CheckKind::Judge(text) => text.trim().is_empty(),
+        };
+        match self.checks.iter().find(|check| says_nothing(check)) {
+            Some(check) => part("checks", format!("{} says nothing", check.name().trim_end())),
+            None => Ok(()),
+        }
+    }
+
     fn validate(&self, index: u32) -> Result<(), PlanError> {
+        self.validate_parts(index)?;
         if self.description.trim().is_empty() {
             return Err(PlanError::NoDescription(index));
         }

@@ -26,18 +26,19 @@ fn spec() -> TaskSpec {
 
 fn plan(first: u32, steps: u32) -> Plan {
     let step = |index: u32| PlannedStep {
-        id: format!("step-{}", index + 1),
-        description: "do".into(),
-        kind: StepType::ToolCall,
         // Every third step may run beside the one before it.
         depends_on: if index % 3 == 2 { vec![] } else { index.checked_sub(1).into_iter().collect() },
-        tool: None,
-        estimated_duration: None,
         optional: index % 4 == 3,
-        retry: None,
-        model: None,
+        for_each: (index == 1)
+            .then(|| serde_json::from_value(json!({"items": [1, 2], "parallel": 1})).unwrap()),
+        checks: if index == 2 { checks() } else { vec![] },
+        ..PlannedStep::new(format!("step-{}", index + 1), StepType::ToolCall, "do")
     };
     Plan { steps: (first..first + steps).map(step).collect() }
+}
+
+fn checks() -> Vec<Check> {
+    serde_json::from_value(json!([{"judge": "good", "required": false}, {"schema": {}}])).unwrap()
 }
 
 pub(super) fn at(seq: i64) -> Timestamp {
@@ -55,7 +56,7 @@ fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
 /// Any event, about any step and call, sensible or not.
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
-    (0..37u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+    (0..46u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
         0..=3 => Event::StepStarted { step, attempt },
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
@@ -111,11 +112,36 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             by: "p".into(),
         },
         25..=35 => people_event(kind, step, call, attempt, flag),
+        37..=45 => plan_event(kind, step, attempt, flag),
         36 if attempt == 3 => {
             Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into() }
         }
         _ => Event::StepCompleted { step, output: None },
     })
+}
+
+/// Any event about lists and checks.
+fn plan_event(kind: u8, step: u32, attempt: u32, flag: bool) -> Event {
+    match kind {
+        37 | 38 => {
+            let item =
+                |n: u32| FannedItem { description: format!("do {n}"), value: Payload::Inline(json!(n)) };
+            Event::FannedOut { step: 1, items: (0..attempt).map(item).collect() }
+        }
+        39 | 40 => Event::StepClaimed { step: 2, output: flag.then(|| Payload::text("o")) },
+        41..=43 => Event::StepVerified {
+            step: 2,
+            check: u32::from(kind != 41),
+            passed: flag,
+            evidence: Payload::text("e"),
+            by: "b".into(),
+            usage: Usage::default(),
+        },
+        _ => {
+            let decision = if flag { CheckDecision::Accept } else { CheckDecision::Retry };
+            Event::CheckDecided { step, decision, by: "p".into() }
+        }
+    }
 }
 
 /// Any event about what people are asked and what they say.
@@ -208,6 +234,9 @@ proptest! {
         if task.status() == Status::Completed {
             for step in task.steps().iter().filter(|step| step.is_required()) {
                 assert!(matches!(step.status, StepStatus::Completed | StepStatus::Skipped), "{step:?}");
+                if step.status == StepStatus::Completed && !step.checks().is_empty() {
+                    assert_eq!(step.standing(), Standing::Met);
+                }
             }
         }
     }
@@ -228,6 +257,7 @@ proptest! {
         let restored = Task::restore(task.id, task.spec().clone(), task.state().clone(), rows, &calls);
         prop_assert_eq!(&restored, &task);
         prop_assert_eq!(restored.frontier(), task.frontier());
+        prop_assert_eq!(&restored.fan_outs, &task.fan_outs);
     }
 
     #[test]
@@ -237,7 +267,8 @@ proptest! {
             .filter(|_| !task.status().is_terminal())
             .filter(|index| {
                 let step = task.step(*index).unwrap();
-                !step.is_settled() && task.dependencies_settled(step)
+                let items = task.items_of(*index).all(|item| task.step(item).is_some_and(Step::is_settled));
+                !step.is_settled() && items && task.dependencies_settled(step)
             })
             .collect();
         prop_assert_eq!(task.frontier().iter().copied().collect::<Vec<_>>(), frontier);

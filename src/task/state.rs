@@ -118,7 +118,8 @@ impl Task {
     /// it. `calls` are the entries about calls of the steps that have not ended, in order.
     pub fn restore(id: TaskId, spec: TaskSpec, state: State, steps: Vec<Step>, calls: &[Entry]) -> Self {
         let spec = Arc::new(spec);
-        let mut task = Self { id, spec, state, steps, frontier: BTreeSet::new(), dependents: HashMap::new() };
+        let (frontier, dependents, fan_outs) = (BTreeSet::new(), HashMap::new(), HashMap::new());
+        let mut task = Self { id, spec, state, steps, frontier, dependents, fan_outs };
         task.rebuild_frontier();
         calls.iter().for_each(|entry| task.recall(entry));
         task

@@ -86,6 +86,8 @@ pub enum PauseReason {
     Provider,
     /// A tool is not what it was when the plan was made.
     ToolChanged,
+    /// What a step brought did not pass its checks, and a person has to say whether it will do.
+    Unverified,
     /// A step killed its worker too often.
     Poison,
     /// The task repeats itself.

@@ -4,7 +4,9 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{Call, CallState, Fault, Payload, PlannedStep, RetryPolicy, Timestamp, Usage};
+use super::{
+    Call, CallState, Fault, Item, Payload, PlannedStep, RetryPolicy, Timestamp, Usage, Verification,
+};
 
 /// What kind of work a step is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, schemars::JsonSchema)]
@@ -85,6 +87,9 @@ pub struct Step {
     pub plan: PlannedStep,
     /// The revision of the plan that brought it.
     pub revision: u32,
+    /// The item of a list that it is carried out for, if it is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub item: Option<Item>,
     /// Where it stands.
     pub status: StepStatus,
     /// Whether a later revision of the plan does without it. It is not required then.
@@ -102,6 +107,9 @@ pub struct Step {
     /// The entry that records what it brought.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output_seq: Option<i64>,
+    /// What is known of its checks, once it claimed to be done.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub verification: Option<Box<Verification>>,
     /// Why the last attempt failed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub fault: Option<Fault>,
@@ -128,12 +136,14 @@ impl Step {
         Self {
             plan,
             revision,
+            item: None,
             status: StepStatus::Pending,
             replaced: false,
             attempts: 0,
             retry_at: None,
             output: None,
             output_seq: None,
+            verification: None,
             fault: None,
             usage: Usage::default(),
             first_seq: None,
@@ -170,6 +180,13 @@ impl Step {
     /// Whether one of its calls waits for a person: nothing can be done for it meanwhile.
     pub fn is_asking(&self) -> bool {
         self.calls.iter().any(|call| matches!(call.state, CallState::Asked(_)))
+    }
+
+    /// Takes what it brought: this, or the result of its last call.
+    pub(super) fn bring(&mut self, output: Option<&Payload>, seq: i64) {
+        let last = self.calls.iter().rev().find_map(|call| call.result.clone().zip(call.result_seq));
+        let output = output.map(|output| (output.clone(), seq)).or(last);
+        (self.output, self.output_seq) = output.unzip();
     }
 
     /// The call with this number, if it was made.

@@ -24,8 +24,9 @@ use crate::task::{
 };
 use crate::tools::Fence;
 
-/// Notes that may wait while one is written: each running step has at most one on its way.
-const NOTES: usize = 16;
+/// Notes that may wait while others are written: each running step has at most one on its way, and
+/// those that wait are written together.
+const NOTES: usize = 64;
 
 /// How long a suspect rests if another one has its place.
 const SUSPECT_REST: Duration = Duration::from_millis(500);
@@ -357,7 +358,7 @@ impl Drive {
         tokio::select! {
             biased;
             Some(note) = self.notes.recv() => self.take(note).await,
-            Some((index, end, events)) = self.running.next() => self.ended(index, end, events).await,
+            Some(ended) = self.running.next() => self.all_ended(ended).await,
             () = self.signals.changed.notified() => self.writer.refresh().await,
             // Whoever does not obey a cancel in time is left behind; its outcome stays open.
             () = until(deadline), if is_over => {
@@ -395,20 +396,40 @@ impl Drive {
     }
 
     async fn take(&mut self, note: Note) -> Result<(), Lost> {
-        let mut accepted = true;
-        let dispatches = note.events.iter().any(Event::is_dispatch);
-        for event in note.events {
-            // Who drains starts nothing new: the next worker continues inside the step.
-            let starts_anew = self.shared.draining.is_cancelled() && event.is_dispatch();
-            accepted &= !starts_anew && self.writer.note(event);
+        let mut answers = Vec::new();
+        let mut dispatches = false;
+        let mut next = Some(note);
+        // Steps side by side have one commit together, and not one each.
+        while let Some(note) = next.take() {
+            let mut accepted = true;
+            for event in note.events {
+                dispatches |= event.is_dispatch();
+                // Who drains starts nothing new: the next worker continues inside the step.
+                let starts_anew = self.shared.draining.is_cancelled() && event.is_dispatch();
+                accepted &= !starts_anew && self.writer.note(event);
+            }
+            answers.push((note.answer, accepted));
+            next = self.notes.try_recv().ok();
         }
-        let accepted = self.writer.flush().await? && accepted;
+        let all_kept = self.writer.flush().await?;
         // A process that was frozen hears of a commit long after it was made. By now somebody else
         // may have made the call, and recorded it.
         if dispatches && self.signals.is_in_doubt(self.lease()) {
             self.writer.refresh().await?;
         }
-        let _ = note.answer.send(if accepted { Ok(()) } else { Err(Interrupted) });
+        for (answer, accepted) in answers {
+            let _ = answer.send(if all_kept && accepted { Ok(()) } else { Err(Interrupted) });
+        }
+        Ok(())
+    }
+
+    /// Steps that end at the same time are written with one commit.
+    async fn all_ended(&mut self, first: (u32, StepEnd, Vec<Event>)) -> Result<(), Lost> {
+        let mut next = Some(first);
+        while let Some((index, end, events)) = next {
+            self.ended(index, end, events).await?;
+            next = self.running.next().now_or_never().flatten();
+        }
         Ok(())
     }
 
@@ -421,6 +442,12 @@ impl Drive {
             StepEnd::Done(output) => {
                 self.writer.note(Event::StepCompleted { step: index, output });
                 self.pause_between_steps().await?;
+            }
+            StepEnd::FannedOut(items) => {
+                self.writer.note(Event::FannedOut { step: index, items });
+            }
+            StepEnd::Skipped(reason) => {
+                self.writer.note(Event::StepSkipped { step: index, reason });
             }
             StepEnd::Failed(fault) => self.failed(index, fault).await?,
             StepEnd::Unknown(detail) => {

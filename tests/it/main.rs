@@ -29,6 +29,7 @@ mod mcp;
 mod mcp_http;
 mod people;
 mod people_program;
+mod plans;
 mod planted;
 mod postgres;
 mod postgres_server;

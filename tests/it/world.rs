@@ -282,17 +282,7 @@ pub(crate) fn plan(steps: Vec<PlannedStep>) -> Plan {
 }
 
 pub(crate) fn step(kind: StepType, description: &str) -> PlannedStep {
-    PlannedStep {
-        id: String::new(),
-        description: description.to_owned(),
-        kind,
-        depends_on: Vec::new(),
-        tool: None,
-        estimated_duration: None,
-        optional: false,
-        retry: None,
-        model: None,
-    }
+    PlannedStep::new("", kind, description)
 }
 
 /// A step that is one call of a tool.

@@ -196,15 +196,9 @@ fn worker_config(load: &Load) -> WorkerConfig {
 
 fn request(load: &Load) -> TaskRequest {
     let steps = (0..load.steps).map(|index| PlannedStep {
-        id: format!("step-{}", index + 1),
-        description: "Return a text".to_owned(),
-        kind: StepType::ToolCall,
         depends_on: index.checked_sub(1).into_iter().collect(),
         tool: Some(ToolUse { name: noop::NAME.to_owned(), arguments: json!({}) }),
-        estimated_duration: None,
-        optional: false,
-        retry: None,
-        model: None,
+        ..PlannedStep::new(format!("step-{}", index + 1), StepType::ToolCall, "Return a text")
     });
     TaskRequest {
         goal: "Measure".to_owned(),

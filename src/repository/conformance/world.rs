@@ -129,17 +129,18 @@ pub(super) fn now() -> Timestamp {
 
 fn planned(index: u32) -> PlannedStep {
     PlannedStep {
-        id: format!("step-{}", index + 1),
-        description: format!("Do part {}", index + 1),
-        kind: StepType::ToolCall,
         depends_on: index.checked_sub(1).into_iter().collect(),
-        tool: None,
         estimated_duration: Some(100),
-        optional: false,
         // Some steps differ from the others, so that it is seen whether that is kept.
         retry: (index == 1)
             .then(|| crate::task::RetryPolicy { max_attempts: 2, ..crate::task::RetryPolicy::default() }),
         model: (index == 2).then(|| crate::task::ModelName { provider: "a".into(), model: "b/c".into() }),
+        when: (index == 1).then(|| crate::task::Condition::Exists(json!({"$output": "step-1"}))),
+        ..PlannedStep::new(
+            format!("step-{}", index + 1),
+            StepType::ToolCall,
+            format!("Do part {}", index + 1),
+        )
     }
 }
 

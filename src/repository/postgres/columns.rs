@@ -133,6 +133,7 @@ pub(super) fn bind_step_moves<'q>(query: Statement<'q>, rows: &[StepRow<'_>]) ->
         .bind(column(rows, |row| row.status))
         .bind(column(rows, |row| row.replaced))
         .bind(column(rows, |row| row.output_seq))
+        .bind(optional_json_column(rows, |row| row.verification)?)
         .bind(optional_json_column(rows, |row| row.error)?)
         .bind(json_column(rows, |row| &row.usage)?)
         .bind(column(rows, |row| i64::from(row.attempts)))

@@ -72,7 +72,8 @@ const WRITE: &str = concat!(
         "$55" "$56" "$57" "$58" "$59" "$60" "$61"]),
     written!(" WHERE"),
     "), advanced AS (",
-    move_steps!(listed, listed_rows ["$62" "$63" "$64" "$65" "$66" "$67" "$68" "$69" "$70" "$71" "$72" "$73"]),
+    move_steps!(listed, listed_rows ["$62" "$63" "$64" "$65" "$66" "$67" "$68" "$69" "$70" "$71" "$72" "$73"
+        "$74"]),
     written!(" AND"),
     ") SELECT id FROM moved UNION ALL SELECT id FROM born"
 );

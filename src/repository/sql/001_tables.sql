@@ -60,6 +60,7 @@ CREATE TABLE task_execution_step (
     input {json},
     output_seq bigint,
     output {json},
+    verification {json},
     error {json},
     usage {json} NOT NULL,
     attempts bigint NOT NULL,

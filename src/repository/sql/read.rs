@@ -53,7 +53,7 @@ async fn steps(conn: &mut Conn, ids: &[TaskId]) -> Result<HashMap<TaskId, Vec<St
         "s.depends_on, s.input, s.output_seq, ",
         "COALESCE(s.output, ",
         recorded_output!(),
-        ") AS output, s.error, s.usage, s.attempts, s.estimated_ms, s.first_seq, ",
+        ") AS output, s.verification, s.error, s.usage, s.attempts, s.estimated_ms, s.first_seq, ",
         "s.retry_at, s.started_at, s.completed_at FROM task_execution_step AS s ",
         "LEFT JOIN task_execution_trace AS o ON o.task_id = s.task_id AND o.seq = s.output_seq ",
         "WHERE s.task_id",
@@ -70,7 +70,8 @@ async fn steps(conn: &mut Conn, ids: &[TaskId]) -> Result<HashMap<TaskId, Vec<St
 
 fn step(row: &Row) -> Result<Step> {
     let input = row.try_get::<Option<Json<StoredInput>>, _>("input")?;
-    let StoredInput { tool, retry, model } = input.map(|input| input.0).unwrap_or_default();
+    let StoredInput { tool, retry, model, for_each, when, checks, item } =
+        input.map(|input| input.0).unwrap_or_default();
     let plan = PlannedStep {
         id: row.try_get("step_id")?,
         description: row.try_get("description")?,
@@ -79,11 +80,15 @@ fn step(row: &Row) -> Result<Step> {
         tool,
         retry,
         model,
+        for_each,
+        when,
+        checks,
         estimated_duration: row.try_get::<Option<i64>, _>("estimated_ms")?.map(i64::unsigned_abs),
         optional: row.try_get("optional")?,
     };
     Ok(Step {
         plan,
+        item,
         revision: count(row, "revision")?,
         status: word(row, "status")?,
         replaced: row.try_get("replaced")?,
@@ -91,6 +96,7 @@ fn step(row: &Row) -> Result<Step> {
         retry_at: time_in(row, "retry_at")?,
         output_seq: row.try_get("output_seq")?,
         output: row.try_get::<Option<Json<Payload>>, _>("output")?.map(|output| output.0),
+        verification: row.try_get::<Option<Json<_>>, _>("verification")?.map(|known| Box::new(known.0)),
         fault: row.try_get::<Option<Json<Fault>>, _>("error")?.map(|fault| fault.0),
         usage: row.try_get::<Json<Usage>, _>("usage")?.0,
         first_seq: row.try_get("first_seq")?,
@@ -215,7 +221,8 @@ async fn asking(conn: &mut Conn, filter: &ListFilter, requests: Requests) -> Res
         summaries!(),
         "WHERE status = 'paused' AND ($1 IS NULL OR user_id = $1) ",
         "AND ($2 IS NULL OR id < $2) AND ($3 IS NULL OR state->'asking'->>'expiresAt' <= $3) ",
-        "AND (state->'asking' IS NOT NULL OR state->'pause'->>'reason' = 'unknown-outcome') ",
+        "AND (state->'asking' IS NOT NULL OR state->'pause'->>'reason' = 'unknown-outcome' ",
+        "OR state->'pause'->>'reason' = 'unverified') ",
         "UNION ALL ",
         summaries!(),
         "WHERE wake_at IS NOT NULL AND status = 'running' AND $3 IS NULL ",

@@ -9,7 +9,8 @@ use serde_json::Value;
 use crate::repository::commit::Creation;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Entry, Event, Fault, ModelName, PlannedStep, RetryPolicy, State, Step, TaskId, Timestamp, ToolUse, Usage,
+    Check, Condition, Entry, Event, Fault, ForEach, Item, ModelName, RetryPolicy, State, Step, TaskId,
+    Timestamp, ToolUse, Usage, Verification,
 };
 
 /// A value, or a list of rows, as JSON text.
@@ -160,6 +161,7 @@ impl<'a> TraceRow<'a> {
 /// What a plan gives a step to work with, as one column keeps it: the tool's name and arguments,
 /// and beside them what differs from other steps.
 #[derive(Serialize)]
+#[serde(rename_all = "camelCase")]
 pub(in crate::repository) struct StepInput<'a> {
     #[serde(flatten)]
     tool: Option<&'a ToolUse>,
@@ -167,21 +169,51 @@ pub(in crate::repository) struct StepInput<'a> {
     retry: Option<&'a RetryPolicy>,
     #[serde(skip_serializing_if = "Option::is_none")]
     model: Option<&'a ModelName>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    for_each: Option<&'a ForEach>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<&'a Condition>,
+    #[serde(skip_serializing_if = "<[Check]>::is_empty")]
+    checks: &'a [Check],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<&'a Item>,
 }
 
 /// The same as it is read.
 #[derive(Default, Deserialize)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct StoredInput {
     #[serde(flatten)]
     pub(super) tool: Option<ToolUse>,
     pub(super) retry: Option<RetryPolicy>,
     pub(super) model: Option<ModelName>,
+    pub(super) for_each: Option<ForEach>,
+    pub(super) when: Option<Condition>,
+    #[serde(default)]
+    pub(super) checks: Vec<Check>,
+    pub(super) item: Option<Item>,
 }
 
 impl<'a> StepInput<'a> {
-    fn of(plan: &'a PlannedStep) -> Option<Self> {
-        let input = Self { tool: plan.tool.as_ref(), retry: plan.retry.as_ref(), model: plan.model.as_ref() };
-        (input.tool.is_some() || input.retry.is_some() || input.model.is_some()).then_some(input)
+    fn of(step: &'a Step) -> Option<Self> {
+        let plan = &step.plan;
+        let input = Self {
+            tool: plan.tool.as_ref(),
+            retry: plan.retry.as_ref(),
+            model: plan.model.as_ref(),
+            for_each: plan.for_each.as_ref(),
+            when: plan.when.as_ref(),
+            checks: &plan.checks,
+            item: step.item.as_ref(),
+        };
+        let says_something = plan.tool.is_some()
+            || plan.retry.is_some()
+            || plan.model.is_some()
+            || plan.for_each.is_some()
+            || plan.when.is_some()
+            || !plan.checks.is_empty()
+            || step.item.is_some();
+        says_something.then_some(input)
     }
 }
 
@@ -199,6 +231,7 @@ pub(in crate::repository) struct StepRow<'a> {
     pub(in crate::repository) depends_on: &'a [u32],
     pub(in crate::repository) input: Option<StepInput<'a>>,
     pub(in crate::repository) output_seq: Option<i64>,
+    pub(in crate::repository) verification: Option<&'a Verification>,
     pub(in crate::repository) error: Option<&'a Fault>,
     pub(in crate::repository) usage: Usage,
     pub(in crate::repository) attempts: u32,
@@ -222,8 +255,9 @@ impl<'a> StepRow<'a> {
             optional: step.plan.optional,
             replaced: step.replaced,
             depends_on: &step.plan.depends_on,
-            input: StepInput::of(&step.plan),
+            input: StepInput::of(step),
             output_seq: step.output_seq,
+            verification: step.verification.as_deref(),
             error: step.fault.as_ref(),
             usage: step.usage,
             attempts: step.attempts,

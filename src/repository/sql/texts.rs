@@ -88,13 +88,13 @@ macro_rules! move_steps {
     ($arg:ident, $from:ident $list:tt) => {
         concat!(
             "UPDATE task_execution_step SET status = ", $arg!(status), ", replaced = ", $arg!(replaced),
-            ", output_seq = ", $arg!(output_seq), ", error = ", $arg!(error), ", usage = ", $arg!(usage),
+            ", output_seq = ", $arg!(output_seq), ", verification = ", $arg!(verification), ", error = ", $arg!(error), ", usage = ", $arg!(usage),
             ", attempts = ", $arg!(attempts), ", first_seq = ", $arg!(first_seq),
             ", retry_at = ", $arg!(retry_at), ", started_at = ", $arg!(started_at),
             ", completed_at = ", $arg!(completed_at),
             $from!($list; task_id uuid, step_index bigint, status text, replaced boolean, output_seq bigint,
-                error json, usage json, attempts bigint, first_seq bigint, retry_at time, started_at time,
-                completed_at time),
+                verification json, error json, usage json, attempts bigint, first_seq bigint, retry_at time,
+                started_at time, completed_at time),
             " WHERE task_execution_step.task_id = ", $arg!(task_id),
             " AND task_execution_step.step_index = ", $arg!(step_index)
         )

@@ -322,6 +322,7 @@ impl<'c> Statements<'c> {
             ":status": row.status,
             ":replaced": row.replaced,
             ":output_seq": row.output_seq,
+            ":verification": row.verification.map(json).transpose()?,
             ":error": row.error.map(json).transpose()?,
             ":usage": json(&row.usage)?,
             ":attempts": row.attempts,

@@ -93,6 +93,10 @@ impl TaskFrames {
     fn line(&mut self, event: &Event) -> Option<String> {
         Some(match event {
             Event::Planned { revision, plan, .. } => self.plan(*revision, plan, event),
+            Event::FannedOut { items, .. } => {
+                self.steps.extend(items.iter().map(|item| item.description.clone()));
+                format!("{}\n", event.message())
+            }
             Event::StepStarted { step, attempt } => {
                 let what = self.steps.get(*step as usize).map_or("", String::as_str);
                 match attempt {

@@ -1,0 +1,221 @@
+//! References within a plan: `{"$output": "step-1", "pointer": "/files"}` stands for what a step
+//! brought, or a part of it; `{"$item": true}` and `{{item}}` for the item that a step is carried
+//! out for. The pointer is a JSON Pointer.
+//!
+//! Models bring their data as text. A pointer into a text looks into the JSON that the text holds.
+
+use std::collections::BTreeMap;
+
+use serde::de::DeserializeOwned;
+use serde_json::Value;
+
+/// The keys of a reference. An object with one of the first two and nothing but the last is one.
+const OUTPUT: &str = "$output";
+const ITEM: &str = "$item";
+const POINTER: &str = "pointer";
+
+/// The beginning and the end of an item's place within a text: `{{item}}`, `{{item/name}}`.
+const PLACE: (&str, &str) = ("{{item", "}}");
+
+/// What references stand for.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct Known {
+    /// What steps brought, by their ids. A step that brought nothing is not here.
+    pub outputs: BTreeMap<String, Value>,
+    /// The item that the step is carried out for.
+    pub item: Option<Value>,
+}
+
+/// What a reference names.
+enum Reference<'a> {
+    Output(&'a str, &'a str),
+    Item(&'a str),
+}
+
+impl Known {
+    /// The value with every reference replaced by what it stands for; the error says which of them
+    /// stands for nothing.
+    pub fn fill(&self, value: &Value) -> Result<Value, String> {
+        if let Some(reference) = reference(value) {
+            return self.find(&reference).ok_or_else(|| self.missing(&reference));
+        }
+        Ok(match value {
+            Value::Object(fields) => {
+                let fields = fields.iter().map(|(name, field)| Ok((name.clone(), self.fill(field)?)));
+                Value::Object(fields.collect::<Result<_, String>>()?)
+            }
+            Value::Array(items) => {
+                Value::Array(items.iter().map(|item| self.fill(item)).collect::<Result<_, _>>()?)
+            }
+            Value::String(text) if self.item.is_some() => Value::String(self.fill_text(text)),
+            other => other.clone(),
+        })
+    }
+
+    /// A text with each `{{item}}` replaced. A place that names nothing stays as it is written.
+    pub fn fill_text(&self, text: &str) -> String {
+        let Some(item) = &self.item else { return text.to_owned() };
+        let mut filled = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some(at) = rest.find(PLACE.0) {
+            let (before, place) = rest.split_at(at);
+            filled.push_str(before);
+            let inner = place.find(PLACE.1).and_then(|end| place.get(PLACE.0.len()..end));
+            let named = inner.filter(|pointer| pointer.is_empty() || pointer.starts_with('/'));
+            match named.and_then(|pointer| Some((pointer, part(item, pointer)?))) {
+                Some((pointer, value)) => {
+                    filled.push_str(&as_text(&value));
+                    rest = &place[PLACE.0.len() + pointer.len() + PLACE.1.len()..];
+                }
+                None => {
+                    filled.push_str(PLACE.0);
+                    rest = &place[PLACE.0.len()..];
+                }
+            }
+        }
+        filled.push_str(rest);
+        filled
+    }
+
+    fn find(&self, reference: &Reference<'_>) -> Option<Value> {
+        match reference {
+            Reference::Output(id, pointer) => part(self.outputs.get(*id)?, pointer),
+            Reference::Item(pointer) => part(self.item.as_ref()?, pointer),
+        }
+    }
+
+    fn missing(&self, reference: &Reference<'_>) -> String {
+        match reference {
+            Reference::Output(id, _) if !self.outputs.contains_key(*id) => {
+                format!("'{id}' has no output")
+            }
+            Reference::Output(id, pointer) => format!("the output of '{id}' has nothing at '{pointer}'"),
+            Reference::Item(pointer) if self.item.is_some() => {
+                format!("the item has nothing at '{pointer}'")
+            }
+            Reference::Item(_) => "there is no item: the step is not carried out for each of a list".into(),
+        }
+    }
+}
+
+/// Adds the ids of the steps whose outputs a value refers to.
+pub fn outputs_in<'a>(value: &'a Value, ids: &mut Vec<&'a str>) {
+    match (reference(value), value) {
+        (Some(Reference::Output(id, _)), _) => ids.push(id),
+        (Some(Reference::Item(_)), _) => {}
+        (None, Value::Object(fields)) => fields.values().for_each(|field| outputs_in(field, ids)),
+        (None, Value::Array(items)) => items.iter().for_each(|item| outputs_in(item, ids)),
+        _ => {}
+    }
+}
+
+fn reference(value: &Value) -> Option<Reference<'_>> {
+    let fields = value.as_object()?;
+    let pointer = match (fields.len(), fields.get(POINTER)) {
+        (1, None) => "",
+        (2, Some(Value::String(pointer))) => pointer,
+        _ => return None,
+    };
+    match (fields.get(OUTPUT), fields.get(ITEM)) {
+        (Some(Value::String(id)), None) => Some(Reference::Output(id, pointer)),
+        (None, Some(Value::Bool(true))) => Some(Reference::Item(pointer)),
+        _ => None,
+    }
+}
+
+fn part(value: &Value, pointer: &str) -> Option<Value> {
+    match value {
+        Value::String(text) if !pointer.is_empty() => json_in::<Value>(text).ok()?.pointer(pointer).cloned(),
+        other => other.pointer(pointer).cloned(),
+    }
+}
+
+/// A text as it is, everything else as JSON.
+fn as_text(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        other => other.to_string(),
+    }
+}
+
+/// What a step brought, as data: the JSON that a text holds, if it holds an object or a list.
+pub fn data_of(output: Value) -> Value {
+    match &output {
+        Value::String(text) => match json_in::<Value>(text) {
+            Ok(data @ (Value::Object(_) | Value::Array(_))) => data,
+            _ => output,
+        },
+        _ => output,
+    }
+}
+
+/// Finds the JSON in a model's text: the text itself, a fenced block, or the outermost braces or
+/// brackets.
+pub fn json_in<T: DeserializeOwned>(text: &str) -> Result<T, serde_json::Error> {
+    let text = text.trim();
+    let strict = serde_json::from_str(text);
+    if strict.is_ok() {
+        return strict;
+    }
+    let fenced = text.split("```").nth(1).map(|block| block.trim_start_matches("json").trim());
+    let within = |open: char, close: char| {
+        text.find(open).zip(text.rfind(close)).and_then(|(from, to)| text.get(from..=to))
+    };
+    let candidates = fenced.into_iter().chain(within('{', '}')).chain(within('[', ']'));
+    candidates.filter_map(|part| serde_json::from_str(part).ok()).next().map_or(strict, Ok)
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn known(item: Option<Value>) -> Known {
+        let outputs = [
+            ("step-1".to_owned(), json!({"body": ["x"]})),
+            ("step-2".to_owned(), json!("Here it is:\n```json\n{\"files\": [\"a.rs\"]}\n```")),
+        ];
+        Known { outputs: outputs.into(), item }
+    }
+
+    #[test]
+    fn references_are_found_and_replaced_wherever_they_are() {
+        let arguments = json!({"a": [{"$output": "step-1", "pointer": "/body/0"}], "b": {"$output": 3},
+            "c": {"$output": "step-1", "other": 1}});
+        let mut ids = Vec::new();
+        outputs_in(&arguments, &mut ids);
+        assert_eq!(ids, ["step-1"]);
+        let expected = json!({"a": ["x"], "b": {"$output": 3}, "c": {"$output": "step-1", "other": 1}});
+        assert_eq!(known(None).fill(&arguments), Ok(expected));
+    }
+
+    #[test]
+    fn what_is_not_there_is_named() {
+        let problem = |value: Value| known(None).fill(&value).unwrap_err();
+        assert!(
+            problem(json!({"$output": "step-1", "pointer": "/nothing"})).contains("nothing at '/nothing'")
+        );
+        assert!(problem(json!({"$output": "step-9"})).contains("'step-9' has no output"));
+        assert!(problem(json!({"$item": true})).contains("no item"));
+    }
+
+    #[test]
+    fn a_pointer_into_a_text_looks_into_its_json() {
+        let part = known(None).fill(&json!({"$output": "step-2", "pointer": "/files"}));
+        assert_eq!(part, Ok(json!(["a.rs"])));
+        assert_eq!(data_of(json!("[1, 2]")), json!([1, 2]));
+        assert_eq!(data_of(json!("12")), json!("12"), "a number in a text stays a text");
+    }
+
+    #[test]
+    fn an_item_stands_in_values_and_in_texts() {
+        let known = known(Some(json!({"name": "a", "n": 3})));
+        let filled = known.fill(&json!({"whole": {"$item": true}, "part": {"$item": true, "pointer": "/n"},
+            "text": "{{item/name}}.rs {{item/none}} {{items}}"}));
+        let expected = json!({"whole": {"name": "a", "n": 3}, "part": 3,
+            "text": "a.rs {{item/none}} {{items}}"});
+        assert_eq!(filled, Ok(expected));
+        assert_eq!(known.fill_text("{{item}}"), json!({"name": "a", "n": 3}).to_string());
+    }
+}
