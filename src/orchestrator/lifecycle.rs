@@ -58,7 +58,7 @@ impl Orchestrator {
         Ok(task)
     }
 
-    fn accept_plan(&self, spec: &TaskSpec, mut plan: Plan) -> Result<Plan, OrchestratorError> {
+    pub(super) fn accept_plan(&self, spec: &TaskSpec, mut plan: Plan) -> Result<Plan, OrchestratorError> {
         plan.wait_for_outputs();
         let offered = self.tools.offered(&spec.tools)?;
         let is_tool = |name: &str| offered.iter().any(|tool| tool.description().name == name);

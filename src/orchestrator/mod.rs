@@ -13,6 +13,7 @@ mod config;
 mod context;
 mod decompose;
 mod detect;
+mod draft;
 mod error;
 mod evaluate;
 mod firing;

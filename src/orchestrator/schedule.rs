@@ -170,6 +170,18 @@ impl Orchestrator {
         std::iter::successors(first, more).take(limit).collect()
     }
 
+    /// The next moments that a pattern names, at most so many.
+    pub fn fire_times(
+        &self,
+        cron: &str,
+        time_zone: &str,
+        limit: usize,
+    ) -> Result<Vec<Timestamp>, OrchestratorError> {
+        let recurrence = Recurrence::parse(cron, time_zone)?;
+        let first = recurrence.after(self.now());
+        Ok(std::iter::successors(first, |moment| recurrence.after(*moment)).take(limit).collect())
+    }
+
     async fn known(&self, id: ScheduleId) -> Result<Schedule, OrchestratorError> {
         self.repository.schedule(id).await?.ok_or(OrchestratorError::NoSchedule)
     }

@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::trials::ToolTrials;
+
 /// The `[server]` table of the configuration.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
@@ -14,6 +16,8 @@ pub struct ServerConfig {
     pub chat_reply: ChatReply,
     /// Milliseconds of silence after which an open stream says that it is alive.
     pub heartbeat_ms: u64,
+    /// Which tools may be called outside of tasks; see [`ToolTrials`].
+    pub tool_trials: ToolTrials,
 }
 
 /// What a complex `POST /api/chat` is answered with when neither the `Accept` header nor the
@@ -36,6 +40,7 @@ impl Default for ServerConfig {
             max_body_bytes: 1024 * 1024 + 64 * 1024,
             chat_reply: ChatReply::default(),
             heartbeat_ms: 15_000,
+            tool_trials: ToolTrials::default(),
         }
     }
 }

@@ -84,6 +84,32 @@ impl ApiError {
         Self::new(StatusCode::NOT_FOUND, "thread_not_found", "there is no conversation of this name")
     }
 
+    /// No such tool.
+    pub(super) fn tool_not_found() -> Self {
+        Self::new(
+            StatusCode::NOT_FOUND,
+            "tool_not_found",
+            "there is no tool of this name: GET /api/tools has all",
+        )
+    }
+
+    /// A tool that is not for calls outside of tasks.
+    pub(super) fn trial_refused(why: &str) -> Self {
+        Self::new(StatusCode::FORBIDDEN, "tool_trial_refused", why)
+    }
+
+    /// Nobody said that a call may change something.
+    pub(super) fn trial_unconfirmed() -> Self {
+        let message = "confirm: this tool may change something: send true to call it nevertheless";
+        Self::new(StatusCode::CONFLICT, "tool_trial_unconfirmed", message)
+    }
+
+    /// Others try tools already.
+    pub(super) fn too_many_trials() -> Self {
+        let message = "as many tools are called outside of tasks as may be at once: wait until one has ended";
+        Self::new(StatusCode::CONFLICT, "tool_trials_busy", message)
+    }
+
     /// The key of another request.
     pub(super) fn key_reused() -> Self {
         Self::new(

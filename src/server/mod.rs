@@ -14,6 +14,7 @@ mod auth;
 mod budget;
 mod chat;
 mod config;
+mod drafts;
 mod error;
 mod events;
 mod feed;
@@ -35,6 +36,7 @@ mod state;
 mod status;
 mod tasks;
 mod threads;
+mod trials;
 mod ui;
 mod ui_stream;
 mod views;
@@ -55,6 +57,7 @@ pub use analytics::count;
 pub use auth::{Access, OpenBind, refuse_open_bind};
 pub use config::{ChatReply, ServerConfig};
 pub use state::{AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
+pub use trials::ToolTrials;
 
 use error::ApiError;
 
@@ -70,6 +73,7 @@ pub fn router(state: AppState) -> Router {
             post(orchestrate::start).get(orchestrate::status).delete(orchestrate::cancel),
         )
         .route("/api/chat/detect", post(threads::detect))
+        .route("/api/chat/plan", post(drafts::plan))
         .route("/api/chat/{id}/messages", get(threads::messages))
         .route("/api/chat/{id}/stream", get(chat::resume))
         .route("/api/tasks", get(tasks::list))
@@ -90,6 +94,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/inbox", get(inbox::list))
         .route("/api/inbox/{id}", post(inbox::decide))
         .route("/api/schedules", get(schedules::list).post(schedules::create))
+        .route("/api/schedules/preview", get(schedules::preview))
         .route("/api/schedules/{id}", get(schedules::show).patch(schedules::change).delete(schedules::delete))
         .route("/api/schedules/{id}/pause", post(schedules::pause))
         .route("/api/schedules/{id}/resume", post(schedules::resume))
@@ -97,6 +102,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/worker", get(about::worker))
         .route("/api/workers", get(about::workers))
         .route("/api/tools", get(about::tools))
+        .route("/api/tools/{name}/call", post(trials::call))
         .route("/api/models", get(about::models))
         .route("/api/analytics/overview", get(analytics::overview))
         .route("/api/analytics/tasks", get(analytics::tasks))

@@ -19,8 +19,8 @@ use super::status::{self, TaskStatus};
 use super::views::{self, EffectView};
 use crate::orchestrator::TaskRequest;
 use crate::task::{
-    AllowedTools, ApprovalWish, Budget, Mention, ModelName, Priority, Status, Step, StepStatus, StepType,
-    Task, TaskId, ToolAllowance,
+    AllowedTools, ApprovalWish, Budget, Mention, ModelName, Plan, Priority, Status, Step, StepStatus,
+    StepType, Task, TaskId, ToolAllowance,
 };
 
 /// What a step takes if its plan does not say, in milliseconds.
@@ -56,10 +56,12 @@ pub(super) struct Start {
     /// What needs approval beyond what the configuration says.
     #[serde(deserialize_with = "crate::task::object")]
     approval: Option<ApprovalWish>,
+    /// The steps to carry out; a plan is made if absent. `POST /api/chat/plan` makes one to begin with.
+    plan: Option<Plan>,
 }
 
 impl Start {
-    fn into_request(self, caller: Caller) -> Result<TaskRequest, ApiError> {
+    pub(super) fn into_request(self, caller: Caller) -> Result<TaskRequest, ApiError> {
         let given = |text: Option<String>| text.filter(|text| !text.is_empty());
         let (Some(goal), Some(thread_id)) = (given(self.goal), given(self.thread_id)) else {
             return Err(ApiError::bad_request("Missing required fields: goal, threadId"));
@@ -78,6 +80,7 @@ impl Start {
             priority: self.priority.unwrap_or_default(),
             budget: self.budget.unwrap_or_default(),
             approval: self.approval,
+            plan: self.plan,
             ..TaskRequest::default()
         })
     }

@@ -78,6 +78,32 @@ pub(super) async fn list(
     Ok(Json(ScheduleList { schedules, next_before }))
 }
 
+/// A pattern that somebody thinks of.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Pattern {
+    /// Five fields, or `@daily` and the like.
+    cron: String,
+    /// Whose clock it is about; UTC if absent.
+    time_zone: Option<String>,
+}
+
+/// When a pattern would fire.
+#[derive(Debug, Serialize, JsonSchema)]
+pub(super) struct FireTimes {
+    /// The next fire times, at most five.
+    upcoming: Vec<Timestamp>,
+}
+
+/// `GET /api/schedules/preview`: what a pattern means, before there is a schedule.
+pub(super) async fn preview(
+    State(state): State<AppState>,
+    Params(pattern): Params<Pattern>,
+) -> Result<Json<FireTimes>, ApiError> {
+    let zone = pattern.time_zone.as_deref().unwrap_or("UTC");
+    Ok(Json(FireTimes { upcoming: state.orchestrator.fire_times(&pattern.cron, zone, UPCOMING)? }))
+}
+
 /// `POST /api/schedules`.
 pub(super) async fn create(
     State(state): State<AppState>,

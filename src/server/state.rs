@@ -11,6 +11,7 @@ use super::config::ServerConfig;
 use super::error::ApiError;
 use super::feed::Feeds;
 use super::socket::Summaries;
+use super::trials::Trials;
 use crate::orchestrator::Orchestrator;
 use crate::repository::Repository;
 use crate::task::{Task, TaskId};
@@ -65,6 +66,7 @@ pub struct AppState {
     pub(super) feeds: Feeds,
     /// How the tasks stand of the users who are followed.
     pub(super) summaries: Summaries,
+    pub(super) trials: Trials,
     /// Ends open streams when it is cancelled; the same one that [`super::serve`] is given.
     pub shutdown: CancellationToken,
 }
@@ -82,7 +84,7 @@ impl AppState {
             Feeds::new(orchestrator.repository().clone(), orchestrator.speech().clone(), shutdown.clone());
         let summaries = Summaries::new(orchestrator.repository().clone(), shutdown.clone());
         let (access, config) = (Arc::new(access), Arc::new(config));
-        Self { orchestrator, access, config, worker, feeds, summaries, shutdown }
+        Self { orchestrator, access, config, worker, feeds, summaries, trials: Trials::default(), shutdown }
     }
 
     pub(super) fn repository(&self) -> &Arc<dyn Repository> {

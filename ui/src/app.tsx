@@ -13,6 +13,7 @@ import { ChatScreen } from "./screens/chat";
 import { InboxScreen } from "./screens/inbox";
 import { NewTaskScreen } from "./screens/new-task";
 import { OverviewScreen } from "./screens/overview";
+import { SchedulesScreen } from "./screens/schedules";
 import { SettingsScreen } from "./screens/settings";
 import { TaskScreen } from "./screens/task/task";
 import { TasksScreen } from "./screens/tasks";
@@ -26,6 +27,7 @@ const places: { path: string; name: string; icon: IconName; key: string }[] = [
   { path: "/tasks", name: "Tasks", icon: "tasks", key: "t" },
   { path: "/inbox", name: "Inbox", icon: "inbox", key: "i" },
   { path: "/chat", name: "Chat", icon: "chat", key: "c" },
+  { path: "/schedules", name: "Schedules", icon: "calendar", key: "d" },
   { path: "/analytics", name: "Analytics", icon: "analytics", key: "a" },
   { path: "/workers", name: "Queues & workers", icon: "workers", key: "w" },
   { path: "/tools", name: "Tools", icon: "tools", key: "l" },
@@ -37,6 +39,7 @@ function screen(path: string): VNode {
   if (path === "/tasks") return <TasksScreen />;
   if (path === "/new") return <NewTaskScreen />;
   if (path === "/inbox") return <InboxScreen />;
+  if (path === "/schedules") return <SchedulesScreen />;
   if (path === "/analytics") return <AnalyticsScreen />;
   if (path === "/workers") return <WorkersScreen />;
   if (path === "/tools") return <ToolsScreen />;

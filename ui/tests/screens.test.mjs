@@ -177,7 +177,7 @@ on("everything can be reached by keys: palette, help, places", "/", async (page)
   await page.keyboard.press("g");
   await page.keyboard.press("l");
   await page.getByRole("button", { name: /workspace_read/ }).click();
-  await page.getByRole("heading", { name: "Arguments" }).waitFor();
+  await page.getByRole("heading", { name: "Try it" }).waitFor();
   await page.keyboard.press("?");
   await page.getByRole("dialog", { name: "Keyboard shortcuts" }).waitFor();
   await page.keyboard.press("Escape");
@@ -204,7 +204,8 @@ on("analytics count what ended, and can be saved", async () => {
 test("no screen has serious findings of axe, dark or light, wide or narrow", async () => {
   const id = await world.task("Compare the wide readings for everybody");
   await world.until(id, "completed");
-  const paths = ["/", "/tasks", `/tasks/${id}?step=2`, `/tasks/${id}/trace?seq=5`, `/tasks/${id}/graph`, `/tasks/${id}/output`, `/tasks/${id}/context`, "/inbox", "/new?goal=Compare%20all", "/chat", "/analytics", "/workers", "/tools?tool=workspace_read", "/settings"];
+  const schedule = await world.ask("POST", "/api/schedules", { cron: "0 9 * * 1-5", timeZone: "Europe/Berlin", name: "News", task: { goal: "Look at the news" } });
+  const paths = ["/", "/tasks", `/tasks/${id}?step=2`, `/tasks/${id}/trace?seq=5`, `/tasks/${id}/graph`, `/tasks/${id}/output`, `/tasks/${id}/context`, "/inbox", "/new?goal=Compare%20all", "/chat", "/analytics", "/workers", "/tools?tool=workspace_read", "/settings", "/schedules", `/schedules?schedule=${schedule.id}`, "/schedules?new=1"];
   for (const [colorScheme, viewport] of [["dark", { width: 1440, height: 900 }], ["light", { width: 1440, height: 900 }], ["light", { width: 390, height: 844 }]]) {
     const page = await open(browser, world, "/", { colorScheme, viewport, bypassCSP: true });
     for (const path of paths) {

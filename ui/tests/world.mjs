@@ -5,7 +5,7 @@ import { once } from "node:events";
 import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
-import { join } from "node:path";
+import { extname, join } from "node:path";
 import { test } from "node:test";
 import { chromium } from "playwright-core";
 
@@ -30,10 +30,12 @@ export const rules = [
   plan("slow", [step("a", "Look around"), step("b", "Think it over", { dependsOn: ["a"] }), step("c", "Write it down", { dependsOn: ["b"] })]),
   plan("flaky", [step("a", "Ask a model that is busy"), step("b", "Use what it said", { dependsOn: ["a"] })]),
   plan("doomed", [step("a", "Do what cannot be done")]),
+  plan("aloud", [step("a", "Tell it word by word")]),
   plan("wide", [read("a", "Read the notes"), read("b", "Read them again"), step("c", "Compare both readings", { dependsOn: ["a", "b"] }), step("d", "Keep where the work stands", { type: "checkpoint", dependsOn: ["c"] }), step("e", "Write the report", { dependsOn: ["d"] }), read("f", "Check the report", { dependsOn: ["e"], optional: true })]),
   { role: "plan", reply: { json: { reason: "Look first, then write.", steps: [read("look", "Read the notes in the workspace"), step("think", "Find out what matters in them", { dependsOn: ["look"] }), step("write", "Write a short report", { dependsOn: ["think"] })] } } },
   { role: "execute", goalContains: "hostile", reply: { text: hostile } },
   { role: "execute", goalContains: "slow", delayMs: 1200, reply: { text: "Nearly there." } },
+  { role: "execute", goalContains: "aloud", wordMs: 150, reply: { text: "Every word of this answer is seen before the answer is complete, and the last word is lighthouse." } },
   { role: "execute", goalContains: "flaky", times: 2, reply: { error: { kind: "unavailable", message: "the model is overloaded" } } },
   { role: "execute", goalContains: "doomed", reply: { error: { kind: "rejected", message: "this model refuses such requests" } } },
   { role: "execute", goalContains: "tools", turn: 0, delayMs: 60, reply: { text: "I look first.", toolCalls: [{ tool: "workspace_read", arguments: { path: "notes.md" } }, { tool: "workspace_list", arguments: {} }] } },
@@ -123,12 +125,23 @@ export async function browse() {
   const known = ["/usr/bin/chromium", "/usr/bin/chromium-browser", "/usr/bin/google-chrome"];
   const executablePath = process.env.CHROMIUM ?? known.find((path) => existsSync(path));
   if (!executablePath) throw new Error("there is no Chromium: run scripts/ui-test, which installs it");
-  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage"] });
+  return chromium.launch({ executablePath, args: ["--no-sandbox", "--disable-dev-shm-usage", "--disable-features=LocalNetworkAccessChecks"] });
+}
+
+/** Takes the pages from a directory and not from the program: they can be tried without building it anew. */
+async function fromDirectory(context, world, directory) {
+  const types = { html: "text/html", js: "text/javascript", css: "text/css", svg: "image/svg+xml" };
+  await context.route((url) => url.origin === world.url && !/^\/(api|healthz|readyz|metrics|openapi)/.test(url.pathname), (route) => {
+    const path = join(directory, new URL(route.request().url()).pathname);
+    const file = existsSync(path) && extname(path) ? path : join(directory, "index.html");
+    return route.fulfill({ path: file, contentType: types[extname(file).slice(1)] ?? "application/octet-stream" });
+  });
 }
 
 /** A page that fails its test by whatever goes wrong in it. */
 export async function open(browser, world, path, options = {}) {
   const context = await browser.newContext({ viewport: { width: 1440, height: 900 }, reducedMotion: "reduce", ...options });
+  if (process.env.UI_DIST) await fromDirectory(context, world, process.env.UI_DIST);
   const page = await context.newPage();
   page.setDefaultTimeout(patience);
   page.problems = [];

@@ -11,14 +11,16 @@ use crate::server::analytics::{
 };
 use crate::server::budget::More;
 use crate::server::chat::{Begin, ChatBody, Orchestrated};
+use crate::server::drafts::PlanDraft;
 use crate::server::events;
 use crate::server::inbox::{EffectList, Inbox, Range as InboxRange, Told, Word};
 use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
-use crate::server::schedules::{Range as ScheduleRange, ScheduleList, ScheduleView};
+use crate::server::schedules::{FireTimes, Pattern, Range as ScheduleRange, ScheduleList, ScheduleView};
 use crate::server::socket::{Command, Control, TaskFrame};
 use crate::server::status::TaskStatus;
 use crate::server::tasks::{Change, Range, Resume, Which};
 use crate::server::threads::{Conversation, Draft, Range as ThreadRange};
+use crate::server::trials::{Trial, Wish as TrialWish};
 use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, TraceList};
 
 const CHAT: &str = "Chat";
@@ -129,6 +131,15 @@ fn chat() -> Vec<Operation> {
             .without_database()
             .body::<Draft>()
             .reply::<Detection>(),
+        Operation::post("/api/chat/plan", "draftPlan", "Plans as a start would, and creates nothing.")
+            .about(
+                "The plan can be changed and given back to a start as its `plan`. What planning consumes is told, and \
+                 no task is charged for it.",
+            )
+            .without_database()
+            .body::<Start>()
+            .reply::<PlanDraft>()
+            .refuses(MODEL_REFUSALS),
     ]
 }
 
@@ -217,6 +228,10 @@ fn schedules() -> Vec<Operation> {
             .about("It needs a `task`, and `cron` or `at`. Each fire time starts one task.")
             .body::<ScheduleWish>()
             .reply::<ScheduleView>(),
+        Operation::get("/api/schedules/preview", "previewSchedule", "When a pattern would fire.")
+            .without_database()
+            .query::<Pattern>()
+            .reply::<FireTimes>(),
         Operation::get(ONE, "getSchedule", "A schedule with its next fire times.")
             .reply::<ScheduleView>()
             .refuses(&[404]),
@@ -307,6 +322,15 @@ fn server() -> Vec<Operation> {
         Operation::get("/api/tools", "listTools", "Tools with schema, effect and origin; MCP servers.")
             .without_database()
             .reply::<ToolList>(),
+        Operation::post("/api/tools/{name}/call", "tryTool", "Calls a tool outside of any task.")
+            .about(
+                "To see what it does: the call is in no journal and nobody is asked for approval. `server.toolTrials` \
+                 says which tools may be called; one that may change something needs `confirm`.",
+            )
+            .without_database()
+            .body::<TrialWish>()
+            .reply::<Trial>()
+            .refuses(&[404, 409]),
         Operation::get("/api/models", "listModels", "The models that can be asked.")
             .without_database()
             .reply::<ModelList>(),

@@ -37,7 +37,10 @@ async fn every_route_is_described_and_nothing_else_is() {
     let fixture = Fixture::new().await;
     let mut served = BTreeSet::new();
     for path in routes() {
-        let uri = path.replace("{id}", "0190a5e4-7c3b-7d0e-8f1a-2b3c4d5e6f70").replace("{seq}", "1");
+        let uri = path
+            .replace("{id}", "0190a5e4-7c3b-7d0e-8f1a-2b3c4d5e6f70")
+            .replace("{seq}", "1")
+            .replace("{name}", "clock_now");
         let refused = fixture.send(Method::TRACE, &uri, None).await;
         assert_eq!(refused.status, 405, "{path}");
         let methods = refused.headers["allow"].to_str().unwrap().to_owned();

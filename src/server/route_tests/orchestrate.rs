@@ -150,3 +150,34 @@ async fn defect_4_cancelled_is_shown_as_cancelled_and_only_once() {
     assert_eq!(error(&again), refused(400, "Cannot cancel task with status: cancelled"));
     assert_eq!(fixture.get(&status_of(task.id)).await.json()["status"], "cancelled");
 }
+
+#[tokio::test]
+async fn a_plan_is_drafted_changed_and_carried_out_without_asking_again() {
+    let fixture =
+        Fixture::scripted(json!([{"times": 1, "role": "plan", "reply": plan_rule()["reply"]}])).await;
+    let body = json!({"goal": "g", "threadId": "t"});
+    let draft = fixture.send(Method::POST, "/api/chat/plan", Some(body.clone())).await;
+    assert_eq!(draft.status, 200, "{}", draft.text);
+    let mut draft = draft.json();
+    assert_eq!(draft["by"]["usage"]["modelCalls"], 1);
+    assert!(fixture.get("/api/tasks").await.json()["tasks"].as_array().unwrap().is_empty());
+    draft["plan"][0]["description"] = json!("look twice");
+    let mut start = body.clone();
+    start["plan"] = draft["plan"].clone();
+    let started = fixture.send(Method::POST, "/api/chat/orchestrate", Some(start.clone())).await.json();
+    assert_eq!(started["strategy"]["steps"][0]["description"], "look twice");
+    start["plan"][0]["dependsOn"] = json!([1]);
+    let refusal = fixture.send(Method::POST, "/api/chat/orchestrate", Some(start)).await;
+    assert_eq!(refusal.status, 400);
+    assert!(refusal.text.contains("does not come before it"), "{}", refusal.text);
+    let missing = fixture.send(Method::POST, "/api/chat/plan", Some(json!({"goal": "g"}))).await;
+    assert_eq!(missing.status, 400);
+}
+
+#[tokio::test]
+async fn a_tool_that_is_not_there_cannot_be_tried() {
+    let fixture = Fixture::new().await;
+    let body = json!({"arguments": {}});
+    let reply = fixture.send(Method::POST, "/api/tools/nothing/call", Some(body)).await;
+    assert_eq!(super::problem(&reply), refused(404, "tool_not_found"));
+}

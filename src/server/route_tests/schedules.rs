@@ -107,3 +107,17 @@ async fn the_schedules_and_threads_of_others_are_out_of_reach() {
     let body = json!({"cron": "@daily", "task": {"goal": "g", "threadId": "thread of somebody"}});
     assert_eq!(problem(&create(&fixture, body).await), refused(403, "forbidden"));
 }
+
+#[tokio::test]
+async fn a_pattern_is_previewed_before_there_is_a_schedule() {
+    let fixture = Fixture::new().await;
+    let ask = async |query: &str| fixture.get(&format!("{SCHEDULES}/preview{query}")).await;
+    let times = ask("?cron=0%209%20*%20*%201-5&timeZone=Asia/Tokyo").await.json();
+    let times = times["upcoming"].as_array().unwrap().clone();
+    assert_eq!(times.len(), 5);
+    assert!(times.iter().all(|time| time.as_str().unwrap().ends_with("T00:00:00.000Z")), "{times:?}");
+    let wrong = ask("?cron=0%2025%20*%20*%20*").await;
+    assert_eq!(problem(&wrong), refused(400, "invalid_request"));
+    assert!(wrong.text.contains("hour '25'"), "{}", wrong.text);
+    assert_eq!(ask("").await.status, 400);
+}

@@ -20,7 +20,8 @@ export function setKey(key: string | null): void {
   else sessionStorage.removeItem(KEY);
 }
 
-export function hasKey(): boolean { return sessionStorage.getItem(KEY) !== null; }
+export function keyOfTab(): string | null { return sessionStorage.getItem(KEY); }
+export function hasKey(): boolean { return keyOfTab() !== null; }
 
 export function headers(more: Record<string, string> = {}): Record<string, string> {
   const key = sessionStorage.getItem(KEY);

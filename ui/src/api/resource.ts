@@ -13,6 +13,7 @@ export function useResource<T>(path: string | null, every?: number): Resource<T>
   const [round, setRound] = useState(0);
   const loading = useRef(false);
   useEffect(() => {
+    setError(null);
     if (path === null) return;
     const stop = new AbortController();
     let timer: ReturnType<typeof setTimeout> | undefined;

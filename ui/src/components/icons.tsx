@@ -4,6 +4,7 @@ const paths = {
   tasks: "M4 6h2M4 12h2M4 18h2M10 6h10M10 12h10M10 18h10",
   inbox: "M3 13l3-8h12l3 8v6H3zM3 13h5l1.5 3h5L16 13h5",
   chat: "M4 5h16v11H9l-5 4z",
+  calendar: "M4 6h16v14H4zM4 10h16M8 3v4M16 3v4",
   workers: "M4 4h16v6H4zM4 14h16v6H4zM8 7h.01M8 17h.01",
   analytics: "M4 20V10M10 20V4M16 20v-7M22 20H2",
   tools: "M14.5 6.5a4 4 0 0 0-5.3 5L3 17.7 6.3 21l6.2-6.2a4 4 0 0 0 5-5.3L15 12l-3-3z",
@@ -29,6 +30,8 @@ const paths = {
   send: "M4 12l16-8-6 16-3-6z",
   model: "M12 3l8 4.5v9L12 21l-8-4.5v-9zM12 12l8-4.5M12 12v9M12 12L4 7.5",
   flag: "M6 21V4h11l-2 4 2 4H6",
+  fork: "M7 4v16M7 13c0-4 10-2 10-8M17 4.5v.01M17 3a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM7 18a2 2 0 1 0 0 4 2 2 0 0 0 0-4z",
+  template: "M4 4h16v5H4zM4 13h7v7H4zM15 13h5v7h-5z",
   retry: "M4 12a8 8 0 1 1 2.3 5.6M4 12V7M4 12h5",
   sort: "M8 4v16M4 16l4 4 4-4M16 20V4M12 8l4-4 4 4",
 } as const;

@@ -2,6 +2,7 @@
 import type { ComponentChildren } from "preact";
 import { send } from "../api/client";
 import { useResource } from "../api/resource";
+import type { DurationRow, FailureGroup, Overview, TaskPoint, UsageRow } from "../api/types";
 import { Button, Chip, Empty, Failure, Loading, useAction } from "../components/basics";
 import { Chart } from "../components/chart";
 import { Icon } from "../components/icons";
@@ -15,17 +16,6 @@ const ranges = {
 } as const;
 
 const EVERY = 5000;
-
-interface Usage { calls: number; inputTokens: number; outputTokens: number; cachedTokens: number; costUsd: number; unpricedCalls: number }
-interface Times { p50Ms: number | null; p95Ms: number | null; p99Ms: number | null }
-interface Overview {
-  tasks: { created: number; completed: number; failed: number; cancelled: number; successRate: number | null }; duration: Times; wait: Times;
-  steps: number; failedAttempts: number; retries: number; toolCalls: number; usage: Usage;
-}
-interface Point { at: string; created: number; completed: number; failed: number; cancelled: number; durationP50Ms: number | null; durationP95Ms: number | null; waitP50Ms: number | null; waitP95Ms: number | null }
-interface Timed extends Times { name: string; count: number; failed: number; retried: number; meanMs: number | null }
-interface Used extends Usage { name: string }
-interface Alike { place: string; code: string; message: string; count: number; lastAt: string; exampleTaskId: string }
 
 const timed = { step: "Kind of step", tool: "Tool", model: "Model" } as const;
 const used = { model: "Model", user: "User" } as const;
@@ -41,11 +31,11 @@ export function AnalyticsScreen() {
   const at = (what: string, more = "") => `/api/analytics/${what}?from=${from}${more}`;
   const seriesPath = at("tasks", `&bucket=${ranges[range].bucket}`);
   const overview = useResource<Overview>(at("overview"), EVERY);
-  const series = useResource<{ points: Point[] }>(seriesPath, EVERY);
-  const spend = useResource<{ rows: Used[] }>(at("usage", `&by=time&bucket=${ranges[range].bucket}`), EVERY);
-  const durations = useResource<{ rows: Timed[] }>(at("durations", `&by=${by}`), EVERY);
-  const usage = useResource<{ rows: Used[] }>(at("usage", `&by=${consumer}`), EVERY);
-  const failures = useResource<{ failures: Alike[] }>(at("failures"), EVERY);
+  const series = useResource<{ points: TaskPoint[] }>(seriesPath, EVERY);
+  const spend = useResource<{ rows: UsageRow[] }>(at("usage", `&by=time&bucket=${ranges[range].bucket}`), EVERY);
+  const durations = useResource<{ rows: DurationRow[] }>(at("durations", `&by=${by}`), EVERY);
+  const usage = useResource<{ rows: UsageRow[] }>(at("usage", `&by=${consumer}`), EVERY);
+  const failures = useResource<{ failures: FailureGroup[] }>(at("failures"), EVERY);
   if (overview.error && !overview.data) return <Failure error={overview.error} retry={overview.reload} />;
   if (!overview.data || !series.data) return <section class="screen"><Loading rows={10} /></section>;
   const { tasks, duration: took, wait, usage: all } = overview.data;
@@ -92,7 +82,7 @@ export function AnalyticsScreen() {
 
 function whole(value: number): string { return Number.isInteger(value) ? number(value) : ""; }
 
-function money(usage: Usage): string {
+function money(usage: Overview["usage"]): string {
   if (usage.unpricedCalls > 0) return usage.costUsd > 0 ? `≥ ${usd(usage.costUsd)}` : "unknown";
   return usd(usage.costUsd);
 }

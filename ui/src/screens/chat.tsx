@@ -13,6 +13,9 @@ import { navigate } from "../router";
 import { useShortcuts } from "../state/keys";
 import { newId, now } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
+import { plannedSteps } from "../state/journal";
+import { useStory } from "../state/story";
+import { Words } from "./task/speech";
 import { TaskBadge } from "./tasks";
 
 /** One message of the conversation, stored or on its way. */
@@ -179,19 +182,24 @@ function Message({ said }: { said: Said }) {
 
 /** A task in the conversation: where it stands now, and its result when there is one. */
 export function TaskCard({ id }: { id: string }) {
-  const [over, setOver] = useState(false);
-  const read = useResource<TaskDetail>(`/api/tasks/${id}`, over ? undefined : 1000);
-  const status = useResource<{ steps: { index: string; description: string; status: string }[] }>(`/api/chat/orchestrate?taskId=${id}`, over ? undefined : 1000);
+  const [live, setLive] = useState<boolean | null>(null);
+  const read = useResource<TaskDetail>(`/api/tasks/${id}`, live === false ? undefined : 1000);
   const task = read.data;
-  useEffect(() => { if (task && isEnded(task.status)) { setOver(true); status.reload(); } }, [task?.status]);
+  // A task that has ended is shown as it is; the journal is for those that go on.
+  const over = task ? isEnded(task.status) : null;
+  useEffect(() => { if (over !== null && live !== false) setLive(live === null ? !over : live && !over); }, [over]);
+  const { story } = useStory(live ? id : null);
+  const status = useResource<{ steps: { index: string; description: string; status: string }[] }>(live === false ? `/api/chat/orchestrate?taskId=${id}` : null);
   if (!task) return read.error ? <p class="faint">The task {id} is not there any more.</p> : <Loading rows={2} />;
   const took = (task.completedAt ? Date.parse(task.completedAt) : now.value) - Date.parse(task.createdAt);
-  const steps = status.data?.steps ?? [];
+  const steps = live === false ? (status.data?.steps ?? []) : plannedSteps(story);
+  const spoken = [...story.speech.values()].at(-1);
   return (
     <div class="card task-card">
       <header class="card-head"><TaskBadge task={task as never} now={now.value} /><a href={`/tasks/${id}`}>{task.goal}</a></header>
       <Progress value={task.progress} status={task.status} />
       <ol class="task-card-steps">{steps.slice(0, 12).map((step) => <li key={step.index} class={`is-${step.status}`}><i class={`spot is-${step.status}`} />{step.description}<span class="sr-only">, {step.status}</span></li>)}{steps.length > 12 && <li class="faint">and {steps.length - 12} more</li>}</ol>
+      {spoken && <Words spoken={spoken} />}
       {task.pause && task.status === "paused" && <p class="callout is-wait"><Icon name="pause" />{task.pause.detail}</p>}
       {task.fault && <p class="callout is-bad"><Icon name="alert" />{task.fault.message}</p>}
       {task.output !== null && task.output !== undefined && <div class="task-card-output"><Markdown text={text(task.output)} /></div>}

@@ -10,14 +10,15 @@ import { Markdown } from "../components/markdown";
 import { duration, text } from "../format";
 import { notify, nowSecond } from "../state/session";
 
-const kinds: Record<InboxRequest["kind"], { name: string; icon: IconName; ask: string }> = {
+const kinds: Record<string, { name: string; icon: IconName; ask: string }> = {
+  check: { name: "Not verified", icon: "alert", ask: "This step did not pass its checks. Is what it brought good enough?" },
   approval: { name: "Approval", icon: "check", ask: "May this call be made, with exactly these arguments?" },
   input: { name: "Question", icon: "chat", ask: "A model asks" },
   outcome: { name: "Unknown outcome", icon: "alert", ask: "Did this call take effect? Nobody knows." },
   plan: { name: "Plan", icon: "tasks", ask: "May these steps be carried out?" },
 };
 
-const words: Record<string, string> = { approve: "Approve", deny: "Deny", skip: "Skip the step", fail: "Give the step up", answer: "Answer", happened: "It happened", did_not_happen: "It did not happen" };
+const words: Record<string, string> = { approve: "Approve", deny: "Deny", skip: "Skip the step", fail: "Give the step up", answer: "Answer", happened: "It happened", did_not_happen: "It did not happen", accept: "Accept it", retry: "Try again" };
 
 export function InboxScreen() {
   const read = useResource<{ requests: InboxRequest[] }>("/api/inbox", 2000);
@@ -41,7 +42,7 @@ function parsed(typed: string): { value?: unknown; problem?: string } {
 }
 
 export function RequestCard({ request, answered, inTask }: { request: InboxRequest; answered: () => void; inTask?: boolean }) {
-  const kind = kinds[request.kind];
+  const kind = kinds[request.kind] ?? { name: request.kind, icon: "alert" as const, ask: request.description };
   const [busy, run] = useAction();
   const [reason, setReason] = useState("");
   const [answer, setAnswer] = useState("");

@@ -2,13 +2,14 @@
 import { useEffect, useState } from "preact/hooks";
 import { post } from "../api/client";
 import { useResource } from "../api/resource";
-import type { Detection, Models, ToolInfo } from "../api/types";
+import type { Detection, Models, PlanDraft, PlannedStep, ToolInfo } from "../api/types";
 import { Button, copy, Field, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
 import { address, navigate } from "../router";
 import { useShortcuts } from "../state/keys";
 import { newId } from "../state/session";
 import { curl } from "./actions";
+import { PlanEditor } from "./plan-editor";
 
 /** The rules are asked while somebody types, but not at every letter. */
 const PAUSE_MS = 350;
@@ -34,8 +35,11 @@ export function NewTaskScreen() {
   const [budget, setBudget] = useState<Record<string, string>>({});
   const [plan, setPlan] = useState(false);
   const [only, setOnly] = useState(new Set<string>());
+  const [steps, setSteps] = useState<PlannedStep[] | null>(null);
+  const [by, setBy] = useState<PlanDraft["by"] | null>(null);
   const [key] = useState(newId);
   const [busy, run] = useAction();
+  const [planning, think] = useAction();
   const verdict = useVerdict(goal);
   const body = (): Record<string, unknown> => {
     const given: Record<string, unknown> = { goal: goal.trim(), threadId: thread.trim() || `ui-${key}` };
@@ -49,13 +53,21 @@ export function NewTaskScreen() {
         ? { type: "mcpTool", name: tool.origin.tool, serverId: tool.origin.server }
         : { type: "defaultTool", name: tool.name, label: tool.name }));
     }
+    if (steps) given.plan = steps;
     return given;
   };
+  const preview = () => think(async () => {
+    const { plan: _, ...wish } = body();
+    const draft = await post<PlanDraft>("/api/chat/plan", wish);
+    setSteps(draft.plan);
+    setBy(draft.by);
+  });
   const start = () => run(async () => {
     const task = await post<{ taskId: string }>("/api/chat/orchestrate", body());
     navigate(`/tasks/${task.taskId}`);
   });
-  useShortcuts([{ keys: "Mod+enter", what: "Start the task", group: "New task", run: () => { if (goal.trim()) void start(); } }]);
+  const unfinished = steps?.some((step) => step.description.trim() === "") ?? false;
+  useShortcuts([{ keys: "Mod+p", what: "Preview the plan", group: "New task", run: () => { if (goal.trim()) void preview(); } }, { keys: "Mod+enter", what: "Start the task", group: "New task", run: () => { if (goal.trim()) void start(); } }]);
   const limit = (name: string, label: string, step = "1") => (
     <Field label={label}><input type="number" min="0" step={step} value={budget[name] ?? ""} placeholder="as configured" onInput={(event) => setBudget({ ...budget, [name]: event.currentTarget.value })} /></Field>
   );
@@ -83,8 +95,16 @@ export function NewTaskScreen() {
         <details class="more"><summary>Conversation</summary><Field label="Thread" hint="Its earlier messages are given to the planner. A new one if this is empty."><input value={thread} onInput={(event) => setThread(event.currentTarget.value)} /></Field></details>
         </div>
         <label class="check"><input type="checkbox" checked={plan} onChange={(event) => setPlan(event.currentTarget.checked)} /> Approve the plan first</label>
+        {steps && (
+          <section class="stack" aria-label="Preview of the plan">
+            <header class="card-head"><h2>Plan</h2><span class="faint">{by?.model ? <>by <code>{by.model}</code></> : null}{by?.degraded ? " · only the best that could be done" : ""}</span><Button kind="ghost" icon="retry" busy={planning} onClick={() => void preview()}>Plan anew</Button><Button kind="ghost" icon="cross" aria-label="Without this plan" title="Let it be planned when it starts" onClick={() => setSteps(null)} /></header>
+            {by?.reason && <p class="faint">{by.reason}</p>}
+            <PlanEditor steps={steps} change={setSteps} tools={tools.data?.tools ?? []} />
+          </section>
+        )}
         <div class="form-foot">
-          <Button kind="primary" type="submit" icon="play" busy={busy} disabled={goal.trim() === ""}>{busy ? "Planning…" : "Start"}</Button>
+          <Button kind="primary" type="submit" icon="play" busy={busy} disabled={goal.trim() === "" || unfinished}>{busy ? (steps ? "Starting…" : "Planning…") : steps ? "Start with this plan" : "Start"}</Button>
+          {!steps && <Button icon="tasks" busy={planning} disabled={goal.trim() === ""} onClick={() => void preview()}>{planning ? "Planning…" : "Preview the plan"}</Button>}
           <Button icon="copy" kind="ghost" onClick={() => void copy(curl("/api/chat/orchestrate", body()), "Copied as curl")}>Copy as curl</Button>
         </div>
       </form>

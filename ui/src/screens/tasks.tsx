@@ -39,9 +39,9 @@ export function TaskBadge({ task, now }: { task: TaskSummary; now: number }) {
 export function pauseWord(reason: string): string {
   const words: Record<string, string> = {
     approval: "Needs approval", input: "Needs an answer", "unknown-outcome": "Outcome unknown", budget: "Budget used up", provider: "Provider down",
-    "tool-changed": "Tool changed", poison: "Poisoned", "no-progress": "No progress", user: "Paused",
+    "tool-changed": "Tool changed", poison: "Poisoned", "no-progress": "No progress", unverified: "Not verified", user: "Paused",
   };
-  return words[reason] ?? reason;
+  return words[reason] ?? reason.replaceAll("-", " ");
 }
 
 export function TasksScreen() {
@@ -70,7 +70,7 @@ export function TasksScreen() {
     const value = values[sort] ?? values.created;
     const fits = tasks.filter((task) =>
       (wanted.size === 0 || wanted.has(task.status)) && (!thread || task.threadId === thread)
-      && words.every((word) => task.goal.toLowerCase().includes(word) || task.id.includes(word) || task.threadId.toLowerCase().includes(word)));
+      && words.every((word) => task.goal.toLowerCase().includes(word) || task.currentStep?.toLowerCase().includes(word) || task.id.includes(word) || task.threadId.toLowerCase().includes(word)));
     if (sort !== "created") fits.sort((one, other) => (value(one) < value(other) ? 1 : value(one) > value(other) ? -1 : 0));
     return upwards ? fits.reverse() : fits;
   }, [tasks, statusKey, search, thread, sort, upwards]);
@@ -157,7 +157,7 @@ const Row = steady(function Row({ task, index, active, selected, toggle, now }: 
     <div role="row" class={`row${active ? " is-active" : ""}${selected ? " is-selected" : ""}`} aria-rowindex={index + 2} aria-selected={selected}>
       <span role="gridcell" class="cell c-check"><input type="checkbox" checked={selected} aria-label={`Select ${task.goal.slice(0, 60)}`} onClick={(event) => { event.preventDefault(); toggle(index, event.shiftKey); }} /></span>
       <span role="gridcell" class="cell c-status"><TaskBadge task={task} now={now} /></span>
-      <span role="gridcell" class="cell c-goal"><a href={`/tasks/${task.id}`} title={task.goal}>{task.goal}</a>{task.priority !== 3 && <span class="tag" title="Priority">P{task.priority}</span>}</span>
+      <span role="gridcell" class="cell c-goal"><a href={`/tasks/${task.id}`} title={task.goal}>{task.goal}</a>{task.currentStep && <span class="at-work" title={`At work: ${task.currentStep}`}>{task.currentStep}</span>}{task.priority !== 3 && <span class="tag" title="Priority">P{task.priority}</span>}</span>
       <span role="gridcell" class="cell c-steps"><Progress value={percent} status={task.status} /><span class="mono">{task.completedSteps}/{task.totalSteps}</span></span>
       <span role="gridcell" class="cell c-tokens mono" title={`${number(task.usage.inputTokens)} in, ${number(task.usage.outputTokens)} out`}>{tokens(task.usage) > 0 ? short(tokens(task.usage)) : "–"}</span>
       <span role="gridcell" class="cell c-cost mono">{cost(task.usage)}</span>

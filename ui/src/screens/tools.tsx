@@ -1,12 +1,15 @@
 /** What tasks can use, and how the servers of tools are. */
-import { useState } from "preact/hooks";
+import { useRef, useState } from "preact/hooks";
 import { useResource } from "../api/resource";
-import type { McpServer, ToolInfo } from "../api/types";
-import { Badge, Chip, CopyButton, Empty, Failure, Loading } from "../components/basics";
+import type { DurationRow, McpServer, ToolInfo } from "../api/types";
+import { Badge, Chip, CopyButton, Empty, Fact, Failure, Loading } from "../components/basics";
 import { Icon } from "../components/icons";
 import { Value } from "../components/json";
 import { Markdown } from "../components/markdown";
+import { duration, number, percent, short } from "../format";
 import { address, setQuery } from "../router";
+import { nowSecond } from "../state/session";
+import { TryTool } from "./tool-trial";
 
 function origin(tool: ToolInfo): string { return tool.origin.type === "app" ? tool.origin.toolkit : tool.origin.server; }
 
@@ -16,9 +19,18 @@ const effects: Record<ToolInfo["effect"], string> = {
   unsafe: "Dispatched at most once. If a crash leaves open whether it took effect, the task asks you.",
 };
 
+/** How far back the statistics look. */
+const DAYS = 7;
+
 export function ToolsScreen() {
   const read = useResource<{ tools: ToolInfo[]; mcpServers: McpServer[] }>("/api/tools", 5000);
   const [search, setSearch] = useState("");
+  // To the minute, so that the same figures are asked for under the same address.
+  const from = new Date(Math.floor(nowSecond.value / 60_000) * 60_000 - DAYS * 86_400_000).toISOString();
+  const statistics = useResource<{ rows: DurationRow[] }>(`/api/analytics/durations?by=tool&from=${from}`, 10_000);
+  const last = useRef<DurationRow[]>([]);
+  if (statistics.data) last.current = statistics.data.rows;
+  const used = new Map(last.current.map((row) => [row.name, row]));
   const chosen = address.value.query.get("tool");
   const group = address.value.query.get("from");
   if (read.error && !read.data) return <Failure error={read.error} retry={read.reload} />;
@@ -48,7 +60,7 @@ export function ToolsScreen() {
         <div class={`split${tool ? " is-open" : ""}`}>
           <ul class="plain tool-list">{shown.map((one) => (
             <li key={one.name}><button type="button" class="tool" aria-pressed={one.name === chosen} onClick={() => setQuery({ tool: one.name === chosen ? null : one.name })}>
-              <code>{one.name}</code><span class={`tag${one.effect === "unsafe" ? " is-warn" : ""}`}>{one.effect}</span><span class="tool-text">{one.description}</span><span class="faint">{origin(one)}</span>
+              <code>{one.name}</code><Uses row={used.get(one.name)} /><span class={`tag${one.effect === "unsafe" ? " is-warn" : ""}`}>{one.effect}</span><span class="tool-text">{one.description}</span><span class="faint">{origin(one)}</span>
             </button></li>
           ))}</ul>
           {tool && (
@@ -56,11 +68,29 @@ export function ToolsScreen() {
               <header class="card-head"><h2><code>{tool.name}</code></h2><CopyButton text={JSON.stringify(tool, null, 2)} /></header>
               <Markdown text={tool.description} />
               <p><span class={`tag${tool.effect === "unsafe" ? " is-warn" : ""}`}>{tool.effect}</span> <span class="faint">{effects[tool.effect]}</span></p>
-              <h3>Arguments</h3><Value value={tool.schema} open={3} />
+              <Statistics row={used.get(tool.name)} days={DAYS} />
+              <TryTool key={tool.name} tool={tool} />
+              <details><summary>Schema of the arguments</summary><Value value={tool.schema} open={3} /></details>
             </article>
           )}
         </div>
       )}
     </section>
+  );
+}
+
+function Uses({ row }: { row: DurationRow | undefined }) {
+  return <span class="tool-uses mono faint" title={row ? `${number(row.count)} calls in ${DAYS} days, ${number(row.failed)} failed` : `No calls in ${DAYS} days`}>{row ? short(row.count) : ""}{row && row.failed > 0 ? <span class="is-bad"> {short(row.failed)} ✗</span> : null}</span>;
+}
+
+function Statistics({ row, days }: { row: DurationRow | undefined; days: number }) {
+  const ms = (value: number | null | undefined) => (value === null || value === undefined ? "–" : duration(value));
+  if (!row) return <p class="faint">No task called it in the last {days} days.</p>;
+  return (
+    <dl class="facts is-tight" aria-label={`The last ${days} days`}>
+      <Fact name={`Calls in ${days} days`}><span class="mono">{number(row.count)}</span></Fact><Fact name="Failed"><span class={`mono${row.failed > 0 ? " is-bad" : ""}`}>{number(row.failed)} <span class="faint">{percent(row.count > 0 ? row.failed / row.count : 0)}</span></span></Fact>
+      <Fact name="Median"><span class="mono">{ms(row.p50Ms)}</span></Fact><Fact name="p95"><span class="mono">{ms(row.p95Ms)}</span></Fact><Fact name="p99"><span class="mono">{ms(row.p99Ms)}</span></Fact>
+      <Fact name="All of them"><a href="/analytics?by=tool&range=7d">analytics</a></Fact>
+    </dl>
   );
 }

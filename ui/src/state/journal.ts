@@ -1,4 +1,5 @@
 /** What a journal tells of a task: its plan, steps, attempts and calls, folded entry by entry. */
+import type { Spoken } from "./speech";
 import type { Effect, Entry, Fault, Payload, PauseReason, Status, StepStatus, StepType, Usage } from "../api/types";
 
 export type CallState = "running" | "asked" | "done" | "failed" | "lost";
@@ -19,7 +20,16 @@ export interface StepState {
   index: number; id: string; description: string; type: StepType; status: StepStatus; revision: number; replaced: boolean;
   optional: boolean; dependsOn: number[]; tool: { name: string; arguments: unknown } | null; estimated: number | null;
   plannedAt: number; attempts: Attempt[]; output: Payload | null; endedAt: number | null; skipped: string | null; usage: Usage;
+  /** The step of the plan whose item it carries out, and the item. */
+  item: { of: number; value: Payload } | null;
+  /** The steps of its items, once they are known. */
+  items: number[];
+  forEach: { items: unknown; allowFailures?: boolean } | null; when: unknown; checks: unknown[]; claims: Claim[];
 }
+
+/** That a step is done, in its own words, and what its checks say of that. */
+export interface Claim { seq: number; at: number; output: Payload | null; verdicts: Verdict[]; decided: { decision: string; by: string } | null }
+export interface Verdict { seq: number; check: number; passed: boolean; evidence: Payload; by: string }
 
 export interface Revision { number: number; at: number; seq: number; reason: string; model: string | null; degraded: boolean; steps: number[] }
 export interface Pausing { from: number; to: number | null; reason: PauseReason; detail: string }
@@ -32,6 +42,8 @@ export interface Story {
   checkpoints: Checkpoint[]; summaries: Summary[]; prompts: Prompt[]; claims: { at: number; worker: string; crashes: number }[];
   status: Status; usage: Usage; from: number; to: number | null; output: Payload | null; fault: Fault | null;
   detected: { by: string; score: number; threshold: number; features: string[] } | null; calls: Map<string, Call>;
+  /** What models are saying at this moment, by step and call. */
+  speech: Map<string, Spoken>;
 }
 
 export function emptyUsage(): Usage {
@@ -41,7 +53,7 @@ export function emptyUsage(): Usage {
 export function emptyStory(): Story {
   return {
     entries: [], goal: "", limits: {}, steps: [], revisions: [], pauses: [], checkpoints: [], summaries: [], prompts: [], claims: [],
-    status: "pending", usage: emptyUsage(), from: 0, to: null, output: null, fault: null, detected: null, calls: new Map(),
+    status: "pending", usage: emptyUsage(), from: 0, to: null, output: null, fault: null, detected: null, calls: new Map(), speech: new Map(),
   };
 }
 
@@ -113,11 +125,12 @@ function planned(story: Story, entry: Entry, data: Data, at: number): void {
     index: first + offset, id: one.id, description: one.description, type: one.type, status: "pending", revision: data.revision, replaced: false,
     optional: one.optional ?? false, dependsOn: one.dependsOn ?? [], tool: one.tool ?? null, estimated: one.estimatedDuration ?? null,
     plannedAt: at, attempts: [], output: null, endedAt: null, skipped: null, usage: emptyUsage(),
+    item: null, items: [], forEach: one.forEach ?? null, when: one.when ?? null, checks: one.checks ?? [], claims: [],
   })));
   add(story.usage, data.by?.usage);
   story.revisions.push({
     number: data.revision, at, seq: entry.seq, reason: data.by?.reason ?? "", model: data.by?.model ?? null, degraded: data.by?.degraded ?? false,
-    steps: story.steps.filter((step) => !step.replaced).map((step) => step.index),
+    steps: story.steps.filter((step) => !step.replaced && !step.item).map((step) => step.index),
   });
 }
 
@@ -125,6 +138,7 @@ function ended(story: Story, status: Status, at: number): void {
   goesOn(story, at);
   story.status = status;
   story.to = at;
+  story.speech.clear();
   for (const step of story.steps) {
     if (step.status !== "running") continue;
     const attempt = step.attempts.at(-1);
@@ -142,25 +156,52 @@ function aboutStep(story: Story, step: StepState, entry: Entry, data: Data, at: 
     case "step_completed":
       step.status = "completed";
       step.endedAt = at;
-      step.output = data.output ?? step.attempts.at(-1)?.calls.at(-1)?.result ?? null;
-      return close(step, "completed", entry, at);
+      step.output = data.output ?? step.claims.at(-1)?.output ?? step.attempts.at(-1)?.calls.at(-1)?.result ?? null;
+      return close(story, step, "completed", entry, at);
     case "step_failed":
       step.status = "failed";
-      close(step, "failed", entry, at);
+      close(story, step, "failed", entry, at);
       { const attempt = step.attempts.at(-1);
         if (attempt) { attempt.fault = data.fault; attempt.retryAt = data.retryAt ? Date.parse(data.retryAt) : null; }
         if (!data.retryAt) step.endedAt = at; }
       return;
+    case "fanned_out": return fannedOut(story, step, data, at);
+    case "step_claimed": step.claims.push({ seq: entry.seq, at, output: data.output ?? null, verdicts: [], decided: null }); return;
+    case "step_verified":
+      add(step.usage, data.usage);
+      add(story.usage, data.usage);
+      step.claims.at(-1)?.verdicts.push({ seq: entry.seq, check: data.check, passed: data.passed, evidence: data.evidence, by: data.by });
+      return;
+    case "check_decided": { const claim = step.claims.at(-1); if (claim) claim.decided = { decision: data.decision, by: data.by }; return; }
     case "step_skipped":
       step.status = "skipped";
       step.endedAt = at;
       step.skipped = data.reason;
-      return close(step, "skipped", entry, at);
+      return close(story, step, "skipped", entry, at);
     default: return aboutCall(story, step, entry, data, at);
   }
 }
 
-function close(step: StepState, end: Attempt["end"], entry: Entry, at: number): void {
+/** Each item of a list has a step of its own, at the end of all steps. */
+function fannedOut(story: Story, step: StepState, data: Data, at: number): void {
+  const items: Data[] = data.items ?? [];
+  for (const [number, item] of items.entries()) {
+    const index = story.steps.length;
+    step.items.push(index);
+    story.steps.push({
+      ...step, index, id: `${step.id}.${number + 1}`, description: item.description, status: "pending", optional: true, plannedAt: at, attempts: [],
+      output: null, endedAt: null, skipped: null, usage: emptyUsage(), item: { of: step.index, value: item.value }, items: [], forEach: null, when: null, claims: [],
+    });
+  }
+}
+
+/** The steps of the plan that counts: those of items are part of theirs. */
+export function plannedSteps(story: Story): StepState[] {
+  return story.steps.filter((step) => !step.replaced && !step.item);
+}
+
+function close(story: Story, step: StepState, end: Attempt["end"], entry: Entry, at: number): void {
+  for (const [key, spoken] of story.speech) if (spoken.step === step.index) story.speech.delete(key);
   const attempt = step.attempts.at(-1);
   if (!attempt || attempt.to !== null) return;
   attempt.to = at;
@@ -182,6 +223,7 @@ function aboutCall(story: Story, step: StepState, entry: Entry, data: Data, at: 
   };
   const call = story.calls.get(key);
   const end = (state: CallState) => {
+    story.speech.delete(key);
     if (!call) return;
     call.state = state;
     call.to = at;
@@ -222,7 +264,7 @@ export function readyAt(story: Story, step: StepState): number {
 /** How long the rest is likely to take, in milliseconds; null if nothing says so. */
 export function remaining(story: Story, now: number): number | null {
   if (story.status !== "running" && story.status !== "pending") return null;
-  const current = story.steps.filter((step) => !step.replaced);
+  const current = plannedSteps(story);
   const took = current.filter((step) => step.status === "completed").map((step) => (step.endedAt ?? 0) - (step.attempts[0]?.from ?? 0));
   const usual = took.length > 0 ? took.reduce((sum, one) => sum + one, 0) / took.length : null;
   let rest = 0;

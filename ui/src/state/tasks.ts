@@ -1,6 +1,7 @@
-/** The caller's tasks, all of them, kept fresh: read in pages, then what is live again and again. */
+/** The caller's tasks, all of them: read in pages, then kept fresh over a WebSocket, or by asking where none comes through. */
 import { signal } from "@preact/signals";
 import { connection, get } from "../api/client";
+import { watchStanding } from "../api/socket";
 import type { TaskDetail, TaskSummary } from "../api/types";
 import { isEnded } from "../api/types";
 
@@ -18,6 +19,9 @@ export interface TaskList { tasks: TaskSummary[]; complete: boolean; error: unkn
 export const taskList = signal<TaskList>({ tasks: [], complete: false, error: null, loaded: false });
 
 const byId = new Map<string, TaskSummary>();
+/** How often the list is drawn while changes pour in. */
+const FRAME_MS = 120;
+let drawing: ReturnType<typeof setTimeout> | null = null;
 let users = 0;
 let stop: AbortController | null = null;
 
@@ -26,12 +30,16 @@ function show(more: Partial<TaskList> = {}): void {
   taskList.value = { ...taskList.value, ...more, tasks, loaded: true };
 }
 
+function showSoon(): void {
+  drawing ??= setTimeout(() => { drawing = null; show(); }, FRAME_MS);
+}
+
 function merge(tasks: TaskSummary[]): boolean {
   let changed = false;
   for (const task of tasks) {
     const known = byId.get(task.id);
     if (known && known.seq > task.seq) continue;
-    if (!known || known.seq !== task.seq || known.worker !== task.worker || known.wakeAt !== task.wakeAt || known.status !== task.status) {
+    if (!known || known.seq !== task.seq || known.worker !== task.worker || known.wakeAt !== task.wakeAt || known.currentStep !== task.currentStep || known.status !== task.status) {
       byId.set(task.id, task);
       changed = true;
     }
@@ -72,7 +80,7 @@ async function refresh(signal: AbortSignal): Promise<void> {
   const gone = [...byId.values()].filter((task) => !isEnded(task.status) && !still.has(task.id) && (oldest === null || task.id > oldest));
   await Promise.all(gone.slice(0, LOOKED_UP).map(async (task) => {
     const detail = await get<TaskDetail>(`/api/tasks/${task.id}`, signal).catch(() => null);
-    if (detail) { byId.set(task.id, { ...task, ...detail, worker: null, wakeAt: null }); changed = true; }
+    if (detail) { byId.set(task.id, { ...task, ...detail, worker: null, wakeAt: null, currentStep: null }); changed = true; }
   }));
   if (changed || taskList.value.error) show({ error: null });
 }
@@ -83,21 +91,7 @@ export function watchTasks(): () => void {
   if (!stop) {
     const controller = new AbortController();
     stop = controller;
-    void (async () => {
-      let complete = false;
-      while (!controller.signal.aborted) {
-        try {
-          if (!document.hidden && connection.value === "online") {
-            if (complete) await refresh(controller.signal);
-            else { await readAll(controller.signal); complete = true; }
-          }
-        } catch (error) {
-          if (controller.signal.aborted) return;
-          show({ error });
-        }
-        await new Promise((resolve) => setTimeout(resolve, EVERY));
-      }
-    })();
+    void keepFresh(controller.signal);
   }
   return () => {
     users -= 1;
@@ -105,4 +99,31 @@ export function watchTasks(): () => void {
     stop?.abort();
     stop = null;
   };
+}
+
+async function keepFresh(signal: AbortSignal): Promise<void> {
+  let live = false;
+  let complete = false;
+  const close = watchStanding({
+    tasks: (tasks) => { if (merge(tasks)) showSoon(); },
+    live: (is) => {
+      live = is;
+      // What ended while nobody told of it is looked up once.
+      if (is && complete) refresh(signal).catch(() => undefined);
+    },
+  });
+  signal.addEventListener("abort", close);
+  while (!signal.aborted) {
+    try {
+      if (!document.hidden && connection.value === "online") {
+        if (!complete) { await readAll(signal); complete = true; }
+        else if (!live) await refresh(signal);
+        else if (taskList.value.error) show({ error: null });
+      }
+    } catch (error) {
+      if (signal.aborted) return;
+      show({ error });
+    }
+    await new Promise((resolve) => setTimeout(resolve, EVERY));
+  }
 }

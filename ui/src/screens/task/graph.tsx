@@ -1,10 +1,11 @@
 /** The plan as a graph, revision by revision. */
 import { useState } from "preact/hooks";
 import { Chip, Empty } from "../../components/basics";
+import { Diff } from "../../components/diff";
 import { Markdown } from "../../components/markdown";
 import { clock } from "../../format";
 import { setQuery } from "../../router";
-import type { StepState } from "../../state/journal";
+import type { Revision, StepState, Story } from "../../state/journal";
 import { stepWords } from "./steps";
 import type { ViewProps } from "./task";
 
@@ -43,20 +44,29 @@ function lines(text: string): [string, string] {
   return [first, rest.length > most ? `${rest.slice(0, most - 1)}…` : rest];
 }
 
+/** A revision as lines, for comparing it with another. */
+function asText(story: Story, revision: Revision): string {
+  const ids = (step: StepState) => step.dependsOn.map((on) => story.steps[on]?.id ?? "?").join(", ");
+  return revision.steps.map((index) => story.steps[index]).filter((step) => step !== undefined).map((step) => `${step.id}: ${step.description}${step.tool ? ` [${step.tool.name} ${JSON.stringify(step.tool.arguments)}]` : ""}${step.optional ? " (optional)" : ""}${step.dependsOn.length > 0 ? ` after ${ids(step)}` : ""}`).join("\n");
+}
+
 export function GraphTab({ story, chosenStep }: ViewProps) {
   const [shown, setShown] = useState<number | null>(null);
+  const [compare, setCompare] = useState(false);
   const revision = story.revisions.find((one) => one.number === shown) ?? story.revisions.at(-1);
   if (!revision) return <Empty icon="bolt" title="No plan yet"><p>A model, or the rules, are asked for one.</p></Empty>;
   const steps = revision.steps.map((index) => story.steps[index]).filter((step): step is StepState => step !== undefined);
+  const before = story.revisions.find((one) => one.number === revision.number - 1);
   const { placed, width, height } = layout(steps);
   const open = (index: number) => setQuery({ step: String(index), seq: null });
   return (
     <div class="graph">
       <div class="filters">
-        {story.revisions.length > 1 && <div class="chips" role="group" aria-label="Revision">{story.revisions.map((one) => <Chip key={one.number} on={one.number === revision.number} onClick={() => setShown(one.number)}>revision {one.number}</Chip>)}</div>}
+        {story.revisions.length > 1 && <div class="chips" role="group" aria-label="Revision">{story.revisions.map((one) => <Chip key={one.number} on={one.number === revision.number} onClick={() => setShown(one.number)}>revision {one.number}</Chip>)}{before && <Chip on={compare} onClick={() => setCompare(!compare)}>differences</Chip>}</div>}
         <span class="faint">{clock(revision.at)} · {steps.length} steps · {revision.model ? <>by <code>{revision.model}</code></> : "as given"}{revision.degraded ? " · only the best that could be done" : ""}</span>
       </div>
       {revision.reason && <div class="graph-reason"><Markdown text={revision.reason} /></div>}
+      {compare && before && <section class="graph-diff" aria-label={`From revision ${before.number} to ${revision.number}`}><Diff one={asText(story, before)} other={asText(story, revision)} /></section>}
       <div class="graph-scroll" tabIndex={0} role="region" aria-label="Plan">
         <svg width={width + 8} height={height + 8} viewBox={`-4 -4 ${width + 8} ${height + 8}`} role="group" aria-label={`Plan of ${steps.length} steps`}>
           {steps.flatMap((step) => step.dependsOn.map((on) => {
@@ -77,7 +87,7 @@ export function GraphTab({ story, chosenStep }: ViewProps) {
                 <title>{`${step.description}, ${step.status}`}</title>
                 <rect class="node-box" width={WIDTH} height={HEIGHT} rx="8" /><rect class="node-sign" x="0" y="10" width="3" height={HEIGHT - 20} rx="1.5" />
                 <text x="14" y="19">{one}</text><text x="14" y="34">{two}</text>
-                <text class="node-more" x="14" y="50">{step.index + 1} · {step.tool?.name ?? stepWords[step.type] ?? step.type}{step.attempts.length > 1 ? ` · ${step.attempts.length} attempts` : ""}</text>
+                <text class="node-more" x="14" y="50">{step.index + 1} · {step.tool?.name ?? stepWords[step.type] ?? step.type}{step.items.length > 0 ? ` · ${step.items.length} items` : step.forEach ? " · for each" : ""}{step.when !== null ? " · if" : ""}{step.checks.length > 0 ? ` · ${step.checks.length} check${step.checks.length > 1 ? "s" : ""}` : ""}{step.attempts.length > 1 ? ` · ${step.attempts.length} attempts` : ""}</text>
               </g>
             );
           })}

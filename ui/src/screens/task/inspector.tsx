@@ -10,8 +10,10 @@ import { Value } from "../../components/json";
 import { Markdown } from "../../components/markdown";
 import { bytes, clock, cost, duration, number, text, tokens } from "../../format";
 import { setQuery } from "../../router";
+import { checkWords, conditionWords, listWords } from "../../state/condition";
 import { promptOf, type Attempt, type Call, type StepState, type Story } from "../../state/journal";
 import { now } from "../../state/session";
+import { Words } from "./speech";
 import { stepWords } from "./steps";
 
 export function Inspector({ id, story, step, seq, version }: { id: string; story: Story; step: number | null; seq: number | null; version: number }) {
@@ -60,6 +62,10 @@ function StepView({ id, story, step, close, version }: { id: string; story: Stor
           <Fact name="Needs">{step.dependsOn.length === 0 ? "nothing" : step.dependsOn.map((on) => <a key={on} class="tag" href={`?step=${on}`} onClick={(event) => { event.preventDefault(); setQuery({ step: String(on) }); }}>{on + 1}</a>)}</Fact>
         </dl>
         {step.tool && <Section name={`Input of ${step.tool.name}`} copyOf={text(step.tool.arguments)}><Value value={step.tool.arguments} /></Section>}
+        {step.item && <Section name="Item"><p class="faint">of <a href={`?step=${step.item.of}`} onClick={(event) => { event.preventDefault(); setQuery({ step: String(step.item?.of) }); }}>step {step.item.of + 1}</a></p><Content id={id} seq={attempt?.seq ?? 0} payload={step.item.value} path={(data) => data} /></Section>}
+        {step.when !== null && <Section name="Only if"><p>{conditionWords(step.when)}</p></Section>}
+        {step.forEach && <Section name="For each of"><p>{listWords(step.forEach.items)}{step.forEach.allowFailures ? <span class="faint"> · some may fail</span> : null}</p>{step.items.length > 0 && <Items story={story} step={step} />}</Section>}
+        {step.checks.length > 0 && <Checks id={id} step={step} />}
         {step.skipped && <Section name="Skipped because"><p>{step.skipped}</p></Section>}
         {(detail?.output !== undefined && detail.output !== null) && (
           <Section name={`Output${detail.outputBytes ? ` (${bytes(detail.outputBytes)}, its beginning)` : ""}`} copyOf={text(detail.output)}>{typeof detail.output === "string" ? <Markdown text={detail.output} /> : <Value value={detail.output} />}</Section>
@@ -79,6 +85,37 @@ function StepView({ id, story, step, close, version }: { id: string; story: Stor
   );
 }
 
+/** The items of a step, each as one square. */
+function Items({ story, step }: { story: Story; step: StepState }) {
+  return (
+    <div class="items" role="group" aria-label="Items">
+      {step.items.map((index) => story.steps[index]).filter((item) => item !== undefined).map((item) => <button key={item.index} type="button" class={`item is-${item.status}`} title={`${item.description}: ${item.status}`} aria-label={`${item.description}: ${item.status}`} onClick={() => setQuery({ step: String(item.index), seq: null })} />)}
+    </div>
+  );
+}
+
+/** What has to hold of what the step brings, and what was seen. */
+function Checks({ id, step }: { id: string; step: StepState }) {
+  const claim = step.claims.at(-1);
+  return (
+    <Section name={`Checks${step.claims.length > 1 ? ` (claim ${step.claims.length})` : ""}`}>
+      <ul class="plain checks">
+        {step.checks.map((check, number) => {
+          const { name, detail } = checkWords(check);
+          const verdict = claim?.verdicts.find((one) => one.check === number);
+          return (
+            <li key={number}>
+              <div class="check-head"><Badge small status={verdict ? (verdict.passed ? "completed" : "failed") : claim ? "running" : "pending"} label={verdict ? (verdict.passed ? "holds" : "does not hold") : "not yet"} /><strong>{name}</strong><span class="faint">{verdict ? `by ${verdict.by}` : detail}</span></div>
+              {verdict && <div class="check-evidence"><Content id={id} seq={verdict.seq} payload={verdict.evidence} path={(data) => data.evidence} markdown /></div>}
+            </li>
+          );
+        })}
+      </ul>
+      {claim?.decided && <p class="faint">{claim.decided.by} decided: {claim.decided.decision}</p>}
+    </Section>
+  );
+}
+
 /** An attempt as text, for comparing it with another. */
 function told(attempt: Attempt): string {
   const calls = attempt.calls.map((call) => [`${call.kind} ${call.name}`, call.arguments && `arguments ${text(content(call.arguments))}`, call.result && `→ ${text(content(call.result))}`, call.fault && `✗ ${call.fault.code}: ${call.fault.message}`].filter(Boolean).join("\n"));
@@ -93,6 +130,7 @@ const states: Record<Call["state"], { word: string; badge: "running" | "paused" 
 function CallView({ id, story, call }: { id: string; story: Story; call: Call }) {
   const state = states[call.state];
   const end = call.to ?? now.value;
+  const spoken = call.state === "running" ? story.speech.get(call.key) : undefined;
   return (
     <details class="call" open={call.state !== "done" || call.kind === "model"}>
       <summary>
@@ -103,6 +141,7 @@ function CallView({ id, story, call }: { id: string; story: Story; call: Call })
       </summary>
       {call.kind === "tool" && <Section name="Arguments" copyOf={text(content(call.arguments))}><Content id={id} seq={call.seq} payload={call.arguments} path={(data) => data.arguments} /></Section>}
       {call.kind === "model" && <Prompt id={id} story={story} call={call} />}
+      {spoken && <Section name="Answer, as it comes"><Words spoken={spoken} /></Section>}
       {call.result && <Section name={call.kind === "model" ? "Answer" : call.isError ? "Error" : "Result"} copyOf={text(content(call.result))}><Content id={id} seq={call.endSeq ?? call.seq} payload={call.result} path={(data) => data.text ?? data.result ?? data.answer} markdown={call.kind === "model"} /></Section>}
       {call.requests.map((request) => <Section key={request.id} name={`Wants to call ${request.tool}`}><Value value={request.arguments} open={1} /></Section>)}
       {call.fault && <div class="callout is-bad"><Icon name="alert" /><div><strong>{call.fault.code}</strong><p>{call.fault.message}</p></div></div>}

@@ -1,13 +1,18 @@
 /** The steps of the plan, one line each, with their attempts. */
+import type { VNode } from "preact";
 import { Badge } from "../../components/basics";
 import { Icon, type IconName } from "../../components/icons";
 import { duration } from "../../format";
 import { address, setQuery } from "../../router";
-import type { StepState, Story } from "../../state/journal";
+import { plannedSteps, type StepState, type Story } from "../../state/journal";
+import { checkWords, conditionWords } from "../../state/condition";
 import { now } from "../../state/session";
 
 export const stepIcons: Record<string, IconName> = { "llm-reasoning": "model", "tool-call": "tools", checkpoint: "flag", summarization: "sort" };
 export const stepWords: Record<string, string> = { "llm-reasoning": "Reasoning", "tool-call": "Tool call", checkpoint: "Checkpoint", summarization: "Summary" };
+
+/** Items of one list that are shown beside its step. */
+const ITEMS = 50;
 
 export function stepTime(step: StepState, at: number): number | null {
   const from = step.attempts[0]?.from;
@@ -15,22 +20,28 @@ export function stepTime(step: StepState, at: number): number | null {
 }
 
 export function StepTree({ story, chosen }: { story: Story; chosen: number | null }) {
-  const current = story.steps.filter((step) => !step.replaced);
-  const replaced = story.steps.filter((step) => step.replaced);
+  const current = plannedSteps(story);
+  const replaced = story.steps.filter((step) => step.replaced && !step.item);
   const open = (step: StepState) => setQuery({ step: chosen === step.index && !address.value.query.has("seq") ? null : String(step.index), seq: null });
-  const line = (step: StepState) => {
+  const line = (step: StepState): VNode => {
     const time = stepTime(step, story.to ?? now.value);
     const retry = step.status === "failed" && step.attempts.at(-1)?.retryAt;
+    const items = step.items.map((index) => story.steps[index]).filter((item) => item !== undefined);
+    const open_ = items.filter((item) => item.endedAt === null).length;
+    const refused = step.claims.at(-1)?.verdicts.some((verdict) => !verdict.passed) ?? false;
     return (
-      <li key={step.index}>
+      <li key={step.index} class={step.item ? "is-item" : undefined}>
         <button type="button" class={`step${step.replaced ? " is-replaced" : ""}`} aria-pressed={chosen === step.index} onClick={() => open(step)} title={step.description}>
           <Badge small status={retry ? "retrying" : step.status} />
           <span class="step-text"><span class="step-name">{step.description}</span>
             <span class="step-more"><Icon name={stepIcons[step.type] ?? "dot"} size={12} />{step.tool?.name ?? stepWords[step.type] ?? step.type}
-              {step.attempts.length > 1 && <span class="tag is-warn">{step.attempts.length} attempts</span>}{step.optional && <span class="tag">optional</span>}</span>
+              {step.attempts.length > 1 && <span class="tag is-warn">{step.attempts.length} attempts</span>}{step.optional && !step.item && <span class="tag">optional</span>}
+              {step.when !== null && <span class="tag" title={conditionWords(step.when)}>if</span>}{items.length > 0 && <span class="tag">{items.length - open_}/{items.length} items</span>}
+              {step.checks.length > 0 && <span class={`tag${refused ? " is-warn" : ""}`} title={step.checks.map((check) => checkWords(check).name).join(", ")}>{refused ? "check failed" : step.claims.length > 0 && step.status === "completed" ? "verified" : `${step.checks.length} check${step.checks.length > 1 ? "s" : ""}`}</span>}</span>
           </span>
           <span class="mono faint step-time">{time === null ? "" : duration(time)}</span>
         </button>
+        {items.length > 0 && <details class="step-items" open={items.length <= 6 || items.some((item) => item.index === chosen)}><summary>{items.length} items</summary><ol>{items.slice(0, ITEMS).map(line)}</ol>{items.length > ITEMS && <p class="faint pad">and {items.length - ITEMS} more; the timeline has all</p>}</details>}
       </li>
     );
   };

@@ -1,17 +1,17 @@
 /** One task: what it wants, where it stands, how it got there, and what can be done with it. */
 import { useEffect, useRef, useState } from "preact/hooks";
 import { comebacks, get, message, post, send } from "../../api/client";
-import { follow } from "../../api/follow";
 import { forget, useResource } from "../../api/resource";
-import type { InboxRequest, TaskDetail } from "../../api/types";
+import type { Budget, InboxRequest, TaskDetail } from "../../api/types";
 import { isEnded } from "../../api/types";
 import { Ago, Badge, Button, copy, Dialog, Fact, Failure, Field, Loading, Progress, Tabs, useAction } from "../../components/basics";
 import { Icon } from "../../components/icons";
 import { cost, duration, number, short, text, tokens, usd } from "../../format";
 import { address, navigate, setQuery } from "../../router";
 import { useShortcuts } from "../../state/keys";
-import { emptyStory, fold, remaining, type Story } from "../../state/journal";
+import { plannedSteps, remaining, type Story } from "../../state/journal";
 import { notify, now } from "../../state/session";
+import { useStory } from "../../state/story";
 import { act, canCancel, canPause, canResume, curl, type Action } from "../actions";
 import { RequestCard } from "../inbox";
 import { pauseWord } from "../tasks";
@@ -21,34 +21,12 @@ import { GraphTab } from "./graph";
 import { Inspector } from "./inspector";
 import { JobsTab } from "./jobs";
 import { RawTab } from "./raw";
+import { SpeechPanel } from "./speech";
 import { StepTree } from "./steps";
 import { ThreadTab } from "./thread";
 import { TimelineTab } from "./timeline";
 import { TraceTab } from "./trace";
 import { OutputTab } from "./output";
-
-/** How often the page is drawn while entries pour in. */
-const FRAME_MS = 60;
-
-/** The journal as a story, live, and whatever models say at this moment. */
-function useStory(id: string): { story: Story; version: number; ready: boolean; error: unknown } {
-  const story = useRef<Story>(emptyStory());
-  const [version, setVersion] = useState(0);
-  const [ready, setReady] = useState(false);
-  const [error, setError] = useState<unknown>(null);
-  useEffect(() => {
-    story.current = emptyStory();
-    let timer: ReturnType<typeof setTimeout> | null = null;
-    const draw = () => { timer ??= setTimeout(() => { timer = null; setVersion((count) => count + 1); }, FRAME_MS); };
-    const stop = follow(id, {
-      entries: (entries) => { fold(story.current, entries); draw(); },
-      caughtUp: () => { setReady(true); setError(null); draw(); },
-      failed: setError,
-    });
-    return () => { stop(); if (timer) clearTimeout(timer); };
-  }, [id]);
-  return { story: story.current, version, ready, error };
-}
 
 /** The task as the server sees it, read again when its journal has grown, a few times a second at most. */
 function useTask(id: string, seq: number): { task: TaskDetail | undefined; error: unknown; set(task: TaskDetail): void } {
@@ -133,6 +111,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
         <div class="task-main">
           <Tabs tabs={tabs} current={tab} label="Views of this task" />
           <div class="tab-body">{view(tab, { id, story, task, version, chosenStep, chosenSeq })}</div>
+          <SpeechPanel story={story} />
         </div>
         {inspected && <Inspector id={id} story={story} step={chosenStep} seq={chosenSeq} version={version} />}
       </div>
@@ -174,7 +153,7 @@ function Facts({ task, story, status }: { task: TaskDetail; story: Story; status
   const live = !isEnded(status);
   const time = live ? now.value : (story.to ?? Date.parse(task.updatedAt));
   const left = remaining(story, time);
-  const current = story.steps.filter((step) => !step.replaced);
+  const current = plannedSteps(story);
   const done = current.filter((step) => step.status === "completed").length;
   const percent = current.length > 0 ? (done / current.length) * 100 : task.progress;
   const retrying = current.find((step) => step.status === "failed" && (step.attempts.at(-1)?.retryAt ?? 0) > time);
@@ -248,8 +227,8 @@ function CancelDialog({ close, cancel }: { close: () => void; cancel: () => void
 function BudgetDialog({ id, task, close, done }: { id: string; task: TaskDetail; close: () => void; done: (task: TaskDetail) => void }) {
   const [more, setMore] = useState<Record<string, string>>({});
   const [busy, run] = useAction();
-  const limits = task.budget?.limits ?? {};
-  const fields: [keyof typeof limits & string, string, (value: number) => string][] = [
+  const limits = task.budget.limits;
+  const fields: [Exclude<keyof Budget, "softPercent">, string, (value: number) => string][] = [
     ["tokens", "Tokens", number], ["costUsd", "US dollars", usd], ["modelCalls", "Model calls", number], ["toolCalls", "Tool calls", number], ["steps", "Steps", number], ["wallTimeMs", "Milliseconds", duration],
   ];
   const limited = fields.filter(([key]) => limits[key]);

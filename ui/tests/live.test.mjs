@@ -1,0 +1,126 @@
+// What is seen while it happens: words of models, the list of tasks, and schedules that start tasks.
+import assert from "node:assert/strict";
+import { after, before } from "node:test";
+import { World, browse, visits } from "./world.mjs";
+
+let world, browser;
+
+before(async () => { [world, browser] = await Promise.all([World.start({ more: "[server]\ntoolTrials = \"all\"\n" }), browse()]); });
+after(async () => { await browser?.close(); await world?.stop(); });
+
+const on = visits(() => ({ browser, world }));
+
+on("an answer is seen word by word, and then as it was recorded", async () => `/tasks/${await world.task("Say it aloud")}`, async (page) => {
+  const speech = page.getByRole("region", { name: "Models answering now" });
+  await speech.getByText(/Every word of/).waitFor();
+  const early = await speech.locator(".words").textContent();
+  assert.ok(!early.includes("lighthouse"), `it is seen before its end: ${early}`);
+  await page.getByRole("button", { name: /Tell it word by word/ }).first().click();
+  await page.getByLabel("Inspector").getByText("Answer, as it comes").waitFor();
+  await page.getByLabel("Inspector").locator(".words", { hasText: "answer is seen" }).waitFor();
+  await page.locator(".task-head .badge.is-completed").waitFor();
+  await speech.waitFor({ state: "detached" });
+  await page.getByLabel("Inspector").getByText(/last word is lighthouse/).first().waitFor();
+});
+
+on("who comes in the middle of an answer sees it from its beginning", async () => {
+  const id = await world.task("Say it aloud once more");
+  await world.until(id, "running");
+  await new Promise((resolve) => setTimeout(resolve, 900));
+  return `/tasks/${id}/trace`;
+}, async (page) => {
+  await page.getByRole("region", { name: "Models answering now" }).getByText(/^Every word of this/).waitFor();
+});
+
+on("the list of tasks is told what changes, and asks no more", async () => { await world.task("Say it aloud at last"); return "/tasks"; }, async (page) => {
+  await page.locator(".row:not(.is-head)").first().waitFor();
+  await page.waitForTimeout(1700);
+  const asked = [];
+  page.on("request", (request) => { if (/\/api\/tasks\?/.test(request.url())) asked.push(request.url()); });
+  const id = await world.task("A slow look that the list follows");
+  const row = page.locator(".row", { hasText: "A slow look that the list follows" });
+  await row.locator(".at-work", { hasText: "Look around" }).waitFor();
+  await row.locator(".at-work", { hasText: "Think it over" }).waitFor();
+  await row.locator(".badge.is-completed").waitFor();
+  await world.until(id, "completed");
+  assert.deepEqual(asked, []);
+});
+
+on("a task that waits for its next attempt says so in the list", async () => {
+  await world.task("Ask a flaky model again");
+  return "/tasks";
+}, async (page) => {
+  await page.locator(".row .badge.is-retrying", { hasText: "Retry" }).waitFor();
+  await page.locator(".row", { hasText: "Ask a flaky model again" }).locator(".badge.is-completed").waitFor();
+});
+
+on("a schedule is made, run, paused and removed", "/schedules", async (page) => {
+  await page.getByRole("heading", { name: "Nothing is scheduled" }).waitFor();
+  await page.keyboard.press("c");
+  const dialog = page.getByRole("dialog", { name: "New schedule" });
+  await dialog.getByLabel("Goal", { exact: true }).fill("Look at the notes again");
+  await dialog.getByLabel("Time zone").fill("Europe/Berlin");
+  await dialog.getByRole("button", { name: "Mondays at 9" }).click();
+  await dialog.locator(".times li").nth(4).waitFor();
+  assert.match(await dialog.locator(".times li").first().textContent(), /Mon/);
+  await dialog.getByLabel("Cron pattern").fill("0 25 * * *");
+  await dialog.getByText(/the hour '25' makes no sense/).waitFor();
+  assert.ok(await dialog.getByRole("button", { name: "Schedule it" }).isDisabled());
+  await dialog.getByLabel("Cron pattern").fill("0 9 * * 1-5");
+  await dialog.getByLabel("Name").fill("Notes");
+  await dialog.getByRole("button", { name: "Schedule it" }).click();
+  const detail = page.getByRole("article", { name: "Schedule Notes" });
+  await detail.locator(".times li").nth(4).waitFor();
+  await detail.getByRole("button", { name: "Pause" }).click();
+  await page.locator("td .badge.is-paused").waitFor();
+  await detail.getByText("None while it is paused.").waitFor();
+  await detail.getByRole("button", { name: "Resume" }).click();
+  await detail.locator(".times li").first().waitFor();
+  await detail.getByRole("button", { name: "Run now" }).click();
+  await page.waitForURL(/\/tasks\/[0-9a-f-]{36}$/);
+  await page.locator(".task-head .badge.is-completed").waitFor();
+  await page.goBack();
+  await page.getByRole("article", { name: "Schedule Notes" }).locator(".lines .badge.is-completed").waitFor();
+  await page.getByRole("article", { name: "Schedule Notes" }).getByRole("button", { name: "Change" }).click();
+  await page.getByRole("dialog").getByLabel("Cron pattern").fill("30 6 * * *");
+  await page.getByRole("dialog").getByRole("button", { name: "Save" }).click();
+  await page.locator("td code", { hasText: "30 6 * * *" }).waitFor();
+  await page.getByRole("article", { name: "Schedule Notes" }).getByRole("button", { name: "Remove" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Remove the schedule" }).click();
+  await page.getByRole("heading", { name: "Nothing is scheduled" }).waitFor();
+});
+
+on("a tool is tried, freely if it changes nothing, with a word if it may", "/tools?tool=workspace_read", async (page) => {
+  const trial = page.getByRole("region", { name: "Try workspace_read" });
+  await trial.getByLabel("path", { exact: false }).first().fill("notes.md");
+  await trial.getByRole("button", { name: "Call it" }).click();
+  await trial.getByText("Who writes?").first().waitFor();
+  await trial.getByLabel("path", { exact: false }).first().fill("../outside.md");
+  await trial.getByRole("button", { name: "Call it" }).click();
+  await trial.locator(".trial-end .badge.is-failed").waitFor();
+  await page.getByRole("button", { name: /workspace_write/ }).click();
+  const write = page.getByRole("region", { name: "Try workspace_write" });
+  await write.getByLabel("path", { exact: false }).first().fill("tried.md");
+  await write.getByLabel("content", { exact: false }).first().fill("Written by hand.");
+  assert.ok(await write.getByRole("button", { name: "Call it" }).isDisabled());
+  await write.getByRole("checkbox").check();
+  await write.getByRole("button", { name: "Call it" }).click();
+  await write.locator(".trial-end .badge.is-completed").waitFor();
+});
+
+on("a plan is seen and changed before it runs", "/new?goal=Take%20a%20wide%20look", async (page) => {
+  await page.getByRole("button", { name: "Preview the plan" }).click();
+  const plan = page.getByRole("region", { name: "Preview of the plan" });
+  await plan.getByLabel("What step 6 does").waitFor();
+  await plan.getByLabel("What step 3 does").fill("Compare them with care");
+  await plan.getByRole("button", { name: "Remove step 6" }).click();
+  await plan.getByRole("button", { name: "Move step 1 down" }).click();
+  await plan.getByRole("button", { name: "Add a step" }).click();
+  assert.ok(await page.getByRole("button", { name: "Start with this plan" }).isDisabled());
+  await plan.getByLabel("What step 6 does").fill("Say good-bye");
+  await page.getByRole("button", { name: "Start with this plan" }).click();
+  await page.waitForURL(/\/tasks\/[0-9a-f-]{36}$/);
+  await page.locator(".task-head .badge.is-completed").waitFor();
+  const steps = await page.locator(".steps .step-name").allTextContents();
+  assert.deepEqual(steps, ["Read them again", "Read the notes", "Compare them with care", "Keep where the work stands", "Write the report", "Say good-bye"]);
+});
