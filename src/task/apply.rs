@@ -354,6 +354,10 @@ impl Task {
         step.status = StepStatus::Failed;
         if fault.spares_attempt() && retry_at.is_some() {
             step.attempts = step.attempts.saturating_sub(1);
+            if step.attempts == 0 {
+                // No attempt of it counts, so it has not begun.
+                step.started_at = None;
+            }
         }
         if step.is_settled() {
             self.settle(index, StepStatus::Failed, at);

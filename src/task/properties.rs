@@ -61,7 +61,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
             step,
-            fault: Fault::transient("x", "x"),
+            fault: Fault::transient(if attempt == 2 { CIRCUIT_OPEN } else { "x" }, "x"),
             retry_at: flag.then(|| Timestamp::from_millis(5)),
         },
         7 => Event::StepSkipped { step, reason: "r".into() },
@@ -276,6 +276,18 @@ proptest! {
         prop_assert_eq!(task.state().completed, count(|step| step.status == StepStatus::Completed));
         prop_assert_eq!(task.state().replaced, count(|step| step.replaced));
         prop_assert!(task.progress() <= 100);
+    }
+
+    #[test]
+    fn the_tables_take_every_step(events in prop::collection::vec(any_event(), 0..80)) {
+        live(events, |_, after, event, _| {
+            for step in after.steps() {
+                assert_eq!(step.attempts > 0, step.started_at.is_some(), "{event:?}: {step:?}");
+                assert!(step.retry_at.is_none() || step.status == StepStatus::Failed, "{event:?}: {step:?}");
+                let is_done = matches!(step.status, StepStatus::Completed | StepStatus::Skipped);
+                assert!(!is_done || step.completed_at.is_some(), "{event:?}: {step:?}");
+            }
+        });
     }
 
     #[test]
