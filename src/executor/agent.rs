@@ -8,7 +8,7 @@ use super::allowance::Reservation;
 use super::calls::{Dispatch, too_deep};
 use super::conversation::{Conversation, Recorded, recorded_contents};
 use super::{Attempt, Stop};
-use crate::models::{Answer, Heard, Message, Model, Request, Role, ToolSpec};
+use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::orchestrator::{Speaking, StepContext, cut, wrap_up};
 use crate::task::{
     CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Task, ToolRequest, is_too_deep,
@@ -126,6 +126,7 @@ impl Attempt {
             outcome = model.speak(request, &hear) => outcome,
             () = self.cancel.cancelled() => return Err(Stop::Interrupted),
         };
+        let partial = outcome.as_ref().err().and_then(ModelError::partial).map(Payload::text);
         match outcome.map_err(|error| error.fault()).and_then(recordable) {
             Ok(answer) => {
                 reservation.settle(Reserve::of(&answer.usage));
@@ -144,7 +145,12 @@ impl Attempt {
                 if !fault.may_have_cost() {
                     reservation.settle(Reserve::default());
                 }
-                self.journal.note(Event::CallFailed { step: self.index, call, fault: fault.clone() });
+                self.journal.note(Event::CallFailed {
+                    step: self.index,
+                    call,
+                    fault: fault.clone(),
+                    partial,
+                });
                 Err(Stop::Failed(fault))
             }
         }
@@ -215,7 +221,8 @@ impl Attempt {
             effect: crate::task::Effect::ReadOnly,
             request_id: Some(request.id.clone()),
         });
-        self.journal.note(Event::CallFailed { step: self.index, call, fault: error.fault() });
+        let fault = error.fault();
+        self.journal.note(Event::CallFailed { step: self.index, call, fault, partial: None });
         (error.to_string(), true)
     }
 }

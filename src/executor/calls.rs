@@ -155,7 +155,7 @@ impl Attempt {
                 Err(Stop::Unknown(detail))
             }
             Err(error) => {
-                self.journal.note(Event::CallFailed { step, call, fault: error.fault() });
+                self.journal.note(Event::CallFailed { step, call, fault: error.fault(), partial: None });
                 Ok(Err(error))
             }
         }

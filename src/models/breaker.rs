@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::{ModelName, Usage, Usd};
 
-use super::{Answer, Chunk, Model, ModelError, Request};
+use super::{Answer, Chunk, Hear, Model, ModelError, Request};
 
 /// While one call tries whether a model answers again, others are told to ask after this.
 const PROBE_WAIT: Duration = Duration::from_secs(5);
@@ -74,7 +74,7 @@ pub(super) enum End {
 
 impl End {
     fn of(error: &ModelError) -> Self {
-        match error {
+        match error.why() {
             ModelError::Unavailable { .. } | ModelError::Timeout { .. } => Self::Failed,
             _ => Self::Answered,
         }
@@ -200,6 +200,13 @@ impl Model for Guarded {
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
         let mut admitted = self.admit()?;
         let outcome = self.model.generate(request).await;
+        admitted.end = outcome.as_ref().map_or_else(End::of, |_| End::Answered);
+        outcome
+    }
+
+    async fn speak(&self, request: Request, hear: Hear<'_>) -> Result<Answer, ModelError> {
+        let mut admitted = self.admit()?;
+        let outcome = self.model.speak(request, hear).await;
         admitted.end = outcome.as_ref().map_or_else(End::of, |_| End::Answered);
         outcome
     }

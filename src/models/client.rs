@@ -11,7 +11,8 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use genai::adapter::AdapterKind;
-use genai::chat::{ChatStream, ChatStreamEvent, StreamEnd};
+use genai::chat::{ChatStream, ChatStreamEvent, StreamEnd, ToolCall};
+use serde_json::Value;
 
 use crate::task::ModelName;
 
@@ -21,6 +22,10 @@ use super::failure::Diagnosis;
 use super::provider::Provider;
 use super::translate::{self, Dialect, Expected, Returned};
 use super::{Answer, Chunk, Model, ModelError, Request};
+
+/// No answer is longer, in bytes of text and of arguments: no model says so much at once, and whoever
+/// sends more never ends.
+const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
 /// One model of one provider.
 pub(super) struct ProviderModel {
@@ -60,7 +65,10 @@ impl ProviderModel {
         }
         let mut reply = self.begin(request).await?;
         match reply.next().await {
-            Ok(first) => Ok(reply.starting_with(first)),
+            Ok(first) => {
+                self.provider.streams.store(true, Ordering::Relaxed);
+                Ok(reply.starting_with(first))
+            }
             Err(Stop::Failed(error)) => Err(error),
             Err(Stop::NoStream) => {
                 self.provider.answers_whole.store(true, Ordering::Relaxed);
@@ -75,14 +83,19 @@ impl ProviderModel {
         let adapter = target.model.adapter_kind;
         let dialect = self.dialect(adapter);
         let chat = translate::chat_request(request, dialect);
-        let options = translate::options(request, dialect).with_raw_frame_sink_arc(watch.sink());
+        let mut options = translate::options(request, dialect).with_raw_frame_sink_arc(watch.sink());
+        if adapter == AdapterKind::OpenAI {
+            // They are put together here: see `pieces`.
+            options.capture_tool_calls = Some(false);
+        }
         // Nothing is sent before the stream is polled, so no deadline can pass here.
         let response = self.library.exec_chat_stream(target, chat, Some(&options)).await;
         Ok(Reply {
             stream: response.map_err(|error| self.diagnosis().of(error))?.stream,
             watch,
             adapter,
-            expected: Expected::by(request),
+            expected: Expected::by(request, dialect),
+            bytes: 0,
             name: self.name.clone(),
             provider: self.provider.clone(),
         })
@@ -97,9 +110,13 @@ impl ProviderModel {
         let call = self.library.exec_chat(target, chat, Some(&options));
         let response = watch.wait_whole(call).await.map_err(|phase| self.diagnosis().timeout(phase))?;
         let response = response.map_err(|error| self.diagnosis().of(error))?;
-        let returned =
-            Returned { content: response.content, stop: response.stop_reason, usage: Some(response.usage) };
-        Expected::by(request).answer(returned, &self.diagnosis())
+        let returned = Returned {
+            text: response.content.texts().concat(),
+            calls: response.content.into_tool_calls(),
+            stop: response.stop_reason,
+            usage: Some(response.usage),
+        };
+        Expected::by(request, dialect).answer(returned, &self.diagnosis())
     }
 
     /// The answer as a stream although the server gives it in one piece.
@@ -120,13 +137,7 @@ impl Model for ProviderModel {
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
-        let mut pieces = self.stream(request).await?;
-        while let Some(piece) = pieces.next().await {
-            if let Chunk::End(answer) = piece? {
-                return Ok(answer);
-            }
-        }
-        Err(self.diagnosis().malformed(CUT))
+        self.speak(request, &|_| ()).await
     }
 
     /// Failures before the first piece are returned, not streamed, so that a fallback can
@@ -158,6 +169,8 @@ struct Reply {
     watch: Watch,
     adapter: AdapterKind,
     expected: Expected,
+    /// Text that came so far.
+    bytes: usize,
     name: ModelName,
     provider: Provider,
 }
@@ -171,36 +184,68 @@ impl Reply {
         loop {
             let event = match self.watch.wait(self.stream.next()).await {
                 Err(phase) => return Err(Stop::Failed(self.diagnosis().timeout(phase))),
-                Ok(None) if !self.watch.has_events() => return Err(Stop::NoStream),
+                Ok(None) if !self.watch.has_events() => return Err(self.nothing()),
                 Ok(None) => return Err(Stop::Failed(self.diagnosis().malformed(CUT))),
                 Ok(Some(Err(error))) => return Err(self.stop(error)),
                 Ok(Some(Ok(event))) => event,
             };
-            match event {
-                ChatStreamEvent::Chunk(chunk) => return Ok(Chunk::Text(chunk.content)),
-                ChatStreamEvent::ReasoningChunk(chunk) => return Ok(Chunk::Reasoning(chunk.content)),
+            let piece = match event {
+                ChatStreamEvent::Chunk(chunk) => Some(Chunk::Text(chunk.content)),
+                ChatStreamEvent::ReasoningChunk(chunk) => Some(Chunk::Reasoning(chunk.content)),
                 ChatStreamEvent::End(end) => return self.end(end),
                 // Pieces of tool calls are useless until they are complete.
-                _ => {}
+                _ => None,
+            };
+            if let Some(Chunk::Text(text) | Chunk::Reasoning(text)) = &piece {
+                self.bytes += text.len();
             }
+            if self.bytes + self.watch.pieces().bytes() > ANSWER_BYTES {
+                let detail = format!("it is longer than {ANSWER_BYTES} bytes");
+                return Err(Stop::Failed(self.diagnosis().malformed(&detail)));
+            }
+            if let Some(piece) = piece {
+                return Ok(piece);
+            }
+        }
+    }
+
+    /// The end without an event before it: either this server answered in one piece, or the
+    /// connection was cut at once.
+    fn nothing(&self) -> Stop {
+        match self.watch.has_frames() && !self.provider.streams.load(Ordering::Relaxed) {
+            true => Stop::NoStream,
+            false => Stop::Failed(self.diagnosis().malformed(CUT)),
         }
     }
 
     fn end(&self, end: StreamEnd) -> Result<Chunk, Stop> {
         if !self.watch.has_events() {
-            return Err(Stop::NoStream);
+            return Err(self.nothing());
         }
         // For these two the library makes an end up when the connection closes early.
         let made_up = matches!(self.adapter, AdapterKind::Gemini | AdapterKind::OpenAIResp);
         if made_up && end.captured_stop_reason.is_none() {
             return Err(Stop::Failed(self.diagnosis().malformed(CUT)));
         }
-        let returned = Returned {
-            content: end.captured_content.unwrap_or_default(),
-            stop: end.captured_stop_reason,
-            usage: end.captured_usage,
+        let content = end.captured_content.unwrap_or_default();
+        let text = content.texts().concat();
+        let calls = match self.adapter {
+            AdapterKind::OpenAI => self.pieced_calls(),
+            _ => content.into_tool_calls(),
         };
+        let returned = Returned { text, calls, stop: end.captured_stop_reason, usage: end.captured_usage };
         self.expected.answer(returned, &self.diagnosis()).map(Chunk::End).map_err(Stop::Failed)
+    }
+
+    fn pieced_calls(&self) -> Vec<ToolCall> {
+        let pieces = self.watch.pieces();
+        let whole = pieces.calls().iter().map(|call| ToolCall {
+            call_id: call.id.clone(),
+            fn_name: call.name.clone(),
+            fn_arguments: Value::String(call.arguments.clone()),
+            thought_signatures: None,
+        });
+        whole.collect()
     }
 
     fn stop(&self, error: genai::Error) -> Stop {

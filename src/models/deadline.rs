@@ -1,15 +1,16 @@
-//! The deadlines of one answer: first byte, between chunks, total.
+//! The deadlines of one answer: first byte, between chunks, total; and what its frames bring.
 
 use std::future::Future;
 use std::pin::pin;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use genai::chat::{ChatFrameSink, FrameCtx, RawFrameRef};
 use tokio::time::{Instant, timeout_at};
 
 use super::config::Timeouts;
+use super::pieces::CallPieces;
 
 /// Watches one answer arrive. Every frame on the wire counts as a sign of life, also the
 /// comments by which gateways say that a model is still being loaded.
@@ -28,14 +29,21 @@ struct Signs {
     frames: AtomicU64,
     /// Frames that carried data.
     events: AtomicU64,
+    /// The tool calls that they carried, where they are those of chat completions.
+    pieces: Mutex<CallPieces>,
 }
 
 impl Watch {
     /// Begins with the request.
     pub(super) fn start(timeouts: Timeouts) -> Self {
         let started = Instant::now();
-        let signs =
-            Signs { started, last: AtomicU64::new(0), frames: AtomicU64::new(0), events: AtomicU64::new(0) };
+        let signs = Signs {
+            started,
+            last: AtomicU64::new(0),
+            frames: AtomicU64::new(0),
+            events: AtomicU64::new(0),
+            pieces: Mutex::default(),
+        };
         Self { started, timeouts, signs: Arc::new(signs) }
     }
 
@@ -47,6 +55,16 @@ impl Watch {
     /// Whether anything was received that is part of a stream.
     pub(super) fn has_events(&self) -> bool {
         self.signs.events.load(Ordering::Relaxed) > 0
+    }
+
+    /// Whether anything was received at all.
+    pub(super) fn has_frames(&self) -> bool {
+        self.signs.frames.load(Ordering::Relaxed) > 0
+    }
+
+    /// The tool calls that were received, where they are those of chat completions.
+    pub(super) fn pieces(&self) -> MutexGuard<'_, CallPieces> {
+        self.signs.pieces()
     }
 
     /// Waits for `next`, or says which deadline passed.
@@ -81,6 +99,13 @@ impl Watch {
     }
 }
 
+impl Signs {
+    /// Nothing panics while it holds the pieces; if something did, they are as good as before.
+    fn pieces(&self) -> MutexGuard<'_, CallPieces> {
+        self.pieces.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
 impl ChatFrameSink for Signs {
     fn on_frame(&self, _: &FrameCtx, frame: RawFrameRef<'_>) {
         let millis = u64::try_from(self.started.elapsed().as_millis()).unwrap_or(u64::MAX);
@@ -88,6 +113,7 @@ impl ChatFrameSink for Signs {
         self.frames.fetch_add(1, Ordering::Relaxed);
         if !frame.data.is_empty() {
             self.events.fetch_add(1, Ordering::Relaxed);
+            self.pieces().take(frame.data);
         }
     }
 }

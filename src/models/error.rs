@@ -93,6 +93,14 @@ pub enum ModelError {
         /// What is wrong with it.
         detail: String,
     },
+    /// An answer broke off after it had begun. In all else this is the error that ended it.
+    #[error("{why}")]
+    BrokenOff {
+        /// The text that had come until then.
+        partial: String,
+        /// What ended it.
+        why: Box<ModelError>,
+    },
 }
 
 impl ModelError {
@@ -112,12 +120,29 @@ impl ModelError {
             Self::Timeout { phase: "between chunks", .. } => "provider_timeout_chunk",
             Self::Timeout { .. } => "provider_timeout_total",
             Self::Malformed { .. } => "model_malformed",
+            Self::BrokenOff { why, .. } => why.code(),
+        }
+    }
+
+    /// What went wrong, whether or not the answer had begun.
+    pub fn why(&self) -> &Self {
+        match self {
+            Self::BrokenOff { why, .. } => why.why(),
+            other => other,
+        }
+    }
+
+    /// The text of an answer that broke off.
+    pub fn partial(&self) -> Option<&str> {
+        match self {
+            Self::BrokenOff { partial, .. } => Some(partial),
+            _ => None,
         }
     }
 
     /// The failure as the journal records it.
     pub fn fault(&self) -> Fault {
-        let class = match self {
+        let class = match self.why() {
             Self::RateLimited { .. } => FaultClass::RateLimited,
             Self::Unavailable { .. } | Self::CircuitOpen { .. } => FaultClass::Transient,
             Self::Timeout { .. } => FaultClass::Timeout,
@@ -131,7 +156,7 @@ impl ModelError {
 
     /// How long nobody should ask again, if that is known.
     pub fn retry_after(&self) -> Option<Duration> {
-        match self {
+        match self.why() {
             Self::RateLimited { retry_after, .. } | Self::Unavailable { retry_after, .. } => *retry_after,
             Self::CircuitOpen { retry_after, .. } => Some(*retry_after),
             _ => None,

@@ -14,6 +14,7 @@ mod error;
 mod failure;
 mod fallback;
 mod offline;
+mod pieces;
 mod price;
 mod provider;
 mod request;
@@ -59,17 +60,29 @@ pub trait Model: Send + Sync {
         request: Request,
     ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError>;
 
-    /// Answers like [`Self::generate`], and lets somebody hear it meanwhile.
+    /// Answers like [`Self::generate`], and lets somebody hear it meanwhile. What was heard of an
+    /// answer that broke off is in the error.
     async fn speak(&self, request: Request, hear: Hear<'_>) -> Result<Answer, ModelError> {
         let mut pieces = self.stream(request).await?;
-        while let Some(piece) = pieces.next().await {
-            match piece? {
-                Chunk::Text(text) => hear(Heard::Text(&text)),
-                Chunk::Reasoning(text) => hear(Heard::Reasoning(&text)),
-                Chunk::End(answer) => return Ok(answer),
+        let mut partial = String::new();
+        let why = loop {
+            match pieces.next().await {
+                Some(Ok(Chunk::Text(text))) => {
+                    hear(Heard::Text(&text));
+                    partial.push_str(&text);
+                }
+                Some(Ok(Chunk::Reasoning(text))) => hear(Heard::Reasoning(&text)),
+                Some(Ok(Chunk::End(answer))) => return Ok(answer),
+                Some(Err(error)) => break error,
+                None => {
+                    let detail = "the stream ended before the answer did".to_owned();
+                    break ModelError::Malformed { model: self.name().to_string(), detail };
+                }
             }
+        };
+        match partial.is_empty() {
+            true => Err(why),
+            false => Err(ModelError::BrokenOff { partial, why: Box::new(why) }),
         }
-        let (model, detail) = (self.name().to_string(), "the stream ended before the answer did".to_owned());
-        Err(ModelError::Malformed { model, detail })
     }
 }

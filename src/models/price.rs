@@ -10,7 +10,7 @@ use std::sync::Arc;
 
 use crate::task::{ModelName, Usage, Usd};
 
-use super::{Answer, Chunk, Model, ModelError, Request};
+use super::{Answer, Chunk, Hear, Model, ModelError, Request};
 
 /// The list prices by provider and model.
 const LIST: &str = include_str!("prices.toml");
@@ -150,6 +150,10 @@ impl Model for Priced {
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
         self.model.generate(request).await.map(|answer| with_cost(answer, self.price))
+    }
+
+    async fn speak(&self, request: Request, hear: Hear<'_>) -> Result<Answer, ModelError> {
+        self.model.speak(request, hear).await.map(|answer| with_cost(answer, self.price))
     }
 
     async fn stream(

@@ -41,6 +41,8 @@ pub(super) struct Provider {
     key_variable: String,
     /// Whether this server was seen not to stream.
     pub(super) answers_whole: Arc<AtomicBool>,
+    /// Whether this server was seen to stream: an answer without an event was cut then.
+    pub(super) streams: Arc<AtomicBool>,
     /// Whether this server was seen to refuse schemas, so that they are put into words.
     pub(super) refuses_schemas: Arc<AtomicBool>,
 }
@@ -98,6 +100,7 @@ impl Provider {
             key: key.map(SecretString::from),
             key_variable: key_variable.to_owned(),
             answers_whole: Arc::new(AtomicBool::new(false)),
+            streams: Arc::new(AtomicBool::new(false)),
             refuses_schemas: Arc::new(AtomicBool::new(false)),
         }
     }

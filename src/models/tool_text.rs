@@ -10,9 +10,16 @@ use crate::task::ToolRequest;
 
 use super::ToolSpec;
 
+/// Where visible thoughts begin.
+const THOUGHTS: &str = "<think>";
+
 /// Finds tool calls in the text of an answer. Returns the text around them and the calls;
 /// the text unchanged if there are none.
 pub(super) fn extract(text: &str, tools: &[ToolSpec]) -> (String, Vec<ToolRequest>) {
+    if text.trim_start().starts_with(THOUGHTS) {
+        // They never ended, so this is what the model thinks of doing.
+        return (text.to_owned(), Vec::new());
+    }
     let mut rest = String::new();
     let mut requests = Vec::new();
     let mut remaining = text;
@@ -42,7 +49,7 @@ pub(super) fn extract(text: &str, tools: &[ToolSpec]) -> (String, Vec<ToolReques
 /// The text without a leading block of visible thoughts (`<think>…</think>`), which servers
 /// that do not separate them send as text.
 pub(super) fn without_thoughts(text: &str) -> &str {
-    let Some(thoughts) = text.trim_start().strip_prefix("<think>") else {
+    let Some(thoughts) = text.trim_start().strip_prefix(THOUGHTS) else {
         return text;
     };
     thoughts.split_once("</think>").map_or(text, |(_, answer)| answer.trim_start())
@@ -134,6 +141,16 @@ pub(super) fn arguments_from(given: Value) -> Option<Value> {
     }
 }
 
+/// Whether there are no arguments.
+pub(super) fn is_nothing(given: &Value) -> bool {
+    match given {
+        Value::Null => true,
+        Value::String(text) => text.trim().is_empty(),
+        Value::Object(fields) => fields.is_empty(),
+        _ => false,
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use serde_json::json;
@@ -191,6 +208,7 @@ mod tests {
             r#"{"name": "Ada", "arguments": {"born": 1815}}"#,
             "```rust\nfn main() {}\n```",
             r#"<tool_call>{"name": "read", "argum"#,
+            r#"<think>I could <tool_call>{"name": "read", "arguments": {}}</tool_call>"#,
             "plain words",
         ] {
             assert_eq!(extract(text, &tools()), (text.to_owned(), Vec::new()));

@@ -197,7 +197,8 @@ fn assistant(text: &str, requests: &[ToolRequest]) -> Option<ChatMessage> {
 
 /// What a provider returned, before it is known to be usable.
 pub(super) struct Returned {
-    pub(super) content: MessageContent,
+    pub(super) text: String,
+    pub(super) calls: Vec<ToolCall>,
     pub(super) stop: Option<StopReason>,
     pub(super) usage: Option<genai::chat::Usage>,
 }
@@ -207,23 +208,35 @@ pub(super) struct Returned {
 pub(super) struct Expected {
     tools: Vec<ToolSpec>,
     json: bool,
+    /// Whether its models may write calls as text. Those of Anthropic, Gemini and OpenAI's responses
+    /// do not: JSON in their text is an example or a quotation.
+    calls_in_text: bool,
 }
 
 impl Expected {
-    /// What `request` expects.
-    pub(super) fn by(request: &Request) -> Self {
-        Self { tools: offered(request).to_vec(), json: request.schema.is_some() }
+    /// What `request` expects of such a server.
+    pub(super) fn by(request: &Request, dialect: Dialect) -> Self {
+        Self {
+            tools: offered(request).to_vec(),
+            json: request.schema.is_some(),
+            calls_in_text: dialect.adapter == AdapterKind::OpenAI,
+        }
     }
 
     /// The answer in our types, or why it cannot be used.
     pub(super) fn answer(&self, returned: Returned, diagnosis: &Diagnosis<'_>) -> Result<Answer, ModelError> {
-        let whole = returned.content.texts().concat();
-        let mut text = tool_text::without_thoughts(&whole).to_owned();
+        let mut text = tool_text::without_thoughts(&returned.text).to_owned();
         let mut requests = Vec::new();
-        for call in returned.content.into_tool_calls() {
+        let was_cut = is_cut(returned.stop.as_ref());
+        for call in returned.calls {
+            // Arguments that were cut are no JSON. Those that had not begun look like none at all.
+            if was_cut && tool_text::is_nothing(&call.fn_arguments) {
+                let detail = format!("it ended before the arguments for {} came", call.fn_name);
+                return Err(diagnosis.malformed(&detail));
+            }
             requests.push(tool_request(call, requests.len(), diagnosis)?);
         }
-        if requests.is_empty() && !self.tools.is_empty() {
+        if requests.is_empty() && !self.tools.is_empty() && self.calls_in_text {
             (text, requests) = tool_text::extract(&text, &self.tools);
         }
         let finish = finish(returned.stop.as_ref(), !requests.is_empty());
@@ -247,6 +260,11 @@ fn tool_request(
     })?;
     let id = if call.call_id.is_empty() { format!("call-{}", position + 1) } else { call.call_id };
     Ok(ToolRequest { id, tool: call.fn_name, arguments })
+}
+
+/// Whether a model was stopped in the middle of what it said.
+fn is_cut(stop: Option<&StopReason>) -> bool {
+    matches!(stop, None | Some(StopReason::MaxTokens(_) | StopReason::ContentFilter(_)))
 }
 
 fn finish(stop: Option<&StopReason>, asks_for_tools: bool) -> String {

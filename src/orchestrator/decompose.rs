@@ -120,10 +120,12 @@ impl Orchestrator {
         }
         let answer = match model.generate(request.clone()).await {
             Ok(answer) => answer,
-            Err(ModelError::Malformed { detail, .. }) => {
-                return Ok(Err(Refused { text: String::new(), problem: detail }));
-            }
-            Err(error) => return Err(error.into()),
+            Err(error) => match error.why() {
+                ModelError::Malformed { detail, .. } => {
+                    return Ok(Err(Refused { text: String::new(), problem: detail.clone() }));
+                }
+                _ => return Err(error.into()),
+            },
         };
         by.usage += Usage { model_calls: 0, ..answer.usage };
         by.usage.model_calls += 1;

@@ -290,7 +290,7 @@ impl From<QueueError> for ApiError {
 
 impl From<ModelError> for ApiError {
     fn from(error: ModelError) -> Self {
-        let status = match &error {
+        let status = match error.why() {
             // The request cannot be carried out as things stand: the message says what to
             // configure, and repeating it without that does not help.
             ModelError::NotConfigured(_)
@@ -301,7 +301,9 @@ impl From<ModelError> for ApiError {
             | ModelError::CircuitOpen { .. }
             | ModelError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             ModelError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            ModelError::Unauthorized { .. } | ModelError::Malformed { .. } => StatusCode::BAD_GATEWAY,
+            ModelError::Unauthorized { .. } | ModelError::Malformed { .. } | ModelError::BrokenOff { .. } => {
+                StatusCode::BAD_GATEWAY
+            }
         };
         tracing::warn!(cause = %with_causes(&error), code = error.code(), "no answer from a model");
         let mut refusal = Self::new(status, error.code(), model_message(&error));
@@ -316,7 +318,7 @@ impl From<ModelError> for ApiError {
 /// What may be said about a model that does not answer. A provider that refuses a key likes to
 /// repeat parts of it.
 pub(super) fn model_message(error: &ModelError) -> String {
-    match error {
+    match error.why() {
         ModelError::Unauthorized { model, .. } => {
             format!("the provider of {model} does not accept the API key")
         }

@@ -33,7 +33,7 @@ impl Task {
             Event::ModelAnswered { step, call, usage, .. } => {
                 Posting::Settle { reserve: self.reserved_by(*step, *call), used: Reserve::of(usage) }
             }
-            Event::CallFailed { step, call, fault } if fault.may_have_cost() => {
+            Event::CallFailed { step, call, fault, .. } if fault.may_have_cost() => {
                 Posting::Forfeit(self.reserved_by(*step, *call))
             }
             Event::CallFailed { step, call, .. } => Posting::Release(self.reserved_by(*step, *call)),

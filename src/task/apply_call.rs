@@ -78,7 +78,7 @@ impl Task {
                 (known.result, known.result_seq) = (Some(result.clone()), Some(seq));
                 known.is_error = *is_error;
             }
-            Event::CallFailed { step, call, fault } => {
+            Event::CallFailed { step, call, fault, .. } => {
                 self.call_in(*step, *call, &CallState::Dispatched)?.state = CallState::Failed(fault.clone());
             }
             Event::CallLost { step, call, .. } => {

@@ -96,7 +96,7 @@ impl Effects {
                 let detail = is_error.then(|| "the tool reported an error".to_owned());
                 self.end(*step, *call, entry.at, EffectState::Committed, Some(result), detail);
             }
-            Event::CallFailed { step, call, fault } => {
+            Event::CallFailed { step, call, fault, .. } => {
                 let state =
                     if fault.hides_the_outcome() { EffectState::Unknown } else { EffectState::Failed };
                 self.end(*step, *call, entry.at, state, None, Some(fault.to_string()));
@@ -211,7 +211,12 @@ mod tests {
             dispatched(3, 1, Effect::Unsafe),
             lost(3),
             dispatched(4, 1, Effect::Unsafe),
-            Event::CallFailed { step: 0, call: 4, fault: Fault::permanent("tool_denied", "no") },
+            Event::CallFailed {
+                step: 0,
+                call: 4,
+                fault: Fault::permanent("tool_denied", "no"),
+                partial: None,
+            },
             dispatched(5, 1, Effect::Unsafe),
             lost(5),
             Event::OutcomeDecided { step: 0, call: 5, result: Some(Payload::text("r")), by: "p".into() },
@@ -229,7 +234,7 @@ mod tests {
     #[test]
     fn a_repeatable_call_that_timed_out_may_have_happened() {
         let fault = Fault::new(crate::task::FaultClass::Timeout, "tool_timeout", "no answer");
-        let failed = Event::CallFailed { step: 0, call: 1, fault };
+        let failed = Event::CallFailed { step: 0, call: 1, fault, partial: None };
         let records = ledger(vec![dispatched(1, 1, Effect::Idempotent), failed]);
         assert_eq!(records[0].state, EffectState::Unknown);
     }

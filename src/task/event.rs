@@ -168,6 +168,9 @@ pub enum Event {
         call: u32,
         /// Why.
         fault: Fault,
+        /// The text of a model's answer that broke off.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        partial: Option<Payload>,
     },
     /// A call was in flight when its worker or its server was lost.
     CallLost {
@@ -479,6 +482,7 @@ impl Event {
             }
             Self::StepVerified { evidence, .. } => vec![evidence],
             Self::FannedOut { items, .. } => items.iter_mut().map(|item| &mut item.value).collect(),
+            Self::CallFailed { partial, .. } => partial.iter_mut().collect(),
             Self::CheckpointTaken { context, .. } => vec![context],
             Self::ContextSummarized { summary, .. } => vec![summary],
             Self::Completed { output } => vec![output],

@@ -142,7 +142,7 @@ impl Tally {
                 Event::ToolReturned { step, call, is_error, .. } => {
                     one.returned(intent_of(step, call), *is_error);
                 }
-                Event::CallFailed { step, call, fault } => {
+                Event::CallFailed { step, call, fault, .. } => {
                     one.unanswered(intent_of(step, call));
                     one.failed("call", fault);
                 }
@@ -375,7 +375,7 @@ mod tests {
     #[test]
     fn a_call_that_is_made_again_is_a_retry_and_one_without_an_answer_a_failure() {
         let fault = Fault::transient("provider_unavailable", "gone");
-        let failed = Event::CallFailed { step: 0, call: 1, fault };
+        let failed = Event::CallFailed { step: 0, call: 1, fault, partial: None };
         let tally = tally(&[entry(0, requested(1, 1)), entry(5, failed), entry(9, requested(1, 2))]);
         assert_eq!(of(&tally, Measure::ModelFailed), [("a/b", -1, 1)]);
         assert_eq!(of(&tally, Measure::ModelRetried), [("a/b", -1, 1)]);

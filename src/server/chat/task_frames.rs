@@ -52,7 +52,7 @@ impl TaskFrames {
             Event::ToolReturned { step, call, result, is_error } => {
                 self.returned(call_id(*step, *call), result, *is_error)
             }
-            Event::CallFailed { step, call, fault } => {
+            Event::CallFailed { step, call, fault, .. } => {
                 self.unanswered(call_id(*step, *call), fault.to_string())
             }
             Event::CallLost { step, call, detail } => self.unanswered(call_id(*step, *call), detail.clone()),
@@ -253,7 +253,7 @@ mod tests {
                 parts: Vec::new(),
                 reserve: crate::task::Reserve::default(),
             },
-            Event::CallFailed { step: 0, call: 1, fault },
+            Event::CallFailed { step: 0, call: 1, fault, partial: None },
             dispatched(2),
             Event::CallLost { step: 0, call: 2, detail: "worker gone".into() },
         ]);
