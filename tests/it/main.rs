@@ -23,6 +23,7 @@ mod engine;
 mod faults;
 mod fleet;
 mod frozen;
+mod hard_cases;
 mod judge;
 mod large;
 mod mcp;
