@@ -33,7 +33,7 @@ export default defineConfig({
   },
   server: {
     proxy: Object.fromEntries(
-      ["/api", "/healthz", "/readyz", "/metrics", "/openapi.json"].map((path) => [path, { target: server, changeOrigin: true }]),
+      ["/api", "/healthz", "/readyz", "/metrics", "/openapi.json"].map((path) => [path, { target: server, changeOrigin: true, ws: true, rewriteWsOrigin: true }]),
     ),
   },
 });

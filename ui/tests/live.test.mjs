@@ -47,11 +47,11 @@ on("the list of tasks is told what changes, and asks no more", async () => { awa
 });
 
 on("a task that waits for its next attempt says so in the list", async () => {
-  await world.task("Ask a flaky model again");
+  await world.task("Ask a limited model");
   return "/tasks";
 }, async (page) => {
   await page.locator(".row .badge.is-retrying", { hasText: "Retry" }).waitFor();
-  await page.locator(".row", { hasText: "Ask a flaky model again" }).locator(".badge.is-completed").waitFor();
+  await page.locator(".row", { hasText: "Ask a limited model" }).locator(".badge.is-completed").waitFor();
 });
 
 on("a schedule is made, run, paused and removed", "/schedules", async (page) => {

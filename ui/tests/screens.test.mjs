@@ -140,7 +140,8 @@ on("what models and tools say is text, wherever it is shown", async () => {
   return `/tasks/${id}?step=0`;
 }, async (page) => {
   const id = page.url().split("/")[4].slice(0, 36);
-  for (const path of [`/tasks/${id}?step=0`, `/tasks/${id}/trace?seq=6`, `/tasks/${id}/output`, `/tasks/${id}/graph?step=1`, `/tasks/${id}/context`, `/tasks/${id}/raw`, "/tasks", "/", "/analytics"]) {
+  const schedule = await world.ask("POST", "/api/schedules", { cron: "0 9 * * *", name: hostile.slice(0, 180), task: { goal: hostile.slice(0, 900) } });
+  for (const path of [`/tasks/${id}?step=0`, `/tasks/${id}/trace?seq=6`, `/tasks/${id}/output`, `/tasks/${id}/graph?step=1`, `/tasks/${id}/context`, `/tasks/${id}/raw`, "/tasks", "/", "/analytics", `/schedules?schedule=${schedule.id}`]) {
     await page.goto(world.url + path);
     await page.locator("main h1").waitFor();
     await page.waitForTimeout(300);

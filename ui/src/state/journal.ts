@@ -33,8 +33,9 @@ export interface Verdict { seq: number; check: number; passed: boolean; evidence
 
 export interface Revision { number: number; at: number; seq: number; reason: string; model: string | null; degraded: boolean; steps: number[] }
 export interface Pausing { from: number; to: number | null; reason: PauseReason; detail: string }
-export interface Checkpoint { seq: number; at: number; step: number | null; completed: number; context: Payload }
-export interface Summary { seq: number; at: number; through: number; text: Payload; by: string; before: number; after: number }
+export interface Checkpoint { seq: number; at: number; step: number | null; by: string | null; completed: number; context: Payload }
+/** With a step, it stands for the turns of that step's conversation up to a call; else for the outputs of steps. */
+export interface Summary { seq: number; at: number; step: number | null; through: number; text: Payload; by: string; before: number; after: number }
 export interface Prompt { seq: number; at: number; step: number; model: string; input: number; output: number }
 
 export interface Story {
@@ -85,8 +86,10 @@ function take(story: Story, entry: Entry, at: number): void {
       story.limits = data.spec?.limits ?? {};
       story.from = at;
       return;
+    case "forked": return forked(story, data.steps ?? [], at);
     case "detected": story.detected = { by: data.by, score: data.score, threshold: data.threshold, features: data.features ?? [] }; return;
     case "planned": return planned(story, entry, data, at);
+    case "restored": return restored(story, entry, data, at);
     case "claimed": story.claims.push({ at, worker: data.worker, crashes: data.crashes ?? 0 }); return;
     case "paused":
       story.status = "paused";
@@ -96,14 +99,22 @@ function take(story: Story, entry: Entry, at: number): void {
     case "completed": story.output = data.output ?? null; return ended(story, "completed", at);
     case "failed": story.fault = data.fault ?? null; return ended(story, "failed", at);
     case "cancelled": return ended(story, "cancelled", at);
-    case "checkpoint_taken": story.checkpoints.push({ seq: entry.seq, at, step: data.step ?? null, completed: data.completed, context: data.context }); return;
+    case "checkpoint_taken": story.checkpoints.push({ seq: entry.seq, at, step: data.step ?? null, by: data.by ?? null, completed: data.completed, context: data.context }); return;
     case "context_summarized":
       add(story.usage, data.usage);
-      story.summaries.push({ seq: entry.seq, at, through: data.through, text: data.summary, by: data.by, before: data.tokensBefore, after: data.tokensAfter });
+      story.summaries.push({ seq: entry.seq, at, step: null, through: data.through, text: data.summary, by: data.by, before: data.tokensBefore, after: data.tokensAfter });
       return;
     case "evaluated": add(story.usage, data.usage); return;
     default:
       if (step) aboutStep(story, step, entry, data, at);
+  }
+}
+
+/** What stands before was recorded for another task; these steps of it are done anew. */
+function forked(story: Story, anew: number[], at: number): void {
+  for (const step of story.steps) {
+    if (anew.includes(step.index)) Object.assign(step, { status: "pending", attempts: [], output: null, endedAt: null, skipped: null, claims: [] });
+    if (step.endedAt === null) step.plannedAt = at;
   }
 }
 
@@ -119,6 +130,26 @@ function planned(story: Story, entry: Entry, data: Data, at: number): void {
     step.replaced = true;
     if (step.status === "pending") { step.status = "skipped"; step.endedAt = at; }
   }
+  append(story, data, at);
+  add(story.usage, data.by?.usage);
+  revise(story, entry, data.revision, at, { reason: data.by?.reason ?? "", model: data.by?.model ?? null, degraded: data.by?.degraded ?? false });
+}
+
+/** Steps since a checkpoint do not count any more; what was open then is done anew. */
+function restored(story: Story, entry: Entry, data: Data, at: number): void {
+  for (const [first, last] of (data.undone ?? []) as [number, number][]) {
+    for (let index = first; index <= last; index += 1) {
+      const step = story.steps[index];
+      if (!step || step.replaced) continue;
+      step.replaced = true;
+      if (step.status === "pending") { step.status = "skipped"; step.endedAt = at; }
+    }
+  }
+  append(story, data, at);
+  revise(story, entry, data.revision, at, { reason: `Put back to the checkpoint in entry ${data.checkpoint} by ${data.by}.`, model: null, degraded: false });
+}
+
+function append(story: Story, data: Data, at: number): void {
   const first = story.steps.length;
   const steps: Data[] = Array.isArray(data.plan) ? data.plan : (data.plan?.steps ?? []);
   story.steps.push(...steps.map((one: Data, offset: number): StepState => ({
@@ -127,9 +158,11 @@ function planned(story: Story, entry: Entry, data: Data, at: number): void {
     plannedAt: at, attempts: [], output: null, endedAt: null, skipped: null, usage: emptyUsage(),
     item: null, items: [], forEach: one.forEach ?? null, when: one.when ?? null, checks: one.checks ?? [], claims: [],
   })));
-  add(story.usage, data.by?.usage);
+}
+
+function revise(story: Story, entry: Entry, number: number, at: number, by: Pick<Revision, "reason" | "model" | "degraded">): void {
   story.revisions.push({
-    number: data.revision, at, seq: entry.seq, reason: data.by?.reason ?? "", model: data.by?.model ?? null, degraded: data.by?.degraded ?? false,
+    number, at, seq: entry.seq, ...by,
     steps: story.steps.filter((step) => !step.replaced && !step.item).map((step) => step.index),
   });
 }
@@ -164,6 +197,11 @@ function aboutStep(story: Story, step: StepState, entry: Entry, data: Data, at: 
       { const attempt = step.attempts.at(-1);
         if (attempt) { attempt.fault = data.fault; attempt.retryAt = data.retryAt ? Date.parse(data.retryAt) : null; }
         if (!data.retryAt) step.endedAt = at; }
+      return;
+    case "conversation_summarized":
+      add(step.usage, data.usage);
+      add(story.usage, data.usage);
+      story.summaries.push({ seq: entry.seq, at, step: step.index, through: data.through, text: data.summary, by: data.by, before: data.tokensBefore, after: data.tokensAfter });
       return;
     case "fanned_out": return fannedOut(story, step, data, at);
     case "step_claimed": step.claims.push({ seq: entry.seq, at, output: data.output ?? null, verdicts: [], decided: null }); return;
@@ -286,7 +324,10 @@ export function promptOf(story: Story, call: Call): { role: "system" | "user" | 
   const opening = (from: Call, at: number) => from.parts.forEach((part, number) => said.push({ role: at === 0 && number === 0 ? "system" : "user", label: at === 0 && number === 0 ? "Instructions" : "Message", content: part, seq: from.seq }));
   if (first) opening(first, 0);
   if (first && first !== call && step) {
-    const between = step.attempts.flatMap((attempt) => attempt.calls).filter((one) => one.number >= first.number && one.number < call.number);
+    const summary = story.summaries.findLast((one) => one.step === step.index && one.through < call.number && one.seq < call.seq);
+    if (summary) said.push({ role: "user", label: `Summary of calls up to ${summary.through}`, content: summary.text, seq: summary.seq });
+    const from = Math.max(first.number, (summary?.through ?? 0) + 1);
+    const between = step.attempts.flatMap((attempt) => attempt.calls).filter((one) => one.number >= from && one.number < call.number);
     for (const one of between) {
       if (one.kind === "model") said.push({ role: "assistant", label: one.name, content: one.result, seq: one.endSeq ?? one.seq, requests: one.requests });
       else said.push({ role: "tool", label: one.name, content: one.result ?? { inline: one.fault?.message ?? one.detail ?? "" }, seq: one.endSeq ?? one.seq });

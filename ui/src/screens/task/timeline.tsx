@@ -57,10 +57,11 @@ export function TimelineTab({ story, task, chosenStep }: ViewProps) {
   const whole: [number, number] = [story.from, Math.max(end, story.from + 50)];
   const [from, to] = zoom ?? whole;
   const place = (at: number) => ((at - from) / (to - from)) * 100;
-  const steps = story.steps;
+  // The items of a list stand below the step whose they are.
+  const steps = story.steps.filter((step) => !step.item).flatMap((step) => [step, ...step.items.map((index) => story.steps[index]).filter((item) => item !== undefined)]);
   if (steps.length === 0) return <Empty icon="clock" title="No plan yet"><p>The steps appear here as soon as the plan is made.</p></Empty>;
   const bar = (step: StepState) => (
-    <div key={step.index} role="listitem" class={`lane${step.replaced ? " is-replaced" : ""}`}>
+    <div key={step.index} role="listitem" class={`lane${step.replaced ? " is-replaced" : ""}${step.item ? " is-item" : ""}`}>
       <button type="button" class="lane-button" aria-pressed={chosenStep === step.index} onClick={() => setQuery({ step: String(step.index), seq: null })}>
         <span class="lane-name" title={step.description}><span class="mono faint">{step.index + 1}</span> {step.description}<span class="sr-only">, {step.status}, </span></span>
         <span class="lane-track">
