@@ -24,6 +24,9 @@ pub enum OrchestratorError {
     /// No such schedule.
     #[error("Schedule not found")]
     NoSchedule,
+    /// No such template, or not for this user.
+    #[error("Template not found")]
+    NoTemplate,
     /// The task is somebody else's.
     #[error("Forbidden")]
     Forbidden,
@@ -65,6 +68,7 @@ impl OrchestratorError {
             Self::Invalid { .. } => "invalid_request",
             Self::NotFound => "task_not_found",
             Self::NoSchedule => "schedule_not_found",
+            Self::NoTemplate => "template_not_found",
             Self::Forbidden => "forbidden",
             Self::NotNow { .. } => "task_status",
             Self::Closed => "request_closed",

@@ -38,7 +38,8 @@ impl Orchestrator {
     /// Accepts a request: makes the plan and creates the task with plan and wake-up in one
     /// transaction. When this returns, the task is durable.
     pub async fn start(&self, request: TaskRequest) -> Result<Task, OrchestratorError> {
-        let spec = request.spec(&self.config)?;
+        let (request, template) = self.with_template(request).await?;
+        let spec = TaskSpec { template, ..request.spec(&self.config)? };
         // A collision among the tools is the caller's to mend before anything is created.
         self.tools.offered(&spec.tools)?;
         let (plan, by) = match request.plan {

@@ -26,6 +26,8 @@ mod request;
 mod schedule;
 mod speech;
 mod summarize;
+mod template;
+mod template_steps;
 
 use std::sync::Arc;
 
@@ -47,6 +49,7 @@ pub use lifecycle::OutcomeDecision;
 pub use request::{RequestKey, TaskRequest};
 pub use schedule::ScheduleWish;
 pub use speech::{Part, Said, Speaking, Speech};
+pub use template::{TemplateUse, TemplateWish};
 
 /// Reads the wall clock. Passed in at the wiring, so that tests can own the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

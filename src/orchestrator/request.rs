@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Detection, OrchestratorConfig, OrchestratorError};
+use super::{Detection, OrchestratorConfig, OrchestratorError, TemplateUse};
 use crate::repository::Answer;
 use crate::task::{
     ApprovalWish, Budget, Limits, ModelName, Plan, Priority, Task, TaskId, TaskSpec, ToolAllowance,
@@ -71,6 +71,8 @@ pub struct TaskRequest {
     pub detection: Option<Detection>,
     /// The plan, if the caller brings one.
     pub plan: Option<Plan>,
+    /// The template that brings goal and plan, where the request itself says nothing of them.
+    pub template: Option<TemplateUse>,
     /// The id it will have, if the caller has spoken of it already; a new one otherwise.
     pub id: Option<TaskId>,
     /// Makes the request repeatable. Starting fails with
@@ -111,6 +113,7 @@ impl TaskRequest {
             chat_model: self.chat_model.clone(),
             tools: self.tools.clone(),
             agent_id: self.agent_id.clone(),
+            template: None,
             priority: self.priority,
             limits: self.limits.clone().unwrap_or_else(|| config.limits.clone()),
             budget: self.budget.or(&config.budget),

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::recurrence::Recurrence;
-use super::{Orchestrator, OrchestratorError, TaskRequest};
+use super::{Orchestrator, OrchestratorError, TaskRequest, TemplateUse};
 use crate::repository::{Overlap, RepositoryError, Schedule, ScheduleId, ScheduledTask, Timing};
 use crate::task::{Task, Timestamp};
 
@@ -50,7 +50,12 @@ impl Orchestrator {
         })?;
         let now = self.now();
         let next_at = Some(first(&timing, now)?);
-        let name = wish.name.unwrap_or_else(|| task.goal.trim().chars().take(NAME_OF_GOAL).collect());
+        let named = if task.goal.trim().is_empty() {
+            task.template.as_deref().unwrap_or_default()
+        } else {
+            task.goal.trim()
+        };
+        let name = wish.name.unwrap_or_else(|| named.chars().take(NAME_OF_GOAL).collect());
         let schedule = Schedule {
             id: ScheduleId(Uuid::now_v7()),
             user_id: user_id.to_owned(),
@@ -188,7 +193,7 @@ impl Orchestrator {
 
     /// Whether its tasks could be started, as far as that can be known before.
     async fn check_schedule(&self, schedule: &Schedule) -> Result<(), OrchestratorError> {
-        let request = request(schedule);
+        let (request, _) = self.with_template(request(schedule)).await?;
         request.spec(&self.config)?;
         if !(1..=MAX_NAME).contains(&schedule.name.trim().chars().count()) {
             return Err(invalid("name", format!("must have 1 to {MAX_NAME} characters")));
@@ -235,6 +240,11 @@ pub(super) fn request(schedule: &Schedule) -> TaskRequest {
         priority: task.priority.unwrap_or_default(),
         budget: task.budget.unwrap_or_default(),
         approval: task.approval.clone(),
+        template: task.template.clone().map(|name| TemplateUse {
+            name,
+            version: None,
+            parameters: task.parameters.clone(),
+        }),
         ..TaskRequest::default()
     }
 }

@@ -25,6 +25,7 @@ mod postgres;
 mod records;
 mod schedule;
 mod sqlite;
+mod template;
 
 use std::time::Duration;
 
@@ -44,6 +45,7 @@ pub use records::{
 };
 pub use schedule::{Overlap, Schedule, ScheduleId, ScheduledTask, Timing};
 pub use sqlite::{SqliteDurability, SqliteRepository};
+pub use template::{TemplateVersion, Templates};
 
 /// How many changes a slow listener may be behind before it misses some.
 const CHANGES: usize = 4096;
@@ -181,6 +183,9 @@ pub trait Repository: Send + Sync {
 
     /// Checks every invariant of the promises; an empty answer is a healthy database.
     async fn violations(&self) -> Result<Vec<Violation>, RepositoryError>;
+
+    /// Strategies with parameters.
+    fn templates(&self) -> &dyn Templates;
 
     /// Counts what happened, and tells it.
     fn analytics(&self) -> &dyn Analytics;

@@ -7,6 +7,7 @@ use std::str::FromStr;
 
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::task::{
@@ -98,8 +99,15 @@ impl FromStr for Overlap {
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 pub struct ScheduledTask {
-    /// The goal in the user's words.
+    /// The goal in the user's words; may be left out where a template brings it.
+    #[serde(default)]
     pub goal: String,
+    /// The template that brings goal and steps, in its newest version at each fire time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<String>,
+    /// The parameters of the template.
+    #[serde(default, skip_serializing_if = "Map::is_empty")]
+    pub parameters: Map<String, Value>,
     /// The conversation its tasks belong to; one of their own, `schedule-<id>`, if none is named.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub thread_id: Option<String>,

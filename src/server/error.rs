@@ -236,7 +236,7 @@ impl From<OrchestratorError> for ApiError {
                 let message = format!("no plan could be made: {cause}");
                 return Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message);
             }
-            OrchestratorError::NoSchedule => StatusCode::NOT_FOUND,
+            OrchestratorError::NoSchedule | OrchestratorError::NoTemplate => StatusCode::NOT_FOUND,
             OrchestratorError::Invalid { .. } => StatusCode::BAD_REQUEST,
             OrchestratorError::Forbidden => StatusCode::FORBIDDEN,
             OrchestratorError::NotNow { .. }

@@ -35,6 +35,7 @@ mod socket;
 mod state;
 mod status;
 mod tasks;
+mod templates;
 mod threads;
 mod trials;
 mod ui;
@@ -99,6 +100,9 @@ pub fn router(state: AppState) -> Router {
         .route("/api/schedules/{id}/pause", post(schedules::pause))
         .route("/api/schedules/{id}/resume", post(schedules::resume))
         .route("/api/schedules/{id}/trigger", post(schedules::trigger))
+        .route("/api/templates", get(templates::list).post(templates::create))
+        .route("/api/templates/{id}", get(templates::show).delete(templates::delete))
+        .route("/api/templates/{id}/run", post(templates::run))
         .route("/api/worker", get(about::worker))
         .route("/api/workers", get(about::workers))
         .route("/api/tools", get(about::tools))

@@ -12,7 +12,7 @@ use serde_json::{Value, json};
 
 use super::auth::Caller;
 use super::error::ApiError;
-use super::idempotency::{self, Keyed};
+use super::idempotency::{self, Key, Keyed};
 use super::parse::Params;
 use super::state::AppState;
 use super::status::{self, TaskStatus};
@@ -160,18 +160,28 @@ pub(super) async fn start(
     caller: Caller,
     Keyed { body, key }: Keyed<Start>,
 ) -> Result<Response, ApiError> {
-    let mut request = body.into_request(caller.clone())?;
+    let request = body.into_request(caller.clone())?;
+    begin(&state, &caller, request, key).await
+}
+
+/// Starts a task, once for each key.
+pub(super) async fn begin(
+    state: &AppState,
+    caller: &Caller,
+    mut request: TaskRequest,
+    key: Option<Key>,
+) -> Result<Response, ApiError> {
     let Some(key) = key else {
         return Ok(Json(started(&state.orchestrator.start(request).await?)).into_response());
     };
-    if let Some(answer) = key.answer(&state, &caller).await? {
+    if let Some(answer) = key.answer(state, caller).await? {
         return Ok(idempotency::again(answer));
     }
     request.key = Some(key.clone().keeping(|task| json!(started(task))));
     match state.orchestrator.start(request).await.map_err(ApiError::from) {
         Ok(task) => Ok(Json(started(&task)).into_response()),
         Err(refusal) if idempotency::came_second(&refusal) => {
-            key.answer(&state, &caller).await?.map(idempotency::again).ok_or(refusal)
+            key.answer(state, caller).await?.map(idempotency::again).ok_or(refusal)
         }
         Err(refusal) => Err(refusal),
     }

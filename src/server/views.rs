@@ -11,8 +11,8 @@ use crate::queue::Job;
 use crate::repository::{Repository, RepositoryError, TaskSummary};
 use crate::task::{
     Asking, Call, CallSubject, Effect, EffectRecord, EffectState, Entry, Event, Fault, Limits, ModelName,
-    Pause, Payload, Priority, Status, Step, StepStatus, StepType, Task, TaskId, Timestamp, ToolUse,
-    TraceType, Usage,
+    Pause, Payload, Priority, Status, Step, StepStatus, StepType, Task, TaskId, TemplateRef, Timestamp,
+    ToolUse, TraceType, Usage,
 };
 
 /// Tasks, newest first.
@@ -96,6 +96,9 @@ pub(super) struct TaskDetail {
     output: Option<Value>,
     chat_model: Option<ModelName>,
     agent_id: Option<String>,
+    /// The template that it was made from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    template: Option<TemplateRef>,
     limits: Limits,
     budget: BudgetView,
     usage: Usage,
@@ -230,6 +233,7 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         output,
         chat_model: spec.chat_model.clone(),
         agent_id: spec.agent_id.clone(),
+        template: spec.template.clone(),
         limits: spec.limits.clone(),
         budget: BudgetView::of(task, orchestrator.now()),
         usage: state.usage,

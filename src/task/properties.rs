@@ -16,6 +16,7 @@ fn spec() -> TaskSpec {
         chat_model: None,
         tools: ToolAllowance::default(),
         agent_id: None,
+        template: None,
         priority: Priority::default(),
         limits: Limits::default(),
         budget: Budget::default(),

@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ApprovalPolicy, Budget, Limits, ModelName, Priority, RetryPolicy};
+use super::{ApprovalPolicy, Budget, Limits, ModelName, Priority, RetryPolicy, TemplateRef};
 
 /// A request to carry one goal to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -27,6 +27,9 @@ pub struct TaskSpec {
     /// Named instructions, model and tools to work with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+    /// The template that it was made from, if it was.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub template: Option<TemplateRef>,
     /// How urgent it is to begin with; how urgent it is now is part of its state.
     #[serde(default, skip_serializing_if = "Priority::is_usual")]
     pub priority: Priority,

@@ -7,8 +7,8 @@ use async_trait::async_trait;
 use longhaul::repository::analytics::Analytics;
 use longhaul::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
-    Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary, Thread, Violation,
-    WorkerInfo, WorkerSummary,
+    Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary, Templates, Thread,
+    Violation, WorkerInfo, WorkerSummary,
 };
 use longhaul::task::{Entry, Payload, Task, TaskId};
 use serde_json::Value;
@@ -75,6 +75,9 @@ impl<I: Interference> Repository for Wrapped<I> {
     }
     async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>, RepositoryError> {
         self.inner.answer(user_id, key).await
+    }
+    fn templates(&self) -> &dyn Templates {
+        self.inner.templates()
     }
     fn analytics(&self) -> &dyn Analytics {
         self.inner.analytics()

@@ -44,6 +44,8 @@ pub enum Measure {
     StepRetried,
     /// Answers of models, by model, with what they consumed; how long they took.
     Model,
+    /// Answers of models in tasks that were made from templates, by template, with what they consumed.
+    Template,
     /// Model calls without an answer, by model.
     ModelFailed,
     /// Model calls that were made again, by model.
@@ -58,7 +60,7 @@ pub enum Measure {
 
 impl Measure {
     /// Every measure.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Created,
         Self::Ended,
         Self::Wait,
@@ -66,6 +68,7 @@ impl Measure {
         Self::StepFailed,
         Self::StepRetried,
         Self::Model,
+        Self::Template,
         Self::ModelFailed,
         Self::ModelRetried,
         Self::Tool,
@@ -83,6 +86,7 @@ impl Measure {
             Self::StepFailed => "step_failed",
             Self::StepRetried => "step_retried",
             Self::Model => "model",
+            Self::Template => "template",
             Self::ModelFailed => "model_failed",
             Self::ModelRetried => "model_retried",
             Self::Tool => "tool",

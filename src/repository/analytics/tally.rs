@@ -17,6 +17,8 @@ pub(in crate::repository) struct Counted {
     pub(in crate::repository) id: TaskId,
     pub(in crate::repository) user_id: String,
     pub(in crate::repository) created_at: Timestamp,
+    /// The name of the template that it was made from, if it was.
+    pub(in crate::repository) template: Option<String>,
 }
 
 /// What is known of a step besides its entries.
@@ -201,12 +203,21 @@ impl One<'_> {
         {
             let sum = self.consumed(usage);
             self.put(Measure::Model, &model.to_string(), None, sum);
+            self.by_template(sum);
         }
     }
 
     fn answered(&mut self, intent: Option<&Intent>, usage: &Usage) {
         let sum = Sum { events: 1, ..self.consumed(usage) };
         self.put(Measure::Model, name_of(intent), intent.map(|intent| intent.at), sum);
+        self.by_template(sum);
+    }
+
+    /// The same again, for the template that the task was made from.
+    fn by_template(&mut self, sum: Sum) {
+        if let Some(template) = &self.task.template {
+            self.put(Measure::Template, template, None, sum);
+        }
     }
 
     fn returned(&mut self, intent: Option<&Intent>, is_error: bool) {
@@ -310,13 +321,20 @@ fn word(word: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::BTreeSet;
+
     use uuid::Uuid;
 
     use super::*;
     use crate::task::{Payload, Reserve};
 
     fn counted() -> Counted {
-        Counted { id: TaskId(Uuid::nil()), user_id: "u".into(), created_at: Timestamp::from_millis(HOUR) }
+        Counted {
+            id: TaskId(Uuid::nil()),
+            user_id: "u".into(),
+            created_at: Timestamp::from_millis(HOUR),
+            template: Some("notes".into()),
+        }
     }
 
     fn entry(millis: i64, event: Event) -> (Entry, Value) {
@@ -365,10 +383,12 @@ mod tests {
         entries[1].1["usage"]["costUsd"] = json!(0.25);
         let tally = tally(&entries);
         assert_eq!(of(&tally, Measure::Model), [("a/b", 10, 1)]);
+        assert_eq!(of(&tally, Measure::Template), [("notes", -1, 1)]);
         let sum = tally.sums.values().next().unwrap();
         assert_eq!((sum.input_tokens, sum.output_tokens, sum.millis), (7, 2, 10));
         assert_eq!(sum.cost_nanos, 250_000_000);
-        let spans: Vec<_> = tally.sums.keys().map(|key| (key.width, key.at)).collect();
+        let spans: Vec<_> =
+            tally.sums.keys().map(|key| (key.width, key.at)).collect::<BTreeSet<_>>().into_iter().collect();
         assert_eq!(spans, [(0, 0), (MINUTE, HOUR), (HOUR, HOUR)]);
     }
 

@@ -23,6 +23,7 @@ mod people;
 mod retention;
 mod schedules;
 mod tasks;
+mod templates;
 mod world;
 
 use std::sync::Arc;
@@ -84,6 +85,7 @@ pub async fn exercise(repository: Arc<dyn Repository>) -> Vec<Outcome> {
         people::CHECKS,
         retention::CHECKS,
         schedules::CHECKS,
+        templates::CHECKS,
     ]
     .concat();
     let mut outcomes = Vec::with_capacity(checks.len());

@@ -36,6 +36,7 @@ impl World {
             chat_model: None,
             tools: crate::task::ToolAllowance::default(),
             agent_id: None,
+            template: None,
             priority: Priority::default(),
             limits: crate::task::Limits { max_steps: 100_000, ..crate::task::Limits::default() },
             budget: crate::task::Budget::default(),

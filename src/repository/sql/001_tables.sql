@@ -202,3 +202,14 @@ CREATE TABLE schedule (
 
 CREATE INDEX schedule_due ON schedule (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX schedule_by_user ON schedule (user_id, id);
+
+-- Strategies with parameters: one row for each version, which never changes.
+CREATE TABLE template (
+    user_id text NOT NULL,
+    name text NOT NULL,
+    version bigint NOT NULL,
+    content {json} NOT NULL,
+    created_at {time} NOT NULL,
+    PRIMARY KEY (user_id, name, version),
+    CONSTRAINT template_version CHECK (version >= 1)
+);

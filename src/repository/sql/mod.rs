@@ -12,6 +12,7 @@ mod read;
 pub(super) mod rows;
 mod schedules;
 mod schema;
+mod templates;
 mod workers;
 
 use std::time::Duration;
@@ -28,8 +29,8 @@ use crate::repository::analytics::{Analytics, FailureGroup, Figure, FigureFilter
 use crate::repository::commit::Creation;
 use crate::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
-    Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary, Thread, Violation,
-    WorkerInfo, WorkerSummary,
+    Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary, Templates, Thread,
+    Violation, WorkerInfo, WorkerSummary,
 };
 use crate::task::{Entry, Payload, Task, TaskId, Timestamp};
 
@@ -236,6 +237,10 @@ impl Repository for Store {
     async fn violations(&self) -> Result<Vec<Violation>> {
         let mut conn = self.link.reader().await?;
         invariants::violations(&mut conn).await
+    }
+
+    fn templates(&self) -> &dyn Templates {
+        self
     }
 
     fn analytics(&self) -> &dyn Analytics {

@@ -51,6 +51,8 @@ pub(super) enum Timed {
 pub(super) enum Consumer {
     /// Each model.
     Model,
+    /// Each template that tasks were made from.
+    Template,
     /// The user: the caller.
     User,
     /// Each piece of the time.
@@ -138,7 +140,8 @@ pub(super) async fn usage(
 ) -> Result<Response, ApiError> {
     let now = state.orchestrator.now();
     let span = if by == Consumer::Time { window.pieces(now)? } else { window.whole(now)? };
-    let figures = figures(&state, &caller, span, &[Measure::Model]).await?;
+    let measure = if by == Consumer::Template { Measure::Template } else { Measure::Model };
+    let figures = figures(&state, &caller, span, &[measure]).await?;
     let table = UsageTable::of(span, by, &caller.0, &figures);
     Ok(match window.wants_csv(&headers) {
         true => csv::reply(&table.rows),

@@ -59,14 +59,14 @@ pub(super) struct DurationRow {
 pub(in crate::server) struct UsageTable {
     from: Timestamp,
     to: Timestamp,
-    /// By model: the one with the most tokens first. By time: in order, every piece.
+    /// By model or template: the one with the most tokens first. By time: in order, every piece.
     pub(super) rows: Vec<UsageRow>,
 }
 
-/// What a model, a user or a piece of time consumed.
+/// What a model, a template, a user or a piece of time consumed.
 #[derive(Debug, Default, Serialize, JsonSchema)]
 pub(super) struct UsageRow {
-    /// The model, the user, or the beginning of the piece.
+    /// The model, the template, the user, or the beginning of the piece.
     name: String,
     #[serde(flatten)]
     usage: Usage,
@@ -165,7 +165,7 @@ impl DurationRow {
 impl UsageTable {
     pub(super) fn of(span: Span, by: Consumer, user: &str, figures: &[Figure]) -> Self {
         let name = |figure: &Figure| match by {
-            Consumer::Model => figure.name.clone(),
+            Consumer::Model | Consumer::Template => figure.name.clone(),
             Consumer::User => user.to_owned(),
             Consumer::Time => figure.at.to_string(),
         };

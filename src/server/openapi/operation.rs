@@ -283,6 +283,7 @@ fn path_parameter(path: &str, name: &str, schemas: &mut Schemas) -> (Value, &'st
             (schemas.read(|generator| generator.subschema_for::<ScheduleId>()), "The schedule.")
         }
         Some("tools") => (json!({"type": "string", "minLength": 1}), "The tool's full name."),
+        Some("templates") => (json!({"type": "string", "pattern": "^[a-z0-9_-]{1,50}$"}), "Its name."),
         Some("inbox") => (json!({"type": "string", "minLength": 1}), "The request."),
         _ => (schemas.read(|generator| generator.subschema_for::<TaskId>()), "The task."),
     }

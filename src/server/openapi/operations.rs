@@ -4,7 +4,8 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::operation::Operation;
-use crate::orchestrator::{Detection, ScheduleWish};
+use crate::orchestrator::{Detection, ScheduleWish, TemplateWish};
+use crate::repository::TemplateVersion;
 use crate::server::about::{Health, ModelList, ToolList, WorkerList, WorkerReport};
 use crate::server::analytics::{
     ByConsumer, ByTimed, DurationTable, FailureTable, Overview, TaskSeries, UsageTable, Window,
@@ -19,6 +20,7 @@ use crate::server::schedules::{FireTimes, Pattern, Range as ScheduleRange, Sched
 use crate::server::socket::{Command, Control, TaskFrame};
 use crate::server::status::TaskStatus;
 use crate::server::tasks::{Change, Range, Resume, Which};
+use crate::server::templates::{Range as TemplateRange, Run, TemplateList, Which as WhichVersion};
 use crate::server::threads::{Conversation, Draft, Range as ThreadRange};
 use crate::server::trials::{Trial, Wish as TrialWish};
 use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, TraceList};
@@ -27,6 +29,7 @@ const CHAT: &str = "Chat";
 const TASKS: &str = "Tasks";
 const INBOX: &str = "Inbox";
 const SCHEDULES: &str = "Schedules";
+const TEMPLATES: &str = "Templates";
 const ANALYTICS: &str = "Analytics";
 const SERVER: &str = "Server";
 
@@ -64,6 +67,7 @@ pub(super) fn tags() -> Value {
         {"name": TASKS, "description": "What there is to know of tasks, and what may be done with them."},
         {"name": INBOX, "description": "What tasks ask people."},
         {"name": SCHEDULES, "description": "What is to be started when."},
+        {"name": TEMPLATES, "description": "Strategies with parameters."},
         {"name": ANALYTICS, "description": "What happened to the caller's tasks, as numbers."},
         {"name": SERVER, "description": "What the server is, has and can."},
     ])
@@ -79,6 +83,7 @@ pub(super) fn all() -> Vec<Operation> {
         tagged(TASKS, streams()),
         tagged(INBOX, inbox()),
         tagged(SCHEDULES, schedules()),
+        tagged(TEMPLATES, templates()),
         tagged(ANALYTICS, analytics()),
         tagged(SERVER, server()),
     ]
@@ -256,6 +261,36 @@ fn schedules() -> Vec<Operation> {
         )
         .reply::<TaskDetail>()
         .refuses(&[404, 409, 422, 502, 504]),
+    ]
+}
+
+fn templates() -> Vec<Operation> {
+    const ALL: &str = "/api/templates";
+    const ONE: &str = "/api/templates/{id}";
+    vec![
+        Operation::get(ALL, "listTemplates", "The caller's templates by name, each with its newest version.")
+            .query::<TemplateRange>()
+            .reply::<TemplateList>(),
+        Operation::post(ALL, "createTemplate", "Writes the next version of a template.")
+            .about(
+                "A version never changes; the same content again is the same version. With `fromTask`, goal and \
+                 steps are those of a completed task.",
+            )
+            .body::<TemplateWish>()
+            .reply::<TemplateVersion>()
+            .refuses(&[404, 409]),
+        Operation::get(ONE, "getTemplate", "A version of a template.")
+            .query::<WhichVersion>()
+            .reply::<TemplateVersion>()
+            .refuses(&[404]),
+        Operation::new("delete", ONE, "deleteTemplate", "Forgets a template; its tasks stay.")
+            .empty(204, "It is gone.")
+            .refuses(&[404]),
+        repeatable(Operation::post("/api/templates/{id}/run", "runTemplate", "Starts a task of a template."))
+            .body::<Run>()
+            .reply::<Started>()
+            .links(OF_A_TASK)
+            .refuses(&[404, 409, 422, 502, 504]),
     ]
 }
 

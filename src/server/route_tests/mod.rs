@@ -11,6 +11,7 @@ mod orchestrate;
 mod schedules;
 mod sockets;
 mod tasks;
+mod templates;
 mod threads;
 
 use axum::http::Method;

@@ -1,0 +1,283 @@
+//! Templates: written, made from tasks that were carried out, and filled in for new ones.
+
+use std::collections::BTreeMap;
+
+use jsonschema::Validator;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+
+use super::{Orchestrator, OrchestratorError, TaskRequest, template_steps};
+use crate::repository::{RepositoryError, TemplateVersion};
+use crate::task::{Status, Task, TaskId, Template, TemplateRef, is_parameter_name};
+
+/// Longest name: with `workflow_` before it, it is the name of a tool.
+const MAX_NAME: usize = 50;
+
+/// Longest template as JSON, in bytes.
+const MAX_BYTES: usize = 256 * 1024;
+
+/// How often a write is tried again after somebody else wrote first.
+const TRIES: usize = 16;
+
+/// What a template is to be.
+#[derive(Debug, Clone, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+#[schemars(extend("required" = ["name"]))]
+pub struct TemplateWish {
+    /// Small letters, digits, `-` and `_`, at most 50 characters.
+    pub name: String,
+    /// What it does; a model that is offered it as a tool reads this.
+    pub description: Option<String>,
+    /// The JSON Schema of its parameters, an object with `properties`. Others than these are
+    /// refused, unless it says `additionalProperties`.
+    pub parameters: Option<Map<String, Value>>,
+    /// The goal of its tasks; `{{name}}` stands for a parameter.
+    pub goal: Option<String>,
+    /// The steps, as `GET` shows them. `dependsOn` may name ids; a step that says nothing waits for
+    /// the one before it. Without steps, a plan is made each time.
+    #[schemars(with = "Vec<Map<String, Value>>")]
+    pub steps: Vec<Value>,
+    /// The preset of the configuration that its tasks begin from.
+    pub preset: Option<String>,
+    /// Goal and steps are those of this completed task.
+    pub from_task: Option<TaskId>,
+    /// With `fromTask`: texts of that task that become parameters, by the parameter's name. Each
+    /// is the default of its parameter.
+    pub replace: BTreeMap<String, String>,
+}
+
+/// Which template a task is made from, and with what.
+#[derive(Debug, Clone, PartialEq, Default)]
+pub struct TemplateUse {
+    /// Its name.
+    pub name: String,
+    /// Which version; the newest one otherwise.
+    pub version: Option<u32>,
+    /// Its parameters.
+    pub parameters: Map<String, Value>,
+}
+
+impl Orchestrator {
+    /// Writes the next version of a template; the same content again is the same version.
+    pub async fn put_template(
+        &self,
+        user_id: &str,
+        wish: TemplateWish,
+    ) -> Result<TemplateVersion, OrchestratorError> {
+        let template = match wish.from_task {
+            Some(id) => self.template_of(user_id, id, wish).await?,
+            None => self.written(wish)?,
+        };
+        self.check_template(&template)?;
+        let templates = self.repository.templates();
+        for _ in 0..TRIES {
+            let newest = templates.get(user_id, &template.name, None).await?;
+            let version = match newest {
+                Some(newest) if newest.template == template => return Ok(newest),
+                Some(newest) => newest.version + 1,
+                None => 1,
+            };
+            let user_id = user_id.to_owned();
+            let next =
+                TemplateVersion { user_id, version, created_at: self.now(), template: template.clone() };
+            match templates.add(&next).await {
+                Err(RepositoryError::Stale) => {}
+                written => return Ok(written.map(|()| next)?),
+            }
+        }
+        Err(RepositoryError::Stale.into())
+    }
+
+    /// A version of a template; the newest one if none is named.
+    pub async fn template(
+        &self,
+        user_id: &str,
+        name: &str,
+        version: Option<u32>,
+    ) -> Result<TemplateVersion, OrchestratorError> {
+        let found = self.repository.templates().get(user_id, name, version).await?;
+        found.ok_or(OrchestratorError::NoTemplate)
+    }
+
+    /// Forgets all versions of a template. Its tasks stay as they are.
+    pub async fn delete_template(&self, user_id: &str, name: &str) -> Result<(), OrchestratorError> {
+        match self.repository.templates().remove(user_id, name).await? {
+            true => Ok(()),
+            false => Err(OrchestratorError::NoTemplate),
+        }
+    }
+
+    /// A request with goal, steps and preset of the template that it names, filled in; and which
+    /// version of it that was.
+    pub(super) async fn with_template(
+        &self,
+        mut request: TaskRequest,
+    ) -> Result<(TaskRequest, Option<TemplateRef>), OrchestratorError> {
+        let Some(using) = request.template.clone() else { return Ok((request, None)) };
+        let found = self.template(&request.user_id, &using.name, using.version).await?;
+        let template = &found.template;
+        let values = checked(template, &using.parameters)?;
+        let (goal, plan) = template.fill(&values).map_err(|error| {
+            invalid("parameters", format!("do not fit the steps of the template: {error}"))
+        })?;
+        if request.goal.trim().is_empty() {
+            request.goal = goal;
+        }
+        if request.plan.is_none() && !plan.steps.is_empty() {
+            request.plan = Some(plan);
+        }
+        let made_from = TemplateRef { name: template.name.clone(), version: found.version };
+        Ok((request, Some(made_from)))
+    }
+
+    fn written(&self, wish: TemplateWish) -> Result<Template, OrchestratorError> {
+        if !wish.replace.is_empty() {
+            return Err(invalid("replace", "goes with fromTask".to_owned()));
+        }
+        let goal = wish.goal.unwrap_or_default();
+        let steps = template_steps::read(wish.steps).map_err(|problem| invalid("steps", problem))?;
+        Ok(Template {
+            name: wish.name,
+            description: wish.description.unwrap_or_default(),
+            parameters: as_object(wish.parameters.unwrap_or_default()),
+            goal,
+            steps,
+            preset: wish.preset,
+        })
+    }
+
+    /// Goal and steps of a task, with the texts that are to be replaced as parameters.
+    async fn template_of(
+        &self,
+        user_id: &str,
+        id: TaskId,
+        wish: TemplateWish,
+    ) -> Result<Template, OrchestratorError> {
+        if wish.goal.is_some() || !wish.steps.is_empty() || wish.parameters.is_some() {
+            return Err(invalid(
+                "fromTask",
+                "brings goal and steps: leave out goal, steps and parameters".into(),
+            ));
+        }
+        let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+        if task.spec().user_id != user_id {
+            return Err(OrchestratorError::Forbidden);
+        }
+        if task.status() != Status::Completed {
+            return Err(OrchestratorError::NotNow { verb: "make a template of", status: task.status() });
+        }
+        let mut value = content_of(&task).map_err(|error| invalid("fromTask", error.to_string()))?;
+        let mut properties = Map::new();
+        for (name, text) in &wish.replace {
+            if !generalise(&mut value, text, name) {
+                return Err(invalid("replace", format!("'{text}' stands nowhere in the task")));
+            }
+            properties.insert(name.clone(), json!({"type": "string", "default": text}));
+        }
+        value["name"] = json!(wish.name);
+        value["description"] = json!(wish.description.unwrap_or_else(|| task.spec().goal.clone()));
+        value["parameters"] =
+            as_object(Map::from_iter([("properties".to_owned(), properties.into())])).into();
+        value["preset"] = json!(wish.preset);
+        serde_json::from_value(value).map_err(|error| invalid("fromTask", error.to_string()))
+    }
+
+    /// Whether a template makes sense by itself. Whether its tools are there is seen when it is run.
+    fn check_template(&self, template: &Template) -> Result<(), OrchestratorError> {
+        let name = &template.name;
+        let is_fine =
+            |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || matches!(byte, b'-' | b'_');
+        if !(1..=MAX_NAME).contains(&name.len()) || !name.bytes().all(is_fine) {
+            let problem = format!("has 1 to {MAX_NAME} characters: small letters, digits, - and _");
+            return Err(invalid("name", problem));
+        }
+        if template.goal.trim().is_empty() {
+            return Err(invalid("goal", "is empty: say what is to be reached".to_owned()));
+        }
+        if let Some(bad) = template.names().find(|name| !is_parameter_name(name)) {
+            return Err(invalid("parameters", format!("'{bad}' is no name: letters, digits, _ and - only")));
+        }
+        validator(template)?;
+        if let Some(name) = template.undeclared() {
+            let problem = format!("{{{{{name}}}}} is used and not declared: add it to parameters.properties");
+            return Err(invalid("parameters", problem));
+        }
+        if !template.steps.steps.is_empty() {
+            let problem = template.steps.validate(0, &self.config.limits).err();
+            problem.map_or(Ok(()), |problem| Err(invalid("steps", problem.to_string())))?;
+        }
+        let bytes = serde_json::to_string(template).map_or(0, |text| text.len());
+        if bytes > MAX_BYTES {
+            return Err(invalid(
+                "steps",
+                format!("the template has {bytes} bytes, at most {MAX_BYTES} are allowed"),
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// The parameters with defaults, or what is wrong with them: by the name of the first that is.
+pub(super) fn checked(
+    template: &Template,
+    given: &Map<String, Value>,
+) -> Result<Map<String, Value>, OrchestratorError> {
+    let all = template.with_defaults(given);
+    let value = Value::Object(all);
+    if let Some(error) = validator(template)?.iter_errors(&value).next() {
+        let place = error.instance_path().to_string();
+        let place = place.trim_start_matches('/').replace('/', ".");
+        let problem = if place.is_empty() { error.to_string() } else { format!("{place}: {error}") };
+        return Err(invalid("parameters", problem));
+    }
+    match value {
+        Value::Object(all) => Ok(all),
+        _ => Ok(Map::new()),
+    }
+}
+
+fn validator(template: &Template) -> Result<Validator, OrchestratorError> {
+    jsonschema::validator_for(&Value::Object(template.parameters.clone()))
+        .map_err(|error| invalid("parameters", format!("is no JSON Schema: {error}")))
+}
+
+/// A schema of an object that takes nothing it does not name, unless it says otherwise.
+fn as_object(mut schema: Map<String, Value>) -> Map<String, Value> {
+    schema.entry("type").or_insert_with(|| json!("object"));
+    schema.entry("properties").or_insert_with(|| json!({}));
+    schema.entry("additionalProperties").or_insert_with(|| json!(false));
+    schema
+}
+
+fn content_of(task: &Task) -> Result<Value, serde_json::Error> {
+    Ok(json!({"goal": task.spec().goal, "steps": template_steps::of_task(task.steps())?}))
+}
+
+/// Puts a placeholder wherever a text stands in goal, descriptions and arguments. Whether there was
+/// any such place.
+fn generalise(value: &mut Value, text: &str, name: &str) -> bool {
+    fn replace(value: &mut Value, text: &str, placeholder: &str) -> bool {
+        match value {
+            Value::String(found) if !text.is_empty() && found.contains(text) => {
+                *found = found.replace(text, placeholder);
+                true
+            }
+            Value::Array(items) => {
+                items.iter_mut().fold(false, |any, item| replace(item, text, placeholder) | any)
+            }
+            Value::Object(fields) => {
+                let texts = fields
+                    .iter_mut()
+                    .filter(|(key, _)| !matches!(key.as_str(), "id" | "type" | "name" | "$output"));
+                texts.fold(false, |any, (_, field)| replace(field, text, placeholder) | any)
+            }
+            _ => false,
+        }
+    }
+    replace(value, text, &format!("{{{{{name}}}}}"))
+}
+
+fn invalid(field: &'static str, problem: String) -> OrchestratorError {
+    OrchestratorError::Invalid { field, problem }
+}

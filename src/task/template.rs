@@ -1,0 +1,234 @@
+//! A template: a strategy with parameters.
+//!
+//! In its texts `{{name}}` stands for a parameter as text; in the arguments of its tools
+//! `{"$param": "name"}` stands for the value itself. Everything else in braces is not ours and
+//! stays as it is.
+
+use std::collections::BTreeSet;
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use super::Plan;
+
+/// The key of an object that stands for the value of a parameter.
+const PARAM: &str = "$param";
+
+/// A goal and the steps that lead to it, with parameters.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Template {
+    /// Its name: small letters, digits, `-` and `_`.
+    pub name: String,
+    /// What it does, for people and for models that are offered it as a tool.
+    #[serde(default)]
+    pub description: String,
+    /// The JSON Schema of its parameters, which are the fields of an object.
+    pub parameters: Map<String, Value>,
+    /// The goal of its tasks, with placeholders.
+    pub goal: String,
+    /// The steps, with placeholders. Without any, a plan is made when it is run.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub steps: Plan,
+    /// The preset of the configuration that its tasks begin from, if the request names none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+}
+
+/// Which version of which template a task was made from.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct TemplateRef {
+    /// The template.
+    pub name: String,
+    /// 1 for the first.
+    pub version: u32,
+}
+
+fn is_empty(plan: &Plan) -> bool {
+    plan.steps.is_empty()
+}
+
+impl Template {
+    /// The names of its parameters.
+    pub fn names(&self) -> impl Iterator<Item = &str> {
+        let properties = self.parameters.get("properties").and_then(Value::as_object);
+        properties.into_iter().flat_map(|properties| properties.keys().map(String::as_str))
+    }
+
+    /// A placeholder that no parameter stands behind, if there is one.
+    pub fn undeclared(&self) -> Option<String> {
+        let mut used = BTreeSet::new();
+        collect(&Value::String(self.goal.clone()), &mut used);
+        collect(&serde_json::to_value(&self.steps).unwrap_or_default(), &mut used);
+        used.into_iter().find(|name| !self.names().any(|known| known == name))
+    }
+
+    /// These parameters with the defaults of those that are not given.
+    pub fn with_defaults(&self, given: &Map<String, Value>) -> Map<String, Value> {
+        let mut all = given.clone();
+        let properties = self.parameters.get("properties").and_then(Value::as_object);
+        for (name, schema) in properties.into_iter().flatten() {
+            if let Some(default) = schema.get("default").filter(|_| !all.contains_key(name)) {
+                all.insert(name.clone(), default.clone());
+            }
+        }
+        all
+    }
+
+    /// The goal and the steps with everything filled in. What is given for one parameter is not
+    /// looked at for placeholders of others.
+    ///
+    /// # Errors
+    /// If the steps are none any more: a value stands where only some other can.
+    pub fn fill(&self, values: &Map<String, Value>) -> Result<(String, Plan), serde_json::Error> {
+        let goal = filled_text(&self.goal, values);
+        let steps = serde_json::to_value(&self.steps)?;
+        let steps = filled(steps, values).unwrap_or_else(|| Value::Array(Vec::new()));
+        Ok((goal, serde_json::from_value(steps)?))
+    }
+}
+
+/// A value with its placeholders replaced; none if it stands for a parameter that has no value.
+fn filled(value: Value, values: &Map<String, Value>) -> Option<Value> {
+    if let Some(name) = parameter(&value) {
+        return values.get(name).cloned();
+    }
+    Some(match value {
+        Value::String(text) => Value::String(filled_text(&text, values)),
+        Value::Array(items) => {
+            Value::Array(items.into_iter().filter_map(|item| filled(item, values)).collect())
+        }
+        Value::Object(fields) => {
+            let fields = fields.into_iter().filter_map(|(name, field)| Some((name, filled(field, values)?)));
+            Value::Object(fields.collect())
+        }
+        other => other,
+    })
+}
+
+fn filled_text(text: &str, values: &Map<String, Value>) -> String {
+    let mut result = String::new();
+    let mut rest = text;
+    while let Some((before, name, behind)) = placeholder(rest) {
+        result.push_str(before);
+        match values.get(name) {
+            Some(Value::String(value)) => result.push_str(value),
+            Some(Value::Null) | None => {}
+            Some(value) => result.push_str(&value.to_string()),
+        }
+        rest = behind;
+    }
+    result + rest
+}
+
+fn collect(value: &Value, names: &mut BTreeSet<String>) {
+    if let Some(name) = parameter(value) {
+        names.insert(name.to_owned());
+        return;
+    }
+    match value {
+        Value::String(text) => {
+            let mut rest = text.as_str();
+            while let Some((_, name, behind)) = placeholder(rest) {
+                names.insert(name.to_owned());
+                rest = behind;
+            }
+        }
+        Value::Array(items) => items.iter().for_each(|item| collect(item, names)),
+        Value::Object(fields) => fields.values().for_each(|field| collect(field, names)),
+        _ => {}
+    }
+}
+
+/// The parameter whose value an object stands for.
+fn parameter(value: &Value) -> Option<&str> {
+    let fields = value.as_object().filter(|fields| fields.len() == 1)?;
+    fields.get(PARAM)?.as_str()
+}
+
+/// The first placeholder of a text: what stands before it, its name, what stands behind it.
+fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
+    let mut from = 0;
+    loop {
+        let begin = from + text[from..].find("{{")?;
+        let inside = &text[begin + 2..];
+        match inside.split_once("}}") {
+            Some((name, behind)) if is_parameter_name(name.trim()) => {
+                return Some((&text[..begin], name.trim(), behind));
+            }
+            // Braces of somebody else: a secret, or no placeholder at all.
+            _ => from = begin + 1,
+        }
+    }
+}
+
+/// Whether a parameter can have this name.
+pub fn is_parameter_name(name: &str) -> bool {
+    let mut characters = name.chars();
+    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+        && characters.all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'))
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn template(goal: &str, arguments: Value) -> Template {
+        let value = json!({
+            "name": "t", "goal": goal,
+            "parameters": {"properties": {"term": {"type": "string"}, "most": {"type": "integer", "default": 3},
+                "ids": {"type": "array"}}},
+            "steps": [{"id": "step-1", "description": "Look for {{ term }}", "type": "tool-call",
+                "tool": {"name": "search", "arguments": arguments}}],
+        });
+        serde_json::from_value(value).unwrap()
+    }
+
+    fn values(value: Value) -> Map<String, Value> {
+        value.as_object().unwrap().clone()
+    }
+
+    #[test]
+    fn placeholders_become_texts_and_references_become_values() {
+        let template =
+            template("Find {{term}}, {{most}} at most", json!({"q": "{{term}}!", "n": [{"$param": "most"}]}));
+        let all = template.with_defaults(&values(json!({"term": "TODO"})));
+        let (goal, plan) = template.fill(&all).unwrap();
+        assert_eq!(goal, "Find TODO, 3 at most");
+        assert_eq!(plan.steps[0].description, "Look for TODO");
+        assert_eq!(plan.steps[0].tool.as_ref().unwrap().arguments, json!({"q": "TODO!", "n": [3]}));
+    }
+
+    #[test]
+    fn what_is_given_is_not_read_as_a_template() {
+        let template = template("{{term}}", json!({}));
+        let (goal, _) = template.fill(&values(json!({"term": "{{most}}", "most": 1}))).unwrap();
+        assert_eq!(goal, "{{most}}");
+    }
+
+    #[test]
+    fn what_has_no_value_is_left_out() {
+        let template = template("[{{ids}}]", json!({"ids": {"$param": "ids"}, "q": 1}));
+        let (goal, plan) = template.fill(&Map::new()).unwrap();
+        assert_eq!(goal, "[]");
+        assert_eq!(plan.steps[0].tool.as_ref().unwrap().arguments, json!({"q": 1}));
+    }
+
+    #[test]
+    fn braces_of_others_stay() {
+        let template = template("{{secret:key}} {{}} {{ x y }} { {{", json!({"a": {"$output": "step-1"}}));
+        let (goal, plan) = template.fill(&Map::new()).unwrap();
+        assert_eq!(goal, template.goal);
+        assert_eq!(plan.steps[0].tool.as_ref().unwrap().arguments, json!({"a": {"$output": "step-1"}}));
+        assert_eq!(template.undeclared(), None);
+    }
+
+    #[test]
+    fn a_placeholder_without_a_parameter_is_found() {
+        assert_eq!(template("{{trem}}", json!({})).undeclared().as_deref(), Some("trem"));
+        assert_eq!(template("", json!([{"$param": "x"}])).undeclared().as_deref(), Some("x"));
+    }
+}
