@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::config::Overrides;
 use super::schedule_args::ScheduleCommand;
+use super::template_args::{ParameterArgs, TemplateCommand};
 use super::{bench, duration, exit};
 use crate::orchestrator::OutcomeDecision;
 use crate::task::{ModelName, Priority, Status, TopUp, Usd};
@@ -83,6 +84,9 @@ pub(super) enum Command {
     /// Start tasks at a time, or again and again
     #[command(subcommand)]
     Schedule(ScheduleCommand),
+    /// Write templates, strategies with parameters, and run them
+    #[command(subcommand)]
+    Template(TemplateCommand),
     /// Bring the tables of the database up to date
     Migrate,
     /// Check the database against the promises, the models and the tool servers
@@ -101,23 +105,44 @@ pub(super) enum Command {
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// What is to be reached
-    #[arg(required_unless_present = "resume")]
+    #[arg(required_unless_present_any = ["resume", "template"])]
     pub(super) goal: Option<String>,
     /// Go on with a task that exists
-    #[arg(long, value_name = "ID", conflicts_with = "goal")]
+    #[arg(long, value_name = "ID", conflicts_with_all = [
+        "goal", "template", "param", "template_version", "priority", "max_tokens", "max_cost",
+    ])]
     pub(super) resume: Option<String>,
+    /// Take goal and steps from this template; a goal that is given wins
+    #[arg(long, value_name = "NAME")]
+    pub(super) template: Option<String>,
+    #[command(flatten)]
+    pub(super) parameters: ParameterArgs,
+    #[command(flatten)]
+    pub(super) options: RunOptions,
+}
+
+/// What a new task is told, and in which form it is shown.
+#[derive(Debug, Args)]
+pub(super) struct RunOptions {
     /// How urgent it is, from 1 (most) to 5 (least)
-    #[arg(long, value_name = "NUMBER", default_value_t, conflicts_with = "resume")]
+    #[arg(long, value_name = "NUMBER", default_value_t)]
     pub(super) priority: Priority,
     /// Tokens it may consume at most, prompts and answers together
-    #[arg(long, value_name = "NUMBER", conflicts_with = "resume")]
+    #[arg(long, value_name = "NUMBER")]
     pub(super) max_tokens: Option<u64>,
     /// What its model calls may cost at most, in US dollars
-    #[arg(long, value_name = "USD", value_parser = dollars, conflicts_with = "resume")]
+    #[arg(long, value_name = "USD", value_parser = dollars)]
     pub(super) max_cost: Option<Usd>,
     /// One JSON object per journal entry, then one with the result
     #[arg(long)]
     pub(super) json: bool,
+}
+
+impl RunOptions {
+    /// The flags of a run that takes everything from a template.
+    pub(super) fn of_template(self, name: String, parameters: ParameterArgs) -> RunArgs {
+        RunArgs { goal: None, resume: None, template: Some(name), parameters, options: self }
+    }
 }
 
 #[derive(Debug, Args)]
@@ -405,6 +430,9 @@ mod tests {
         assert!(read("run").is_err());
         assert!(read("run --resume 1234").is_ok());
         assert!(read("run goal --resume 1234").is_err());
+        assert!(read("run --template t --resume 1234").is_err());
+        assert!(read("run --template t --param a=b").is_ok());
+        assert!(read("template run t --param a").is_err());
     }
 
     #[test]

@@ -111,6 +111,9 @@ impl CliError {
             Self::Refused(OrchestratorError::NoSchedule) => {
                 Some("`longhaul schedule list` shows the schedules")
             }
+            Self::Refused(OrchestratorError::NoTemplate) => {
+                Some("`longhaul template list` shows the templates")
+            }
             Self::Refused(OrchestratorError::Closed) => Some("`longhaul inbox` shows what is open"),
             _ => None,
         }

@@ -25,6 +25,8 @@ mod schedule_args;
 mod serve;
 mod signals;
 mod task;
+mod template;
+mod template_args;
 mod terminal;
 mod watch;
 mod wiring;
@@ -36,6 +38,7 @@ use clap::{CommandFactory, Parser};
 use self::args::{Command, CommandLine, Global};
 use self::config::{Environment, Settings};
 use self::schedule_args::ScheduleCommand;
+use self::template_args::TemplateCommand;
 use self::terminal::Terminal;
 use self::wiring::Engine;
 
@@ -98,6 +101,12 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
             engine.close().await;
             ended
         }
+        Command::Template(command) if !matches!(command, TemplateCommand::Run(_)) => {
+            let engine = Engine::steering(settings, &environment).await?;
+            let ended = template::run(&engine, command, None, terminal).await;
+            engine.close().await;
+            ended
+        }
         Command::Inbox(args) => {
             let engine = Engine::steering(settings, &environment).await?;
             let ended = inbox::list(&engine, &args, terminal).await;
@@ -120,6 +129,7 @@ async fn work(
     let ended = match command {
         Command::Run(args) => run::run(&engine, args, global.model.clone(), terminal).await,
         Command::Schedule(command) => schedule::run(&engine, command, terminal).await,
+        Command::Template(command) => template::run(&engine, command, global.model.clone(), terminal).await,
         Command::Serve(args) => serve::serve(&engine, &args, terminal).await,
         _ => serve::work(&engine, terminal).await,
     };

@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::terminal::Terminal;
 use super::watch::Watch;
 use super::wiring::Engine;
-use super::{Exit, ids, signals};
+use super::{Exit, ids, signals, template};
 use crate::orchestrator::TaskRequest;
 use crate::repository::RepositoryError;
 use crate::task::{Budget, ModelName, Status, Task};
@@ -28,7 +28,7 @@ pub(super) async fn run(
     if works && args.resume.is_none() {
         tell_what_else(engine, terminal).await?;
     }
-    let form = if args.json { Form::Json } else { Form::Lines };
+    let form = if args.options.json { Form::Json } else { Form::Lines };
     if form == Form::Lines {
         tell_model(engine, model.as_ref(), terminal);
     }
@@ -82,13 +82,19 @@ fn tell_model(engine: &Engine, wanted: Option<&ModelName>, terminal: &Terminal) 
 async fn begin(engine: &Engine, args: &RunArgs, model: Option<ModelName>) -> Result<(Task, i64), CliError> {
     let user = engine.settings.user.clone();
     let Some(named) = &args.resume else {
+        let options = &args.options;
+        let using = match &args.template {
+            Some(name) => Some(template::named(engine, name, &args.parameters).await?),
+            None => None,
+        };
         let request = TaskRequest {
             goal: args.goal.clone().unwrap_or_default(),
             user_id: user,
             thread_id: Uuid::now_v7().to_string(),
             chat_model: model,
-            priority: args.priority,
-            budget: Budget { tokens: args.max_tokens, cost_usd: args.max_cost, ..Budget::default() },
+            priority: options.priority,
+            budget: Budget { tokens: options.max_tokens, cost_usd: options.max_cost, ..Budget::default() },
+            template: using,
             ..TaskRequest::default()
         };
         return Ok((engine.orchestrator.start(request).await?, 0));

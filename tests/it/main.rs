@@ -40,6 +40,7 @@ mod redis;
 mod redis_server;
 mod schedules;
 mod streams;
+mod templates;
 mod terminal;
 mod trap;
 mod waits;
