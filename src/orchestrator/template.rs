@@ -9,7 +9,7 @@ use serde_json::{Map, Value, json};
 
 use super::{Orchestrator, OrchestratorError, TaskRequest, template_steps};
 use crate::repository::{RepositoryError, TemplateVersion};
-use crate::task::{Status, Task, TaskId, Template, TemplateRef, is_parameter_name};
+use crate::task::{Ground, PlanError, Status, Task, TaskId, Template, TemplateRef, is_parameter_name};
 
 /// Longest name: with `workflow_` before it, it is the name of a tool.
 const MAX_NAME: usize = 50;
@@ -204,8 +204,11 @@ impl Orchestrator {
             return Err(invalid("parameters", problem));
         }
         if !template.steps.steps.is_empty() {
-            let problem = template.steps.validate(0, &self.config.limits).err();
-            problem.map_or(Ok(()), |problem| Err(invalid("steps", problem.to_string())))?;
+            // A list or a condition may be a parameter: those are looked at when it is run.
+            match template.steps.validate(&Ground::default(), &self.config.limits) {
+                Ok(()) | Err(PlanError::Part { .. }) => {}
+                Err(problem) => return Err(invalid("steps", problem.to_string())),
+            }
         }
         let bytes = serde_json::to_string(template).map_or(0, |text| text.len());
         if bytes > MAX_BYTES {

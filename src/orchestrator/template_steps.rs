@@ -104,10 +104,11 @@ fn unknown_key(step: &Map<String, Value>) -> Option<&String> {
     step.keys().find(|key| known.is_none_or(|known| !known.contains_key(*key)))
 }
 
-/// The steps of a plan that was carried out, as a plan of its own: those that were replaced are
-/// gone, and references follow.
+/// The steps of a plan that was carried out, as a plan of its own: those that were replaced, and
+/// those of items of lists, are gone, and references follow.
 pub(super) fn of_task(steps: &[Step]) -> Result<Plan, serde_json::Error> {
-    let kept: Vec<(u32, &Step)> = (0..).zip(steps).filter(|(_, step)| !step.replaced).collect();
+    let kept: Vec<(u32, &Step)> =
+        (0..).zip(steps).filter(|(_, step)| !step.replaced && step.item.is_none()).collect();
     let place: HashMap<u32, u32> = (0..).zip(&kept).map(|(new, (old, _))| (*old, new)).collect();
     let names: HashMap<&str, String> = (1..)
         .zip(&kept)

@@ -163,10 +163,11 @@ fn placeholder(text: &str) -> Option<(&str, &str, &str)> {
     }
 }
 
-/// Whether a parameter can have this name.
+/// Whether a parameter can have this name. `item` is the item of a list that a step goes through.
 pub fn is_parameter_name(name: &str) -> bool {
     let mut characters = name.chars();
-    characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
+    name != "item"
+        && characters.next().is_some_and(|first| first.is_ascii_alphabetic() || first == '_')
         && characters.all(|character| character.is_ascii_alphanumeric() || matches!(character, '_' | '-'))
 }
 
@@ -219,7 +220,10 @@ mod tests {
 
     #[test]
     fn braces_of_others_stay() {
-        let template = template("{{secret:key}} {{}} {{ x y }} { {{", json!({"a": {"$output": "step-1"}}));
+        let template = template(
+            "{{secret:key}} {{item}} {{item/name}} {{}} {{ x y }} { {{",
+            json!({"a": {"$output": "step-1"}}),
+        );
         let (goal, plan) = template.fill(&Map::new()).unwrap();
         assert_eq!(goal, template.goal);
         assert_eq!(plan.steps[0].tool.as_ref().unwrap().arguments, json!({"a": {"$output": "step-1"}}));
