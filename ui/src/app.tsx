@@ -17,6 +17,7 @@ import { SchedulesScreen } from "./screens/schedules";
 import { SettingsScreen } from "./screens/settings";
 import { TaskScreen } from "./screens/task/task";
 import { TasksScreen } from "./screens/tasks";
+import { TemplatesScreen } from "./screens/templates";
 import { ToolsScreen } from "./screens/tools";
 import { WorkersScreen } from "./screens/workers";
 import { useShortcuts } from "./state/keys";
@@ -27,6 +28,7 @@ const places: { path: string; name: string; icon: IconName; key: string }[] = [
   { path: "/tasks", name: "Tasks", icon: "tasks", key: "t" },
   { path: "/inbox", name: "Inbox", icon: "inbox", key: "i" },
   { path: "/chat", name: "Chat", icon: "chat", key: "c" },
+  { path: "/templates", name: "Templates", icon: "template", key: "m" },
   { path: "/schedules", name: "Schedules", icon: "calendar", key: "d" },
   { path: "/analytics", name: "Analytics", icon: "analytics", key: "a" },
   { path: "/workers", name: "Queues & workers", icon: "workers", key: "w" },
@@ -39,6 +41,7 @@ function screen(path: string): VNode {
   if (path === "/tasks") return <TasksScreen />;
   if (path === "/new") return <NewTaskScreen />;
   if (path === "/inbox") return <InboxScreen />;
+  if (path === "/templates") return <TemplatesScreen />;
   if (path === "/schedules") return <SchedulesScreen />;
   if (path === "/analytics") return <AnalyticsScreen />;
   if (path === "/workers") return <WorkersScreen />;

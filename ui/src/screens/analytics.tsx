@@ -18,7 +18,7 @@ const ranges = {
 const EVERY = 5000;
 
 const timed = { step: "Kind of step", tool: "Tool", model: "Model" } as const;
-const used = { model: "Model", user: "User" } as const;
+const used = { model: "Model", template: "Template", user: "User" } as const;
 
 export function AnalyticsScreen() {
   const query = address.value.query;

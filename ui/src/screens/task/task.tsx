@@ -15,6 +15,7 @@ import { useStory } from "../../state/story";
 import { act, canCancel, canPause, canResume, curl, type Action } from "../actions";
 import { RequestCard } from "../inbox";
 import { pauseWord } from "../tasks";
+import { SaveAsTemplate } from "../templates";
 import { CheckpointsTab, ContextTab } from "./context";
 import { EffectsTab } from "./effects";
 import { GraphTab } from "./graph";
@@ -59,7 +60,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
   const { story, version, ready, error } = useStory(id);
   const { task, error: refused, set } = useTask(id, story.entries.at(-1)?.seq ?? 0);
   const [busy, run] = useAction();
-  const [asking, setAsking] = useState<"cancel" | "budget" | "message" | null>(null);
+  const [asking, setAsking] = useState<"cancel" | "budget" | "message" | "template" | null>(null);
   const query = address.value.query;
   const chosenStep = query.has("step") ? Number(query.get("step")) : null;
   const chosenSeq = query.has("seq") ? Number(query.get("seq")) : null;
@@ -98,6 +99,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
             {!isEnded(status) && <Button icon="send" onClick={() => setAsking("message")}>Message</Button>}
             {!isEnded(status) && <Button icon="plus" onClick={() => setAsking("budget")}>Budget</Button>}
             {canCancel(status) && <Button icon="stop" kind="danger" busy={busy} onClick={() => setAsking("cancel")}>Cancel</Button>}
+            {status === "completed" && <Button icon="template" onClick={() => setAsking("template")}>Save as template</Button>}
             {isEnded(status) && <a class="button is-plain" href={`/new?goal=${encodeURIComponent(task.goal)}`}><Icon name="retry" size={14} /><span>Run again</span></a>}
             <Button icon="copy" kind="ghost" title="Copy as curl (y)" aria-label="Copy as curl" onClick={() => void copy(curl(`/api/tasks/${id}`), "Copied as curl")}>curl</Button>
           </div>
@@ -117,6 +119,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
       </div>
       {asking === "cancel" && <CancelDialog close={() => setAsking(null)} cancel={() => { setAsking(null); void doIt("cancel"); }} />}
       {asking === "budget" && <BudgetDialog id={id} task={task} close={() => setAsking(null)} done={set} />}
+      {asking === "template" && <SaveAsTemplate task={id} goal={task.goal} close={() => setAsking(null)} />}
       {asking === "message" && <MessageDialog id={id} close={() => setAsking(null)} done={set} />}
     </section>
   );
@@ -173,6 +176,7 @@ function Facts({ task, story, status }: { task: TaskDetail; story: Story; status
         <Fact name="Priority"><Priority task={task} /></Fact>
         <Fact name="Started"><Ago at={task.createdAt} /></Fact>
         {task.chatModel && <Fact name="Model"><code>{task.chatModel}</code></Fact>}
+        {task.template && <Fact name="Template"><a href={`/templates?template=${encodeURIComponent(task.template.name)}`}><code>{task.template.name}</code></a></Fact>}
         <Fact name="Thread"><a href={`/chat/${encodeURIComponent(task.threadId)}`}>{task.threadId.length > 16 ? `${task.threadId.slice(0, 14)}…` : task.threadId}</a></Fact>
       </dl>
     </>
