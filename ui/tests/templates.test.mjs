@@ -39,6 +39,15 @@ on("a template is written, run with a form, and written anew", "/templates", asy
   await detail.getByRole("button", { name: "version 2" }).waitFor();
   await detail.getByRole("button", { name: "differences" }).click();
   await detail.locator(".diff-new", { hasText: "answers" }).waitFor();
+  await detail.getByRole("link", { name: "Schedule it" }).click();
+  const schedule = page.getByRole("dialog", { name: "New schedule" });
+  await schedule.getByLabel("place").fill("the attic");
+  await schedule.getByLabel("Name").fill("Every morning");
+  await schedule.getByRole("button", { name: "Schedule it" }).click();
+  await page.getByRole("article", { name: "Schedule Every morning" }).getByRole("button", { name: "Run now" }).click();
+  await page.waitForURL(/\/tasks\/[0-9a-f-]{36}$/);
+  await page.getByRole("heading", { name: "Look for answers in the attic" }).waitFor();
+  await page.getByRole("link", { name: "look-around" }).click();
   await detail.getByRole("button", { name: "Remove" }).click();
   await page.getByRole("dialog").getByRole("button", { name: "Remove the template" }).click();
   await page.getByRole("heading", { name: "No templates yet" }).waitFor();

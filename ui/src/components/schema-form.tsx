@@ -33,6 +33,11 @@ export function typedDefaults(schema: Schema): Typed {
   return typed;
 }
 
+/** Values as somebody would type them. */
+export function typedOf(schema: Schema, values: Record<string, unknown>): Typed {
+  return typedDefaults({ properties: Object.fromEntries(Object.entries(schema.properties ?? {}).filter(([name]) => name in values).map(([name]) => [name, { default: values[name] }])) });
+}
+
 /** The values that were typed, and what is wrong with them. */
 export function valuesOf(schema: Schema, typed: Typed): { values: Record<string, unknown>; problems: Record<string, string> } {
   const values: Record<string, unknown> = {};

@@ -2,9 +2,11 @@
 import { useState } from "preact/hooks";
 import { ApiError, message, post, send } from "../api/client";
 import { forget, useResource } from "../api/resource";
-import type { Models, Schedule, ScheduleDetail, ScheduleWish, TaskSummary } from "../api/types";
+import type { Models, Schedule, ScheduleDetail, ScheduleWish, TaskSummary, TemplateVersion } from "../api/types";
 import { Ago, Badge, Button, Chip, Dialog, Empty, Fact, Failure, Field, Loading, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
+import { Value } from "../components/json";
+import { asSchema, SchemaForm, typedDefaults, typedOf, valuesOf, type Typed } from "../components/schema-form";
 import { day, duration, number } from "../format";
 import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
@@ -65,7 +67,7 @@ export function SchedulesScreen() {
           {chosen && <Detail key={chosen} id={chosen} changed={read.reload} />}
         </div>
       )}
-      {making && <ScheduleDialog close={() => setQuery({ new: null })} done={(made) => { read.reload(); setQuery({ new: null, schedule: made.id }); }} />}
+      {making && <ScheduleDialog close={() => setQuery({ new: null, template: null })} done={(made) => { read.reload(); setQuery({ new: null, template: null, schedule: made.id }); }} />}
     </section>
   );
 }
@@ -108,7 +110,8 @@ function Detail({ id, changed }: { id: string; changed: () => void }) {
       </div>
       {schedule.fault && <div class="callout is-bad"><Icon name="alert" /><div><strong>Its task cannot be started</strong><p>{schedule.fault}</p></div></div>}
       <dl class="facts is-tight"><Fact name="When"><When schedule={schedule} /></Fact><Fact name="While the last one runs">{schedule.overlap === "allow" ? "start another" : "skip"}</Fact>{schedule.task.chatModel && <Fact name="Model"><code>{schedule.task.chatModel}</code></Fact>}<Fact name="Made"><Ago at={schedule.createdAt} /></Fact></dl>
-      <section><h3>Goal</h3><p class="goal-text">{schedule.task.goal}</p></section>
+      {schedule.task.template ? <section><h3>Template <a href={`/templates?template=${encodeURIComponent(schedule.task.template)}`}><code>{schedule.task.template}</code></a></h3><Value value={schedule.task.parameters ?? {}} /></section>
+        : <section><h3>Goal</h3><p class="goal-text">{schedule.task.goal}</p></section>}
       <section><h3>Next times <span class="faint">{patternOf(schedule)?.timeZone}</span></h3><Times times={schedule.upcoming} zone={patternOf(schedule)?.timeZone} empty={schedule.paused ? "None while it is paused." : "None."} /></section>
       <section><h3>Tasks it started</h3>
         {!tasks.data ? <Loading rows={2} /> : tasks.data.tasks.length === 0 ? <p class="faint">None yet. “Run now” starts one at once.</p> : (
@@ -139,6 +142,13 @@ function Times({ times, zone, empty }: { times: string[]; zone?: string | undefi
 /** A new schedule, or another shape for one that exists. */
 function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close: () => void; done: (schedule: Schedule) => void }) {
   const models = useResource<Models>("/api/models");
+  const templates = useResource<{ templates: TemplateVersion[] }>("/api/templates?limit=1000");
+  const [template, setTemplate] = useState(schedule?.task.template ?? address.value.query.get("template") ?? "");
+  const [typed, setTyped] = useState<Typed | null>(null);
+  const chosen = templates.data?.templates.find((one) => one.name === template);
+  const parameters = asSchema(chosen?.parameters);
+  const filled = typed ?? { ...typedDefaults(parameters), ...typedOf(parameters, template === schedule?.task.template ? (schedule.task.parameters ?? {}) : {}) };
+  const { values, problems } = valuesOf(parameters, filled);
   const before = schedule ? patternOf(schedule) : null;
   const own = Intl.DateTimeFormat().resolvedOptions().timeZone || "UTC";
   const [name, setName] = useState(schedule?.name ?? "");
@@ -153,8 +163,9 @@ function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close:
   const preview = useResource<{ upcoming: string[] }>(kind === "cron" && cron.trim() ? `/api/schedules/preview?cron=${encodeURIComponent(cron.trim())}&timeZone=${encodeURIComponent(zone.trim() || "UTC")}` : null);
   const problem = kind === "cron" && preview.error instanceof ApiError ? message(preview.error).replace(/^(cron|timeZone): /, "") : null;
   const save = () => run(async () => {
-    const { goal: _, chatModel: __, ...kept } = schedule?.task ?? { goal: "" };
-    const wish: ScheduleWish = { task: { ...kept, goal: goal.trim(), ...(model ? { chatModel: model } : {}) }, overlap };
+    const { goal: _, chatModel: __, template: ___, parameters: ____, ...kept } = schedule?.task ?? { goal: "" };
+    const what = template ? { template, parameters: values } : { goal: goal.trim() };
+    const wish: ScheduleWish = { task: { ...kept, ...what, ...(model ? { chatModel: model } : {}) }, overlap };
     if (name.trim()) wish.name = name.trim();
     if (kind === "cron") Object.assign(wish, { cron: cron.trim(), timeZone: zone.trim() || "UTC" });
     else if (at) wish.at = new Date(at).toISOString();
@@ -163,11 +174,12 @@ function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close:
     notify(schedule ? "The schedule is changed" : "It is scheduled");
     done(made);
   });
-  const incomplete = goal.trim() === "" || (kind === "cron" ? cron.trim() === "" || problem !== null : at === "" && !schedule);
+  const incomplete = (template ? !chosen || Object.keys(problems).length > 0 : goal.trim() === "") || (kind === "cron" ? cron.trim() === "" || problem !== null : at === "" && !schedule);
   return (
     <Dialog title={schedule ? "Change the schedule" : "New schedule"} close={close} wide>
       <form class="stack" onSubmit={(event) => { event.preventDefault(); if (!incomplete) void save(); }}>
-        <Field label="Goal"><textarea rows={3} autoFocus value={goal} placeholder="What each of its tasks is to reach" onInput={(event) => setGoal(event.currentTarget.value)} /></Field>
+        {(templates.data?.templates.length ?? 0) > 0 && <Field label="Start"><select value={template} onChange={(event) => { setTemplate(event.currentTarget.value); setTyped(null); }}><option value="">a goal</option>{templates.data?.templates.map((one) => <option key={one.name} value={one.name}>template {one.name}</option>)}</select></Field>}
+        {template ? <SchemaForm schema={parameters} typed={filled} onChange={setTyped} problems={problems} /> : <Field label="Goal"><textarea rows={3} autoFocus value={goal} placeholder="What each of its tasks is to reach" onInput={(event) => setGoal(event.currentTarget.value)} /></Field>}
         <div class="segmented" role="radiogroup" aria-label="When">{([["cron", "Again and again"], ["at", "Once"]] as const).map(([value, words]) => <button key={value} type="button" role="radio" aria-checked={kind === value} onClick={() => setKind(value)}>{words}</button>)}</div>
         {kind === "cron" ? (
           <>

@@ -82,7 +82,7 @@ function Detail({ name, newest, changed }: { name: string; newest: number | unde
     <article class="card detail stack" aria-label={`Template ${template.name}`}>
       <header class="card-head"><h2><code>{template.name}</code></h2><CopyButton text={JSON.stringify(template, null, 2)} /><Button kind="ghost" icon="cross" aria-label="Close" onClick={() => setQuery({ template: null, version: null })} /></header>
       {template.description && <Markdown text={template.description} />}
-      <div class="row-of-buttons"><Button onClick={() => setAsking("change")}>New version</Button><Button kind="danger" icon="stop" onClick={() => setAsking("remove")}>Remove</Button></div>
+      <div class="row-of-buttons"><Button onClick={() => setAsking("change")}>New version</Button><a class="button is-plain" href={`/schedules?new=1&template=${encodeURIComponent(template.name)}`}><Icon name="calendar" size={14} /><span>Schedule it</span></a><Button kind="danger" icon="stop" onClick={() => setAsking("remove")}>Remove</Button></div>
       <RunForm key={template.version} template={template} />
       <dl class="facts is-tight"><Fact name="Written"><Ago at={template.createdAt} /></Fact>{template.preset && <Fact name="Preset"><code>{template.preset}</code></Fact>}</dl>
       <div class="chips" role="group" aria-label="Version">{versions.map((one) => <Chip key={one} on={one === template.version} onClick={() => setQuery({ version: one === last ? null : String(one) })}>version {one}</Chip>)}{template.version > 1 && <Chip on={compare} onClick={() => setCompare(!compare)}>differences</Chip>}</div>
