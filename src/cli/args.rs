@@ -8,6 +8,7 @@ use clap_complete::Shell;
 use serde_json::Value;
 
 use super::config::Overrides;
+use super::fork::{DiffArgs, ForkArgs, RetryArgs};
 use super::schedule_args::ScheduleCommand;
 use super::template_args::{ParameterArgs, TemplateCommand};
 use super::{bench, duration, exit};
@@ -246,6 +247,12 @@ pub(super) enum TaskCommand {
         /// From 1 (most urgent) to 5 (least urgent)
         priority: Priority,
     },
+    /// Start a task that begins with what another one has recorded; --model is asked from there on
+    Fork(ForkArgs),
+    /// Start a new task in the place of one that has ended: its failed steps are done anew
+    Retry(RetryArgs),
+    /// Show two tasks side by side, step by step
+    Diff(DiffArgs),
     /// Show the budget of a task, or add to it
     Budget {
         #[command(flatten)]

@@ -16,6 +16,7 @@ mod duration;
 mod error;
 mod exit;
 mod follow;
+mod fork;
 mod ids;
 mod inbox;
 mod logging;
@@ -90,7 +91,7 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
         Command::Bench(args) => bench::run(&settings, &environment, &args, terminal).await,
         Command::Task(command) => {
             let engine = Engine::steering(settings, &environment).await?;
-            let ended = task::run(&engine, command, terminal).await;
+            let ended = task::run(&engine, command, global.model.clone(), terminal).await;
             engine.close().await;
             ended
         }

@@ -10,18 +10,19 @@ use super::follow::Follower;
 use super::terminal::Terminal;
 use super::watch::{Watch, took};
 use super::wiring::Engine;
-use super::{Exit, budget, duration, ids, inbox, signals};
+use super::{Exit, budget, duration, fork, ids, inbox, signals};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
-use crate::task::{EffectRecord, Step, Task, TaskId};
+use crate::task::{EffectRecord, ModelName, Step, Task, TaskId};
 
 /// How much of a goal or a description a table shows.
 const CELL: usize = 60;
 
-/// Runs a command.
+/// Runs a command. `model` is the one that the command line names.
 pub(super) async fn run(
     engine: &Engine,
     command: TaskCommand,
+    model: Option<ModelName>,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
     match command {
@@ -62,6 +63,9 @@ pub(super) async fn run(
             let (id, by) = (find(engine, &task.id).await?, &engine.settings.user);
             told(&engine.orchestrator.prioritize(id, priority, by).await?, terminal)
         }
+        TaskCommand::Fork(args) => fork::fork(engine, args, model, terminal).await,
+        TaskCommand::Retry(args) => fork::retry(engine, args, terminal).await,
+        TaskCommand::Diff(args) => fork::diff(engine, &args, terminal).await,
         TaskCommand::Budget { task, add, form } => {
             budget::run(engine, find(engine, &task.id).await?, &add, form.json, terminal).await
         }
@@ -194,6 +198,8 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("Budget", budget::in_short(task)),
     ];
     facts.extend(spec.chat_model.as_ref().map(|model| ("Model", model.to_string())));
+    let forked = spec.forked_from.map(|from| format!("{} at entry {}", from.task, from.seq));
+    facts.extend(forked.map(|from| ("Forked", from)));
     facts.extend(state.pause.as_ref().map(|pause| ("Paused", one_line(&pause.detail))));
     facts.extend(state.fault.as_ref().map(|fault| ("Failed", one_line(&fault.to_string()))));
     facts

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::models::ModelError;
 use crate::repository::RepositoryError;
-use crate::task::{Exceeded, Illegal, PlanError, Status};
+use crate::task::{EffectRecord, Exceeded, Illegal, PlanError, Status};
 use crate::tools::ToolboxError;
 
 /// Why something that was asked for did not happen. Nothing was changed then.
@@ -38,6 +38,12 @@ pub enum OrchestratorError {
         /// Where the task stands.
         status: Status,
     },
+    /// What is asked for would do to the world once more what was done to it already.
+    #[error(
+        "this would do again what the task has done to the world: {}. Say that it may (repeatEffects, \
+         --repeat-effects), or fork behind it", in_short(.0)
+    )]
+    WouldRepeat(Vec<EffectRecord>),
     /// The request to a person was answered, has expired, or was never made.
     #[error("the request is not open (any more): look into the inbox")]
     Closed,
@@ -71,6 +77,7 @@ impl OrchestratorError {
             Self::NoTemplate => "template_not_found",
             Self::Forbidden => "forbidden",
             Self::NotNow { .. } => "task_status",
+            Self::WouldRepeat(_) => "effects_would_repeat",
             Self::Closed => "request_closed",
             Self::Plan(_) => "plan_invalid",
             Self::Model(error) => error.code(),
@@ -79,5 +86,17 @@ impl OrchestratorError {
             Self::Repository(error) => error.code(),
             Self::Illegal(_) => "illegal_event",
         }
+    }
+}
+
+/// Effects that are named before the rest is counted.
+const NAMED: usize = 3;
+
+fn in_short(effects: &[EffectRecord]) -> String {
+    let name = |effect: &EffectRecord| format!("{} (step {})", effect.tool, effect.step + 1);
+    let named: Vec<String> = effects.iter().take(NAMED).map(name).collect();
+    match effects.len().saturating_sub(NAMED) {
+        0 => named.join(", "),
+        more => format!("{} and {more} more", named.join(", ")),
     }
 }

@@ -269,13 +269,7 @@ impl Orchestrator {
     /// Sends a message to a task that has not ended. Models that work on it read it at their next
     /// turn, and so do all later steps; a paused task stays paused.
     pub async fn send_message(&self, id: TaskId, text: &str, by: &str) -> Result<Task, OrchestratorError> {
-        let text = text.trim();
-        if text.is_empty() {
-            let problem = "is empty: write what the task should know".to_owned();
-            return Err(OrchestratorError::Invalid { field: "text", problem });
-        }
-        check_text("text", text)?;
-        let text = text.replace('\0', "\u{fffd}");
+        let text = message_text(text)?;
         self.record(id, |task| {
             expect(task, "send a message to", &[Status::Pending, Status::Running, Status::Paused])?;
             Ok(vec![Event::MessageReceived { text: Payload::text(&text), by: by.to_owned() }])
@@ -291,6 +285,17 @@ impl Orchestrator {
             _ => Ok(None),
         }
     }
+}
+
+/// A message as it is recorded.
+pub(super) fn message_text(text: &str) -> Result<String, OrchestratorError> {
+    let text = text.trim();
+    if text.is_empty() {
+        let problem = "is empty: write what the task should know".to_owned();
+        return Err(OrchestratorError::Invalid { field: "text", problem });
+    }
+    check_text("text", text)?;
+    Ok(text.replace('\0', "\u{fffd}"))
 }
 
 fn check_text(field: &'static str, text: &str) -> Result<(), OrchestratorError> {

@@ -9,6 +9,7 @@
 //! Nothing here executes a step: that is the executor's, one floor up.
 
 mod budget;
+mod compare;
 mod config;
 mod context;
 mod decompose;
@@ -17,6 +18,7 @@ mod draft;
 mod error;
 mod evaluate;
 mod firing;
+mod fork;
 mod inbox;
 mod lifecycle;
 mod plan_text;
@@ -38,12 +40,14 @@ use crate::task::Timestamp;
 use crate::tools::Toolbox;
 
 pub(crate) use budget::{budget_question, wrap_up};
+pub use compare::{StepDiff, StepSide, TaskDiff, TaskSide};
 pub use config::OrchestratorConfig;
 pub(crate) use context::cut;
 pub use context::{StepContext, StepOutput};
 pub use detect::Detection;
 pub use error::OrchestratorError;
 pub use evaluate::{Evaluation, Revised};
+pub use fork::{ForkAt, ForkWish};
 pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
 pub use lifecycle::OutcomeDecision;
 pub use request::{RequestKey, TaskRequest};

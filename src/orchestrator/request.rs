@@ -82,21 +82,29 @@ pub struct TaskRequest {
     pub key: Option<RequestKey>,
 }
 
+impl OrchestratorConfig {
+    /// A goal as a task has it, if it is acceptable.
+    pub(super) fn goal(&self, goal: &str) -> Result<String, OrchestratorError> {
+        let invalid = |problem| OrchestratorError::Invalid { field: "goal", problem };
+        let goal = goal.trim();
+        if goal.is_empty() {
+            return Err(invalid("is empty: say what is to be reached".into()));
+        }
+        if goal.len() > self.max_goal_bytes {
+            let (is, most) = (goal.len(), self.max_goal_bytes);
+            return Err(invalid(format!(
+                "has {is} bytes, at most {most} are allowed: put long material into a file and name it"
+            )));
+        }
+        Ok(goal.replace('\0', "\u{fffd}"))
+    }
+}
+
 impl TaskRequest {
     /// Checks the request and turns it into the part of a task that never changes.
     pub(super) fn spec(&self, config: &OrchestratorConfig) -> Result<TaskSpec, OrchestratorError> {
         let invalid = |field, problem: String| OrchestratorError::Invalid { field, problem };
-        let goal = self.goal.trim();
-        if goal.is_empty() {
-            return Err(invalid("goal", "is empty: say what is to be reached".into()));
-        }
-        if goal.len() > config.max_goal_bytes {
-            let (is, most) = (goal.len(), config.max_goal_bytes);
-            let problem = format!(
-                "has {is} bytes, at most {most} are allowed: put long material into a file and name it"
-            );
-            return Err(invalid("goal", problem));
-        }
+        let goal = config.goal(&self.goal)?;
         for (field, id) in [("userId", &self.user_id), ("threadId", &self.thread_id)] {
             if id.trim().is_empty() || id.len() > MAX_ID_BYTES || id.contains('\0') {
                 return Err(invalid(field, format!("must have 1 to {MAX_ID_BYTES} bytes and no NUL")));
@@ -107,7 +115,7 @@ impl TaskRequest {
             Some(more) => config.approval.and(more).map_err(|problem| invalid("approval", problem))?,
         };
         Ok(TaskSpec {
-            goal: goal.replace('\0', "\u{fffd}"),
+            goal,
             user_id: self.user_id.clone(),
             thread_id: self.thread_id.clone(),
             chat_model: self.chat_model.clone(),
@@ -119,6 +127,7 @@ impl TaskRequest {
             budget: self.budget.or(&config.budget),
             retry: config.retry.clone(),
             approval,
+            forked_from: None,
         })
     }
 }

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::{Answer, RepositoryError};
-use crate::task::{Blob, BlobHash, Entry, Event, State, Step, StepStatus, Task, TaskId, TaskSpec};
+use crate::task::{Blob, BlobHash, Entry, Event, Payload, State, Step, StepStatus, Task, TaskId, TaskSpec};
 
 /// What becomes of the lease with a commit.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -30,6 +30,8 @@ pub struct Commit {
     pub(super) entries: Vec<Entry>,
     contents: Vec<Blob>,
     pub(super) blobs: Vec<Packed>,
+    /// Contents that are stored already and that the task refers to from now on.
+    pub(super) shared: Vec<BlobHash>,
     pub(super) state: State,
     pub(super) total_steps: u32,
     pub(super) steps: Vec<(u32, Step)>,
@@ -50,6 +52,7 @@ impl Commit {
             base_seq,
             contents: blobs,
             blobs: Vec::new(),
+            shared: Vec::new(),
             planned_from: task.steps().len() as u32 - planned(&entries),
             state: task.state().clone(),
             total_steps: task.total_steps(),
@@ -84,6 +87,11 @@ impl Commit {
         }
     }
 
+    /// Whether it brings no large contents and refers to none.
+    pub(super) fn has_no_contents(&self) -> bool {
+        self.blobs.is_empty() && self.shared.is_empty()
+    }
+
     /// Whose commit it is.
     pub fn id(&self) -> TaskId {
         self.id
@@ -114,9 +122,18 @@ impl Creation {
         mut entries: Vec<Entry>,
         answer: Option<&Answer>,
     ) -> Result<Self, RepositoryError> {
+        let mut shared = BTreeSet::new();
         let payloads = entries.iter_mut().flat_map(|entry| entry.event.payloads_mut());
-        let blobs: Vec<Blob> = payloads.filter_map(|part| part.seal()).collect();
+        let sealed = payloads.filter_map(|part| match part {
+            Payload::Blob { hash, .. } => {
+                shared.insert(*hash);
+                None
+            }
+            inline => inline.seal(),
+        });
+        let blobs: Vec<Blob> = sealed.collect();
         let mut commit = Commit::new(task, entries, blobs, Lease::Release(Duration::ZERO));
+        commit.shared = shared.into_iter().collect();
         commit.pack()?;
         Ok(Self { commit, spec: task.shared_spec(), answer: answer.cloned() })
     }

@@ -241,6 +241,7 @@ impl From<OrchestratorError> for ApiError {
             OrchestratorError::Forbidden => StatusCode::FORBIDDEN,
             OrchestratorError::NotNow { .. }
             | OrchestratorError::Closed
+            | OrchestratorError::WouldRepeat(_)
             | OrchestratorError::OutOfBudget(_)
             | OrchestratorError::Illegal(_) => StatusCode::CONFLICT,
             OrchestratorError::Tools(_) => {

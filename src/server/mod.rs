@@ -21,6 +21,7 @@ mod feed;
 #[cfg(test)]
 mod fixture;
 mod follow;
+mod forks;
 mod guard;
 mod idempotency;
 mod inbox;
@@ -89,6 +90,9 @@ pub fn router(state: AppState) -> Router {
         .route("/api/tasks/{id}/pause", post(tasks::pause))
         .route("/api/tasks/{id}/resume", post(tasks::resume))
         .route("/api/tasks/{id}/cancel", post(tasks::cancel))
+        .route("/api/tasks/{id}/fork", post(forks::fork))
+        .route("/api/tasks/{id}/retry", post(forks::retry))
+        .route("/api/tasks/{id}/diff/{other}", get(forks::diff))
         .route("/api/tasks/{id}/budget", post(budget::raise))
         .route("/api/tasks/{id}/messages", post(inbox::tell))
         .route("/api/tasks/{id}/effects", get(inbox::effects))

@@ -10,9 +10,9 @@ use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::queue::Job;
 use crate::repository::{Repository, RepositoryError, TaskSummary};
 use crate::task::{
-    Asking, Call, CallSubject, Effect, EffectRecord, EffectState, Entry, Event, Fault, Limits, ModelName,
-    Pause, Payload, Priority, Status, Step, StepStatus, StepType, Task, TaskId, TemplateRef, Timestamp,
-    ToolUse, TraceType, Usage,
+    Asking, Call, CallSubject, Effect, EffectRecord, EffectState, Entry, Event, Fault, ForkPoint, Limits,
+    ModelName, Pause, Payload, Priority, Status, Step, StepStatus, StepType, Task, TaskId, TemplateRef,
+    Timestamp, ToolUse, TraceType, Usage,
 };
 
 /// Tasks, newest first.
@@ -95,6 +95,9 @@ pub(super) struct TaskDetail {
     /// The answer in full, once there is one.
     output: Option<Value>,
     chat_model: Option<ModelName>,
+    /// The task whose facts it began with, if it is a fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    forked_from: Option<ForkPoint>,
     agent_id: Option<String>,
     /// The template that it was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -232,6 +235,7 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         revision: state.revision,
         output,
         chat_model: spec.chat_model.clone(),
+        forked_from: spec.forked_from,
         agent_id: spec.agent_id.clone(),
         template: spec.template.clone(),
         limits: spec.limits.clone(),

@@ -135,6 +135,7 @@ impl Task {
                 self.charge(&by.usage)
             }
             Event::Detected { usage, .. } | Event::Evaluated { usage, .. } => self.charge(usage),
+            Event::Forked { from, .. } => self.forked(*from, entry),
             Event::Claimed { crashes, .. } => {
                 self.state.crashes = *crashes;
                 Ok(())

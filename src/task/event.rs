@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    CheckDecision, Effect, FannedItem, Fault, ModelName, OnExpiry, Pause, Payload, Plan, Priority, Reserve,
-    TaskSpec, Timestamp, ToolRequest, TopUp, Usage,
+    CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, ModelName, OnExpiry, Pause, Payload, Plan,
+    Priority, Reserve, TaskSpec, Timestamp, ToolRequest, TopUp, Usage,
 };
 
 /// One line of a task's journal.
@@ -52,6 +52,19 @@ pub enum Event {
     Created {
         /// What was asked for.
         spec: Box<TaskSpec>,
+    },
+    /// The task is a fork: what stands before was recorded for another task, and goes on from here.
+    Forked {
+        /// From where.
+        from: ForkPoint,
+        /// Steps that were begun there and are done anew here.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        steps: Vec<u32>,
+        /// The call whose result is another one here than it was there.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        replaced: Option<CallAt>,
+        /// Who wanted it.
+        by: String,
     },
     /// Why the request became a task.
     Detected {

@@ -134,6 +134,7 @@ impl Event {
     pub fn kind(&self) -> &'static str {
         match self {
             Self::Created { .. } => "created",
+            Self::Forked { .. } => "forked",
             Self::Detected { .. } => "detected",
             Self::Planned { .. } => "planned",
             Self::Claimed { .. } => "claimed",

@@ -7,6 +7,9 @@ impl Event {
     pub fn message(&self) -> String {
         match self {
             Self::Created { spec } => format!("Task created: {}", Payload::text(&spec.goal).preview()),
+            Self::Forked { from, by, .. } => {
+                format!("{by} forked it from entry {} of task {}", from.seq, from.task)
+            }
             Self::Detected { by, score, .. } => format!("Needs orchestration (score {score:.2}, by {by})"),
             Self::Planned { revision, plan, by } => planned_message(*revision, plan, by),
             Self::Claimed { worker, .. } => format!("Taken over by worker {worker}"),

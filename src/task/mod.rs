@@ -25,6 +25,7 @@ mod event_kind;
 mod event_message;
 mod fan_out;
 mod fault;
+mod fork;
 mod ledger;
 mod limits;
 mod model_name;
@@ -47,6 +48,8 @@ mod usd;
 #[cfg(test)]
 mod budget_properties;
 #[cfg(test)]
+mod fork_properties;
+#[cfg(test)]
 mod properties;
 
 pub use apply::{Illegal, Task};
@@ -65,6 +68,7 @@ pub use event::{Entry, Event, Planner};
 pub use event_kind::TraceType;
 pub use fan_out::{FannedItem, ForEach, Item};
 pub use fault::{CIRCUIT_OPEN, Fault, FaultClass, with_causes, words_of};
+pub use fork::{CallAt, Cut, ForkError, ForkPoint, Inheritance, inherit};
 pub use ledger::{Consumed, Ledger};
 pub use limits::Limits;
 pub use model_name::{InvalidModelName, ModelName};

@@ -22,6 +22,7 @@ fn spec() -> TaskSpec {
         budget: Budget::default(),
         retry: RetryPolicy::default(),
         approval: ApprovalPolicy::default(),
+        forked_from: None,
     }
 }
 
@@ -187,7 +188,7 @@ fn people_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Eve
 }
 
 /// Applies what can be applied; returns the journal.
-fn live(events: Vec<Event>, look: impl FnMut(&Task, &Task, &Event, bool)) -> (Task, Vec<Entry>) {
+pub(super) fn live(events: Vec<Event>, look: impl FnMut(&Task, &Task, &Event, bool)) -> (Task, Vec<Entry>) {
     live_within(Budget::default(), events, look)
 }
 

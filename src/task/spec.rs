@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ApprovalPolicy, Budget, Limits, ModelName, Priority, RetryPolicy, TemplateRef};
+use super::{ApprovalPolicy, Budget, ForkPoint, Limits, ModelName, Priority, RetryPolicy, TemplateRef};
 
 /// A request to carry one goal to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -45,6 +45,9 @@ pub struct TaskSpec {
     /// What needs a person's approval.
     #[serde(default, deserialize_with = "known_keys", skip_serializing_if = "is_usual")]
     pub approval: ApprovalPolicy,
+    /// The task whose facts it begins with, if it is a fork.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkPoint>,
 }
 
 /// Whether it is the default: most tasks need no approval, and their first entries stay short.

@@ -22,6 +22,7 @@ mod defects;
 mod engine;
 mod faults;
 mod fleet;
+mod forks;
 mod frozen;
 mod hard_cases;
 mod judge;

@@ -121,6 +121,10 @@ impl Tally {
         steps: &HashMap<u32, StepFacts>,
     ) {
         for (entry, data) in entries {
+            // What is older than its task counts for the task that this one was forked from.
+            if entry.epoch == 0 && entry.at < task.created_at {
+                continue;
+            }
             intents.extend(Intent::of(entry));
             let intent_of = |step: &u32, call: &u32| intents.get(&(*step, *call));
             let mut one = One { tally: self, task, at: entry.at, data };

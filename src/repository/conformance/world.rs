@@ -42,6 +42,7 @@ impl World {
             budget: crate::task::Budget::default(),
             retry: crate::task::RetryPolicy::default(),
             approval: crate::task::ApprovalPolicy::default(),
+            forked_from: None,
         }
     }
 

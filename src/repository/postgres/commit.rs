@@ -8,7 +8,7 @@ use sqlx::Row as _;
 use super::columns;
 use super::committer::{Work, WriteGroup};
 use super::sql::rows::{NewTask, StepRow, TaskMove, TraceRow};
-use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB};
+use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB, TOUCH_BLOB};
 use super::{BEGIN_WRITE, Conn, Key, Pools, key, task_id};
 use crate::repository::commit::Creation;
 use crate::repository::{Answer, Commit, RepositoryError};
@@ -125,7 +125,7 @@ impl WriteGroup for Pools {
 }
 
 async fn write(pools: &Pools, group: &[Work]) -> Result<HashSet<TaskId>> {
-    if group.iter().all(|work| work.commit().blobs.is_empty()) {
+    if group.iter().all(|work| work.commit().has_no_contents()) {
         return at_once(&mut *pools.writer().await?, group).await;
     }
     let mut transaction = pools.open(BEGIN_WRITE).await?;
@@ -178,6 +178,11 @@ async fn put_blobs(conn: &mut Conn, commit: &Commit) -> Result<()> {
             .execute(&mut *conn)
             .await?;
         let refer = sqlx::query(REFER_TO_BLOB).bind(key(commit.id)).bind(blob.hash.0.to_vec());
+        refer.execute(&mut *conn).await?;
+    }
+    for hash in &commit.shared {
+        sqlx::query(TOUCH_BLOB).bind(hash.0.to_vec()).execute(&mut *conn).await?;
+        let refer = sqlx::query(REFER_TO_BLOB).bind(key(commit.id)).bind(hash.0.to_vec());
         refer.execute(&mut *conn).await?;
     }
     Ok(())

@@ -115,6 +115,10 @@ pub(in crate::repository) const PUT_BLOB: &str = concat!(
     ") ON CONFLICT (hash) DO UPDATE SET touched_at = excluded.touched_at"
 );
 
+/// Takes the hash of a content that is stored already, so that it is not removed as one nobody wants.
+pub(in crate::repository) const TOUCH_BLOB: &str =
+    concat!("UPDATE blob SET touched_at = ", now!(), " WHERE hash = $1");
+
 /// Takes a task's id and a content's hash.
 pub(in crate::repository) const REFER_TO_BLOB: &str =
     "INSERT INTO task_execution_blob (task_id, hash) VALUES ($1, $2) ON CONFLICT DO NOTHING";

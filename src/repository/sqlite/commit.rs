@@ -14,7 +14,7 @@ use uuid::Uuid;
 
 use super::sql::claim;
 use super::sql::rows::{self, NewTask, StepRow, TaskMove, TraceRow, unwritable};
-use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB};
+use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB, TOUCH_BLOB};
 use super::{CACHE_KIB, PATIENCE, SqliteDurability, WAL_PAGES};
 use crate::repository::commit::Creation;
 use crate::repository::records::Leased;
@@ -199,6 +199,10 @@ impl<'c> Statements<'c> {
         for blob in &commit.blobs {
             self.put_blob.execute(params![blob.hash.0, blob.size, blob.bytes])?;
             self.refer_to_blob.execute(params![commit.id.0.as_bytes(), blob.hash.0])?;
+        }
+        for hash in &commit.shared {
+            self.connection.execute(TOUCH_BLOB, params![hash.0])?;
+            self.refer_to_blob.execute(params![commit.id.0.as_bytes(), hash.0])?;
         }
         Ok(())
     }

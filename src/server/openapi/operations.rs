@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::operation::Operation;
-use crate::orchestrator::{Detection, ScheduleWish, TemplateWish};
+use crate::orchestrator::{Detection, ScheduleWish, TaskDiff, TemplateWish};
 use crate::repository::TemplateVersion;
 use crate::server::about::{Health, ModelList, ToolList, WorkerList, WorkerReport};
 use crate::server::analytics::{
@@ -14,6 +14,7 @@ use crate::server::budget::More;
 use crate::server::chat::{Begin, ChatBody, Orchestrated};
 use crate::server::drafts::PlanDraft;
 use crate::server::events;
+use crate::server::forks::{ForkBody, RetryBody};
 use crate::server::inbox::{EffectList, Inbox, Range as InboxRange, Told, Word};
 use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
 use crate::server::schedules::{FireTimes, Pattern, Range as ScheduleRange, ScheduleList, ScheduleView};
@@ -55,6 +56,8 @@ const OF_A_TASK: &[(&str, &str)] = &[
     ("pauseTask", "id"),
     ("resumeTask", "id"),
     ("cancelTask", "id"),
+    ("forkTask", "id"),
+    ("retryTask", "id"),
     ("raiseBudget", "id"),
     ("tellTask", "id"),
     ("listEffects", "id"),
@@ -80,6 +83,7 @@ pub(super) fn all() -> Vec<Operation> {
     [
         tagged(CHAT, chat()),
         tagged(TASKS, tasks()),
+        tagged(TASKS, forks()),
         tagged(TASKS, streams()),
         tagged(INBOX, inbox()),
         tagged(SCHEDULES, schedules()),
@@ -206,6 +210,35 @@ fn tasks() -> Vec<Operation> {
             .refuses(&[404, 409]),
         Operation::get("/api/tasks/{id}/effects", "listEffects", "What a task did to the world.")
             .reply::<EffectList>()
+            .refuses(&[404]),
+    ]
+}
+
+fn forks() -> Vec<Operation> {
+    vec![
+        Operation::post(
+            "/api/tasks/{id}/fork",
+            "forkTask",
+            "Starts a task that begins with the facts of this one.",
+        )
+        .about(
+            "What was completed stays completed, and no tool is called again for it. Refused with 409 \
+                 `effects_would_repeat` if the task changed the world behind that place.",
+        )
+        .optional_body::<ForkBody>()
+        .reply::<TaskDetail>()
+        .refuses(&[404, 409]),
+        Operation::post(
+            "/api/tasks/{id}/retry",
+            "retryTask",
+            "Starts a new task in the place of one that has ended.",
+        )
+        .about("Its failed steps are done anew, or all from one step on; what else was completed stays.")
+        .optional_body::<RetryBody>()
+        .reply::<TaskDetail>()
+        .refuses(&[404, 409]),
+        Operation::get("/api/tasks/{id}/diff/{other}", "diffTasks", "Two tasks side by side, step by step.")
+            .reply::<TaskDiff>()
             .refuses(&[404]),
     ]
 }

@@ -5,6 +5,7 @@ mod analytics;
 mod budget;
 mod chat;
 mod events;
+mod forks;
 mod idempotency;
 mod inbox;
 mod orchestrate;
