@@ -140,8 +140,9 @@ on("what models and tools say is text, wherever it is shown", async () => {
   return `/tasks/${id}?step=0`;
 }, async (page) => {
   const id = page.url().split("/")[4].slice(0, 36);
+  await world.ask("POST", "/api/templates", { name: "hostile", description: hostile.slice(0, 900), goal: hostile.slice(0, 900), parameters: { type: "object", properties: { a: { type: "string", description: hostile.slice(0, 300), default: hostile.slice(0, 300) } } } });
   const schedule = await world.ask("POST", "/api/schedules", { cron: "0 9 * * *", name: hostile.slice(0, 180), task: { goal: hostile.slice(0, 900) } });
-  for (const path of [`/tasks/${id}?step=0`, `/tasks/${id}/trace?seq=6`, `/tasks/${id}/output`, `/tasks/${id}/graph?step=1`, `/tasks/${id}/context`, `/tasks/${id}/raw`, "/tasks", "/", "/analytics", `/schedules?schedule=${schedule.id}`]) {
+  for (const path of [`/tasks/${id}?step=0`, `/tasks/${id}/trace?seq=6`, `/tasks/${id}/output`, `/tasks/${id}/graph?step=1`, `/tasks/${id}/context`, `/tasks/${id}/raw`, "/tasks", "/", "/analytics", `/schedules?schedule=${schedule.id}`, "/templates?template=hostile"]) {
     await page.goto(world.url + path);
     await page.locator("main h1").waitFor();
     await page.waitForTimeout(300);
@@ -206,7 +207,8 @@ test("no screen has serious findings of axe, dark or light, wide or narrow", asy
   const id = await world.task("Compare the wide readings for everybody");
   await world.until(id, "completed");
   const schedule = await world.ask("POST", "/api/schedules", { cron: "0 9 * * 1-5", timeZone: "Europe/Berlin", name: "News", task: { goal: "Look at the news" } });
-  const paths = ["/", "/tasks", `/tasks/${id}?step=2`, `/tasks/${id}/trace?seq=5`, `/tasks/${id}/graph`, `/tasks/${id}/output`, `/tasks/${id}/context`, "/inbox", "/new?goal=Compare%20all", "/chat", "/analytics", "/workers", "/tools?tool=workspace_read", "/settings", "/schedules", `/schedules?schedule=${schedule.id}`, "/schedules?new=1"];
+  await world.ask("POST", "/api/templates", { name: "look", goal: "Look into {{place}}", parameters: { type: "object", properties: { place: { type: "string" } } } });
+  const paths = ["/", "/tasks", `/tasks/${id}?step=2`, `/tasks/${id}/trace?seq=5`, `/tasks/${id}/graph`, `/tasks/${id}/output`, `/tasks/${id}/context`, "/inbox", "/new?goal=Compare%20all", "/chat", "/analytics", "/workers", "/tools?tool=workspace_read", "/settings", "/schedules", `/schedules?schedule=${schedule.id}`, "/schedules?new=1", "/templates?template=look", "/templates?template=look&new=1", `/tasks/${id}/checkpoints`, `/tasks/${id}/effects`];
   for (const [colorScheme, viewport] of [["dark", { width: 1440, height: 900 }], ["light", { width: 1440, height: 900 }], ["light", { width: 390, height: 844 }]]) {
     const page = await open(browser, world, "/", { colorScheme, viewport, bypassCSP: true });
     for (const path of paths) {

@@ -116,7 +116,7 @@ function RunForm({ template }: { template: TemplateVersion }) {
   const body = () => ({ parameters: values, version: template.version, ...(approve ? { approval: { plan: true } } : {}) });
   const start = () => run(async () => { const task = await post<{ taskId: string }>(path, body()); navigate(`/tasks/${task.taskId}`); });
   return (
-    <form class="trial" aria-label={`Run ${template.name}`} onSubmit={(event) => { event.preventDefault(); void start(); }}>
+    <form class="trial stack" aria-label={`Run ${template.name}`} onSubmit={(event) => { event.preventDefault(); void start(); }}>
       <h3>Run it</h3>
       <SchemaForm schema={schema} typed={typed} onChange={setTyped} problems={problems} />
       <label class="check"><input type="checkbox" checked={approve} onChange={(event) => setApprove(event.currentTarget.checked)} /> Approve the plan first</label>
