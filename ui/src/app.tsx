@@ -10,6 +10,7 @@ import { Help, Palette } from "./components/palette";
 import { address, match, navigate } from "./router";
 import { AnalyticsScreen } from "./screens/analytics";
 import { ChatScreen } from "./screens/chat";
+import { CompareScreen } from "./screens/compare";
 import { InboxScreen } from "./screens/inbox";
 import { NewTaskScreen } from "./screens/new-task";
 import { OverviewScreen } from "./screens/overview";
@@ -47,6 +48,8 @@ function screen(path: string): VNode {
   if (path === "/workers") return <WorkersScreen />;
   if (path === "/tools") return <ToolsScreen />;
   if (path === "/settings") return <SettingsScreen />;
+  const compared = match("/tasks/:id/compare/:other", path);
+  if (compared?.id && compared.other) return <CompareScreen id={compared.id} other={compared.other} />;
   const task = match("/tasks/:id", path) ?? match("/tasks/:id/:tab", path);
   if (task?.id) return <TaskScreen key={task.id} id={task.id} tab={task.tab ?? "timeline"} />;
   if (path === "/chat") return <ChatScreen thread={null} />;

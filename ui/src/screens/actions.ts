@@ -4,7 +4,7 @@ import { post } from "../api/client";
 import type { TaskDetail } from "../api/types";
 import { noteTask } from "../state/tasks";
 
-export type Action = "pause" | "resume" | "cancel";
+export type Action = "pause" | "resume" | "cancel" | "retry";
 
 export async function act(id: string, action: Action, body?: unknown): Promise<TaskDetail> {
   const task = await post<TaskDetail>(`/api/tasks/${id}/${action}`, body);
@@ -37,6 +37,7 @@ export function curl(path: string, body?: unknown): string {
   return `curl ${quoted(location.origin + path)}${key}${data}`;
 }
 
+export const canRetry = (status: string) => status === "failed" || status === "cancelled";
 export const canPause = (status: string) => status === "pending" || status === "running";
 export const canResume = (status: string) => status === "paused";
 export const canCancel = (status: string) => canPause(status) || canResume(status);

@@ -9,7 +9,7 @@ import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { notify, nowSecond } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
-import { act, actOnAll, canCancel, canPause, canResume, type Action } from "./actions";
+import { act, actOnAll, canCancel, canPause, canResume, canRetry, type Action } from "./actions";
 
 const statuses: Status[] = ["running", "pending", "paused", "completed", "failed", "cancelled"];
 const ROW = 40;
@@ -26,7 +26,7 @@ const values: Record<SortBy, (task: TaskSummary) => number | string> = {
 export function retryAt(task: TaskSummary, now: number): number | null {
   if (task.status !== "running" || task.worker || !task.wakeAt) return null;
   const at = Date.parse(task.wakeAt);
-  return at > now + 500 ? at : null;
+  return at > now ? at : null;
 }
 
 export function TaskBadge({ task, now }: { task: TaskSummary; now: number }) {
@@ -177,14 +177,16 @@ function Bulk({ chosen, clear }: { chosen: TaskSummary[]; clear: () => void }) {
     clear();
   });
   const count = (fits: (status: string) => boolean) => chosen.filter((task) => fits(task.status)).length;
-  const pausable = count(canPause), resumable = count(canResume), cancellable = count(canCancel);
+  const retryable = count(canRetry), pausable = count(canPause), resumable = count(canResume), cancellable = count(canCancel);
   useShortcuts([{ keys: "P", what: "Pause the selected", group: "Selection", run: () => void doAll("pause", canPause) }]);
   return (
     <div class="bulk" role="region" aria-label="Selection">
       <strong>{number(chosen.length)} selected</strong>
       <Button icon="pause" busy={busy} disabled={pausable === 0} onClick={() => void doAll("pause", canPause)}>{`Pause ${pausable || ""}`}</Button>
       <Button icon="play" busy={busy} disabled={resumable === 0} onClick={() => void doAll("resume", canResume)}>{`Resume ${resumable || ""}`}</Button>
+      {retryable > 0 && <Button icon="retry" busy={busy} onClick={() => void doAll("retry", canRetry)}>{`Retry ${retryable}`}</Button>}
       <Button icon="stop" kind="danger" busy={busy} disabled={cancellable === 0} onClick={() => { if (confirm(`Cancel ${cancellable} task${cancellable === 1 ? "" : "s"}? What they did is not undone.`)) void doAll("cancel", canCancel); }}>{`Cancel ${cancellable || ""}`}</Button>
+      {chosen.length === 2 && <Button icon="sort" onClick={() => navigate(`/tasks/${chosen[1]?.id}/compare/${chosen[0]?.id}`)}>Compare</Button>}
       <Button kind="ghost" onClick={clear}>Select none</Button>
     </div>
   );

@@ -1,6 +1,6 @@
 /** What the models of a task had in mind: how full their windows were, and what was written down. */
 import { useResource } from "../../api/resource";
-import { Empty, Fact } from "../../components/basics";
+import { Button, Empty, Fact } from "../../components/basics";
 import { clock, number, percent, short } from "../../format";
 import { setQuery } from "../../router";
 import { Markdown } from "../../components/markdown";
@@ -42,7 +42,7 @@ export function ContextTab({ id, story, task }: ViewProps) {
   );
 }
 
-export function CheckpointsTab({ id, story, task }: ViewProps) {
+export function CheckpointsTab({ id, story, task, fork }: ViewProps) {
   if (story.checkpoints.length === 0) {
     return <Empty icon="flag" title="No checkpoint yet"><p>Where the work stands is written down after every {task.limits.checkpointInterval ?? "few"} steps, and where the plan has a step for it. The task resumes from its journal with or without them.</p></Empty>;
   }
@@ -50,7 +50,7 @@ export function CheckpointsTab({ id, story, task }: ViewProps) {
     <ol class="pad stack plain">
       {story.checkpoints.map((one) => (
         <li key={one.seq} class="card">
-          <header class="card-head"><strong>After {one.completed} completed steps</strong><span class="faint">{clock(one.at)} · {one.step === null ? "by itself" : `by step ${one.step + 1}`}</span></header>
+          <header class="card-head"><strong>After {one.completed} completed steps</strong><span class="faint">{clock(one.at)} · {one.step === null ? "by itself" : `by step ${one.step + 1}`}</span><Button icon="fork" onClick={() => fork({ seq: one.seq, words: `from the checkpoint after ${one.completed} steps` })}>Fork from here</Button></header>
           <Content id={id} seq={one.seq} payload={one.context} path={(data) => data.context} />
         </li>
       ))}

@@ -13,16 +13,20 @@ import { setQuery } from "../../router";
 import { checkWords, conditionWords, listWords } from "../../state/condition";
 import { promptOf, type Attempt, type Call, type StepState, type Story } from "../../state/journal";
 import { now } from "../../state/session";
+import type { ForkPlace } from "./fork";
 import { Words } from "./speech";
 import { stepWords } from "./steps";
 
-export function Inspector({ id, story, step, seq, version }: { id: string; story: Story; step: number | null; seq: number | null; version: number }) {
+/** What can be done from a place that is looked at. */
+interface Acts { fork: (place: ForkPlace) => void; retry?: ((step: number) => void) | undefined }
+
+export function Inspector({ id, story, step, seq, version, fork, retry }: { id: string; story: Story; step: number | null; seq: number | null; version: number } & Acts) {
   const entry = seq === null ? undefined : story.entries[seq - 1];
   const shown = step === null ? undefined : story.steps[step];
   const close = <Button kind="ghost" icon="cross" aria-label="Close the inspector" title="Close (Escape)" onClick={() => setQuery({ step: null, seq: null })} />;
   return (
     <aside class="inspector" aria-label="Inspector">
-      {entry ? <EntryView id={id} story={story} entry={entry} close={close} /> : shown ? <StepView key={shown.index} id={id} story={story} step={shown} close={close} version={version} /> : <header class="inspector-head"><h2>Nothing there</h2>{close}</header>}
+      {entry ? <EntryView id={id} story={story} entry={entry} close={close} fork={fork} /> : shown ? <StepView key={shown.index} id={id} story={story} step={shown} close={close} version={version} fork={fork} retry={retry} /> : <header class="inspector-head"><h2>Nothing there</h2>{close}</header>}
     </aside>
   );
 }
@@ -41,7 +45,7 @@ export function Content({ id, seq, payload, path, markdown }: { id: string; seq:
   );
 }
 
-function StepView({ id, story, step, close, version }: { id: string; story: Story; step: StepState; close: preact.VNode; version: number }) {
+function StepView({ id, story, step, close, version, fork, retry }: { id: string; story: Story; step: StepState; close: preact.VNode; version: number } & Acts) {
   const [chosen, setChosen] = useState<number | null>(null);
   const [compare, setCompare] = useState(false);
   const attempt = step.attempts.find((one) => one.number === chosen) ?? step.attempts.at(-1);
@@ -61,6 +65,9 @@ function StepView({ id, story, step, close, version }: { id: string; story: Stor
           <Fact name="Cost"><span class="mono">{cost(step.usage)}</span></Fact>
           <Fact name="Needs">{step.dependsOn.length === 0 ? "nothing" : step.dependsOn.map((on) => <a key={on} class="tag" href={`?step=${on}`} onClick={(event) => { event.preventDefault(); setQuery({ step: String(on) }); }}>{on + 1}</a>)}</Fact>
         </dl>
+        {attempt && !step.item && !step.replaced && (
+          <div class="row-of-buttons">{retry && <Button icon="retry" onClick={() => retry(step.index)}>Retry from here</Button>}<Button icon="fork" onClick={() => fork({ step: step.index, words: `before step ${step.index + 1}` })}>Fork before it</Button></div>
+        )}
         {step.tool && <Section name={`Input of ${step.tool.name}`} copyOf={text(step.tool.arguments)}><Value value={step.tool.arguments} /></Section>}
         {step.item && <Section name="Item"><p class="faint">of <a href={`?step=${step.item.of}`} onClick={(event) => { event.preventDefault(); setQuery({ step: String(step.item?.of) }); }}>step {step.item.of + 1}</a></p><Content id={id} seq={attempt?.seq ?? 0} payload={step.item.value} path={(data) => data} /></Section>}
         {step.when !== null && <Section name="Only if"><p>{conditionWords(step.when)}</p></Section>}
@@ -78,7 +85,7 @@ function StepView({ id, story, step, close, version }: { id: string; story: Stor
         )}
         {compare && before && attempt && <Section name={`From attempt ${before.number} to ${attempt.number}`}><Diff one={told(before)} other={told(attempt)} /></Section>}
         {attempt?.fault && <div class="callout is-bad"><Icon name="alert" /><div><strong>{attempt.fault.code}</strong> <span class="tag">{attempt.fault.class}</span><p>{attempt.fault.message}</p>{attempt.retryAt && <p class="faint">Next attempt at {clock(attempt.retryAt)}</p>}</div></div>}
-        {attempt?.calls.map((call) => <CallView key={call.key + call.attempt + call.seq} id={id} story={story} call={call} />)}
+        {attempt?.calls.map((call) => <CallView key={call.key + call.attempt + call.seq} id={id} story={story} call={call} fork={fork} />)}
         {!attempt && <p class="faint pad">This step has not begun.</p>}
       </div>
     </>
@@ -127,7 +134,7 @@ const states: Record<Call["state"], { word: string; badge: "running" | "paused" 
   failed: { word: "failed", badge: "failed" }, lost: { word: "outcome unknown", badge: "failed" },
 };
 
-function CallView({ id, story, call }: { id: string; story: Story; call: Call }) {
+function CallView({ id, story, call, fork }: { id: string; story: Story; call: Call; fork: Acts["fork"] }) {
   const state = states[call.state];
   const end = call.to ?? now.value;
   const spoken = call.state === "running" ? story.speech.get(call.key) : undefined;
@@ -143,6 +150,7 @@ function CallView({ id, story, call }: { id: string; story: Story; call: Call })
       {call.kind === "model" && <Prompt id={id} story={story} call={call} />}
       {spoken && <Section name="Answer, as it comes"><Words spoken={spoken} /></Section>}
       {call.result && <Section name={call.kind === "model" ? "Answer" : call.isError ? "Error" : "Result"} copyOf={text(content(call.result))}><Content id={id} seq={call.endSeq ?? call.seq} payload={call.result} path={(data) => data.text ?? data.result ?? data.answer} markdown={call.kind === "model"} /></Section>}
+      {call.kind === "tool" && call.state === "done" && call.result && <Button kind="ghost" icon="fork" onClick={() => fork({ result: { step: call.step, call: call.number, value: content(call.result) }, words: "with another result" })}>Fork with another result</Button>}
       {call.requests.map((request) => <Section key={request.id} name={`Wants to call ${request.tool}`}><Value value={request.arguments} open={1} /></Section>)}
       {call.fault && <div class="callout is-bad"><Icon name="alert" /><div><strong>{call.fault.code}</strong><p>{call.fault.message}</p></div></div>}
       {call.detail && <p class="pad">{call.detail}</p>}
@@ -171,7 +179,7 @@ export function Section({ name, copyOf, children }: { name: string; copyOf?: str
   return <section class="section"><h3 class="section-head">{name}<span class="grow" />{copyOf && <CopyButton text={copyOf} label={`Copy ${name.toLowerCase()}`} />}</h3>{children}</section>;
 }
 
-function EntryView({ id, story, entry, close }: { id: string; story: Story; entry: Entry; close: preact.VNode }) {
+function EntryView({ id, story, entry, close, fork }: { id: string; story: Story; entry: Entry; close: preact.VNode; fork: Acts["fork"] }) {
   const whole = useResource<Entry>(JSON.stringify(entry.data).includes('"blob":') ? `/api/tasks/${id}/traces/${entry.seq}` : null);
   const data = whole.data?.data ?? entry.data;
   const call = [...story.calls.values()].find((one) => one.seq === entry.seq || one.endSeq === entry.seq);
@@ -184,7 +192,8 @@ function EntryView({ id, story, entry, close }: { id: string; story: Story; entr
           <Fact name="When"><span class="mono">{clock(entry.at)}</span></Fact><Fact name="Type">{entry.type}</Fact><Fact name="Epoch"><span class="mono">{entry.epoch}</span></Fact>
           {entry.step !== null && <Fact name="Step"><a href={`?step=${entry.step}`} onClick={(event) => { event.preventDefault(); setQuery({ step: String(entry.step), seq: null }); }}>{entry.step + 1}</a></Fact>}
         </dl>
-        {call && <CallView id={id} story={story} call={call} />}
+        <div class="row-of-buttons"><Button icon="fork" onClick={() => fork({ seq: entry.seq, words: `behind entry ${entry.seq}` })}>Fork behind it</Button></div>
+        {call && <CallView id={id} story={story} call={call} fork={fork} />}
         <Section name="Data" copyOf={JSON.stringify(data, null, 2)}><Value value={data} /></Section>
       </div>
     </>

@@ -6,7 +6,7 @@ import type { Budget, InboxRequest, TaskDetail } from "../../api/types";
 import { isEnded } from "../../api/types";
 import { Ago, Badge, Button, copy, Dialog, Fact, Failure, Field, Loading, Progress, Tabs, useAction } from "../../components/basics";
 import { Icon } from "../../components/icons";
-import { cost, duration, number, short, text, tokens, usd } from "../../format";
+import { cost, duration, number, short, shortId, text, tokens, usd } from "../../format";
 import { address, navigate, setQuery } from "../../router";
 import { useShortcuts } from "../../state/keys";
 import { plannedSteps, remaining, type Story } from "../../state/journal";
@@ -18,6 +18,7 @@ import { pauseWord } from "../tasks";
 import { SaveAsTemplate } from "../templates";
 import { CheckpointsTab, ContextTab } from "./context";
 import { EffectsTab } from "./effects";
+import { ForkDialog, RetryDialog, type ForkPlace } from "./fork";
 import { GraphTab } from "./graph";
 import { Inspector } from "./inspector";
 import { JobsTab } from "./jobs";
@@ -61,6 +62,8 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
   const { task, error: refused, set } = useTask(id, story.entries.at(-1)?.seq ?? 0);
   const [busy, run] = useAction();
   const [asking, setAsking] = useState<"cancel" | "budget" | "message" | "template" | null>(null);
+  const [forking, setForking] = useState<ForkPlace | null>(null);
+  const [retrying, setRetrying] = useState<{ step: number | null } | null>(null);
   const query = address.value.query;
   const chosenStep = query.has("step") ? Number(query.get("step")) : null;
   const chosenSeq = query.has("seq") ? Number(query.get("seq")) : null;
@@ -79,6 +82,8 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
     { keys: "p", what: canResume(status) ? "Resume" : "Pause", group: "This task", run: () => { if (canPause(status)) void doIt("pause"); else if (canResume(status)) void doIt("resume"); } },
     { keys: "C", what: "Cancel", group: "This task", run: () => { if (canCancel(status)) setAsking("cancel"); } },
     { keys: "y", what: "Copy as curl", group: "This task", run: () => void copy(curl(`/api/tasks/${id}`), "Copied as curl") },
+    { keys: "f", what: "Fork from where it stands", group: "This task", run: () => setForking({ words: "from where it stands" }) },
+    { keys: "R", what: "Retry what failed", group: "This task", run: () => { if (status === "failed" || status === "cancelled") setRetrying({ step: null }); } },
     { keys: "Escape", what: "Close the inspector", group: "This task", run: () => setQuery({ step: null, seq: null }) },
     { keys: "u", what: "Back to all tasks", group: "This task", run: () => navigate("/tasks") },
   ]);
@@ -99,6 +104,8 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
             {!isEnded(status) && <Button icon="send" onClick={() => setAsking("message")}>Message</Button>}
             {!isEnded(status) && <Button icon="plus" onClick={() => setAsking("budget")}>Budget</Button>}
             {canCancel(status) && <Button icon="stop" kind="danger" busy={busy} onClick={() => setAsking("cancel")}>Cancel</Button>}
+            {(status === "failed" || status === "cancelled") && <Button icon="retry" kind="primary" onClick={() => setRetrying({ step: null })}>Retry</Button>}
+            <Button icon="fork" onClick={() => setForking({ words: "from where it stands" })}>Fork</Button>
             {status === "completed" && <Button icon="template" onClick={() => setAsking("template")}>Save as template</Button>}
             {isEnded(status) && <a class="button is-plain" href={`/new?goal=${encodeURIComponent(task.goal)}`}><Icon name="retry" size={14} /><span>Run again</span></a>}
             <Button icon="copy" kind="ghost" title="Copy as curl (y)" aria-label="Copy as curl" onClick={() => void copy(curl(`/api/tasks/${id}`), "Copied as curl")}>curl</Button>
@@ -112,20 +119,22 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
         <StepTree story={story} chosen={chosenStep} />
         <div class="task-main">
           <Tabs tabs={tabs} current={tab} label="Views of this task" />
-          <div class="tab-body">{view(tab, { id, story, task, version, chosenStep, chosenSeq })}</div>
+          <div class="tab-body">{view(tab, { id, story, task, version, chosenStep, chosenSeq, fork: setForking, changed: set })}</div>
           <SpeechPanel story={story} />
         </div>
-        {inspected && <Inspector id={id} story={story} step={chosenStep} seq={chosenSeq} version={version} />}
+        {inspected && <Inspector id={id} story={story} step={chosenStep} seq={chosenSeq} version={version} fork={setForking} retry={isEnded(status) ? (step) => setRetrying({ step }) : undefined} />}
       </div>
       {asking === "cancel" && <CancelDialog close={() => setAsking(null)} cancel={() => { setAsking(null); void doIt("cancel"); }} />}
       {asking === "budget" && <BudgetDialog id={id} task={task} close={() => setAsking(null)} done={set} />}
       {asking === "template" && <SaveAsTemplate task={id} goal={task.goal} close={() => setAsking(null)} />}
+      {forking && <ForkDialog task={task} place={forking} close={() => setForking(null)} />}
+      {retrying && <RetryDialog task={task} step={retrying.step} close={() => setRetrying(null)} />}
       {asking === "message" && <MessageDialog id={id} close={() => setAsking(null)} done={set} />}
     </section>
   );
 }
 
-export interface ViewProps { id: string; story: Story; task: TaskDetail; version: number; chosenStep: number | null; chosenSeq: number | null }
+export interface ViewProps { id: string; story: Story; task: TaskDetail; version: number; chosenStep: number | null; chosenSeq: number | null; fork: (place: ForkPlace) => void; changed: (task: TaskDetail) => void }
 
 function tabsOf(id: string, story: Story, task: TaskDetail | undefined) {
   const more = address.value.query.toString();
@@ -176,6 +185,7 @@ function Facts({ task, story, status }: { task: TaskDetail; story: Story; status
         <Fact name="Priority"><Priority task={task} /></Fact>
         <Fact name="Started"><Ago at={task.createdAt} /></Fact>
         {task.chatModel && <Fact name="Model"><code>{task.chatModel}</code></Fact>}
+        {task.forkedFrom && <Fact name="Forked from"><a href={`/tasks/${task.forkedFrom.task}?seq=${task.forkedFrom.seq}`}><code>{shortId(task.forkedFrom.task)}</code></a> · <a href={`/tasks/${task.forkedFrom.task}/compare/${task.id}`}>compare</a></Fact>}
         {task.template && <Fact name="Template"><a href={`/templates?template=${encodeURIComponent(task.template.name)}`}><code>{task.template.name}</code></a></Fact>}
         <Fact name="Thread"><a href={`/chat/${encodeURIComponent(task.threadId)}`}>{task.threadId.length > 16 ? `${task.threadId.slice(0, 14)}…` : task.threadId}</a></Fact>
       </dl>
