@@ -153,6 +153,7 @@ pub(super) fn is_nothing(given: &Value) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -221,5 +222,32 @@ mod tests {
         assert_eq!(without_thoughts("<think>never closed"), "<think>never closed");
         assert!(is_json("```json\n{\"a\":1}\n```"));
         assert!(!is_json("{\"a\":"));
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_is_written_calls_come_from_it_and_nothing_is_made_up(
+            parts in prop::collection::vec(prop_oneof![
+                Just("<tool_call>".to_owned()),
+                Just("</tool_call>".to_owned()),
+                Just("```".to_owned()),
+                Just("<think>".to_owned()),
+                Just("</think>".to_owned()),
+                Just(r#"{"name": "read", "arguments": {"path": "a"}}"#.to_owned()),
+                Just(r#"{"name": "read", "argum"#.to_owned()),
+                Just("\n".to_owned()),
+                ".{0,12}",
+            ], 0..12),
+        ) {
+            let text = parts.concat();
+            let (rest, requests) = extract(&text, &tools());
+            prop_assert!(rest.len() <= text.len());
+            prop_assert!(requests.len() <= text.matches("\"name\"").count());
+            for request in requests {
+                prop_assert_eq!(request.arguments, json!({"path": "a"}));
+            }
+            is_json(&text);
+            without_thoughts(&text);
+        }
     }
 }

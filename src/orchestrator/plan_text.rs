@@ -148,6 +148,7 @@ fn rename_outputs(value: &mut Value, names: &HashMap<String, u32>, used: &mut Ve
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
     use serde_json::json;
 
     use super::*;
@@ -208,5 +209,56 @@ mod tests {
         let plan = read_json::<PlanText>(&text.to_string()).unwrap().into_plan(&["step-1", "step-2"]);
         assert_eq!(plan.steps[0].id, "step-3");
         assert_eq!(plan.steps[0].depends_on, Vec::<u32>::new());
+    }
+
+    /// Any JSON, down to a few levels.
+    fn any_json() -> impl Strategy<Value = Value> {
+        let leaf = prop_oneof![
+            Just(Value::Null),
+            any::<bool>().prop_map(Value::from),
+            any::<i64>().prop_map(Value::from),
+            any::<f64>().prop_map(Value::from),
+            prop_oneof![".{0,8}", Just("step-1".to_owned()), Just("tool-call".to_owned())]
+                .prop_map(Value::from),
+        ];
+        let key = prop_oneof![
+            ".{0,4}",
+            prop::sample::select(vec!["id", "description", "type", "dependsOn", "tool", "name", "arguments"])
+                .prop_map(str::to_owned),
+            Just("$output".to_owned()),
+        ];
+        leaf.prop_recursive(4, 40, 6, move |inner| {
+            prop_oneof![
+                prop::collection::vec(inner.clone(), 0..6).prop_map(Value::from),
+                prop::collection::vec((key.clone(), inner), 0..6)
+                    .prop_map(|fields| Value::Object(fields.into_iter().collect())),
+            ]
+        })
+    }
+
+    proptest! {
+        #[test]
+        fn whatever_a_planner_writes_is_read_or_refused(text in "[ -~\\n`{}\\[\\]\",:é]{0,200}", known in 0..3_usize) {
+            let ids = ["step-1", "step-2", "step-3"];
+            if let Ok(plan) = read_json::<PlanText>(&text) {
+                plan.into_plan(&ids[..known]);
+            }
+        }
+
+        #[test]
+        fn a_step_depends_on_earlier_ones_only(fields in any_json(), more in any_json(), duration: f64) {
+            let mut steps: Vec<Value> = Vec::new();
+            for (n, arguments) in [&fields, &more].into_iter().enumerate() {
+                steps.push(json!({"id": n, "description": "x", "type": "tool-call", "dependsOn": [n, "0", fields],
+                    "estimatedDuration": duration, "tool": {"name": "t", "arguments": arguments}}));
+            }
+            let text = format!("Here:\n```json\n{}\n```", json!({"steps": steps, "status": more}));
+            if let Ok(plan) = read_json::<PlanText>(&text) {
+                for (index, step) in plan.into_plan(&[]).steps.iter().enumerate() {
+                    prop_assert!(step.depends_on.iter().all(|on| (*on as usize) < index));
+                }
+            }
+            let _ = read_json::<PlanText>(&json!({"steps": fields}).to_string()).map(|plan| plan.into_plan(&[]));
+        }
     }
 }

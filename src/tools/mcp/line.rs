@@ -101,6 +101,8 @@ impl Edges {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     async fn all(text: &str, limit: usize) -> Vec<Incoming> {
@@ -138,5 +140,29 @@ mod tests {
                 Incoming::Line(b"next".to_vec())
             ]
         );
+    }
+
+    proptest! {
+        #[test]
+        fn no_line_is_lost_split_or_longer_than_the_limit(
+            bytes in prop::collection::vec(prop_oneof![Just(b'\n'), any::<u8>()], 0..3000),
+            limit in 0..1200_usize,
+        ) {
+            let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
+            let mut reader = LineReader::new(bytes.as_slice(), limit);
+            let mut lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+            // What is behind the last end of a line is not a line.
+            lines.pop();
+            for line in lines {
+                match runtime.block_on(reader.next()).unwrap() {
+                    Incoming::Line(read) => prop_assert_eq!(read, line.to_vec()),
+                    Incoming::Overlong(_) => prop_assert!(line.len() > limit),
+                    Incoming::End => prop_assert!(false, "a line is missing"),
+                }
+                prop_assert!(reader.line.is_empty() && reader.overlong.is_none());
+            }
+            prop_assert_eq!(runtime.block_on(reader.next()).unwrap(), Incoming::End);
+            prop_assert!(reader.line.len() <= limit);
+        }
     }
 }
