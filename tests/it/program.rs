@@ -224,6 +224,11 @@ env = {{ LEDGER = {ledger:?} }}
 }
 
 impl Server {
+    /// The number of its process.
+    pub(crate) fn process(&self) -> u32 {
+        self.child.id()
+    }
+
     /// `kill -9`.
     pub(crate) fn kill(mut self) {
         self.child.kill().unwrap();

@@ -44,11 +44,20 @@ impl CountingServer {
 }
 
 impl CountingServer {
+    /// The lines of the ledger, those of earlier processes too.
+    fn lines(&self) -> Vec<Value> {
+        let text = self.path.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// How often a tool was called with this label.
+    fn times(&self, tool: &str, label: &str) -> u64 {
+        self.lines().iter().filter(|line| line["tool"] == tool && line["label"] == label).count() as u64
+    }
+
     /// How a call with this key ended, as the ledger has it.
     fn outcome(&self, key: &str) -> Value {
-        let text = self.path.as_ref().and_then(|path| std::fs::read_to_string(path).ok()).unwrap_or_default();
-        let mut lines = text.lines().filter_map(|line| serde_json::from_str::<Value>(line).ok());
-        match lines.find(|line| line["key"] == key) {
+        match self.lines().iter().find(|line| line["key"] == key) {
             Some(line) => json!({"outcome": "happened", "result": {"label": line["label"]}}),
             None => json!({"outcome": "did_not_happen"}),
         }
@@ -106,6 +115,12 @@ impl ServerHandler for CountingServer {
                 eprintln!("dying as asked");
                 process::exit(1)
             }
+            "die_once" if self.times("die_once", label) == 1 => process::exit(1),
+            "die_once" => Ok(counted(label, n)),
+            "flaky" if self.times("flaky", label) <= number("failures") => {
+                Ok(CallToolResult::error(vec![ContentBlock::text("not now")]).into())
+            }
+            "flaky" => Ok(counted(label, n)),
             "fail" => {
                 let message = arguments.get("message").and_then(Value::as_str).unwrap_or("failed");
                 Ok(CallToolResult::error(vec![ContentBlock::text(message)]).into())
@@ -144,6 +159,12 @@ fn tools() -> Vec<Tool> {
         tool("huge", "Answers with `bytes` bytes of text.", json!({"bytes": number()})),
         tool("hang", "Never answers.", json!({})),
         tool("die", "Ends the server in the middle of the call.", json!({})),
+        tool("die_once", "Ends the server in the middle of the first call with a label.", label()),
+        tool(
+            "flaky",
+            "Answers with an error so many times, and then as it should.",
+            json!({"label": text(), "failures": number()}),
+        ),
         tool("fail", "Answers with an error.", json!({"message": text()})),
         tool("environment", "Lists the server's environment variables.", json!({})),
     ]

@@ -1,8 +1,17 @@
-//! The hard cases of docs/reliability.md, each in a test of its own.
+//! The hard cases of docs/reliability.md, each in a test of its own. That page names for each row the
+//! tests that prove it; rows that were proved before these tests are in `engine` (crashes in the middle
+//! of calls, poison, loops), `budgets`, `people` (approvals), `mcp` (servers as processes), `defects`
+//! (the summariser), `waits` and `faults`.
 
 mod answers;
+mod bounds;
 mod cuts;
+mod injections;
+mod lost;
+mod noise;
 mod provider;
+mod requests;
+mod servers;
 mod silence;
 mod storms;
 mod wire;

@@ -61,9 +61,16 @@ impl Asked {
         digits.parse().ok()
     }
 
+    /// How many results of tools are in the conversation.
+    pub(super) fn tool_results(&self) -> usize {
+        let text = self.body.to_string();
+        let marks = [r#""role":"tool""#, r#""type":"tool_result""#];
+        marks.iter().map(|mark| text.matches(mark).count()).sum()
+    }
+
     /// Whether a result of a tool is in the conversation.
     pub(super) fn has_tool_result(&self) -> bool {
-        self.says(r#""role":"tool""#) || self.says(r#""type":"tool_result""#)
+        self.tool_results() > 0
     }
 
     /// Whether the answer is wanted piece by piece.
@@ -97,6 +104,11 @@ impl Reply {
         let whole = events.concat().into_bytes();
         let parts = vec![Part::Bytes(whole[..bytes.min(whole.len())].to_vec()), Part::Cut];
         Self { parts, ..Self::new(200, "text/event-stream") }
+    }
+
+    /// What calls itself a stream of events.
+    pub(super) fn bytes(bytes: Vec<u8>) -> Self {
+        Self { parts: vec![Part::Bytes(bytes)], ..Self::new(200, "text/event-stream") }
     }
 
     /// A stream that says the same so many times.
