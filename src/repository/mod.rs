@@ -20,6 +20,7 @@ macro_rules! level_ms {
 pub mod analytics;
 mod commit;
 pub mod conformance;
+mod conversations;
 mod error;
 mod postgres;
 mod records;
@@ -37,6 +38,7 @@ use crate::task::{Entry, Payload, Task, TaskId};
 
 use analytics::Analytics;
 pub use commit::{Commit, Lease};
+pub use conversations::Conversations;
 pub use error::{Cause, RepositoryError};
 pub use postgres::PostgresRepository;
 pub use records::{
@@ -139,6 +141,9 @@ pub trait Repository: Send + Sync {
 
     /// The newest messages of a conversation, oldest of them first, at most `limit`.
     async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError>;
+
+    /// Finds and changes conversations as a whole.
+    fn conversations(&self) -> &dyn Conversations;
 
     /// Writes a schedule, as it stands. `base_revision` is the revision it was made from, 0 for a new
     /// one. Fails with [`RepositoryError::Stale`] if somebody wrote since, or if it is gone.

@@ -268,6 +268,8 @@ pub struct Thread {
     pub title: String,
     /// When it began.
     pub created_at: Timestamp,
+    /// When it was written to last.
+    pub updated_at: Timestamp,
 }
 
 /// A message of a conversation.
@@ -277,7 +279,7 @@ pub struct Message {
     pub id: String,
     /// The conversation.
     pub thread_id: String,
-    /// `user` or `assistant`.
+    /// `user` or `assistant`; `system` for what the engine notes for itself.
     pub role: String,
     /// The parts of a UI message.
     pub parts: Value,

@@ -6,9 +6,9 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longhaul::repository::analytics::Analytics;
 use longhaul::repository::{
-    Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
-    Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary, Templates, Thread,
-    Violation, WorkerInfo, WorkerSummary,
+    Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Grant, ListFilter, Message, Place, Pruned,
+    Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary,
+    Templates, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 use longhaul::task::{Entry, Payload, Task, TaskId};
 use serde_json::Value;
@@ -140,6 +140,9 @@ impl<I: Interference> Repository for Wrapped<I> {
     }
     async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError> {
         self.inner.messages(thread_id, limit).await
+    }
+    fn conversations(&self) -> &dyn Conversations {
+        self.inner.conversations()
     }
     async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<(), RepositoryError> {
         self.interference.put_schedule(self.inner.as_ref(), schedule, base_revision).await

@@ -9,6 +9,10 @@ use crate::repository::Message;
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a thread is opened once and stays its first owner's", |world| Box::pin(threads(world))),
     ("messages keep their order; the same id again changes the parts", |world| Box::pin(messages(world))),
+    ("a message is found by its id, and those behind one can be replaced", |world| Box::pin(replaced(world))),
+    ("threads are listed by when they were written to, renamed and forgotten", |world| {
+        Box::pin(listed(world))
+    }),
     ("messages written at the same moment are all kept", |world| Box::pin(at_once(world))),
 ];
 
@@ -42,6 +46,51 @@ async fn messages(world: World) -> Verdict {
     let read: Vec<_> =
         read.iter().map(|message| (message.id.as_str(), message.parts[0]["text"].clone())).collect();
     ensure!(read == [("a", json!("second, changed")), ("c", json!("third"))], "{read:?}");
+    Ok(())
+}
+
+async fn replaced(world: World) -> Verdict {
+    let thread = world.repository.open_thread(&world.user, &world.user, "t").await?.id;
+    let id = |number: u32| format!("{thread}-{number}");
+    for number in 1..=3 {
+        world.repository.put_message(&message(&thread, &id(number), "x")).await?;
+    }
+    let conversations = world.repository.conversations();
+    let found = conversations.message(&id(2)).await?;
+    ensure!(found.is_some_and(|message| message.thread_id == thread), "it is not found");
+    ensure!(conversations.message("no such message").await?.is_none(), "something was found");
+    ensure!(conversations.replace_behind(&thread, &id(1)).await? == 2, "two are replaced");
+    ensure!(conversations.replace_behind(&thread, &id(1)).await? == 0, "they are replaced once");
+    world.repository.put_message(&message(&thread, &id(4), "x")).await?;
+    let read: Vec<String> =
+        world.repository.messages(&thread, 9).await?.into_iter().map(|message| message.id).collect();
+    ensure!(read == [id(1), id(4)], "{read:?}");
+    ensure!(conversations.message(&id(3)).await?.is_some(), "what was replaced is gone");
+    Ok(())
+}
+
+async fn listed(world: World) -> Verdict {
+    let conversations = world.repository.conversations();
+    let id = |number: u32| format!("{}-{number}", world.user);
+    for number in [1, 2, 3, 1] {
+        let thread = world.repository.open_thread(&id(number), &world.user, "t").await?.id;
+        world.repository.put_message(&message(&thread, "m", "x")).await?;
+        // A moment has a millisecond.
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    let read = |threads: Vec<crate::repository::Thread>| -> Vec<String> {
+        threads.into_iter().map(|thread| thread.id).collect()
+    };
+    let first = read(conversations.threads(&world.user, None, 2).await?);
+    ensure!(first == [id(1), id(3)], "{first:?}");
+    let rest = read(conversations.threads(&world.user, Some(&id(3)), 2).await?);
+    ensure!(rest == [id(2)], "{rest:?}");
+    ensure!(conversations.rename(&id(2), "Other").await?, "it is renamed");
+    let renamed = world.repository.thread(&id(2)).await?;
+    ensure!(renamed.is_some_and(|thread| thread.title == "Other"), "it has another title");
+    ensure!(conversations.forget(&id(2)).await? && !conversations.forget(&id(2)).await?, "it goes once");
+    ensure!(world.repository.messages(&id(2), 9).await?.is_empty(), "its messages are there");
+    ensure!(!conversations.rename(&id(2), "x").await?, "it is not there");
     Ok(())
 }
 

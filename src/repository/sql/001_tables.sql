@@ -119,9 +119,13 @@ CREATE TABLE chat_thread (
     id text NOT NULL PRIMARY KEY,
     user_id text NOT NULL,
     title text NOT NULL,
-    created_at {time} NOT NULL
+    created_at {time} NOT NULL,
+    updated_at {time} NOT NULL
 );
 
+CREATE INDEX chat_thread_by_user ON chat_thread (user_id, updated_at, id);
+
+-- A message that was replaced, because the one before it was answered anew, stays and is passed over.
 CREATE TABLE chat_message (
     thread_id text NOT NULL REFERENCES chat_thread (id) ON DELETE CASCADE,
     id text NOT NULL,
@@ -130,11 +134,13 @@ CREATE TABLE chat_message (
     parts {json} NOT NULL,
     task_id {uuid},
     created_at {time} NOT NULL,
+    replaced boolean NOT NULL,
     PRIMARY KEY (thread_id, id),
     CONSTRAINT message_role_known CHECK (role IN ('user', 'assistant', 'system'))
 );
 
 CREATE UNIQUE INDEX chat_message_in_order ON chat_message (thread_id, position);
+CREATE INDEX chat_message_by_id ON chat_message (id);
 
 -- What requests with an idempotency key were answered, for a day. The reply outlives its task.
 CREATE TABLE idempotency_key (

@@ -28,9 +28,9 @@ use super::{
 use crate::repository::analytics::{Analytics, FailureGroup, Figure, FigureFilter, Line, Reach};
 use crate::repository::commit::Creation;
 use crate::repository::{
-    Answer, Beat, Change, Claim, Claimed, Commit, Grant, ListFilter, Message, Place, Pruned, Rate, Renewal,
-    Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary, Templates, Thread,
-    Violation, WorkerInfo, WorkerSummary,
+    Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Grant, ListFilter, Message, Place, Pruned,
+    Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary,
+    Templates, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 use crate::task::{Entry, Payload, Task, TaskId, Timestamp};
 
@@ -185,6 +185,10 @@ impl Repository for Store {
         chat::messages(&mut conn, thread_id, limit).await
     }
 
+    fn conversations(&self) -> &dyn Conversations {
+        self
+    }
+
     async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<()> {
         let mut conn = self.link.writer().await?;
         schedules::put(&mut conn, schedule, base_revision).await
@@ -261,6 +265,34 @@ impl Repository for Store {
 
     fn is_embedded(&self) -> bool {
         IS_EMBEDDED
+    }
+}
+
+#[async_trait]
+impl Conversations for Store {
+    async fn message(&self, id: &str) -> Result<Option<Message>> {
+        let mut conn = self.link.reader().await?;
+        chat::message_with(&mut conn, id).await
+    }
+
+    async fn threads(&self, user_id: &str, behind: Option<&str>, limit: u32) -> Result<Vec<Thread>> {
+        let mut conn = self.link.reader().await?;
+        chat::threads(&mut conn, user_id, behind, limit).await
+    }
+
+    async fn rename(&self, id: &str, title: &str) -> Result<bool> {
+        let mut conn = self.link.writer().await?;
+        chat::rename(&mut conn, id, title).await
+    }
+
+    async fn forget(&self, id: &str) -> Result<bool> {
+        let mut conn = self.link.writer().await?;
+        chat::forget(&mut conn, id).await
+    }
+
+    async fn replace_behind(&self, thread_id: &str, message_id: &str) -> Result<u64> {
+        let mut conn = self.link.writer().await?;
+        chat::replace_behind(&mut conn, thread_id, message_id).await
     }
 }
 
