@@ -58,6 +58,9 @@ struct Rule {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Reply {
     text: Option<String>,
+    /// What is streamed before as the model's reasoning.
+    #[serde(default)]
+    reasoning: String,
     json: Option<Value>,
     #[serde(default)]
     tool_calls: Vec<ScriptedCall>,
@@ -119,8 +122,7 @@ impl Scripted {
         Ok(Self { name, script, used })
     }
 
-    /// The answer, and how long each of its words takes.
-    async fn serve(&self, request: &Request) -> Result<(Answer, Duration), ModelError> {
+    async fn serve(&self, request: &Request) -> Result<(Answer, &Rule), ModelError> {
         let turn = turn(request);
         let last = last_text(request);
         let found = (0..self.script.rules.len()).find(|index| self.takes(*index, request, turn, last));
@@ -133,7 +135,7 @@ impl Scripted {
         };
         self.record(request, turn, index)?;
         tokio::time::sleep(Duration::from_millis(rule.delay_ms)).await;
-        Ok((self.answer(&rule.reply, request, turn)?, Duration::from_millis(rule.word_ms)))
+        Ok((self.answer(&rule.reply, request, turn)?, rule))
     }
 
     /// Whether the rule matches and may still be used; counts the use.
@@ -217,10 +219,12 @@ impl Model for Scripted {
         &self,
         request: Request,
     ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
-        let (answer, word) = self.serve(&request).await?;
-        let words: Vec<_> = answer.text.split_inclusive(' ').map(str::to_owned).collect();
-        let chunks = words.into_iter().map(Chunk::Text).chain([Chunk::End(answer)]);
-        let pieces = stream::iter(chunks.map(Ok).collect::<Vec<_>>());
+        let (answer, rule) = self.serve(&request).await?;
+        let words = |text: &str| text.split_inclusive(' ').map(str::to_owned).collect::<Vec<_>>();
+        let thoughts = words(&rule.reply.reasoning).into_iter().map(Chunk::Reasoning);
+        let said = words(&answer.text).into_iter().map(Chunk::Text);
+        let pieces: Vec<_> = thoughts.chain(said).chain([Chunk::End(answer)]).map(Ok).collect();
+        let (pieces, word) = (stream::iter(pieces), Duration::from_millis(rule.word_ms));
         if word.is_zero() {
             return Ok(pieces.boxed());
         }

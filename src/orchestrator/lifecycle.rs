@@ -74,7 +74,7 @@ impl Orchestrator {
         }
     }
 
-    async fn open_thread(&self, spec: &TaskSpec) -> Result<String, OrchestratorError> {
+    pub(super) async fn open_thread(&self, spec: &TaskSpec) -> Result<String, OrchestratorError> {
         let title: String = spec.goal.chars().take(100).collect();
         let thread = self.repository.open_thread(&spec.thread_id, &spec.user_id, &title).await?;
         if thread.user_id != spec.user_id {

@@ -18,6 +18,38 @@ pub struct ServerConfig {
     pub heartbeat_ms: u64,
     /// Which tools may be called outside of tasks; see [`ToolTrials`].
     pub tool_trials: ToolTrials,
+    /// How simple messages are answered; the `[server.chat]` table.
+    pub chat: ChatConfig,
+}
+
+/// How simple messages are answered.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
+pub struct ChatConfig {
+    /// Whether a model may call tools while it answers: those that only read and need nobody's
+    /// approval. Whatever else it asks for makes a task of the answer.
+    pub tools: bool,
+    /// An answer that asks for more tool calls than this becomes a task.
+    pub task_after_calls: u32,
+    /// An answer that asks for a tool after so many milliseconds becomes a task.
+    pub task_after_ms: u64,
+    /// An answer that asks for a tool after its model turns took so many tokens becomes a task.
+    pub task_after_tokens: u64,
+    /// For how many milliseconds an answer goes on without anybody who reads it: a client that
+    /// lost it comes back within this time, one that stays away wants it to stop.
+    pub return_ms: u64,
+}
+
+impl Default for ChatConfig {
+    fn default() -> Self {
+        Self {
+            tools: true,
+            task_after_calls: 8,
+            task_after_ms: 60_000,
+            task_after_tokens: 50_000,
+            return_ms: 5_000,
+        }
+    }
 }
 
 /// What a complex `POST /api/chat` is answered with when neither the `Accept` header nor the
@@ -41,6 +73,7 @@ impl Default for ServerConfig {
             chat_reply: ChatReply::default(),
             heartbeat_ms: 15_000,
             tool_trials: ToolTrials::default(),
+            chat: ChatConfig::default(),
         }
     }
 }

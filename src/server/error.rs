@@ -59,6 +59,12 @@ impl ApiError {
         Self::new(StatusCode::UNAUTHORIZED, "unauthorized", message)
     }
 
+    /// Nothing is begun any more.
+    pub(super) fn shutting_down() -> Self {
+        let message = "the server is shutting down: ask again";
+        Self::new(StatusCode::SERVICE_UNAVAILABLE, "shutdown", message)
+    }
+
     /// Somebody else's.
     pub(super) fn forbidden() -> Self {
         Self::new(StatusCode::FORBIDDEN, "forbidden", "Forbidden")

@@ -57,7 +57,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 
 pub use analytics::count;
 pub use auth::{Access, OpenBind, refuse_open_bind};
-pub use config::{ChatReply, ServerConfig};
+pub use config::{ChatConfig, ChatReply, ServerConfig};
 pub use state::{AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
 pub use trials::ToolTrials;
 
@@ -77,7 +77,9 @@ pub fn router(state: AppState) -> Router {
         .route("/api/chat/detect", post(threads::detect))
         .route("/api/chat/plan", post(drafts::plan))
         .route("/api/chat/{id}/messages", get(threads::messages))
-        .route("/api/chat/{id}/stream", get(chat::resume))
+        .route("/api/chat/{id}/stream", get(chat::resume).delete(chat::stop))
+        .route("/api/threads", get(threads::list))
+        .route("/api/threads/{id}", get(threads::show).patch(threads::change).delete(threads::delete))
         .route("/api/tasks", get(tasks::list))
         .route("/api/tasks/{id}", get(tasks::show).patch(tasks::change))
         .route("/api/tasks/{id}/steps", get(tasks::steps))

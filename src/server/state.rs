@@ -7,6 +7,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{Access, Caller};
+use super::chat::Answers;
 use super::config::ServerConfig;
 use super::error::ApiError;
 use super::feed::Feeds;
@@ -67,6 +68,8 @@ pub struct AppState {
     /// How the tasks stand of the users who are followed.
     pub(super) summaries: Summaries,
     pub(super) trials: Trials,
+    /// Chat answers that are being given.
+    pub(super) answers: Answers,
     /// Ends open streams when it is cancelled; the same one that [`super::serve`] is given.
     pub shutdown: CancellationToken,
 }
@@ -84,7 +87,8 @@ impl AppState {
             Feeds::new(orchestrator.repository().clone(), orchestrator.speech().clone(), shutdown.clone());
         let summaries = Summaries::new(orchestrator.repository().clone(), shutdown.clone());
         let (access, config) = (Arc::new(access), Arc::new(config));
-        Self { orchestrator, access, config, worker, feeds, summaries, trials: Trials::default(), shutdown }
+        let (trials, answers) = (Trials::default(), Answers::default());
+        Self { orchestrator, access, config, worker, feeds, summaries, trials, answers, shutdown }
     }
 
     pub(super) fn repository(&self) -> &Arc<dyn Repository> {

@@ -1,7 +1,8 @@
-//! Conversations as pages show them: what was said, and what would become of a message.
+//! Conversations as pages show them: which there are, what was said, and what would become of a message.
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -18,6 +19,12 @@ use crate::task::{TaskId, Timestamp};
 const USUAL: u32 = 200;
 const MOST: u32 = 1000;
 
+/// Conversations in one answer if nobody says how many.
+const USUAL_THREADS: u32 = 100;
+
+/// Characters of a title at most.
+const LONGEST_TITLE: usize = 200;
+
 /// The query of a conversation.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Range {
@@ -33,6 +40,34 @@ pub(super) struct Draft {
     text: String,
 }
 
+/// The query of the list of conversations.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Page {
+    /// At most so many, 1 to 1000; 100 if absent.
+    #[schemars(range(min = 1, max = 1000))]
+    limit: Option<u32>,
+    /// Only conversations behind the one with this id.
+    before: Option<String>,
+}
+
+/// Conversations of the caller, the one that was written to last first.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct ThreadList {
+    threads: Vec<ThreadView>,
+    /// What to give as `before` to get those behind these, if there may be any.
+    next_before: Option<String>,
+}
+
+/// What may be changed of a conversation.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(deny_unknown_fields)]
+pub(super) struct Rename {
+    /// For people; 1 to 200 characters.
+    #[schemars(length(min = 1, max = 200))]
+    title: String,
+}
+
 /// A conversation with its newest messages, oldest of them first.
 #[derive(Debug, Serialize, JsonSchema)]
 pub(super) struct Conversation {
@@ -43,10 +78,12 @@ pub(super) struct Conversation {
 #[derive(Debug, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "Thread")]
-struct ThreadView {
+pub(super) struct ThreadView {
     id: String,
     title: String,
     created_at: Timestamp,
+    /// When it was written to last.
+    updated_at: Timestamp,
 }
 
 #[derive(Debug, Serialize, JsonSchema)]
@@ -62,7 +99,8 @@ struct MessageView {
 
 impl From<Thread> for ThreadView {
     fn from(thread: Thread) -> Self {
-        Self { id: thread.id, title: thread.title, created_at: thread.created_at }
+        let Thread { id, title, created_at, updated_at, .. } = thread;
+        Self { id, title, created_at, updated_at }
     }
 }
 
@@ -73,6 +111,57 @@ impl From<Message> for MessageView {
     }
 }
 
+/// `GET /api/threads`: the conversations of the caller.
+pub(super) async fn list(
+    State(state): State<AppState>,
+    caller: Caller,
+    Params(page): Params<Page>,
+) -> Result<Json<ThreadList>, ApiError> {
+    let limit = within(page.limit, USUAL_THREADS)?;
+    let conversations = state.repository().conversations();
+    let threads = conversations.threads(&caller.0, page.before.as_deref(), limit).await?;
+    let is_full = threads.len() == limit as usize;
+    let next_before = threads.last().filter(|_| is_full).map(|last| last.id.clone());
+    Ok(Json(ThreadList { threads: threads.into_iter().map(ThreadView::from).collect(), next_before }))
+}
+
+/// `GET /api/threads/{id}`.
+pub(super) async fn show(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<ThreadView>, ApiError> {
+    Ok(Json(of_caller(&state, &caller, &id).await?.into()))
+}
+
+/// `PATCH /api/threads/{id}`: gives a conversation another title.
+pub(super) async fn change(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    JsonBody(rename): JsonBody<Rename>,
+) -> Result<Json<ThreadView>, ApiError> {
+    let title = rename.title.trim().replace('\0', "\u{fffd}");
+    if title.is_empty() || title.chars().count() > LONGEST_TITLE {
+        return Err(ApiError::invalid("title", &format!("has 1 to {LONGEST_TITLE} characters")));
+    }
+    let thread = of_caller(&state, &caller, &id).await?;
+    state.repository().conversations().rename(&id, &title).await?;
+    Ok(Json(Thread { title, ..thread }.into()))
+}
+
+/// `DELETE /api/threads/{id}`: forgets a conversation with its messages; its tasks stay.
+pub(super) async fn delete(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<StatusCode, ApiError> {
+    of_caller(&state, &caller, &id).await?;
+    state.answers.stop(&id);
+    state.repository().conversations().forget(&id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
 /// `GET /api/chat/{id}/messages`: what was said in a conversation.
 pub(super) async fn messages(
     State(state): State<AppState>,
@@ -80,18 +169,25 @@ pub(super) async fn messages(
     Path(id): Path<String>,
     Params(range): Params<Range>,
 ) -> Result<Json<Conversation>, ApiError> {
-    let limit = match range.limit {
-        None => USUAL,
-        Some(limit @ 1..=MOST) => limit,
-        Some(_) => return Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
-    };
-    let thread = state.repository().thread(&id).await?.ok_or_else(ApiError::thread_not_found)?;
-    if thread.user_id != caller.0 {
-        return Err(ApiError::forbidden());
-    }
+    let limit = within(range.limit, USUAL)?;
+    let thread = of_caller(&state, &caller, &id).await?;
     let messages = state.repository().messages(&id, limit).await?;
     let messages = messages.into_iter().map(MessageView::from).collect();
     Ok(Json(Conversation { thread: thread.into(), messages }))
+}
+
+fn within(limit: Option<u32>, usual: u32) -> Result<u32, ApiError> {
+    match limit {
+        None => Ok(usual),
+        Some(limit @ 1..=MOST) => Ok(limit),
+        Some(_) => Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
+    }
+}
+
+/// The caller's conversation with this id.
+async fn of_caller(state: &AppState, caller: &Caller, id: &str) -> Result<Thread, ApiError> {
+    let thread = state.repository().thread(id).await?.ok_or_else(ApiError::thread_not_found)?;
+    if thread.user_id == caller.0 { Ok(thread) } else { Err(ApiError::forbidden()) }
 }
 
 /// `POST /api/chat/detect`: whether a chat would make a task of this text, by the rules alone.

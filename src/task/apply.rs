@@ -130,6 +130,8 @@ impl Task {
         }
         match event {
             Event::Created { .. } => Err("the task exists already".into()),
+            Event::Promoted { .. } if entry.seq == 2 => Ok(()),
+            Event::Promoted { .. } => Err("only a task that has just begun was an answer before".into()),
             Event::Planned { revision, plan, by } => {
                 self.planned(*revision, plan, entry.at)?;
                 self.charge(&by.usage)

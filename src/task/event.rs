@@ -80,6 +80,15 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Usage::is_nothing")]
         usage: Usage,
     },
+    /// The task was a chat answer before, which grew. Always the second entry.
+    Promoted {
+        /// The chunks of the UI message stream that clients were given of it.
+        said: Payload,
+        /// The number of the last entry that tells what had been done until then.
+        through: i64,
+        /// Why the answer could not stay one.
+        reason: String,
+    },
     /// A plan, or a revision of it: steps that are not done are replaced by these.
     Planned {
         /// 1 for the first plan, then one more each time.
@@ -480,6 +489,7 @@ impl Event {
     /// Every payload in it, so that large ones can be stored by name.
     pub fn payloads_mut(&mut self) -> Vec<&mut Payload> {
         match self {
+            Self::Promoted { said, .. } => vec![said],
             Self::ModelRequested { parts, .. } => parts.iter_mut().collect(),
             Self::ModelAnswered { text, .. } => vec![text],
             Self::ToolDispatched { arguments, .. }

@@ -136,6 +136,7 @@ impl Event {
             Self::Created { .. } => "created",
             Self::Forked { .. } => "forked",
             Self::Detected { .. } => "detected",
+            Self::Promoted { .. } => "promoted",
             Self::Planned { .. } => "planned",
             Self::Claimed { .. } => "claimed",
             Self::StepStarted { .. } => "step_started",

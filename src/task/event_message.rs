@@ -11,6 +11,7 @@ impl Event {
                 format!("{by} forked it from entry {} of task {}", from.seq, from.task)
             }
             Self::Detected { by, score, .. } => format!("Needs orchestration (score {score:.2}, by {by})"),
+            Self::Promoted { reason, .. } => format!("A chat answer became this task: {reason}"),
             Self::Planned { revision, plan, by } => planned_message(*revision, plan, by),
             Self::Claimed { worker, .. } => format!("Taken over by worker {worker}"),
             Self::StepStarted { step, attempt } => format!("Step {} started (attempt {attempt})", step + 1),

@@ -58,7 +58,7 @@ fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
 /// Any event, about any step and call, sensible or not.
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
-    (0..46u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+    (0..47u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
         0..=3 => Event::StepStarted { step, attempt },
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
@@ -114,6 +114,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             by: "p".into(),
         },
         25..=35 => people_event(kind, step, call, attempt, flag),
+        46 => Event::Promoted { said: Payload::text("s"), through: 5, reason: "r".into() },
         37..=45 => plan_event(kind, step, attempt, flag),
         36 if attempt == 3 => {
             Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into() }

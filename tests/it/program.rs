@@ -120,7 +120,11 @@ env = {{ LEDGER = {ledger:?} }}
     /// Starts a server and waits until it is ready.
     pub(crate) async fn serve(&self, arguments: &[&str]) -> Server {
         let port = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port();
-        let address = format!("127.0.0.1:{port}");
+        self.serve_at(format!("127.0.0.1:{port}"), arguments).await
+    }
+
+    /// The same at an address, where another one was before.
+    pub(crate) async fn serve_at(&self, address: String, arguments: &[&str]) -> Server {
         let log = std::fs::File::options().create(true).append(true).open(self.log()).unwrap();
         let mut command = self.command();
         command.args(["serve", "--bind", &address]).args(arguments);

@@ -2,8 +2,7 @@
 //! Bull Board. They are installed from npm into the user's cache.
 
 use std::io::{BufRead, BufReader};
-use std::path::PathBuf;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -11,43 +10,23 @@ use longhaul::queue::{BullQueue, Doorbell, QueueConfig};
 use longhaul::task::{Limits, RetryPolicy, Status};
 use serde_json::{Value, json};
 
+use crate::node_packages::Packages;
 use crate::redis::{config_of_its_own, url, working};
 use crate::world::{Setup, World, call, plan};
 
-const PACKAGE: &str = include_str!("../node/package.json");
-const OBSERVE: &str = include_str!("../node/observe.mjs");
-
-/// A directory with the packages. Its name says which, so that others are installed anew.
-fn installed() -> PathBuf {
-    let cache = std::env::var_os("XDG_CACHE_HOME").map(PathBuf::from);
-    let home = || PathBuf::from(std::env::var_os("HOME").expect("HOME is set")).join(".cache");
-    let digest = PACKAGE.bytes().fold(0_u64, |hash, byte| hash.wrapping_mul(31).wrapping_add(byte.into()));
-    let directory = cache.unwrap_or_else(home).join("longhaul/node").join(format!("{digest:016x}"));
-    std::fs::create_dir_all(&directory).unwrap();
-    std::fs::write(directory.join("package.json"), PACKAGE).unwrap();
-    std::fs::write(directory.join("observe.mjs"), OBSERVE).unwrap();
-    // Written last, for an installation may be cut off.
-    let complete = directory.join("complete");
-    if !complete.exists() {
-        let npm = Command::new("npm")
-            .args(["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-package-lock"])
-            .current_dir(&directory)
-            .output()
-            .expect("npm is there: run scripts/test, which installs it");
-        assert!(npm.status.success(), "{}", String::from_utf8_lossy(&npm.stderr));
-        std::fs::write(complete, "").unwrap();
-    }
-    directory
-}
+const PACKAGES: Packages = Packages {
+    manifest: &[("package.json", include_str!("../node/package.json"))],
+    programs: &[("observe.mjs", include_str!("../node/observe.mjs"))],
+};
 
 /// Starts the observers, waits until they listen, and returns what they will have seen.
 fn observers(config: &QueueConfig, completed: usize, failed: usize) -> impl Future<Output = Value> + use<> {
     let address = url::Url::parse(&url()).unwrap();
-    let mut child = Command::new("node")
+    let mut child = PACKAGES
+        .node()
         .arg("observe.mjs")
         .args([address.host_str().unwrap(), &address.port().unwrap().to_string(), &config.prefix])
         .args([completed.to_string(), failed.to_string()])
-        .current_dir(installed())
         .stdout(Stdio::piped())
         .spawn()
         .expect("node is there: run scripts/test, which installs it");

@@ -1,28 +1,82 @@
 //! A simple answer: streamed from a model to the client, and kept in the thread.
+//!
+//! ```text
+//! question ─▶ model turn ─▶ tools that only read ─▶ model turn ─▶ … ─▶ kept
+//!                  └─ grows, or wants to change something ─▶ task, on the same stream
+//! ```
 
-use futures::{Stream, StreamExt, stream};
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::{FutureExt, Stream};
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
-use tokio::sync::mpsc;
-use uuid::Uuid;
 
 use super::super::error::model_message;
 use super::super::state::AppState;
 use super::super::ui_stream::UiChunk;
 use super::answer_frames::AnswerFrames;
-use crate::models::{Message as ModelMessage, Model, ModelError, Request, Role};
-use crate::repository::Message;
+use super::live::{AFTERGLOW, Saying};
+use super::message_id;
+use super::request::{ToolChoice, Turn};
+use super::turns::Work;
+use crate::models::{Message as ModelMessage, Model, ModelError};
+use crate::orchestrator::OrchestratorError;
+use crate::repository::{Message, RepositoryError};
+use crate::task::{Budget, ModelName, Priority, TaskId, ToolAllowance};
 
-/// What the model is told about itself.
-const INSTRUCTIONS: &str = include_str!("../prompts/chat.md");
+/// The part of a stored message that says that its answer is being given.
+pub(super) const ANSWERING: &str = "data-answering";
 
-/// Chunks that may wait for a slow client, before the model has to.
-const WAITING: usize = 64;
+/// What is answered, and how. It is kept with the answer while that is being given: if the process
+/// is lost meanwhile, another one can answer in its place.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct Question {
+    /// The id of the message.
+    pub(super) message_id: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) chat_model: Option<ModelName>,
+    #[serde(default)]
+    pub(super) tool_choice: ToolChoice,
+    #[serde(default)]
+    pub(super) tools: ToolAllowance,
+    #[serde(default)]
+    pub(super) priority: Priority,
+    #[serde(default)]
+    pub(super) budget: Budget,
+    /// The process that answers.
+    #[serde(default)]
+    pub(super) by: String,
+}
+
+impl Question {
+    pub(super) fn of(state: &AppState, turn: &Turn) -> Self {
+        Self {
+            message_id: turn.message_id.clone(),
+            chat_model: turn.model.clone(),
+            tool_choice: turn.tool_choice,
+            tools: turn.tools.clone(),
+            priority: turn.priority,
+            budget: turn.budget,
+            by: state.worker.snapshot().name,
+        }
+    }
+}
+
+/// The parts of an answer that is about to be given.
+pub(super) fn marked(state: &AppState, turn: &Turn) -> Value {
+    json!([{"type": ANSWERING, "data": Question::of(state, turn)}])
+}
 
 /// An answer that is to be given.
 pub(super) struct Answering {
     pub(super) state: AppState,
-    pub(super) model: std::sync::Arc<dyn Model>,
+    pub(super) model: Arc<dyn Model>,
+    pub(super) id: TaskId,
+    pub(super) user_id: String,
     pub(super) thread_id: String,
+    pub(super) question: Question,
     /// What was said before.
     pub(super) history: Vec<ModelMessage>,
     /// What is to be answered.
@@ -30,83 +84,94 @@ pub(super) struct Answering {
 }
 
 /// How an answer ended before its end.
-enum Cut {
+pub(super) enum Cut {
     Model(ModelError),
-    /// The client went away, which is how it says stop.
+    Engine(OrchestratorError),
+    /// Nobody reads it any more, or the client said stop.
     Client,
     Shutdown,
+    /// It could not go on for another reason.
+    Panic,
 }
 
 impl Answering {
-    /// The chunks of the answer.
+    /// Begins to answer, and returns the chunks.
     ///
     /// A task of its own gives the answer, so that what was said is kept in the thread even if
     /// nobody is left to read it. The stream ends only after the answer is kept.
-    pub(super) fn chunks(self) -> impl Stream<Item = UiChunk> + Send {
-        let (sender, receiver) = mpsc::channel(WAITING);
-        tokio::spawn(self.give(sender));
-        stream::unfold(receiver, |mut receiver| async { Some((receiver.recv().await?, receiver)) })
+    pub(super) async fn begin(self) -> Result<impl Stream<Item = UiChunk> + Send + use<>, RepositoryError> {
+        let question = self.question.message_id.clone();
+        let saying = Saying::new(self.id, self.user_id.clone(), self.thread_id.clone(), question);
+        // Known before it is stored: whoever sees it may stop it.
+        let saying = self.state.answers.begin(saying);
+        if let Err(error) = self.put(vec![json!({"type": ANSWERING, "data": self.question})], None).await {
+            self.state.answers.remove(self.id);
+            return Err(error);
+        }
+        // Somebody reads before anything is said: nobody reading ends the answer.
+        let chunks = saying.chunks(self.state.clone(), 0);
+        tokio::spawn(self.give(saying));
+        Ok(chunks)
     }
 
-    async fn give(self, client: mpsc::Sender<UiChunk>) {
-        let message_id = format!("msg-{}", Uuid::now_v7());
-        let mut frames = AnswerFrames::default();
-        let outcome = tokio::select! {
-            outcome = self.pump(&message_id, &client, &mut frames) => outcome,
-            () = client.closed() => Err(Cut::Client),
-            () = self.state.shutdown.cancelled() => Err(Cut::Shutdown),
+    async fn give(self, saying: Arc<Saying>) {
+        let mut work = Work::default();
+        // A reader must not wait for ever for an answer whose giver is gone.
+        let given = std::panic::AssertUnwindSafe(self.give_or_cut(&saying, &mut work)).catch_unwind().await;
+        if let Err(cut) = given.unwrap_or(Err(Cut::Panic)) {
+            self.end(&saying, &mut work, Some(cut)).await;
+        }
+        tokio::time::sleep(AFTERGLOW).await;
+        self.state.answers.remove(self.id);
+    }
+
+    async fn give_or_cut(&self, saying: &Saying, work: &mut Work) -> Result<(), Cut> {
+        saying.say(AnswerFrames::begin(&message_id(self.id)));
+        let patience = Duration::from_millis(self.state.config.chat.return_ms);
+        let grown = tokio::select! {
+            turns = self.turns(saying, work) => turns?,
+            () = saying.abandoned(patience) => return Err(Cut::Client),
+            () = saying.stop.cancelled() => return Err(Cut::Client),
+            () = self.state.shutdown.cancelled() => return Err(Cut::Shutdown),
         };
-        let error = outcome.err().map(|cut| cut.described());
-        self.keep(message_id, frames.text(), error.as_ref()).await;
-        let message = error.and_then(|error| error["message"].as_str().map(str::to_owned));
-        for chunk in frames.end(message) {
-            // Nobody is left to read it: it is kept.
-            let _ = client.send(chunk).await;
-        }
-    }
-
-    async fn pump(
-        &self,
-        message_id: &str,
-        client: &mpsc::Sender<UiChunk>,
-        frames: &mut AnswerFrames,
-    ) -> Result<(), Cut> {
-        for chunk in AnswerFrames::begin(message_id) {
-            client.send(chunk).await.map_err(|_| Cut::Client)?;
-        }
-        let mut pieces = self.model.stream(self.request()).await.map_err(Cut::Model)?;
-        while let Some(piece) = pieces.next().await {
-            for chunk in frames.frames(&piece.map_err(Cut::Model)?) {
-                client.send(chunk).await.map_err(|_| Cut::Client)?;
+        match grown {
+            Some(reason) => {
+                let task = self.promote(saying, work, reason).await?;
+                saying.becomes(task);
             }
+            None => self.end(saying, work, None).await,
         }
         Ok(())
     }
 
-    fn request(&self) -> Request {
-        let mut request = Request::new(Role::Chat, &self.text, INSTRUCTIONS, &self.text);
-        request.messages.splice(0..0, self.history.iter().cloned());
-        request
+    /// Keeps what was said, and says that it is all.
+    async fn end(&self, saying: &Saying, work: &mut Work, cut: Option<Cut>) {
+        let error = cut.map(Cut::described);
+        let mut parts = work.frames.kept().to_vec();
+        parts.extend(error.as_ref().map(|error| json!({"type": "data-error", "data": error})));
+        if let Err(error) = self.put(parts, None).await {
+            tracing::error!(thread = %self.thread_id, %error, "an answer cannot be kept");
+        }
+        let message = error.and_then(|error| error["message"].as_str().map(str::to_owned));
+        saying.say(work.frames.end(message));
+        saying.end();
     }
 
-    /// Stores what was said, and why it ends if it was cut.
-    async fn keep(&self, id: String, text: &str, error: Option<&Value>) {
-        let mut parts = Vec::new();
-        if !text.is_empty() {
-            parts.push(json!({"type": "text", "text": text}));
-        }
-        parts.extend(error.map(|error| json!({"type": "data-error", "data": error})));
+    /// Stores the answer as it is now.
+    pub(super) async fn put(
+        &self,
+        parts: Vec<Value>,
+        task_id: Option<TaskId>,
+    ) -> Result<(), RepositoryError> {
         let message = Message {
-            id,
+            id: message_id(self.id),
             thread_id: self.thread_id.clone(),
             role: "assistant".to_owned(),
             parts: Value::Array(parts),
-            task_id: None,
+            task_id,
             created_at: self.state.orchestrator.now(),
         };
-        if let Err(error) = self.state.repository().put_message(&message).await {
-            tracing::error!(thread = %self.thread_id, %error, "an answer cannot be kept");
-        }
+        self.state.repository().put_message(&message).await
     }
 }
 
@@ -117,9 +182,16 @@ impl Cut {
                 tracing::warn!(%error, code = error.code(), "an answer was cut");
                 json!({"code": error.code(), "message": model_message(&error)})
             }
+            Self::Engine(error) => {
+                tracing::warn!(%error, code = error.code(), "an answer could not become a task");
+                json!({"code": error.code(), "message": error.to_string()})
+            }
             Self::Client => json!({"code": "stopped", "message": "stopped by the client"}),
             Self::Shutdown => {
                 json!({"code": "shutdown", "message": "the server is shutting down: ask again"})
+            }
+            Self::Panic => {
+                json!({"code": "internal", "message": "something went wrong inside: the log has the details"})
             }
         }
     }
@@ -127,15 +199,17 @@ impl Cut {
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
+    use std::time::Duration;
 
     use async_trait::async_trait;
-    use futures::stream::BoxStream;
+    use futures::StreamExt;
+    use futures::stream::{self, BoxStream};
+    use uuid::Uuid;
 
     use super::super::super::fixture::{Fixture, USER};
+    use super::super::super::{Access, ChatConfig, ServerConfig};
     use super::*;
-    use crate::models::{Answer, Chunk};
-    use crate::task::ModelName;
+    use crate::models::{Answer, Chunk, Request};
 
     /// Says one word and then nothing more, without ever ending.
     struct Hanging(ModelName);
@@ -159,42 +233,85 @@ mod tests {
         }
     }
 
-    async fn answering(fixture: &Fixture) -> Answering {
+    async fn fixture(return_ms: u64) -> Fixture {
+        let chat = ChatConfig { return_ms, ..ChatConfig::default() };
+        let config = ServerConfig { chat, ..ServerConfig::default() };
+        let fixture = Fixture::with(Access::new(None, None), config, json!([])).await;
         fixture.repository().open_thread("t", USER, "title").await.unwrap();
+        fixture
+    }
+
+    fn answering(fixture: &Fixture) -> Answering {
         Answering {
             state: fixture.state.clone(),
             model: Arc::new(Hanging("test/hanging".parse().unwrap())),
+            id: TaskId(Uuid::now_v7()),
+            user_id: USER.into(),
             thread_id: "t".into(),
+            question: Question {
+                message_id: "m".into(),
+                chat_model: None,
+                tool_choice: ToolChoice::Auto,
+                tools: ToolAllowance::default(),
+                priority: Priority::default(),
+                budget: Budget::default(),
+                by: String::new(),
+            },
             history: Vec::new(),
             text: "?".into(),
         }
     }
 
     async fn kept(fixture: &Fixture) -> Value {
-        let mut messages = fixture.repository().messages("t", 10).await.unwrap();
-        assert_eq!(messages.len(), 1);
-        messages.remove(0).parts
+        loop {
+            let messages = fixture.repository().messages("t", 10).await.unwrap();
+            assert_eq!(messages.len(), 1);
+            if messages[0].parts[0]["type"] != ANSWERING {
+                return messages[0].parts.clone();
+            }
+            tokio::time::sleep(Duration::from_millis(1)).await;
+        }
+    }
+
+    async fn until_it_speaks(chunks: &mut (impl Stream<Item = UiChunk> + Unpin)) {
+        while !matches!(chunks.next().await.unwrap(), UiChunk::TextDelta { .. }) {}
     }
 
     #[tokio::test]
     async fn what_was_said_before_the_client_left_is_kept() {
-        let fixture = Fixture::new().await;
-        let (sender, mut receiver) = mpsc::channel(WAITING);
-        let client = async {
-            while !matches!(receiver.recv().await.unwrap(), UiChunk::TextDelta { .. }) {}
-            drop(receiver);
-        };
-        tokio::join!(answering(&fixture).await.give(sender), client);
+        let fixture = fixture(0).await;
+        let mut chunks = Box::pin(answering(&fixture).begin().await.unwrap());
+        until_it_speaks(&mut chunks).await;
+        drop(chunks);
         let kept = kept(&fixture).await;
         assert_eq!(kept[0], json!({"type": "text", "text": "Well"}));
         assert_eq!(kept[1]["data"]["code"], "stopped");
     }
 
     #[tokio::test]
+    async fn a_client_that_comes_back_in_time_hears_the_whole_answer() {
+        let fixture = fixture(3_600_000).await;
+        let answering = answering(&fixture);
+        let id = answering.id;
+        let mut first = Box::pin(answering.begin().await.unwrap());
+        until_it_speaks(&mut first).await;
+        drop(first);
+        let saying = fixture.state.answers.in_thread("t").unwrap();
+        assert_eq!(saying.id, id);
+        let mut again = Box::pin(saying.chunks(fixture.state.clone(), 0));
+        assert!(matches!(again.next().await.unwrap(), UiChunk::Start { .. }));
+        let mut rest = Box::pin(saying.chunks(fixture.state.clone(), 3));
+        assert!(matches!(rest.next().await.unwrap(), UiChunk::TextDelta { .. }));
+        saying.stop.cancel();
+        assert_eq!(again.collect::<Vec<_>>().await.len(), 5 + 2, "what was said, and the end");
+        assert_eq!(kept(&fixture).await[1]["data"]["code"], "stopped");
+    }
+
+    #[tokio::test]
     async fn a_shutdown_ends_an_answer_with_an_error() {
-        let fixture = Fixture::new().await;
-        let mut chunks = Box::pin(answering(&fixture).await.chunks());
-        while !matches!(chunks.next().await.unwrap(), UiChunk::TextDelta { .. }) {}
+        let fixture = fixture(0).await;
+        let mut chunks = Box::pin(answering(&fixture).begin().await.unwrap());
+        until_it_speaks(&mut chunks).await;
         fixture.shutdown.cancel();
         let rest: Vec<UiChunk> = chunks.collect().await;
         assert!(matches!(

@@ -3,40 +3,44 @@
 
 mod answer;
 mod answer_frames;
+mod begin;
 mod history;
+mod kept;
+mod live;
+mod promote;
 mod request;
 mod resume;
 mod task_frames;
 mod task_stream;
+mod turns;
 
 use std::time::Duration;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
-use futures::{Stream, StreamExt, stream};
+use axum::response::Response;
+use futures::Stream;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 use uuid::Uuid;
 
-use self::answer::Answering;
+use self::answer::{Answering, Question};
+use self::begin::{begin, reply};
 #[cfg(test)]
 pub(super) use self::history::before;
+pub(super) use self::live::Answers;
 pub(super) use self::request::ChatBody;
 use self::request::{ToolChoice, Turn};
-pub(super) use self::resume::{Begin, stream as resume};
-use self::task_frames::TaskFrames;
+pub(super) use self::resume::{Begin, stop, stream as resume};
 use super::auth::Caller;
 use super::config::ChatReply;
 use super::error::ApiError;
-use super::follow::{Follower, Slow};
 use super::idempotency::{self, Key, Keyed};
 use super::state::AppState;
 use super::ui_stream::{UiChunk, respond};
 use crate::models::Role;
-use crate::orchestrator::{Detection, OrchestratorError, TaskRequest};
+use crate::orchestrator::{Detection, OrchestratorError};
 use crate::repository::Message;
 use crate::task::{Mention, Task, TaskId};
 
@@ -58,10 +62,25 @@ pub(super) async fn post(
     if let Some(task) = known_task(&state, &turn, &said).await? {
         return Ok(reply(&state, &headers, &turn, &task));
     }
+    if let Some(saying) = state.answers.in_thread(&turn.thread_id) {
+        if saying.question == turn.message_id && !turn.is_repeated {
+            // The same request again: its client lost the first answer, which is still being given.
+            let chunks = saying.chunks(state.clone(), 0);
+            return Ok(resume::named(respond(chunks, heartbeat(&state)), saying.id));
+        }
+        if turn.is_repeated {
+            saying.stop.cancel();
+        }
+    }
+    replace_answers(&state, &turn, &said).await?;
     keep(&state, &turn, None).await?;
     match detect(&state, &turn).await {
         Some(detection) => begin(state, caller, &headers, turn, detection, key).await,
-        None => answer(state, turn).await,
+        None => {
+            let (id, heartbeat) = (TaskId(Uuid::now_v7()), heartbeat(&state));
+            let chunks = answer(state, caller, turn, id).await?;
+            Ok(resume::named(respond(chunks, heartbeat), id))
+        }
     }
 }
 
@@ -106,6 +125,18 @@ async fn known_task(state: &AppState, turn: &Turn, said: &[Message]) -> Result<O
     }
 }
 
+/// Takes what followed a message out of the conversation if that message is answered anew, because
+/// its client asks for another answer or because it was edited. It stays stored.
+async fn replace_answers(state: &AppState, turn: &Turn, said: &[Message]) -> Result<(), ApiError> {
+    let known = said.iter().find(|message| message.id == turn.message_id && message.role == "user");
+    let is_edited = known.is_some_and(|known| history::stored_text(known) != turn.text);
+    if known.is_some() && (turn.is_repeated || is_edited) {
+        let conversations = state.repository().conversations();
+        conversations.replace_behind(&turn.thread_id, &turn.message_id).await?;
+    }
+    Ok(())
+}
+
 /// Keeps the user's message, whatever becomes of it.
 async fn keep(state: &AppState, turn: &Turn, task_id: Option<TaskId>) -> Result<(), ApiError> {
     let message = Message {
@@ -130,124 +161,18 @@ async fn detect(state: &AppState, turn: &Turn) -> Option<Detection> {
     detection.orchestrate.then_some(detection)
 }
 
-/// Answers a complex message. A plan may take its time, so a stream begins before there is one,
-/// and has heartbeats meanwhile; a JSON answer needs the task.
-async fn begin(
-    state: AppState,
-    caller: Caller,
-    headers: &HeaderMap,
-    turn: Turn,
-    detection: Detection,
-    key: Option<Key>,
-) -> Result<Response, ApiError> {
-    let id = TaskId(Uuid::now_v7());
-    if turn.reply(headers, state.config.chat_reply) == ChatReply::Json {
-        return match start(&state, &caller, &turn, detection, id, key.as_ref()).await {
-            Ok(task) => {
-                Ok(resume::named(Json(orchestrated(&turn.message_id, &task)).into_response(), task.id))
-            }
-            Err(refusal) if idempotency::came_second(&refusal) => {
-                replay(&state, &caller, headers, &turn, key.as_ref()).await?.ok_or(refusal)
-            }
-            Err(refusal) => Err(refusal),
-        };
-    }
-    let heartbeat = heartbeat(&state);
-    let opening = stream::iter(TaskFrames::begin(&message_id(id)));
-    let rest = stream::once(async move {
-        let started = tokio::select! {
-            started = start_or_join(&state, &caller, &turn, detection, id, key.as_ref()) => {
-                started.map_err(|refusal| refusal.message)
-            }
-            () = state.shutdown.cancelled() => Err("the server is shutting down: ask again".to_owned()),
-        };
-        match started {
-            Ok(task) => over_task(&state, &task).boxed(),
-            Err(problem) => stream::iter(TaskFrames::end(Some(problem))).boxed(),
-        }
-    });
-    Ok(resume::named(respond(opening.chain(rest.flatten()), heartbeat), id))
+/// The id of the message that an answer or a task is told in. It is one name for both, for an answer
+/// may become a task.
+fn message_id(id: TaskId) -> String {
+    format!("msg-{id}")
 }
 
-/// The task of this request, or that of the same request which was faster: a stream has begun
-/// and goes on over either.
-async fn start_or_join(
-    state: &AppState,
-    caller: &Caller,
-    turn: &Turn,
-    detection: Detection,
-    id: TaskId,
-    key: Option<&Key>,
-) -> Result<Task, ApiError> {
-    match (start(state, caller, turn, detection, id, key).await, key) {
-        (Err(refusal), Some(key)) if idempotency::came_second(&refusal) => {
-            let answer = key.answer(state, caller).await?.ok_or(refusal)?;
-            state.repository().load(answer.task_id).await?.ok_or_else(ApiError::task_not_found)
-        }
-        (started, _) => started,
-    }
-}
-
-async fn start(
-    state: &AppState,
-    caller: &Caller,
-    turn: &Turn,
-    detection: Detection,
-    id: TaskId,
-    key: Option<&Key>,
-) -> Result<Task, ApiError> {
-    let message = turn.message_id.clone();
-    let keeping = |key: &Key| key.clone().keeping(move |task| json!(orchestrated(&message, task)));
-    let agent_id = turn.tools.mentions.iter().find_map(|mention| match mention {
-        Mention::Agent { agent_id, .. } => Some(agent_id.clone()),
-        _ => None,
-    });
-    let request = TaskRequest {
-        goal: turn.text.clone(),
-        user_id: caller.0.clone(),
-        thread_id: turn.thread_id.clone(),
-        chat_model: turn.model.clone(),
-        tools: turn.tools.clone(),
-        agent_id,
-        priority: turn.priority,
-        budget: turn.budget,
-        detection: Some(detection),
-        id: Some(id),
-        key: key.map(keeping),
-        ..TaskRequest::default()
-    };
-    let task = state.orchestrator.start(request).await?;
-    // The task is a fact. That the thread says so is worth a warning, not a failure that would
-    // make the client ask again.
-    if let Err(refusal) = announce(state, turn, &task).await {
-        tracing::warn!(task = %task.id, problem = %refusal.message, "the thread does not mention its task");
-    }
-    Ok(task)
-}
-
-async fn announce(state: &AppState, turn: &Turn, task: &Task) -> Result<(), ApiError> {
-    keep(state, turn, Some(task.id)).await?;
-    let message = Message {
-        id: message_id(task.id),
-        thread_id: turn.thread_id.clone(),
-        role: "assistant".to_owned(),
-        parts: json!([{"type": "text", "text": introduction(task)}]),
-        task_id: Some(task.id),
-        created_at: state.orchestrator.now(),
-    };
-    Ok(state.repository().put_message(&message).await?)
-}
-
-fn message_id(task: TaskId) -> String {
-    format!("task-{task}")
-}
-
-fn introduction(task: &Task) -> String {
-    let steps = match task.total_steps() {
+fn introduction(id: TaskId, steps: usize) -> String {
+    let steps = match steps {
         1 => "1 step is planned".to_owned(),
         steps => format!("{steps} steps are planned"),
     };
-    format!("I'll work on this as a long-running task. {steps}. Task: {}", task.id)
+    format!("I'll work on this as a long-running task. {steps}. Task: {id}")
 }
 
 /// The answer to a complex message as JSON.
@@ -266,39 +191,25 @@ pub(super) struct Orchestrated {
 }
 
 fn orchestrated(message_id: &str, task: &Task) -> Orchestrated {
-    let (id, content) = (message_id.to_owned(), introduction(task));
+    let content = introduction(task.id, task.total_steps() as usize);
+    let id = message_id.to_owned();
     Orchestrated { id, role: "assistant", content, task_id: task.id, orchestrated: true }
 }
 
-/// What a message is answered with that has its task already.
-fn reply(state: &AppState, headers: &HeaderMap, turn: &Turn, task: &Task) -> Response {
-    let reply = match turn.reply(headers, state.config.chat_reply) {
-        ChatReply::Json => Json(orchestrated(&turn.message_id, task)).into_response(),
-        ChatReply::Stream => {
-            let opening = stream::iter(TaskFrames::begin(&message_id(task.id)));
-            respond(opening.chain(over_task(state, task)), heartbeat(state))
-        }
-    };
-    resume::named(reply, task.id)
-}
-
-/// The chunks behind the beginning of a message about a task.
-fn over_task(state: &AppState, task: &Task) -> impl Stream<Item = UiChunk> + Send + use<> {
-    let opening = TaskFrames::introduce(task.id, &introduction(task));
-    let repository = state.repository().clone();
-    let follower = Follower::new(&state.feeds, task, 0, Slow::MayRead);
-    task_stream::chunks(opening, task.id, repository, follower)
-}
-
 /// Answers a simple message.
-async fn answer(state: AppState, turn: Turn) -> Result<Response, ApiError> {
+async fn answer(
+    state: AppState,
+    caller: Caller,
+    turn: Turn,
+    id: TaskId,
+) -> Result<impl Stream<Item = UiChunk> + Send + use<>, ApiError> {
     let models = state.orchestrator.models();
     let model = models.for_role(Role::Chat, turn.model.as_ref()).map_err(OrchestratorError::from)?;
     let said = state.repository().messages(&turn.thread_id, history::LOOK_BACK).await?;
     let history = history::before(state.repository().as_ref(), &said, &turn.message_id).await?;
-    let heartbeat = heartbeat(&state);
-    let answering = Answering { state, model, thread_id: turn.thread_id, history, text: turn.text };
-    Ok(respond(answering.chunks(), heartbeat))
+    let question = Question::of(&state, &turn);
+    let (user_id, thread_id, text) = (caller.0, turn.thread_id, turn.text);
+    Ok(Answering { state, model, id, user_id, thread_id, question, history, text }.begin().await?)
 }
 
 fn heartbeat(state: &AppState) -> Duration {

@@ -5,12 +5,14 @@ use std::collections::BTreeMap;
 use axum::http::HeaderMap;
 use axum::http::header::ACCEPT;
 use schemars::JsonSchema;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use uuid::Uuid;
 
 use super::super::config::ChatReply;
 use super::super::error::ApiError;
+use super::answer::Question;
+use crate::repository::Message;
 use crate::task::{AllowedTools, Budget, Mention, ModelName, Priority, ToolAllowance};
 
 /// Ids are keys of indexes; the limit is that of the orchestrator.
@@ -20,9 +22,9 @@ const MAX_ID_BYTES: usize = 512;
 /// (`messages`, `trigger`).
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
-#[schemars(extend("required" = ["id"]))]
 pub(in crate::server) struct ChatBody {
-    /// The thread, any text; made if it is unknown.
+    /// The thread, any text; made if it is unknown. A body with `messages` may leave it out: the thread
+    /// is then named after the first of them.
     #[schemars(with = "String", length(min = 1, max = MAX_ID_BYTES))]
     id: Option<String>,
     /// What the user says; either this or `messages` is required.
@@ -63,7 +65,7 @@ pub(super) struct UiMessage {
 }
 
 /// Whether the model, or the engine, may use tools by itself.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub(super) enum ToolChoice {
     /// As the message needs it.
@@ -108,7 +110,9 @@ pub(super) struct Turn {
 impl ChatBody {
     /// The turn, or what is missing from the body.
     pub(super) fn into_turn(self) -> Result<Turn, ApiError> {
-        let thread_id = self.id.filter(|id| !id.is_empty());
+        // Some clients name no thread, but each sends its whole conversation.
+        let first = self.messages.as_ref().and_then(|messages| messages.first()?.id.clone());
+        let thread_id = self.id.or(first.filter(|_| self.message.is_none())).filter(|id| !id.is_empty());
         let is_use_chat = self.message.is_none() && self.messages.is_some();
         let (field, message) = match (self.message, self.messages) {
             (Some(message), _) => ("message", Some(message)),
@@ -176,6 +180,24 @@ impl Attachment {
 }
 
 impl Turn {
+    /// A turn whose answer was lost, from what is stored of it.
+    pub(super) fn again(message: Message, question: Question) -> Self {
+        let parts = message.parts.as_array().cloned().unwrap_or_default();
+        Self {
+            thread_id: message.thread_id,
+            message_id: message.id,
+            text: text_of(&parts),
+            parts,
+            model: question.chat_model,
+            tool_choice: question.tool_choice,
+            tools: question.tools,
+            priority: question.priority,
+            budget: question.budget,
+            is_repeated: false,
+            is_use_chat: true,
+        }
+    }
+
     /// What a task is answered with: what the client accepts, else what its kind of body
     /// expects, else what is configured.
     pub(super) fn reply(&self, headers: &HeaderMap, configured: ChatReply) -> ChatReply {
@@ -252,6 +274,9 @@ mod tests {
         assert_eq!(first.model.unwrap().to_string(), "anthropic/claude");
         let second = turn(use_chat()).unwrap();
         assert_eq!((second.message_id.as_str(), second.text.as_str()), ("3", "new"));
+        let mut unnamed = use_chat();
+        unnamed.as_object_mut().unwrap().remove("id");
+        assert_eq!(turn(unnamed).unwrap().thread_id, "1", "the conversation has its first message's name");
     }
 
     #[test]

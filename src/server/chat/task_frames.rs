@@ -7,39 +7,71 @@ use std::fmt::Write as _;
 use serde_json::{Value, json};
 
 use super::super::ui_stream::UiChunk;
+use super::introduction;
 use crate::task::{Entry, Event, Payload, Plan, TaskId};
 
 /// Lines of the plan that are shown: a plan may have thousands.
 const PLAN_LINES: usize = 50;
 
 /// What has been said of a task so far, as far as it matters for what is said next.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(super) struct TaskFrames {
+    id: TaskId,
     /// The descriptions of all steps, by index.
     steps: Vec<String>,
     /// Tool calls that were announced: no other call may be answered.
     tools: HashSet<String>,
+    /// What was told in the chat before there was a task is not told again: entries up to this one.
+    told: i64,
 }
 
 impl TaskFrames {
+    /// Nothing was said of this task yet.
+    pub(super) fn of_task(id: TaskId) -> Self {
+        Self { id, steps: Vec::new(), tools: HashSet::new(), told: 0 }
+    }
+
     /// The beginning of the message, while there is no task yet.
     pub(super) fn begin(message_id: &str) -> Vec<UiChunk> {
         let message_metadata = Some(json!({"orchestrated": true}));
         vec![UiChunk::Start { message_id: message_id.to_owned(), message_metadata }, UiChunk::StartStep]
     }
 
-    /// What is said once there is a task.
-    pub(super) fn introduce(task: TaskId, introduction: &str) -> Vec<UiChunk> {
+    /// What is said when an answer becomes a task.
+    pub(super) fn promoted(task: TaskId, reason: &str) -> Vec<UiChunk> {
+        let line = format!("\n\nI go on with this as a task, for {reason}. Task: {task}\n\n");
         let message_metadata = json!({"taskId": task, "orchestrated": true});
         let mut chunks = vec![UiChunk::MessageMetadata { message_metadata }];
-        chunks.extend(UiChunk::text("introduction", format!("{introduction}\n\n")));
+        chunks.extend(UiChunk::text("promotion", line));
         chunks
     }
 
     /// What an entry adds to the message. Large contents must have been put back in place of
     /// their names before, or their beginnings are shown.
     pub(super) fn frames(&mut self, entry: &Entry) -> Vec<UiChunk> {
+        let chunks = self.of(entry);
+        if entry.seq > self.told || matches!(entry.event, Event::Promoted { .. }) {
+            chunks
+        } else {
+            Vec::new()
+        }
+    }
+
+    fn of(&mut self, entry: &Entry) -> Vec<UiChunk> {
         match &entry.event {
+            Event::Promoted { said: Payload::Inline(said), through, .. } => {
+                self.told = *through;
+                serde_json::from_value(said.clone()).unwrap_or_default()
+            }
+            Event::Planned { revision: 1, plan, .. } => {
+                let message_metadata = json!({"taskId": self.id, "orchestrated": true});
+                let mut chunks = vec![UiChunk::MessageMetadata { message_metadata }];
+                let introduction = introduction(self.id, plan.steps.len());
+                chunks.extend(UiChunk::text("introduction", format!("{introduction}\n\n")));
+                chunks
+                    .extend(UiChunk::text(&format!("entry-{}", entry.seq), self.plan(1, plan, &entry.event)));
+                chunks
+            }
             Event::ToolDispatched { step, call, tool, arguments, .. } => {
                 let tool_call_id = call_id(*step, *call);
                 self.tools.insert(tool_call_id.clone());
@@ -132,7 +164,7 @@ impl TaskFrames {
 }
 
 /// Names a call over all its attempts: a further attempt is the same call.
-fn call_id(step: u32, call: u32) -> String {
+pub(super) fn call_id(step: u32, call: u32) -> String {
     format!("call-{step}-{call}")
 }
 
@@ -162,7 +194,7 @@ mod tests {
     }
 
     fn all(events: impl IntoIterator<Item = Event>) -> Vec<UiChunk> {
-        let mut frames = TaskFrames::default();
+        let mut frames = TaskFrames::of_task(TaskId(Uuid::nil()));
         events.into_iter().zip(1..).flat_map(|(event, seq)| frames.frames(&entry(seq, event))).collect()
     }
 
@@ -206,10 +238,10 @@ mod tests {
             Event::StepStarted { step: 1, attempt: 2 },
             Event::Completed { output: Payload::text("done") },
         ]);
-        assert_eq!(
-            texts(&chunks),
-            "Plan:\n1. look\n2. write\n\nStep 1: look\nStep 2, attempt 2: write\n\ndone"
-        );
+        let said = texts(&chunks);
+        let (introduction, rest) = said.split_once("\n\n").unwrap();
+        assert!(introduction.contains("2 steps are planned"), "{introduction}");
+        assert_eq!(rest, "Plan:\n1. look\n2. write\n\nStep 1: look\nStep 2, attempt 2: write\n\ndone");
     }
 
     #[test]
@@ -264,9 +296,28 @@ mod tests {
     }
 
     #[test]
+    fn what_was_said_before_the_promotion_is_told_once() {
+        let said = vec![UiChunk::Start { message_id: "m".into(), message_metadata: None }];
+        let promoted = Event::Promoted {
+            said: Payload::Inline(serde_json::to_value(&said).unwrap()),
+            through: 4,
+            reason: "r".into(),
+        };
+        let result = Payload::text("r");
+        let chunks = all([
+            promoted,
+            planned(1, &["go on"]),
+            dispatched(1),
+            Event::StepStarted { step: 0, attempt: 1 },
+            Event::ToolReturned { step: 0, call: 1, result, is_error: false },
+        ]);
+        assert_eq!(chunks[0], said[0]);
+        assert!(matches!(chunks[1..], [UiChunk::ToolOutputAvailable { .. }]), "{chunks:?}");
+    }
+
+    #[test]
     fn every_text_part_has_an_id_of_its_own() {
         let mut chunks = TaskFrames::begin("m");
-        chunks.extend(TaskFrames::introduce(TaskId(Uuid::nil()), "I work."));
         chunks.extend(all([planned(1, &["a"]), Event::StepStarted { step: 0, attempt: 1 }]));
         let ids: Vec<_> = chunks
             .iter()

@@ -2,45 +2,61 @@
 
 use std::sync::Arc;
 
-use futures::{Stream, stream};
+use futures::{Stream, StreamExt, stream};
 
-use super::super::follow::{Follower, Next, is_end};
+use super::super::follow::{Follower, Next, Slow, is_end};
+use super::super::state::AppState;
 use super::super::ui_stream::UiChunk;
+use super::message_id;
 use super::task_frames::TaskFrames;
 use crate::repository::Repository;
-use crate::task::{Entry, Event, Payload, Status, TaskId};
+use crate::task::{Entry, Event, Payload, Status, Task, TaskId};
 
 /// Larger contents of tool calls are shown by their beginning: a chat is no place for them,
 /// and the task's own routes have them.
 const SHOWN_BYTES: u64 = 64 * 1024;
-
-/// What is said when the server stops before the task.
-const GOES_ON: &str =
-    "\nThe server is shutting down. The task is recorded and goes on with the next start.\n";
 
 struct TaskStream {
     id: TaskId,
     repository: Arc<dyn Repository>,
     follower: Follower,
     frames: TaskFrames,
+    /// The beginning of the message, until it was told.
+    beginning: Vec<UiChunk>,
     is_over: bool,
 }
 
-/// The chunks of a message about a task: `opening`, then what its journal brings, until it
-/// ends or waits for somebody.
-pub(super) fn chunks(
-    opening: Vec<UiChunk>,
-    id: TaskId,
-    repository: Arc<dyn Repository>,
-    follower: Follower,
-) -> impl Stream<Item = UiChunk> + Send {
-    let stream = TaskStream { id, repository, follower, frames: TaskFrames::default(), is_over: false };
-    let rest = stream::unfold(stream, |mut stream| async {
+/// All chunks of a message about a task, until the task ends or waits for somebody. They are made
+/// from its journal, and so they are the same whenever and wherever they are asked for.
+///
+/// If the server stops before, they stop without an end: whoever reads them comes back for the rest.
+pub(super) fn whole(state: &AppState, task: &Task) -> impl Stream<Item = UiChunk> + Send + use<> {
+    chunks(state, task, TaskFrames::begin(&message_id(task.id)))
+}
+
+/// The same for a client that has the beginning.
+pub(super) fn behind_beginning(state: &AppState, task: &Task) -> impl Stream<Item = UiChunk> + Send + use<> {
+    chunks(state, task, Vec::new())
+}
+
+fn chunks(
+    state: &AppState,
+    task: &Task,
+    beginning: Vec<UiChunk>,
+) -> impl Stream<Item = UiChunk> + Send + use<> {
+    let stream = TaskStream {
+        id: task.id,
+        repository: state.repository().clone(),
+        follower: Follower::new(&state.feeds, task, 0, Slow::MayRead),
+        frames: TaskFrames::of_task(task.id),
+        beginning,
+        is_over: false,
+    };
+    let pieces = stream::unfold(stream, |mut stream| async {
         let chunks = stream.next().await?;
         Some((stream::iter(chunks), stream))
     });
-    use futures::StreamExt as _;
-    stream::iter(opening).chain(rest.flatten())
+    pieces.flatten()
 }
 
 impl TaskStream {
@@ -57,16 +73,24 @@ impl TaskStream {
         };
         let Next::Note(note) = next else {
             self.is_over = true;
-            let mut chunks = Vec::new();
-            if !self.follower.has_ended() {
-                chunks.extend(UiChunk::text("shutdown", GOES_ON.to_owned()));
+            let mut chunks = std::mem::take(&mut self.beginning);
+            if self.follower.has_ended() {
+                chunks.extend(TaskFrames::end(None));
             }
-            chunks.extend(TaskFrames::end(None));
             return Some(chunks);
         };
+        // A task that was an answer begins with what was said of that.
+        let mut chunks = match &note.entry.event {
+            Event::Created { .. } => return Some(Vec::new()),
+            Event::Promoted { .. } => Vec::new(),
+            _ => std::mem::take(&mut self.beginning),
+        };
+        if matches!(note.entry.event, Event::Promoted { .. }) {
+            self.beginning.clear();
+        }
         let mut entry = note.entry.clone();
         self.put_contents_back(&mut entry).await;
-        let mut chunks = self.frames.frames(&entry);
+        chunks.extend(self.frames.frames(&entry));
         if is_end(&entry.event) || self.waits_for_somebody(&entry).await {
             self.is_over = true;
             chunks.extend(TaskFrames::end(failure(&entry.event)));
@@ -86,7 +110,7 @@ impl TaskStream {
     /// Replaces names of contents by the contents, where those are shown. One that cannot be
     /// read is shown by its beginning.
     async fn put_contents_back(&self, entry: &mut Entry) {
-        let is_answer = matches!(entry.event, Event::Completed { .. });
+        let is_answer = matches!(entry.event, Event::Completed { .. } | Event::Promoted { .. });
         for payload in entry.event.payloads_mut() {
             let Payload::Blob { size, .. } = payload else { continue };
             if !is_answer && *size > SHOWN_BYTES {

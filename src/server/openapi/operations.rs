@@ -22,7 +22,9 @@ use crate::server::socket::{Command, Control, TaskFrame};
 use crate::server::status::TaskStatus;
 use crate::server::tasks::{Change, Range, Resume, Which};
 use crate::server::templates::{Range as TemplateRange, Run, TemplateList, Which as WhichVersion};
-use crate::server::threads::{Conversation, Draft, Range as ThreadRange};
+use crate::server::threads::{
+    Conversation, Draft, Page, Range as ThreadRange, Rename, ThreadList, ThreadView,
+};
 use crate::server::trials::{Trial, Wish as TrialWish};
 use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, TraceList};
 
@@ -109,14 +111,17 @@ fn chat() -> Vec<Operation> {
             .reply::<Orchestrated>()
             .text("text/event-stream", "A UI message stream: `data:` and a chunk, until `data: [DONE]`.")
             .refuses(MODEL_REFUSALS),
-        Operation::get("/api/chat/{id}/stream", "resumeChat", "The stream over a task once more.")
+        Operation::get("/api/chat/{id}/stream", "resumeChat", "The stream of an answer once more.")
             .about(
-                "Of a thread: the stream of the task that it waits for, from its beginning. Of a task, by the id that \
-                 `x-workflow-run-id` named: its stream, also if it has ended.",
+                "Of a thread: the stream of the answer or task that it waits for, from its beginning. Of an answer or \
+                 task, by the id that `x-workflow-run-id` named: its stream, also if it has ended.",
             )
             .query::<Begin>()
             .text("text/event-stream", "A UI message stream: `data:` and a chunk, until `data: [DONE]`.")
-            .empty(204, "The thread waits for no task."),
+            .empty(204, "The thread waits for nothing."),
+        Operation::new("delete", "/api/chat/{id}/stream", "stopChat", "Ends an answer where it is.")
+            .about("Of a thread, or by the id that `x-workflow-run-id` named. A task is cancelled by its own route.")
+            .empty(204, "Nothing more is said."),
         repeatable(Operation::post(ORCHESTRATE, "startTask", "Starts a task outright."))
             .about("After a 200 the task is durable. Steps count milliseconds, the whole counts seconds.")
             .body::<Start>()
@@ -134,6 +139,17 @@ fn chat() -> Vec<Operation> {
         Operation::get("/api/chat/{id}/messages", "listMessages", "What was said in a thread.")
             .query::<ThreadRange>()
             .reply::<Conversation>()
+            .refuses(&[404]),
+        Operation::get("/api/threads", "listThreads", "The caller's threads, the one written to last first.")
+            .query::<Page>()
+            .reply::<ThreadList>(),
+        Operation::get("/api/threads/{id}", "getThread", "A thread.").reply::<ThreadView>().refuses(&[404]),
+        Operation::new("patch", "/api/threads/{id}", "changeThread", "Gives a thread another title.")
+            .body::<Rename>()
+            .reply::<ThreadView>()
+            .refuses(&[404]),
+        Operation::new("delete", "/api/threads/{id}", "deleteThread", "Forgets a thread; its tasks stay.")
+            .empty(204, "It is gone.")
             .refuses(&[404]),
         Operation::post("/api/chat/detect", "detect", "What the detector's rules say of a text.")
             .about("No model is asked, and nothing is kept.")

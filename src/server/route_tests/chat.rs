@@ -147,7 +147,7 @@ async fn use_chat_gets_a_stream_that_stays_open_over_the_task() {
     assert_eq!(chunks[0]["messageMetadata"]["orchestrated"], true);
     assert_eq!(types(&chunks)[..3], ["start", "start-step", "message-metadata"]);
     let id = chunks[2]["messageMetadata"]["taskId"].as_str().unwrap();
-    assert_eq!(chunks[0]["messageId"], format!("task-{id}"));
+    assert_eq!(chunks[0]["messageId"], format!("msg-{id}"));
     assert!(types(&chunks).ends_with(&["finish-step", "finish"]));
     let said = texts(&chunks);
     assert!(
@@ -207,15 +207,14 @@ async fn a_stream_ends_when_its_task_waits_for_somebody() {
 }
 
 #[tokio::test]
-async fn a_shutdown_ends_open_streams_and_says_that_the_task_goes_on() {
+async fn a_shutdown_ends_open_streams_without_an_end_so_that_clients_come_back() {
     let fixture = Fixture::scripted(rules()).await;
     post(&fixture, body("m", COMPLEX)).await;
     fixture.shutdown.cancel();
     let request = Request::post("/api/chat").header("accept", "text/event-stream");
     let request = request.body(Body::from(body("m", COMPLEX).to_string())).unwrap();
     let chunks = fixture.ask(request).await.chunks();
-    assert!(texts(&chunks).contains("goes on with the next start"));
-    assert!(types(&chunks).ends_with(&["finish-step", "finish"]));
+    assert_eq!(types(&chunks), ["start", "start-step"]);
 }
 
 #[tokio::test]
@@ -267,7 +266,9 @@ async fn a_plan_that_cannot_be_made_ends_the_stream_with_an_error() {
         Fixture::scripted(json!([{"role": "plan", "reply": {"error": {"kind": "unavailable"}}}])).await;
     let chunks = fixture.ask(streamed()).await.chunks();
     assert_eq!(types(&chunks), ["start", "start-step", "finish-step", "error", "finish"]);
-    assert_eq!(kept(&fixture).await.len(), 1, "the message of the user is kept");
+    let kept = kept(&fixture).await;
+    assert_eq!(kept.len(), 2, "the message of the user is kept");
+    assert!(kept[1].1.contains("data-error") && kept[1].1.contains("provider_unavailable"), "{kept:?}");
 }
 
 /// Starts a task in the thread over a stream that is open for as long as `meanwhile` takes.
@@ -278,7 +279,7 @@ async fn told_while(fixture: &Fixture, meanwhile: impl AsyncFn(TaskId)) -> (Task
     let id: TaskId = response.headers()["x-workflow-run-id"].to_str().unwrap().parse().unwrap();
     let reading = timeout(PATIENCE, axum::body::to_bytes(response.into_body(), usize::MAX));
     let running = async {
-        while fixture.repository().messages("thread", 10).await.unwrap().len() < 2 {
+        while fixture.repository().load(id).await.unwrap().is_none() {
             tokio::task::yield_now().await;
         }
         meanwhile(id).await;
@@ -308,6 +309,76 @@ async fn a_stream_that_was_lost_is_given_once_more() {
     let rest = fixture.get(&format!("/api/chat/{id}/stream?startIndex=5")).await;
     assert_eq!(rest.chunks(), all[5..]);
     assert_eq!(fixture.get("/api/chat/thread/stream").await.status, 204, "the task has ended");
+}
+
+#[tokio::test]
+async fn an_answer_is_told_once_more_to_a_client_that_lost_its_end() {
+    let fixture = Fixture::scripted(rules()).await;
+    let reply = post(&fixture, body("m1", "What is the capital of France?")).await;
+    let id = reply.headers["x-workflow-run-id"].to_str().unwrap().to_owned();
+    let all = reply.chunks();
+    assert_eq!(all[0]["messageId"], format!("msg-{id}"));
+    assert_eq!(fixture.get(&format!("/api/chat/{id}/stream")).await.chunks(), all);
+    let rest = fixture.get(&format!("/api/chat/{id}/stream?startIndex=4")).await.chunks();
+    assert_eq!(rest, all[4..]);
+}
+
+#[tokio::test]
+async fn another_answer_takes_the_place_of_the_one_before() {
+    let rules = json!([
+        {"role": "chat", "times": 1, "reply": {"text": "Lyon"}},
+        {"role": "chat", "turn": 0, "contains": "France", "reply": {"text": "Paris"}},
+        {"role": "chat", "turn": 1, "reply": {"text": "Rome"}},
+    ]);
+    let fixture = Fixture::scripted(rules).await;
+    let question = body("m1", "What is the capital of France?");
+    post(&fixture, question.clone()).await;
+    let mut again = question.clone();
+    again["trigger"] = json!("regenerate-message");
+    assert_eq!(texts(&post(&fixture, again).await.chunks()), "Paris");
+    assert_eq!(texts(&post(&fixture, body("m2", "And of Italy?")).await.chunks()), "Rome");
+    let said: Vec<String> = kept(&fixture).await.into_iter().map(|(_, parts)| parts).collect();
+    assert_eq!(said.len(), 4, "{said:?}");
+    assert!(said[1].contains("Paris") && said[3].contains("Rome"), "{said:?}");
+    // An edited message is another one, and what followed it goes with it.
+    let edited = body("m1", "What is the capital of France, please?");
+    assert_eq!(texts(&post(&fixture, edited).await.chunks()), "Paris");
+    assert_eq!(kept(&fixture).await.len(), 2);
+}
+
+#[tokio::test]
+async fn an_answer_that_was_lost_with_its_process_is_given_under_the_same_id() {
+    let fixture = Fixture::scripted(rules()).await;
+    post(&fixture, body("m1", "What is the capital of France?")).await;
+    let mut lost = fixture.repository().messages("thread", 10).await.unwrap().remove(1);
+    let id = "0190a5e4-7c3b-7d0e-8f1a-2b3c4d5e6f70";
+    lost.id = format!("msg-{id}");
+    lost.parts = json!([{"type": "data-answering", "data": {"messageId": "m1"}}]);
+    fixture.repository().put_message(&lost).await.unwrap();
+    let rest = fixture.get(&format!("/api/chat/{id}/stream?startIndex=3")).await.chunks();
+    assert_eq!(types(&rest), ["finish-step", "error", "finish"], "nobody knows the chunks it had");
+    let again = fixture.get("/api/chat/thread/stream").await;
+    assert_eq!(again.headers["x-workflow-run-id"], id);
+    assert_eq!(again.chunks()[0]["messageId"], format!("msg-{id}"));
+    assert_eq!(texts(&again.chunks()), "It is Paris.");
+    assert_eq!(fixture.get("/api/chat/thread/stream").await.status, 204);
+}
+
+#[tokio::test]
+async fn an_answer_is_stopped_by_whose_it_is() {
+    let slow = json!([{"role": "chat", "delayMs": 3_600_000, "reply": {"text": "late"}}]);
+    let fixture = Fixture::scripted(slow).await;
+    let stop = async {
+        while fixture.repository().messages("thread", 10).await.unwrap().len() < 2 {
+            tokio::task::yield_now().await;
+        }
+        fixture.send(Method::DELETE, "/api/chat/thread/stream", None).await
+    };
+    let asking = post(&fixture, body("m1", "What is the capital of France?"));
+    let (reply, stopped) = timeout(PATIENCE, async { tokio::join!(asking, stop) }).await.unwrap();
+    assert_eq!(stopped.status, 204);
+    assert_eq!(types(&reply.chunks()), ["start", "start-step", "finish-step", "error", "finish"]);
+    assert!(kept(&fixture).await[1].1.contains("stopped by the client"));
 }
 
 #[tokio::test]

@@ -26,6 +26,33 @@ async fn a_conversation_is_read_by_whose_it_is() {
 }
 
 #[tokio::test]
+async fn conversations_are_listed_renamed_and_forgotten() {
+    let fixture = Fixture::scripted(json!([{"role": "chat", "reply": {"text": "Paris"}}])).await;
+    for id in ["one", "two"] {
+        let said = json!({"id": id, "message": {"id": "m", "content": "What is the capital of France?"}});
+        fixture.send(Method::POST, "/api/chat", Some(said)).await;
+        tokio::time::sleep(std::time::Duration::from_millis(5)).await;
+    }
+    fixture.repository().open_thread("theirs", "somebody", "").await.unwrap();
+    let listed = fixture.get("/api/threads?limit=1").await.json();
+    assert_eq!((&listed["threads"][0]["id"], &listed["nextBefore"]), (&json!("two"), &json!("two")));
+    let rest = fixture.get("/api/threads?before=two").await.json();
+    assert_eq!(rest["threads"].as_array().unwrap().len(), 1, "{rest}");
+    let title = |title: &str| Some(json!({"title": title}));
+    let renamed = fixture.send(Method::PATCH, "/api/threads/one", title(" Capitals ")).await.json();
+    assert_eq!(renamed["title"], "Capitals");
+    assert_eq!(fixture.get("/api/threads/one").await.json(), renamed);
+    assert_eq!(fixture.send(Method::PATCH, "/api/threads/one", title(" ")).await.status, 400);
+    assert_eq!(fixture.send(Method::DELETE, "/api/threads/one", None).await.status, 204);
+    let gone = refused(404, "thread_not_found");
+    assert_eq!(problem(&fixture.get("/api/threads/one").await), gone);
+    assert_eq!(problem(&fixture.send(Method::DELETE, "/api/threads/one", None).await), gone);
+    let forbidden = refused(403, "forbidden");
+    assert_eq!(problem(&fixture.send(Method::DELETE, "/api/threads/theirs", None).await), forbidden);
+    assert_eq!(problem(&fixture.send(Method::PATCH, "/api/threads/theirs", title("x")).await), forbidden);
+}
+
+#[tokio::test]
 async fn a_text_is_judged_by_the_rules_and_not_kept() {
     let fixture = Fixture::new().await;
     let judged = async |text: &str| {

@@ -1,0 +1,169 @@
+//! A complex message becomes a task, and is answered with it: as JSON or as a stream over it.
+
+use axum::Json;
+use axum::http::HeaderMap;
+use axum::response::{IntoResponse, Response};
+use futures::{Stream, StreamExt, stream};
+use serde_json::{Value, json};
+use uuid::Uuid;
+
+use super::answer::marked;
+use super::request::Turn;
+use super::task_frames::TaskFrames;
+use super::{heartbeat, introduction, keep, message_id, orchestrated, replay, resume, task_stream};
+use crate::orchestrator::{Detection, TaskRequest};
+use crate::repository::Message;
+use crate::server::auth::Caller;
+use crate::server::config::ChatReply;
+use crate::server::error::ApiError;
+use crate::server::idempotency::{self, Key};
+use crate::server::state::AppState;
+use crate::server::ui_stream::{UiChunk, respond};
+use crate::task::{Mention, Task, TaskId};
+
+/// Answers a complex message. A plan may take its time, so a stream begins before there is one,
+/// and has heartbeats meanwhile; a JSON answer needs the task.
+pub(super) async fn begin(
+    state: AppState,
+    caller: Caller,
+    headers: &HeaderMap,
+    turn: Turn,
+    detection: Detection,
+    key: Option<Key>,
+) -> Result<Response, ApiError> {
+    let id = TaskId(Uuid::now_v7());
+    if turn.reply(headers, state.config.chat_reply) == ChatReply::Json {
+        return match start(&state, &caller, &turn, detection, id, key.as_ref()).await {
+            Ok(task) => {
+                Ok(resume::named(Json(orchestrated(&turn.message_id, &task)).into_response(), task.id))
+            }
+            Err(refusal) if idempotency::came_second(&refusal) => {
+                replay(&state, &caller, headers, &turn, key.as_ref()).await?.ok_or(refusal)
+            }
+            Err(refusal) => Err(refusal),
+        };
+    }
+    let heartbeat = heartbeat(&state);
+    let chunks = begin_stream(state, caller, turn, detection, id, key).await?;
+    Ok(resume::named(respond(chunks, heartbeat), id))
+}
+
+/// The whole stream of a task that does not exist yet.
+pub(super) async fn begin_stream(
+    state: AppState,
+    caller: Caller,
+    turn: Turn,
+    detection: Detection,
+    id: TaskId,
+    key: Option<Key>,
+) -> Result<impl Stream<Item = UiChunk> + Send + use<>, ApiError> {
+    let opening = stream::iter(TaskFrames::begin(&message_id(id)));
+    put(&state, &turn, id, marked(&state, &turn), None).await?;
+    let rest = stream::once(async move {
+        let started = tokio::select! {
+            started = start_or_join(&state, &caller, &turn, detection, id, key.as_ref()) => started,
+            () = state.shutdown.cancelled() => Err(ApiError::shutting_down()),
+        };
+        match started {
+            Ok(task) => task_stream::behind_beginning(&state, &task).boxed(),
+            Err(refusal) => {
+                let error = json!([{"type": "data-error", "data": {"code": refusal.code, "message": refusal.message}}]);
+                if let Err(problem) = put(&state, &turn, id, error, None).await {
+                    tracing::warn!(problem = %problem.message, "the thread does not say why there is no task");
+                }
+                stream::iter(TaskFrames::end(Some(refusal.message))).boxed()
+            }
+        }
+    });
+    Ok(opening.chain(rest.flatten()))
+}
+
+/// The task of this request, or that of the same request which was faster: a stream has begun
+/// and goes on over either.
+async fn start_or_join(
+    state: &AppState,
+    caller: &Caller,
+    turn: &Turn,
+    detection: Detection,
+    id: TaskId,
+    key: Option<&Key>,
+) -> Result<Task, ApiError> {
+    match (start(state, caller, turn, detection, id, key).await, key) {
+        (Err(refusal), Some(key)) if idempotency::came_second(&refusal) => {
+            let answer = key.answer(state, caller).await?.ok_or(refusal)?;
+            state.repository().load(answer.task_id).await?.ok_or_else(ApiError::task_not_found)
+        }
+        (started, _) => started,
+    }
+}
+
+async fn start(
+    state: &AppState,
+    caller: &Caller,
+    turn: &Turn,
+    detection: Detection,
+    id: TaskId,
+    key: Option<&Key>,
+) -> Result<Task, ApiError> {
+    let message = turn.message_id.clone();
+    let keeping = |key: &Key| key.clone().keeping(move |task| json!(orchestrated(&message, task)));
+    let agent_id = turn.tools.mentions.iter().find_map(|mention| match mention {
+        Mention::Agent { agent_id, .. } => Some(agent_id.clone()),
+        _ => None,
+    });
+    let request = TaskRequest {
+        goal: turn.text.clone(),
+        user_id: caller.0.clone(),
+        thread_id: turn.thread_id.clone(),
+        chat_model: turn.model.clone(),
+        tools: turn.tools.clone(),
+        agent_id,
+        priority: turn.priority,
+        budget: turn.budget,
+        detection: Some(detection),
+        id: Some(id),
+        key: key.map(keeping),
+        ..TaskRequest::default()
+    };
+    let task = state.orchestrator.start(request).await?;
+    // The task is a fact. That the thread says so is worth a warning, not a failure that would
+    // make the client ask again.
+    if let Err(refusal) = announce(state, turn, &task).await {
+        tracing::warn!(task = %task.id, problem = %refusal.message, "the thread does not mention its task");
+    }
+    Ok(task)
+}
+
+async fn announce(state: &AppState, turn: &Turn, task: &Task) -> Result<(), ApiError> {
+    keep(state, turn, Some(task.id)).await?;
+    let text = introduction(task.id, task.total_steps() as usize);
+    put(state, turn, task.id, json!([{"type": "text", "text": text}]), Some(task.id)).await
+}
+
+/// Keeps what the message is answered with.
+async fn put(
+    state: &AppState,
+    turn: &Turn,
+    id: TaskId,
+    parts: Value,
+    task_id: Option<TaskId>,
+) -> Result<(), ApiError> {
+    let message = Message {
+        id: message_id(id),
+        thread_id: turn.thread_id.clone(),
+        role: "assistant".to_owned(),
+        parts,
+        task_id,
+        created_at: state.orchestrator.now(),
+    };
+    Ok(state.repository().put_message(&message).await?)
+}
+
+/// What a message is answered with that has its task already.
+pub(super) fn reply(state: &AppState, headers: &HeaderMap, turn: &Turn, task: &Task) -> Response {
+    let reply = match turn.reply(headers, state.config.chat_reply) {
+        ChatReply::Json => Json(orchestrated(&turn.message_id, task)).into_response(),
+        ChatReply::Stream => respond(task_stream::whole(state, task), heartbeat(state)),
+    };
+    resume::named(reply, task.id)
+}

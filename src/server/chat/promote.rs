@@ -1,0 +1,81 @@
+//! An answer that grew becomes a task: on the same stream and under the same message id.
+
+use std::fmt::Write as _;
+
+use super::answer::{Answering, Cut};
+use super::live::Saying;
+use super::task_frames::TaskFrames;
+use super::turns::Work;
+use crate::models::Message as ModelMessage;
+use crate::orchestrator::{Grown, TaskRequest};
+use crate::task::Task;
+
+impl Answering {
+    /// Makes the task. What was said is recorded with it, so that the stream over the task begins
+    /// with exactly that, for whoever reads it and however often.
+    pub(super) async fn promote(
+        &self,
+        saying: &Saying,
+        work: &mut Work,
+        reason: String,
+    ) -> Result<Task, Cut> {
+        saying.say(work.frames.close());
+        let mut said = saying.said();
+        said.extend(TaskFrames::promoted(self.id, &reason));
+        let grown = Grown {
+            request: self.as_task(),
+            id: self.id,
+            reason,
+            before: self.before(),
+            said: serde_json::to_value(&said).unwrap_or_default(),
+            calls: std::mem::take(&mut work.calls),
+        };
+        let task = self.state.orchestrator.promote(grown).await.map_err(Cut::Engine)?;
+        if let Err(error) = self.mention(&task, work).await {
+            tracing::warn!(task = %task.id, %error, "the thread does not mention its task");
+        }
+        Ok(task)
+    }
+
+    /// The thread shows the task at the answer, and at the question: a client that repeats it
+    /// because it heard nothing must not start the work twice.
+    async fn mention(&self, task: &Task, work: &Work) -> Result<(), crate::repository::RepositoryError> {
+        self.put(work.frames.kept().to_vec(), Some(task.id)).await?;
+        let repository = self.state.repository();
+        let said = repository.messages(&self.thread_id, super::history::LOOK_BACK).await?;
+        let question = said.into_iter().find(|message| message.id == self.question.message_id);
+        if let Some(mut question) = question {
+            question.task_id = Some(task.id);
+            repository.put_message(&question).await?;
+        }
+        Ok(())
+    }
+
+    /// The question as a request for a task.
+    pub(super) fn as_task(&self) -> TaskRequest {
+        TaskRequest {
+            goal: self.text.clone(),
+            user_id: self.user_id.clone(),
+            thread_id: self.thread_id.clone(),
+            chat_model: self.question.chat_model.clone(),
+            tools: self.question.tools.clone(),
+            priority: self.question.priority,
+            budget: self.question.budget,
+            ..TaskRequest::default()
+        }
+    }
+
+    /// What was said before, as one text.
+    pub(super) fn before(&self) -> String {
+        let mut text = String::new();
+        for message in &self.history {
+            let (who, said) = match message {
+                ModelMessage::User(said) => ("User", said),
+                ModelMessage::Assistant { text, .. } => ("Assistant", text),
+                ModelMessage::ToolResult { .. } => continue,
+            };
+            let _ = writeln!(text, "{who}: {said}");
+        }
+        if text.is_empty() { text } else { format!("Earlier in this conversation:\n{text}") }
+    }
+}

@@ -1,0 +1,218 @@
+//! The model turns and tool calls of one answer, and when it has grown too large for one.
+
+use std::time::{Duration, Instant};
+
+use futures::StreamExt;
+use serde_json::Value;
+use tokio_util::sync::CancellationToken;
+
+use super::answer::{Answering, Cut};
+use super::answer_frames::AnswerFrames;
+use super::live::Saying;
+use super::request::ToolChoice;
+use super::task_frames::call_id;
+use crate::models::{Answer, Chunk, Message as ModelMessage, ModelError, Request, Role, ToolSpec};
+use crate::orchestrator::{Called, GrownCall, cut};
+use crate::task::{
+    Effect, Fault, FaultClass, MAX_DEPTH, TOO_DEEP, Task, Timestamp, ToolRequest, is_too_deep,
+};
+use crate::tools::{CallContext, Fence, Tool, ToolOutput};
+
+/// What the model is told about itself, without tools and with them.
+const INSTRUCTIONS: &str = include_str!("../prompts/chat.md");
+const WITH_TOOLS: &str = include_str!("../prompts/chat_tools.md");
+
+/// What a model sees of one tool result at most, in bytes.
+const RESULT_BYTES: usize = 16 * 1024;
+
+/// What was done for an answer so far.
+pub(super) struct Work {
+    pub(super) frames: AnswerFrames,
+    /// Everything that was called, in order: if the answer becomes a task, these are its facts.
+    pub(super) calls: Vec<GrownCall>,
+    /// Behind the question: what the model said and what tools brought.
+    messages: Vec<ModelMessage>,
+    tool_calls: u32,
+    tokens: u64,
+    began: Instant,
+}
+
+impl Default for Work {
+    fn default() -> Self {
+        Self {
+            frames: AnswerFrames::default(),
+            calls: Vec::new(),
+            messages: Vec::new(),
+            tool_calls: 0,
+            tokens: 0,
+            began: Instant::now(),
+        }
+    }
+}
+
+impl Answering {
+    /// Turn by turn to the end of the answer; or why it has to become a task.
+    pub(super) async fn turns(&self, saying: &Saying, work: &mut Work) -> Result<Option<String>, Cut> {
+        let tools = self.tools()?;
+        loop {
+            let answer = self.ask(saying, work, &tools).await?;
+            if answer.requests.is_empty() {
+                return Ok(None);
+            }
+            for request in answer.requests {
+                let tool = self.tool(&request.tool);
+                if let Some(reason) = self.outgrows(work, tool.as_deref()) {
+                    return Ok(Some(reason));
+                }
+                self.call(saying, work, tool.as_deref(), request).await;
+            }
+            saying.say(work.frames.next_turn());
+        }
+    }
+
+    fn tools(&self) -> Result<Vec<ToolSpec>, Cut> {
+        match self.has_tools() {
+            true => self.state.orchestrator.tools_for_chat(&self.as_task()).map_err(Cut::Engine),
+            false => Ok(Vec::new()),
+        }
+    }
+
+    /// Without automatic tools a message is answered by the model alone.
+    fn has_tools(&self) -> bool {
+        self.state.config.chat.tools && self.question.tool_choice == ToolChoice::Auto
+    }
+
+    fn tool(&self, name: &str) -> Option<std::sync::Arc<dyn Tool>> {
+        let tools = self.state.orchestrator.tools();
+        tools.find(name, &self.question.tools).filter(|_| self.has_tools())
+    }
+
+    /// What the model is told before anything else.
+    pub(super) fn instructions(&self) -> &'static str {
+        if self.has_tools() { WITH_TOOLS } else { INSTRUCTIONS }
+    }
+
+    async fn ask(&self, saying: &Saying, work: &mut Work, tools: &[ToolSpec]) -> Result<Answer, Cut> {
+        let mut request = Request::new(Role::Chat, &self.text, self.instructions(), &self.text);
+        request.messages.splice(0..0, self.history.iter().cloned());
+        request.messages.extend(work.messages.iter().cloned());
+        request.tools = tools.to_vec();
+        let asked_at = self.now();
+        let mut pieces = self.model.stream(request).await.map_err(Cut::Model)?;
+        while let Some(piece) = pieces.next().await {
+            let piece = piece.map_err(Cut::Model)?;
+            saying.say(work.frames.frames(&piece));
+            if let Chunk::End(answer) = piece {
+                self.refuse_depth(&answer)?;
+                self.note_answer(work, asked_at, &answer);
+                return Ok(answer);
+            }
+        }
+        let detail = "the stream ended before the answer did".to_owned();
+        Err(Cut::Model(ModelError::Malformed { model: self.model.name().to_string(), detail }))
+    }
+
+    /// What is nested too deep can be neither recorded nor called.
+    fn refuse_depth(&self, answer: &Answer) -> Result<(), Cut> {
+        let deep = answer.requests.iter().find(|request| is_too_deep(&request.arguments));
+        deep.map_or(Ok(()), |request| {
+            let detail =
+                format!("the arguments for {} are nested deeper than {MAX_DEPTH} levels", request.tool);
+            Err(Cut::Model(ModelError::Malformed { model: self.model.name().to_string(), detail }))
+        })
+    }
+
+    fn note_answer(&self, work: &mut Work, asked_at: Timestamp, answer: &Answer) {
+        work.tokens += answer.usage.input_tokens + answer.usage.output_tokens;
+        let (text, requests) = (answer.text.clone(), answer.requests.clone());
+        work.messages.push(ModelMessage::Assistant { text, requests });
+        let parts = match work.calls.is_empty() {
+            true => vec![self.instructions().to_owned(), self.before(), self.text.clone()],
+            false => Vec::new(),
+        };
+        let what = Called::Model { model: self.model.name().clone(), parts, answer: answer.clone() };
+        work.calls.push(GrownCall { asked_at, ended_at: self.now(), what });
+    }
+
+    /// Why the next call is one for a task, if it is.
+    fn outgrows(&self, work: &Work, tool: Option<&dyn Tool>) -> Option<String> {
+        let limits = &self.state.config.chat;
+        if let Some(reason) = tool.and_then(|tool| self.state.orchestrator.needs_task(tool.description())) {
+            return Some(reason);
+        }
+        match () {
+            () if work.tool_calls >= limits.task_after_calls => {
+                Some(format!("it needs more than {} tool calls", limits.task_after_calls))
+            }
+            () if work.began.elapsed() >= Duration::from_millis(limits.task_after_ms) => {
+                Some(format!("it takes longer than {} ms", limits.task_after_ms))
+            }
+            () if work.tokens >= limits.task_after_tokens => {
+                Some(format!("it takes more than {} tokens", limits.task_after_tokens))
+            }
+            () => None,
+        }
+    }
+
+    /// Calls a tool that only reads, and tells client and model how that ended.
+    async fn call(&self, saying: &Saying, work: &mut Work, tool: Option<&dyn Tool>, request: ToolRequest) {
+        work.tool_calls += 1;
+        let number = work.calls.len() as u32 + 1;
+        let id = call_id(0, number);
+        saying.say(work.frames.called(&id, &request.tool, &request.arguments));
+        let asked_at = self.now();
+        let outcome = match tool {
+            Some(tool) => self.outcome(tool, number, request.arguments.clone()).await,
+            None => Err(Fault::permanent("tool_unknown", format!("there is no tool {}", request.tool))),
+        };
+        let (text, is_error) = told(&outcome);
+        let shown = match (&outcome, is_error) {
+            (Ok(output), false) => Ok(output.content.clone()),
+            _ => Err(text.clone()),
+        };
+        saying.say([work.frames.returned(&id, shown)]);
+        work.messages.push(ModelMessage::ToolResult {
+            id: request.id.clone(),
+            tool: request.tool.clone(),
+            content: cut(&text, RESULT_BYTES),
+            is_error,
+        });
+        let what = Called::Tool { request, effect: Effect::ReadOnly, outcome };
+        work.calls.push(GrownCall { asked_at, ended_at: self.now(), what });
+    }
+
+    async fn outcome(&self, tool: &dyn Tool, number: u32, arguments: Value) -> Result<ToolOutput, Fault> {
+        let context = CallContext {
+            idempotency_key: Task::idempotency_key(self.id, 0, number),
+            timeout: Duration::from_millis(self.state.config.chat.task_after_ms),
+            cancel: CancellationToken::new(),
+            max_output_bytes: self.state.orchestrator.limits().max_output_bytes,
+            // It only reads: nothing can be done twice.
+            fence: Fence::default(),
+        };
+        // Whoever stops the answer drops this call, and it must not go on for nobody.
+        let _cancel = context.cancel.clone().drop_guard();
+        match tool.call(arguments, context).await {
+            Ok(output) if is_too_deep(&output.content) => {
+                let message = format!("the result is nested deeper than {MAX_DEPTH} levels");
+                Err(Fault::new(FaultClass::Permanent, TOO_DEEP, message))
+            }
+            outcome => outcome.map_err(|error| error.fault()),
+        }
+    }
+
+    fn now(&self) -> Timestamp {
+        self.state.orchestrator.now()
+    }
+}
+
+/// The outcome of a call as the model reads it, and whether it is an error.
+fn told(outcome: &Result<ToolOutput, Fault>) -> (String, bool) {
+    match outcome {
+        Ok(output) => match &output.content {
+            Value::String(text) => (text.clone(), output.is_error),
+            other => (other.to_string(), output.is_error),
+        },
+        Err(fault) => (fault.message.clone(), true),
+    }
+}
