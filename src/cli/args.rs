@@ -247,6 +247,31 @@ pub(super) enum TaskCommand {
         /// From 1 (most urgent) to 5 (least urgent)
         priority: Priority,
     },
+    /// Show what the next prompt of a task holds, and what was folded
+    Context {
+        #[command(flatten)]
+        task: TaskArg,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+    /// Write down where a task stands, to go back there
+    Checkpoint {
+        #[command(flatten)]
+        task: TaskArg,
+        /// Take none; list those there are
+        #[arg(long)]
+        list: bool,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+    /// Put a paused task back to a checkpoint, and let it go on from there
+    Restore {
+        #[command(flatten)]
+        task: TaskArg,
+        /// The checkpoint's number, as `task checkpoint --list` shows it
+        #[arg(long, value_name = "SEQ")]
+        checkpoint: i64,
+    },
     /// Start a task that begins with what another one has recorded; --model is asked from there on
     Fork(ForkArgs),
     /// Start a new task in the place of one that has ended: its failed steps are done anew

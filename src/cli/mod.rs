@@ -11,6 +11,7 @@ mod args;
 mod bench;
 mod budget;
 pub mod config;
+mod context;
 mod display;
 mod duration;
 mod error;

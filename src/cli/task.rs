@@ -10,7 +10,7 @@ use super::follow::Follower;
 use super::terminal::Terminal;
 use super::watch::{Watch, took};
 use super::wiring::Engine;
-use super::{Exit, budget, duration, fork, ids, inbox, signals};
+use super::{Exit, budget, context, duration, fork, ids, inbox, signals};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
 use crate::task::{EffectRecord, ModelName, Step, Task, TaskId};
@@ -62,6 +62,15 @@ pub(super) async fn run(
         TaskCommand::Prioritize { task, priority } => {
             let (id, by) = (find(engine, &task.id).await?, &engine.settings.user);
             told(&engine.orchestrator.prioritize(id, priority, by).await?, terminal)
+        }
+        TaskCommand::Context { task, form } => {
+            context::show(engine, find(engine, &task.id).await?, form.json, terminal).await
+        }
+        TaskCommand::Checkpoint { task, list, form } => {
+            context::checkpoint(engine, find(engine, &task.id).await?, list, form.json, terminal).await
+        }
+        TaskCommand::Restore { task, checkpoint } => {
+            context::restore(engine, find(engine, &task.id).await?, checkpoint, terminal).await
         }
         TaskCommand::Fork(args) => fork::fork(engine, args, model, terminal).await,
         TaskCommand::Retry(args) => fork::retry(engine, args, terminal).await,

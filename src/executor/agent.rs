@@ -2,21 +2,24 @@
 
 use std::sync::Arc;
 
-use serde_json::Value;
-
 use super::allowance::Reservation;
 use super::calls::{Dispatch, too_deep};
-use super::conversation::{Conversation, Recorded, recorded_contents};
-use super::{Attempt, Stop};
+use super::conversation::{Conversation, Recorded, Returned, Shares, recorded_contents};
+use super::{Attempt, Stop, recollection};
 use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, ToolSpec};
-use crate::orchestrator::{Speaking, StepContext, cut, wrap_up};
+use crate::orchestrator::{PIN_TOOL, Speaking, StepContext, Window, wrap_up};
 use crate::task::{
-    CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Task, ToolRequest, is_too_deep,
+    CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Task, ToolRequest, as_text,
+    is_too_deep,
 };
 use crate::tools::ToolError;
 
-/// What a model sees of one tool result at most, in bytes. The whole result is recorded.
-const RESULT_BYTES: usize = 48 * 1024;
+/// What a step is told: the room there is, the opening, and the tools.
+struct Told {
+    window: Window,
+    context: StepContext,
+    tools: Vec<ToolSpec>,
+}
 
 impl Attempt {
     /// Converses until the model answers without asking for a tool; that answer is the output.
@@ -25,15 +28,15 @@ impl Attempt {
         task: Arc<Task>,
         with_tools: bool,
     ) -> Result<Option<Payload>, Stop> {
-        let mut conversation = self.recall().await?;
-        let tools = if with_tools { self.orchestrator.tool_specs(&self.spec)? } else { Vec::new() };
-        let context = self.orchestrator.step_context(&task, &self.step, with_tools).await?;
-        drop(task);
         let models = self.orchestrator.models();
         // What is allowed now counts, not what was when the plan was made.
         let named = self.step.plan.model.as_ref().filter(|name| models.allowed().contains(name));
         let model = models.for_role(Role::Execute, named.or(self.spec.chat_model.as_ref()));
         let model = model.map_err(|error| Stop::Failed(error.fault()))?;
+        let window = self.orchestrator.window(model.as_ref(), &self.spec);
+        let mut conversation = self.recall(&window).await?;
+        let told = self.told(&task, window, with_tools).await?;
+        drop(task);
         if let Some(text) = finished_answer(&conversation).filter(|_| !self.has_mail(&conversation)) {
             return Ok(Some(Payload::text(text)));
         }
@@ -44,7 +47,7 @@ impl Attempt {
             if conversation.turns >= self.spec.limits.max_turns {
                 return Err(Stop::Failed(too_many_turns(conversation.turns)));
             }
-            let answer = self.ask(model.as_ref(), &mut conversation, &context, &tools).await?;
+            let answer = self.ask(model.as_ref(), &mut conversation, &told).await?;
             // What was written during the last turn is answered too.
             if answer.requests.is_empty() && !self.has_mail(&conversation) {
                 return Ok(Some(Payload::text(answer.text)));
@@ -52,7 +55,34 @@ impl Attempt {
         }
     }
 
-    async fn recall(&self) -> Result<Conversation, Stop> {
+    /// What the step is told. A conversation that has begun goes on from the opening that is
+    /// recorded of it, whatever has happened beside it since.
+    async fn told(&self, task: &Task, window: Window, with_tools: bool) -> Result<Told, Stop> {
+        let mut tools = if with_tools { self.orchestrator.tool_specs(&self.spec)? } else { Vec::new() };
+        let own = recollection::specs().into_iter().filter(|_| with_tools);
+        let own: Vec<ToolSpec> = own.filter(|own| tools.iter().all(|tool| tool.name != own.name)).collect();
+        tools.extend(own);
+        let begun = self.step.calls.iter().find(|call| call.opening.is_some());
+        // Nobody has heard an opening that failed; another one may fare better.
+        let begun = begun.filter(|call| !matches!(call.state, CallState::Failed(_)));
+        let recorded = match begun.and_then(|call| call.opening.as_ref()) {
+            Some(opening) => self.orchestrator.recorded_context(task, opening).await?,
+            None => None,
+        };
+        let context = match recorded {
+            Some(context) => context,
+            None => {
+                let tools = with_tools.then_some(tools.as_slice());
+                self.orchestrator.step_context(task, &self.step, &window, tools).await?
+            }
+        };
+        if !with_tools && context.is_cut() {
+            tools.extend(recollection::specs().into_iter().take(1));
+        }
+        Ok(Told { window, context, tools })
+    }
+
+    async fn recall(&self, window: &Window) -> Result<Conversation, Stop> {
         let mut recorded = Vec::new();
         // The opening holds what was written before the step began.
         let opening = self.step.first_seq.unwrap_or_default();
@@ -62,7 +92,7 @@ impl Attempt {
                 Some(payload) => self.orchestrator.text_of(payload).await?,
                 None => failure_text(&call.state),
             };
-            let text = self.with_edit(call.number, cut(&text, RESULT_BYTES)).await?;
+            let note = self.edit_of(call.number).await?;
             // A failure that the model was told of is a result of the conversation.
             let is_tool = matches!(call.subject, CallSubject::Tool { .. });
             let was_told = match call.state {
@@ -79,32 +109,37 @@ impl Attempt {
                 state: if was_told { CallState::Committed } else { call.state.clone() },
                 subject: call.subject.clone(),
                 text,
+                note,
                 requests: call.requests.clone(),
                 is_error: call.is_error || was_told,
                 heard: (texts, newest),
             });
         }
-        Ok(Conversation::recall(recorded, opening))
+        let (result, turn) = window.result_bytes();
+        let conversation = Conversation::new(&self.step.plan.id, Shares { result, turn }, opening);
+        let mut conversation = conversation.recall(recorded);
+        if let Some(digest) = &self.step.digest {
+            let text = self.orchestrator.text_of(&digest.text).await?;
+            conversation.fold(digest.through, text);
+        }
+        Ok(conversation)
     }
 
     async fn ask(
         &mut self,
         model: &dyn Model,
         conversation: &mut Conversation,
-        context: &StepContext,
-        tools: &[ToolSpec],
+        told: &Told,
     ) -> Result<Answer, Stop> {
         let newest = self.read_mail(conversation).await?;
-        let mut request = self.request(conversation, context, tools);
-        let mut parts = match conversation.first_call {
-            Some(_) => Vec::new(),
-            None => vec![Payload::text(&context.system), Payload::text(&context.brief)],
-        };
-        if let Some((resource, percent)) = self.allowance.nearly_used_up(self.orchestrator.now()) {
-            let note = wrap_up(resource, percent);
-            parts.push(Payload::text(&note));
-            request.messages.push(Message::User(note));
-        }
+        let note = self.allowance.nearly_used_up(self.orchestrator.now());
+        let note = note.map(|(resource, percent)| wrap_up(resource, percent));
+        let goal = self.spec.goal.clone();
+        let asked = |conversation: &Conversation| request(&goal, conversation, told, note.as_ref());
+        let request = self.fit(model, &told.window, conversation, asked).await?;
+        let begins = conversation.first_call.is_none();
+        let mut parts = if begins { told.context.parts() } else { Vec::new() };
+        parts.extend(note.as_ref().map(Payload::text));
         let reservation = self.reserve(model, &request).await?;
         let (call, attempt) = conversation.next_call();
         self.journal
@@ -115,6 +150,7 @@ impl Attempt {
                 model: model.name().clone(),
                 base: conversation.first_call,
                 heard: newest,
+                shows: begins.then(|| told.context.shows.clone()),
                 parts,
                 reserve: reservation.amount(),
             })
@@ -166,14 +202,6 @@ impl Attempt {
         }
     }
 
-    fn request(&self, conversation: &Conversation, context: &StepContext, tools: &[ToolSpec]) -> Request {
-        let goal = &self.spec.goal;
-        let mut request = Request::new(Role::Execute, goal, &context.system, &context.brief);
-        request.messages.extend(conversation.messages.iter().cloned());
-        request.tools = tools.to_vec();
-        request
-    }
-
     /// Does what the model asked for and tells it how that ended. What a tool refuses is told
     /// to the model too: it may do better.
     async fn answer_request(
@@ -183,12 +211,19 @@ impl Attempt {
     ) -> Result<(), Stop> {
         let (number, attempt) = conversation.next_call();
         let arguments = Payload::Inline(request.arguments.clone()).hash();
+        // What a look at the records is to find has to be in them.
+        if request.tool == recollection::READ_TOOL {
+            self.journal.flush().await?;
+        }
         let (content, is_error) = match self.tool(&request.tool) {
             Ok(tool) => {
+                let pins = recollection::is_of_context(tool.description()) && request.tool == PIN_TOOL;
+                let fact = recollection::fact(&request.arguments).ok().filter(|_| pins).map(Payload::text);
                 let request_id = Some(request.id.clone());
                 let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
-                let (content, is_error) = told(self.dispatch(tool.as_ref(), dispatch).await?)?;
-                (self.with_edit(number, cut(&content, RESULT_BYTES)).await?, is_error)
+                let outcome = as_told(self.dispatch(tool.as_ref(), dispatch).await?)?;
+                self.pin(fact);
+                outcome
             }
             Err(unknown) => {
                 // It is in the journal as a call, so it counts as one.
@@ -196,12 +231,22 @@ impl Attempt {
                 self.refuse(number, attempt, &request, &unknown)
             }
         };
-        let repeats = conversation.returned(&request.tool, arguments, &content, is_error);
+        let (tool, note) = (request.tool.as_str(), self.edit_of(number).await?);
+        let returned = Returned { number, tool, arguments, content: &content, note: &note, is_error };
+        let repeats = conversation.returned(&returned);
         let most = self.spec.limits.max_repeats;
         if repeats >= most.max(1) {
             return Err(Stop::Failed(no_progress(&request.tool, repeats)));
         }
         Ok(())
+    }
+
+    /// Records a fact that the model pinned, together with the result that tells so.
+    fn pin(&mut self, fact: Option<Payload>) {
+        if let Some(text) = fact {
+            let by = "the model".to_owned();
+            self.journal.note(Event::FactPinned { step: Some(self.index), text, by });
+        }
     }
 
     /// Records a call of a tool that is not there: it had no effect, and the model is told.
@@ -227,6 +272,18 @@ impl Attempt {
     }
 }
 
+/// The next request of a conversation.
+fn request(goal: &str, conversation: &Conversation, told: &Told, note: Option<&String>) -> Request {
+    let context = &told.context;
+    let first = context.first_message(conversation.digest.as_deref());
+    let mut request = Request::new(Role::Execute, goal, &context.system, first);
+    request.background.clone_from(&context.background);
+    request.messages.extend(conversation.messages.iter().cloned());
+    request.messages.extend(note.cloned().map(Message::User));
+    request.tools.clone_from(&told.tools);
+    request
+}
+
 /// The answer, unless it asks for calls that cannot be recorded.
 fn recordable(answer: Answer) -> Result<Answer, Fault> {
     match answer.requests.iter().find(|request| is_too_deep(&request.arguments)) {
@@ -246,15 +303,9 @@ fn finished_answer(conversation: &Conversation) -> Option<String> {
 /// The outcome of a call as the model reads it. A call that may have taken effect, or did not
 /// get through, is not the model's business: the step is tried again, and the call under its
 /// own number and key. Told of it, the model would ask anew, and a new call has a new key.
-fn told(outcome: Result<crate::tools::ToolOutput, ToolError>) -> Result<(String, bool), Stop> {
+fn as_told(outcome: Result<crate::tools::ToolOutput, ToolError>) -> Result<(String, bool), Stop> {
     match outcome {
-        Ok(output) => {
-            let text = match output.content {
-                Value::String(text) => text,
-                other => other.to_string(),
-            };
-            Ok((text, output.is_error))
-        }
+        Ok(output) => Ok((as_text(output.content), output.is_error)),
         // Its result is recorded as an error already.
         Err(error @ ToolError::OutputTooLarge { .. }) => Ok((error.to_string(), true)),
         Err(error) if error.may_have_taken_effect() => Err(Stop::Failed(error.fault())),

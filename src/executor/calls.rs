@@ -6,7 +6,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::reconcile::Reconciled;
-use super::{Attempt, Stop};
+use super::{Attempt, Stop, recollection};
 use crate::task::{
     CallState, CallSubject, Effect, Event, Fault, FaultClass, MAX_DEPTH, Payload, TOO_DEEP, Task, is_too_deep,
 };
@@ -53,7 +53,10 @@ impl Attempt {
     /// Finds a tool that this task may use.
     pub(super) fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolError> {
         let allowance = &self.spec.tools;
-        self.orchestrator.tools().find(name, allowance).ok_or_else(|| ToolError::Unknown(name.to_owned()))
+        let found = self.orchestrator.tools().find(name, allowance);
+        found
+            .or_else(|| recollection::tool(name, &self.orchestrator, self.task_id))
+            .ok_or_else(|| ToolError::Unknown(name.to_owned()))
     }
 
     /// Calls a tool: records the intent, waits for the outcome, records that.

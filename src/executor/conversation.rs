@@ -3,13 +3,29 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::models::Message;
+use crate::orchestrator::excerpt;
 use crate::task::{BlobHash, CallState, CallSubject, Payload, Step, ToolRequest};
+
+/// How much of its results a conversation shows, in bytes.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Shares {
+    /// Of one result.
+    pub(super) result: usize,
+    /// Of all results of one turn.
+    pub(super) turn: usize,
+}
 
 /// A conversation, and what is to be done next in it.
 #[derive(Debug, Default)]
 pub(super) struct Conversation {
     /// After the opening, oldest first.
     pub(super) messages: Vec<Message>,
+    /// The call of which each message is the outcome, or which read it.
+    marks: Vec<u32>,
+    /// What stands for the turns that were folded.
+    pub(super) digest: Option<String>,
+    /// The calls up to this number are folded.
+    pub(super) folded: u32,
     /// Tool calls the model asked for that have no outcome yet, in order.
     pub(super) open: VecDeque<ToolRequest>,
     /// Model turns that were answered.
@@ -18,6 +34,11 @@ pub(super) struct Conversation {
     pub(super) first_call: Option<u32>,
     /// The newest message of a person that is part of it.
     pub(super) heard: i64,
+    /// The step it is in, as results are named by.
+    step: String,
+    shares: Shares,
+    /// What the results of the newest turn take of their share.
+    shown: usize,
     /// Calls so far.
     calls: u32,
     /// A recorded call that has to be dispatched again: its number and its next attempt.
@@ -33,39 +54,66 @@ pub(super) struct Recorded {
     pub(super) state: CallState,
     pub(super) subject: CallSubject,
     pub(super) text: String,
+    /// What a model has to know before it reads the result.
+    pub(super) note: String,
     pub(super) requests: Vec<ToolRequest>,
     pub(super) is_error: bool,
     /// Messages of people that a model turn read first, oldest first; and the newest of them.
     pub(super) heard: (Vec<String>, i64),
 }
 
+/// What a tool call brought.
+pub(super) struct Returned<'a> {
+    pub(super) number: u32,
+    pub(super) tool: &'a str,
+    pub(super) arguments: BlobHash,
+    pub(super) content: &'a str,
+    /// What a model has to know before it reads the result.
+    pub(super) note: &'a str,
+    pub(super) is_error: bool,
+}
+
 impl Conversation {
+    /// A conversation in which nothing was said yet. `heard` is the newest message of a person that
+    /// its opening holds.
+    pub(super) fn new(step: &str, shares: Shares, heard: i64) -> Self {
+        Self { step: step.to_owned(), shares, heard, ..Self::default() }
+    }
+
     /// The conversation as the recorded calls left it.
-    ///
-    /// `heard` is the newest message of a person that its opening holds.
-    pub(super) fn recall(calls: Vec<Recorded>, heard: i64) -> Self {
-        let mut conversation = Self { heard, ..Self::default() };
+    pub(super) fn recall(mut self, calls: Vec<Recorded>) -> Self {
         for call in calls {
-            conversation.calls = call.number;
+            self.calls = call.number;
             match (&call.subject, &call.state) {
                 (CallSubject::Model { .. }, CallState::Committed) => {
                     let (texts, newest) = call.heard;
-                    conversation.hear(texts, newest);
-                    conversation.answered(call.number, call.text, call.requests);
+                    self.hear(texts, newest, call.number);
+                    self.answered(call.number, call.text, call.requests);
                 }
                 (CallSubject::Tool { tool, arguments, .. }, CallState::Committed) => {
-                    let (tool, arguments) = (tool.clone(), arguments.hash());
-                    conversation.returned(&tool, arguments, &call.text, call.is_error);
+                    self.returned(&Returned {
+                        number: call.number,
+                        tool,
+                        arguments: arguments.hash(),
+                        content: &call.text,
+                        note: &call.note,
+                        is_error: call.is_error,
+                    });
                 }
                 (_, CallState::Asked(_) | CallState::Approved) => {
-                    conversation.again = Some((call.number, call.attempt));
+                    self.again = Some((call.number, call.attempt));
                 }
                 // A failure that is known to have had no effect was answered to the model, if
                 // it went on; the last one is tried again.
-                _ => conversation.again = Some((call.number, call.attempt + 1)),
+                _ => self.again = Some((call.number, call.attempt + 1)),
             }
         }
-        conversation
+        self
+    }
+
+    /// The number of the next call.
+    pub(super) fn next_number(&self) -> u32 {
+        self.again.map_or(self.calls + 1, |(number, _)| number)
     }
 
     /// The number and the attempt of the next call.
@@ -76,34 +124,77 @@ impl Conversation {
         })
     }
 
-    /// Adds what people wrote meanwhile.
-    pub(super) fn hear(&mut self, texts: Vec<String>, newest: i64) {
-        self.messages.extend(texts.into_iter().map(Message::User));
+    /// Adds what people wrote before a call.
+    pub(super) fn hear(&mut self, texts: Vec<String>, newest: i64, before: u32) {
+        for text in texts {
+            self.add(Message::User(text), before);
+        }
         self.heard = self.heard.max(newest);
     }
 
     /// Adds the model's turn.
-    pub(super) fn answered(&mut self, number: u32, text: String, requests: Vec<ToolRequest>) {
+    ///
+    /// The keys of arguments are sorted: a database may return them in another order than they came in.
+    pub(super) fn answered(&mut self, number: u32, text: String, mut requests: Vec<ToolRequest>) {
+        requests.iter_mut().for_each(|request| request.arguments.sort_all_objects());
         self.first_call.get_or_insert(number);
         self.turns += 1;
+        self.shown = 0;
         self.open = requests.iter().cloned().collect();
-        self.messages.push(Message::Assistant { text, requests });
+        self.add(Message::Assistant { text, requests }, number);
     }
 
     /// Adds a tool's result to the oldest open request. Returns how often this very call has
     /// brought this very result.
-    pub(super) fn returned(&mut self, tool: &str, arguments: BlobHash, content: &str, is_error: bool) -> u32 {
+    pub(super) fn returned(&mut self, returned: &Returned<'_>) -> u32 {
         let Some(request) = self.open.pop_front() else { return 0 };
-        self.messages.push(Message::ToolResult {
+        // What is left of the turn's share is divided among the results that are still to come.
+        let even = self.shares.turn.saturating_sub(self.shown) / (self.open.len() + 1);
+        let shown = excerpt(returned.content, self.shares.result.min(even), &self.handle(returned.number));
+        self.shown += shown.len();
+        let message = Message::ToolResult {
             id: request.id,
             tool: request.tool,
-            content: content.to_owned(),
-            is_error,
-        });
-        let result = BlobHash::of(content.as_bytes());
-        let count = self.repeats.entry((tool.to_owned(), arguments, result)).or_default();
+            content: format!("{}{shown}", returned.note),
+            is_error: returned.is_error,
+        };
+        self.add(message, returned.number);
+        let result = BlobHash::of(returned.content.as_bytes());
+        let count = self.repeats.entry((returned.tool.to_owned(), returned.arguments, result)).or_default();
         *count += 1;
         *count
+    }
+
+    /// By what name the result of a call is read.
+    fn handle(&self, number: u32) -> String {
+        format!("{}/{number}", self.step)
+    }
+
+    /// By what name the message at a position is read, if it is a result.
+    pub(super) fn handles(&self) -> Vec<Option<String>> {
+        let handle = |(message, mark): (&Message, &u32)| {
+            matches!(message, Message::ToolResult { .. }).then(|| self.handle(*mark))
+        };
+        self.messages.iter().zip(&self.marks).map(handle).collect()
+    }
+
+    /// The call up to which the first messages reach.
+    pub(super) fn mark(&self, messages: usize) -> Option<u32> {
+        messages.checked_sub(1).and_then(|last| self.marks.get(last)).copied()
+    }
+
+    /// Lets a summary stand for the calls up to one.
+    pub(super) fn fold(&mut self, through: u32, digest: String) {
+        let from = self.marks.iter().position(|mark| *mark > through).unwrap_or(self.marks.len());
+        self.messages.drain(..from);
+        self.marks.drain(..from);
+        self.folded = through;
+        self.digest = Some(digest);
+    }
+
+    fn add(&mut self, message: Message, mark: u32) {
+        self.messages.push(message);
+        self.marks.push(mark);
     }
 }
 
@@ -131,6 +222,7 @@ mod tests {
             state: CallState::Committed,
             subject: CallSubject::Model { model: "scripted/x".parse().unwrap(), reserve: Reserve::default() },
             text: text.into(),
+            note: String::new(),
             requests: requests.collect(),
             is_error: false,
             heard: (Vec::new(), 0),
@@ -147,10 +239,14 @@ mod tests {
         Recorded { subject, state, ..model(number, "result", &[]) }
     }
 
+    fn recall(calls: Vec<Recorded>) -> Conversation {
+        Conversation::new("step-1", Shares { result: 1000, turn: 2000 }, 0).recall(calls)
+    }
+
     #[test]
     fn a_step_continues_behind_the_last_recorded_result() {
         let calls = vec![model(1, "", &["a", "b"]), tool(2, "a", CallState::Committed)];
-        let mut conversation = Conversation::recall(calls, 0);
+        let mut conversation = recall(calls);
         assert_eq!(conversation.messages.len(), 2);
         assert_eq!(conversation.open.front().map(|request| request.tool.as_str()), Some("b"));
         assert_eq!(conversation.next_call(), (3, 1));
@@ -159,7 +255,7 @@ mod tests {
     #[test]
     fn a_lost_call_is_dispatched_again_under_its_own_number() {
         let calls = vec![model(1, "", &["a"]), tool(2, "a", CallState::Lost)];
-        let mut conversation = Conversation::recall(calls, 0);
+        let mut conversation = recall(calls);
         assert_eq!(conversation.next_call(), (2, 2));
         assert_eq!(conversation.next_call(), (3, 1));
     }
@@ -167,7 +263,7 @@ mod tests {
     #[test]
     fn a_call_that_waits_for_a_person_stays_the_same_attempt() {
         let calls = vec![model(1, "", &["a"]), tool(2, "a", CallState::Approved)];
-        let mut conversation = Conversation::recall(calls, 0);
+        let mut conversation = recall(calls);
         assert_eq!(conversation.next_call(), (2, 1));
     }
 
@@ -175,7 +271,7 @@ mod tests {
     fn what_people_wrote_stands_before_the_turn_that_read_it() {
         let late = Recorded { heard: (vec!["Be brief".into()], 9), ..model(3, "ok", &[]) };
         let calls = vec![model(1, "", &["a"]), tool(2, "a", CallState::Committed), late];
-        let conversation = Conversation::recall(calls, 0);
+        let conversation = recall(calls);
         assert_eq!(conversation.messages[2], Message::User("Be brief".into()));
         assert_eq!((conversation.messages.len(), conversation.heard), (4, 9));
     }
@@ -189,8 +285,40 @@ mod tests {
             tool(4, "a", CallState::Committed),
             model(5, "", &["a"]),
         ];
-        let mut conversation = Conversation::recall(calls, 0);
+        let mut conversation = recall(calls);
         let arguments = Payload::Inline(json!({})).hash();
-        assert_eq!(conversation.returned("a", arguments, "result", false), 3);
+        let again =
+            Returned { number: 6, tool: "a", arguments, content: "result", note: "", is_error: false };
+        assert_eq!(conversation.returned(&again), 3);
+    }
+
+    #[test]
+    fn large_results_are_shown_in_part_and_a_turn_has_one_share_for_all_of_them() {
+        let long =
+            |number, name| Recorded { text: "x".repeat(5000), ..tool(number, name, CallState::Committed) };
+        let calls = vec![model(1, "", &["a", "b", "c"]), long(2, "a"), long(3, "b"), long(4, "c")];
+        let conversation = recall(calls);
+        let sizes: Vec<usize> = conversation.messages[1..].iter().map(Message::bytes).collect();
+        assert!(sizes.iter().sum::<usize>() < 2500, "{sizes:?}");
+        let Message::ToolResult { content, .. } = &conversation.messages[3] else { panic!() };
+        assert!(content.contains(r#"{"handle": "step-1/4", "offset": "#), "{content}");
+    }
+
+    #[test]
+    fn a_fold_leaves_what_was_said_since_and_the_numbers_of_the_calls() {
+        let late = Recorded { heard: (vec!["Be brief".into()], 9), ..model(3, "", &["b"]) };
+        let calls = vec![
+            model(1, "", &["a"]),
+            tool(2, "a", CallState::Committed),
+            late,
+            tool(4, "b", CallState::Committed),
+        ];
+        let mut conversation = recall(calls);
+        assert_eq!(conversation.mark(2), Some(2));
+        conversation.fold(2, "before".into());
+        assert_eq!(conversation.messages[0], Message::User("Be brief".into()));
+        assert_eq!((conversation.messages.len(), conversation.next_call()), (3, (5, 1)));
+        conversation.fold(4, "all".into());
+        assert!(conversation.messages.is_empty() && conversation.first_call == Some(1));
     }
 }

@@ -40,7 +40,8 @@ impl Attempt {
     pub(super) async fn read_mail(&self, conversation: &mut Conversation) -> Result<Option<i64>, Stop> {
         let newest = self.mailbox.after(conversation.heard).last().copied().unwrap_or(conversation.heard);
         let texts = self.written(conversation.heard, newest).await?;
-        conversation.hear(texts, newest);
+        let before = conversation.next_number();
+        conversation.hear(texts, newest, before);
         let opening = self.step.first_seq.unwrap_or_default();
         Ok(Some(newest).filter(|newest| *newest > opening))
     }

@@ -7,12 +7,14 @@ mod agent;
 mod allowance;
 mod calls;
 mod checkpoint;
+mod compaction;
 mod conversation;
 mod fan_out;
 mod journal;
 mod mailbox;
 mod outputs;
 mod people;
+mod recollection;
 mod reconcile;
 mod summarization;
 mod tool_call;
@@ -26,7 +28,6 @@ use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::task::{Event, Exceeded, FannedItem, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec};
 
 pub use allowance::CallAllowance;
-pub(crate) use checkpoint::checkpoint_event;
 pub use journal::{Interrupted, Journal, Note};
 pub use mailbox::Mailbox;
 

@@ -3,7 +3,7 @@
 use serde_json::Value;
 
 use super::calls::Dispatch;
-use super::{Attempt, Stop};
+use super::{Attempt, Stop, recollection};
 use crate::orchestrator::cut;
 use crate::task::{Call, CallState, CallSubject, Event, Fault, Payload};
 use crate::tools::{ToolDescription, is_question, question_problem};
@@ -36,7 +36,7 @@ impl Attempt {
             self.ask_for_input(known, dispatch);
             return Err(Stop::Asking);
         }
-        if self.spec.approval.needs(&known.name, known.effect) {
+        if self.spec.approval.needs(&known.name, known.effect) && !recollection::is_of_context(known) {
             self.ask_for_approval(known, dispatch);
             return Err(Stop::Asking);
         }
@@ -83,15 +83,15 @@ impl Attempt {
         });
     }
 
-    /// A result as a model reads it: if a person changed the arguments, it is told so, or it would
-    /// take the result for one of the call it asked for.
-    pub(super) async fn with_edit(&self, number: u32, text: String) -> Result<String, Stop> {
+    /// What a model has to know before it reads a result: if a person changed the arguments, it
+    /// would take the result for one of the call it asked for. Empty if nobody did.
+    pub(super) async fn edit_of(&self, number: u32) -> Result<String, Stop> {
         let edited = self.step.call(number).filter(|call| call.is_edited);
         let Some(CallSubject::Tool { arguments, .. }) = edited.map(|call| &call.subject) else {
-            return Ok(text);
+            return Ok(String::new());
         };
         let arguments = self.content(arguments).await?.to_string();
-        Ok(format!("[A person changed the arguments to {}]\n{text}", cut(&arguments, EDIT_BYTES)))
+        Ok(format!("[A person changed the arguments to {}]\n", cut(&arguments, EDIT_BYTES)))
     }
 }
 

@@ -197,6 +197,10 @@ impl Model for Guarded {
         self.model.cost(usage)
     }
 
+    fn window(&self) -> Option<u64> {
+        self.model.window()
+    }
+
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
         let mut admitted = self.admit()?;
         let outcome = self.model.generate(request).await;

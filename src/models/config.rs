@@ -28,6 +28,9 @@ pub struct ModelsConfig {
     pub allowed: Vec<ModelName>,
     /// What models cost, by their names; before the list prices that come with the program.
     pub prices: BTreeMap<ModelName, Price>,
+    /// How many tokens fit into one call, by the names of the models; before the list that comes
+    /// with the program.
+    pub windows: BTreeMap<ModelName, u64>,
     /// Tokens that are reserved for an answer whose length nobody limits. Decides when a budget is
     /// used up; the answer is not cut there.
     pub output_reserve: u64,
@@ -51,6 +54,7 @@ impl Default for ModelsConfig {
             fallback: Vec::new(),
             allowed: Vec::new(),
             prices: BTreeMap::new(),
+            windows: BTreeMap::new(),
             output_reserve: 4096,
             breaker: BreakerConfig::default(),
             timeouts: Timeouts::default(),
@@ -153,6 +157,8 @@ mod tests {
             plan = "anthropic/claude-sonnet-5-5"
             [prices]
             "openai/gpt-x" = { input = 1.5, cached = 0.15, output = 6 }
+            [windows]
+            "openai/gpt-x" = 64000
             [timeouts]
             totalMs = 1000
             [providers.local]

@@ -38,6 +38,16 @@ impl Model for Fallback {
         self.all().filter_map(|model| model.cost(usage)).max()
     }
 
+    /// That of the smallest of them: whoever answers has to have read it all.
+    fn window(&self) -> Option<u64> {
+        self.all().filter_map(|model| model.window()).min()
+    }
+
+    /// As many as it may be for any of them.
+    fn tokens(&self, bytes: u64) -> u64 {
+        self.all().map(|model| model.tokens(bytes)).max().unwrap_or(bytes)
+    }
+
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
         let mut first_failure = None;
         for model in self.all() {

@@ -13,6 +13,7 @@ mod discovery;
 mod error;
 mod failure;
 mod fallback;
+mod gauge;
 mod offline;
 mod pieces;
 mod price;
@@ -23,6 +24,7 @@ mod scripted;
 mod tool_text;
 mod translate;
 mod transport;
+mod windows;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -48,6 +50,17 @@ pub trait Model: Send + Sync {
     /// What such a call costs; `None` if nobody told the price of this model.
     fn cost(&self, _usage: &Usage) -> Option<Usd> {
         None
+    }
+
+    /// How many tokens fit into one call, prompt and answer together; `None` if nobody told.
+    fn window(&self) -> Option<u64> {
+        None
+    }
+
+    /// About how many tokens a prompt of so many bytes has for this model: rather too many than
+    /// too few.
+    fn tokens(&self, bytes: u64) -> u64 {
+        gauge::first_guess(bytes)
     }
 
     /// Answers once, completely. Dropping the future cancels the call.

@@ -112,7 +112,7 @@ impl Prices {
 }
 
 /// Whether a name is that of a known model, or of a dated edition of it: `gpt-5-2025-08-07`.
-fn is_edition(name: &str, known: &str) -> bool {
+pub(super) fn is_edition(name: &str, known: &str) -> bool {
     let Some(rest) = name.strip_prefix(known) else { return false };
     let is_date = rest.len() >= 8 && rest.bytes().all(|byte| byte.is_ascii_digit() || byte == b'-');
     rest.is_empty() || rest == "-latest" || rest == "-preview" || (rest.starts_with('-') && is_date)
@@ -146,6 +146,10 @@ impl Model for Priced {
 
     fn cost(&self, usage: &Usage) -> Option<Usd> {
         self.price.map(|price| price.of(usage))
+    }
+
+    fn window(&self) -> Option<u64> {
+        self.model.window()
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {

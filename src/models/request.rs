@@ -33,6 +33,9 @@ pub struct Request {
     pub goal: String,
     /// Instructions that precede the conversation.
     pub system: String,
+    /// What the conversation is about, before its first message and part of it: what stays the
+    /// same from call to call, so that a provider may keep what it made of it. May be empty.
+    pub background: String,
     /// The conversation, oldest first.
     pub messages: Vec<Message>,
     /// Tools it may ask for. For [`Role::Plan`] these are the tools a plan may name; they are
@@ -51,6 +54,7 @@ impl Request {
             role,
             goal: goal.to_owned(),
             system: system.into(),
+            background: String::new(),
             messages: vec![Message::User(user.into())],
             tools: Vec::new(),
             schema: None,
@@ -60,31 +64,43 @@ impl Request {
 }
 
 /// Bytes of text per token, on average over prose and code.
-const BYTES_PER_TOKEN: usize = 4;
+const BYTES_PER_TOKEN: u64 = 4;
 
 impl Request {
     /// About how many tokens the prompt has: what is reserved before a provider says how many they
     /// were.
     pub fn estimated_tokens(&self) -> u64 {
+        self.bytes() / BYTES_PER_TOKEN
+    }
+
+    /// How many bytes the prompt has, everything that a provider counts included.
+    pub fn bytes(&self) -> u64 {
         let messages: usize = self.messages.iter().map(Message::bytes).sum();
-        let tools = self
-            .tools
-            .iter()
-            .map(|tool| tool.name.len() + tool.description.len() + tool.schema.to_string().len());
+        let tools: usize = self.tools.iter().map(ToolSpec::bytes).sum();
         let schema = self.schema.as_ref().map_or(0, |schema| schema.to_string().len());
-        ((self.system.len() + messages + tools.sum::<usize>() + schema) / BYTES_PER_TOKEN) as u64
+        (self.system.len() + self.background.len() + messages + tools + schema) as u64
+    }
+}
+
+impl ToolSpec {
+    /// How many bytes of a prompt it takes.
+    pub fn bytes(&self) -> usize {
+        self.name.len() + self.description.len() + self.schema.to_string().len()
     }
 }
 
 impl Message {
-    fn bytes(&self) -> usize {
+    /// How many bytes of a prompt it takes.
+    pub fn bytes(&self) -> usize {
         match self {
             Self::User(text) => text.len(),
             Self::Assistant { text, requests } => {
-                let asked = requests.iter().map(|request| request.arguments.to_string().len());
+                let asked = requests.iter().map(|request| {
+                    request.id.len() + request.tool.len() + request.arguments.to_string().len()
+                });
                 text.len() + asked.sum::<usize>()
             }
-            Self::ToolResult { content, .. } => content.len(),
+            Self::ToolResult { id, tool, content, .. } => id.len() + tool.len() + content.len(),
         }
     }
 }

@@ -9,8 +9,10 @@ use super::breaker::Breakers;
 use super::client::ProviderModel;
 use super::config::{ModelsConfig, Timeouts};
 use super::fallback::Fallback;
+use super::gauge::{Gauged, Gauges};
 use super::price::{Priced, Prices};
 use super::provider::{self, Provider};
+use super::windows::Windows;
 use super::{Model, ModelError, Offline, Role, Scripted, discovery, transport};
 
 /// The model of a provider that is chosen by its key alone: the small or middle model of the
@@ -33,6 +35,8 @@ pub struct Models {
     /// Those that a step of a plan may name.
     allowed: Vec<ModelName>,
     prices: Prices,
+    windows: Windows,
+    gauges: Gauges,
     breakers: Breakers,
     output_reserve: u64,
     timeouts: Timeouts,
@@ -148,6 +152,8 @@ impl Models {
             fallback: config.fallback.clone(),
             allowed: config.allowed.clone(),
             prices: Prices::new(&config.prices)?,
+            windows: Windows::new(&config.windows)?,
+            gauges: Gauges::default(),
             breakers: Breakers::new(config.breaker),
             output_reserve: config.output_reserve,
             timeouts: config.timeouts,
@@ -192,7 +198,9 @@ impl Models {
         let is_public = self.providers.get(&name.provider).is_some_and(Provider::is_public);
         let price = self.prices.find(name, is_public);
         let guarded = self.breakers.guard(self.bare(name)?);
-        Ok(Arc::new(Priced::new(Arc::new(guarded), price)))
+        let priced = Priced::new(Arc::new(guarded), price);
+        let window = self.windows.find(name, is_public);
+        Ok(Arc::new(Gauged::new(Arc::new(priced), window, self.gauges.clone())))
     }
 
     /// A model that does not know what it costs.

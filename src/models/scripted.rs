@@ -124,7 +124,7 @@ impl Scripted {
 
     async fn serve(&self, request: &Request) -> Result<(Answer, &Rule), ModelError> {
         let turn = turn(request);
-        let last = last_text(request);
+        let last = &last_text(request);
         let found = (0..self.script.rules.len()).find(|index| self.takes(*index, request, turn, last));
         let Some((index, rule)) = found.and_then(|index| Some((index, self.script.rules.get(index)?))) else {
             return Err(self.rejected(format!(
@@ -274,8 +274,12 @@ fn turn(request: &Request) -> usize {
     request.messages.iter().filter(|message| matches!(message, Message::Assistant { .. })).count()
 }
 
-fn last_text(request: &Request) -> &str {
-    request.messages.last().map_or("", text_of)
+/// The last message; the first one with what stands before it.
+fn last_text(request: &Request) -> String {
+    match request.messages.as_slice() {
+        [only] => format!("{}{}", request.background, text_of(only)),
+        messages => messages.last().map_or("", text_of).to_owned(),
+    }
 }
 
 fn text_of(message: &Message) -> &str {
@@ -291,7 +295,7 @@ fn usage(request: &Request, text: &str, requests: &[ToolRequest]) -> Usage {
     let prompt = request.messages.iter().map(|message| text_of(message).chars().count()).sum::<usize>();
     let asked = requests.iter().map(|request| request.arguments.to_string().chars().count()).sum::<usize>();
     Usage {
-        input_tokens: tokens(prompt + request.system.chars().count()),
+        input_tokens: tokens(prompt + request.background.chars().count() + request.system.chars().count()),
         output_tokens: tokens(text.chars().count() + asked),
         model_calls: 1,
         ..Usage::default()

@@ -2,7 +2,7 @@
 
 use genai::adapter::AdapterKind;
 use genai::chat::{
-    CacheControl, ChatMessage, ChatOptions, ChatRequest, ContentPart, JsonSpec, MessageContent,
+    CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatRole, ContentPart, JsonSpec, MessageContent,
     ReasoningEffort, StopReason, Tool, ToolCall, ToolResponse,
 };
 use serde_json::{Value, json};
@@ -26,15 +26,18 @@ pub(super) struct Dialect {
 
 /// The conversation as the library wants it.
 pub(super) fn chat_request(request: &Request, dialect: Dialect) -> ChatRequest {
-    let mut chat = ChatRequest::new(messages(&request.messages));
+    let mut chat = ChatRequest::new(messages(request, dialect.adapter));
     let mut system = request.system.clone();
     if let (Some(schema), SchemaWay::Words) = (&request.schema, schema_way(request, dialect)) {
         system.push_str(&format!(
             "\n\nAnswer with one JSON value and nothing else. It satisfies this JSON Schema:\n{schema}"
         ));
     }
-    if !system.trim().is_empty() {
-        chat = chat.with_system(system.trim());
+    let system = system.trim();
+    if has_marks(request, dialect.adapter) && !system.is_empty() {
+        chat.messages.insert(0, marked(ChatMessage::system(system)));
+    } else if !system.is_empty() {
+        chat = chat.with_system(system);
     }
     match offered(request) {
         [] => chat,
@@ -64,10 +67,6 @@ pub(super) fn options(request: &Request, dialect: Dialect) -> ChatOptions {
         // Without an effort the library takes one from the model's name and cuts it off:
         // `qwen-max` would be asked for as `qwen`. A budget is what this adapter ignores.
         options.reasoning_effort = Some(ReasoningEffort::Budget(0));
-    }
-    if adapter == AdapterKind::Anthropic && !offered(request).is_empty() {
-        // A conversation with tools is sent again turn by turn; its beginning is worth caching.
-        options.cache_control = Some(CacheControl::Ephemeral);
     }
     let Some(schema) = &request.schema else {
         return options;
@@ -147,7 +146,44 @@ fn every_object(schema: &Value, test: &dyn Fn(&Value) -> bool) -> bool {
     inner && (!is_object || test(schema))
 }
 
-fn messages(messages: &[Message]) -> Vec<ChatMessage> {
+/// Whether the provider wants to be told how far a prompt stays the same. Others find out by
+/// themselves. What is written into a cache costs more than what is not, so only a prompt that will
+/// be sent again is marked: one with a background, or a conversation with tools.
+fn has_marks(request: &Request, adapter: AdapterKind) -> bool {
+    adapter == AdapterKind::Anthropic && (!request.background.is_empty() || !offered(request).is_empty())
+}
+
+/// A message up to whose end the provider may keep what it made of the prompt.
+fn marked(message: ChatMessage) -> ChatMessage {
+    message.with_options(CacheControl::Ephemeral)
+}
+
+/// The conversation with its background before it. Where the cache is marked, the background is a
+/// message of its own; elsewhere it is the beginning of the first one, for there are servers that
+/// want user and model to alternate.
+fn messages(request: &Request, adapter: AdapterKind) -> Vec<ChatMessage> {
+    let (background, has_marks) = (request.background.as_str(), has_marks(request, adapter));
+    let mut chat = conversation(&request.messages);
+    match chat.first() {
+        _ if background.is_empty() => {}
+        Some(first) if !has_marks && first.role == ChatRole::User => {
+            let text = format!("{background}\n\n{}", first.content.texts().concat());
+            chat[0] = ChatMessage::user(text);
+        }
+        _ if has_marks => chat.insert(0, marked(ChatMessage::user(background))),
+        _ => chat.insert(0, ChatMessage::user(background)),
+    }
+    // The next turn sends all of this again, and one message more.
+    if has_marks
+        && !offered(request).is_empty()
+        && let Some(last) = chat.pop()
+    {
+        chat.push(marked(last));
+    }
+    chat
+}
+
+fn conversation(messages: &[Message]) -> Vec<ChatMessage> {
     let mut chat = Vec::with_capacity(messages.len());
     let mut results: Vec<ToolResponse> = Vec::new();
     for message in messages {
@@ -319,6 +355,25 @@ mod tests {
         assert_eq!(chat_request(&request, speaks(AdapterKind::OpenAI)).system.unwrap(), "Plan.");
         let body = options(&request, speaks(AdapterKind::OpenAI)).extra_body.unwrap();
         assert_eq!(body.pointer("/response_format/json_schema/strict"), Some(&Value::Bool(false)));
+    }
+
+    #[test]
+    fn the_unchanging_part_is_marked_where_the_provider_wants_it_and_merged_elsewhere() {
+        let mut request = Request::new(Role::Execute, "g", "Do.", "Your step");
+        request.background = "Goal".to_owned();
+        request.tools =
+            vec![ToolSpec { name: "read".to_owned(), description: String::new(), schema: json!({}) }];
+        let marks = |chat: &ChatRequest| {
+            let marked = |message: &ChatMessage| message.options.is_some();
+            chat.messages.iter().map(marked).collect::<Vec<_>>()
+        };
+        let chat = chat_request(&request, speaks(AdapterKind::Anthropic));
+        assert_eq!(marks(&chat), [true, true, true], "instructions, background, the last message");
+        let other = chat_request(&request, speaks(AdapterKind::OpenAI));
+        assert_eq!(marks(&other), [false]);
+        assert_eq!(other.messages[0].content.texts().concat(), "Goal\n\nYour step");
+        let once = Request::new(Role::Detect, "g", "Judge.", "Hello");
+        assert_eq!(marks(&chat_request(&once, speaks(AdapterKind::Anthropic))), [false]);
     }
 
     #[test]

@@ -80,7 +80,8 @@ impl Orchestrator {
         let Ok(model) = self.models.for_role(Role::Evaluate, spec.chat_model.as_ref()) else {
             return (Evaluation::Done, None);
         };
-        let notes = self.notes(task).await.unwrap_or_default();
+        let window = self.window(model.as_ref(), spec);
+        let notes = self.notes(task, &window).await.unwrap_or_default();
         let user = format!("Goal:\n{}\n\nWhat the steps brought:\n{notes}", spec.goal);
         let mut request = Request::new(Role::Evaluate, &spec.goal, prompts::EVALUATE, user);
         request.schema = Some(serde_json::json!({
@@ -144,7 +145,9 @@ impl Orchestrator {
     }
 
     async fn revision_brief(&self, task: &Task, reason: &str) -> Result<String, OrchestratorError> {
-        let notes = self.notes(task).await?;
+        let spec = task.spec();
+        let model = self.models.for_role(Role::Plan, spec.chat_model.as_ref())?;
+        let notes = self.notes(task, &self.window(model.as_ref(), spec)).await?;
         let done: Vec<String> = task
             .steps()
             .iter()

@@ -10,6 +10,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::context::pin_in;
 use super::lifecycle::{decided, expect, waits_for_people};
 use super::{Orchestrator, OrchestratorError, OutcomeDecision};
 use crate::queue::Wake;
@@ -272,7 +273,14 @@ impl Orchestrator {
         let text = message_text(text)?;
         self.record(id, |task| {
             expect(task, "send a message to", &[Status::Pending, Status::Running, Status::Paused])?;
-            Ok(vec![Event::MessageReceived { text: Payload::text(&text), by: by.to_owned() }])
+            let by = by.to_owned();
+            let pinned = pin_in(&text).map(|fact| Event::FactPinned {
+                step: None,
+                text: Payload::text(fact),
+                by: by.clone(),
+            });
+            let received = Event::MessageReceived { text: Payload::text(&text), by };
+            Ok(std::iter::once(received).chain(pinned).collect())
         })
         .await
     }
@@ -281,7 +289,9 @@ impl Orchestrator {
     pub async fn message(&self, id: TaskId, seq: i64) -> Result<Option<String>, OrchestratorError> {
         let entries = self.repository.journal(id, seq - 1, 1).await?;
         match entries.first().map(|entry| &entry.event) {
-            Some(Event::MessageReceived { text, .. }) => Ok(Some(self.text_of(text).await?)),
+            Some(Event::MessageReceived { text, .. } | Event::Restored { notice: text, .. }) => {
+                Ok(Some(self.text_of(text).await?))
+            }
             _ => Ok(None),
         }
     }

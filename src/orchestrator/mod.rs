@@ -9,6 +9,7 @@
 //! Nothing here executes a step: that is the executor's, one floor up.
 
 mod budget;
+mod checkpoint;
 mod compare;
 mod config;
 mod context;
@@ -43,8 +44,10 @@ use crate::tools::Toolbox;
 pub(crate) use budget::{budget_question, wrap_up};
 pub use compare::{StepDiff, StepSide, TaskDiff, TaskSide};
 pub use config::OrchestratorConfig;
-pub(crate) use context::cut;
-pub use context::{StepContext, StepOutput};
+#[cfg(test)]
+pub(crate) use context::fold_point;
+pub use context::{ContextPart, ContextView, FoldedRange, Recorded, StepContext, StepOutput, Window};
+pub(crate) use context::{PIN_TOOL, cut, excerpt};
 pub use detect::Detection;
 pub use error::OrchestratorError;
 pub use evaluate::{Evaluation, Revised};
@@ -55,6 +58,9 @@ pub use promote::{Called, Grown, GrownCall};
 pub use request::{RequestKey, TaskRequest};
 pub use schedule::ScheduleWish;
 pub use speech::{Part, Said, Speaking, Speech};
+#[cfg(test)]
+pub(crate) use summarize::by_rules;
+pub use summarize::{Compression, Folded, Summary};
 pub use template::{TemplateUse, TemplateWish};
 
 /// Reads the wall clock. Passed in at the wiring, so that tests can own the time.

@@ -163,6 +163,7 @@ impl Called {
                     model: model.clone(),
                     base: (call > 1).then_some(1),
                     heard: None,
+                    shows: None,
                     parts: parts.iter().map(Payload::text).collect(),
                     reserve: crate::task::Reserve::default(),
                 },

@@ -3,7 +3,7 @@
 use minijinja::{Environment, UndefinedBehavior, context};
 
 use crate::models::ToolSpec;
-use crate::task::ModelName;
+use crate::task::{BlobHash, ModelName};
 
 /// Decides about doubtful messages.
 pub(super) const DETECT: &str = include_str!("prompts/detect.md");
@@ -28,6 +28,11 @@ pub(super) fn plan(tools: &[ToolSpec], models: &[ModelName], max_steps: u32) -> 
 /// The instructions of a step.
 pub(super) fn step(has_tools: bool) -> String {
     render(STEP, context! { has_tools })
+}
+
+/// Which version of a prompt it is: the beginning of its hash.
+pub(super) fn version(text: &str) -> String {
+    BlobHash::of(text.as_bytes()).to_string().chars().take(12).collect()
 }
 
 /// The texts are part of the program, and a test renders each of them: what could fail here

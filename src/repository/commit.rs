@@ -151,7 +151,7 @@ pub(super) struct Packed {
 /// How many steps the entries bring: they are the last ones.
 fn planned(entries: &[Entry]) -> u32 {
     let plans = entries.iter().map(|entry| match &entry.event {
-        Event::Planned { plan, .. } => plan.steps.len() as u32,
+        Event::Planned { plan, .. } | Event::Restored { plan, .. } => plan.steps.len() as u32,
         Event::FannedOut { items, .. } => items.len() as u32,
         _ => 0,
     });
@@ -167,7 +167,7 @@ fn touched_steps(task: &Task, entries: &[Entry]) -> BTreeSet<u32> {
         .collect();
     for entry in entries {
         match &entry.event {
-            Event::Planned { .. } => touched.extend(0..task.steps().len() as u32),
+            Event::Planned { .. } | Event::Restored { .. } => touched.extend(0..task.steps().len() as u32),
             Event::FannedOut { step, .. } => touched.extend(task.items_of(*step)),
             // The list of an item looks at its items again.
             Event::CheckDecided { step, .. } => {

@@ -34,7 +34,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio::sync::broadcast;
 
-use crate::task::{Entry, Payload, Task, TaskId};
+use crate::task::{Entry, Payload, Task, TaskId, TraceType};
 
 use analytics::Analytics;
 pub use commit::{Commit, Lease};
@@ -119,6 +119,10 @@ pub trait Repository: Send + Sync {
 
     /// The newest entries of a task, oldest of them first, at most `limit`.
     async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>, RepositoryError>;
+
+    /// The same, of one type only.
+    async fn latest_of(&self, id: TaskId, kind: TraceType, limit: u32)
+    -> Result<Vec<Entry>, RepositoryError>;
 
     /// Tasks, newest first.
     async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>, RepositoryError>;

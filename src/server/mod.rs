@@ -14,6 +14,7 @@ mod auth;
 mod budget;
 mod chat;
 mod config;
+mod context;
 mod drafts;
 mod error;
 mod events;
@@ -96,6 +97,9 @@ pub fn router(state: AppState) -> Router {
         .route("/api/tasks/{id}/retry", post(forks::retry))
         .route("/api/tasks/{id}/diff/{other}", get(forks::diff))
         .route("/api/tasks/{id}/budget", post(budget::raise))
+        .route("/api/tasks/{id}/context", get(context::show))
+        .route("/api/tasks/{id}/checkpoints", get(context::list).post(context::take))
+        .route("/api/tasks/{id}/restore", post(context::restore))
         .route("/api/tasks/{id}/messages", post(inbox::tell))
         .route("/api/tasks/{id}/effects", get(inbox::effects))
         .route("/api/inbox", get(inbox::list))

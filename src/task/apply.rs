@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::fan_out::FanOut;
 use super::state::{State, Summary};
 use super::{
-    Entry, Event, Fault, Pause, PauseReason, Payload, Plan, PlanAsk, Status, Step, StepStatus, TaskId,
-    TaskSpec, Timestamp,
+    Entry, Event, Fault, Pause, PauseReason, Payload, Plan, PlanAsk, Return, Status, Step, StepStatus,
+    TaskId, TaskSpec, Timestamp,
 };
 
 /// An entry that contradicts what has already happened. The task is unchanged.
@@ -67,6 +67,9 @@ impl PartialEq for Task {
 
 /// Messages to one task at most.
 const MAX_MESSAGES: usize = 100;
+
+/// Pinned facts of one task at most: all of them are in every prompt.
+const MAX_PINS: usize = 100;
 
 pub(super) type Verdict = Result<(), String>;
 
@@ -162,6 +165,11 @@ impl Task {
                 self.plan_decided(*revision)
             }
             Event::MessageReceived { .. } => self.heard(entry.seq),
+            Event::FactPinned { .. } => self.pinned(entry.seq),
+            Event::Restored { revision, undone, plan, summary, .. } => {
+                let (undone, plan, summary) = (undone.clone(), plan.clone(), summary.clone());
+                self.restored(*revision, &Return { undone, plan, summary }, entry.seq, entry.at)
+            }
             Event::Paused { pause, .. } => self.paused(pause, entry.at),
             Event::Resumed { .. } => self.resumed(entry.at),
             Event::Completed { output } => self.completed(output, entry.at),
@@ -185,7 +193,10 @@ impl Task {
                 let posting = self.posting(about_call)?;
                 self.call_event(about_call, entry)?;
                 self.post(posting);
-                Ok(())
+                match about_call {
+                    Event::ConversationSummarized { usage, .. } => self.charge(usage),
+                    _ => Ok(()),
+                }
             }
         }
     }
@@ -234,6 +245,15 @@ impl Task {
             return Err(format!("the task has received {MAX_MESSAGES} messages"));
         }
         self.state.messages.push(seq);
+        Ok(())
+    }
+
+    /// Takes a fact that every later prompt holds. Its text is in its entry.
+    fn pinned(&mut self, seq: i64) -> Verdict {
+        if self.state.pins.len() >= MAX_PINS {
+            return Err(format!("the task has {MAX_PINS} pinned facts"));
+        }
+        self.state.pins.push(seq);
         Ok(())
     }
 
@@ -386,6 +406,7 @@ impl Task {
         step.completed_at = Some(at);
         if status == StepStatus::Completed {
             step.calls = Vec::new();
+            step.digest = None;
         }
         self.frontier.remove(&index);
         for waiting in self.dependents.get(&index).into_iter().flatten() {

@@ -1,16 +1,22 @@
 //! What entries say about the calls of a step: the part of [`Task::apply`] below the step.
 
 use super::apply::Verdict;
-use super::{Call, CallState, CallSubject, Entry, Event, Status, StepStatus, Task, Timestamp};
+use super::{
+    Call, CallState, CallSubject, Digest, Entry, Event, Opening, Payload, Status, StepStatus, Task, Timestamp,
+};
 
 impl Task {
     pub(super) fn call_event(&mut self, event: &Event, entry: &Entry) -> Verdict {
         let at = entry.at;
         match event {
-            Event::ModelRequested { step, call, attempt, model, reserve, heard, .. } => {
+            Event::ModelRequested { step, call, attempt, model, reserve, heard, shows, parts, .. } => {
                 let subject = CallSubject::Model { model: model.clone(), reserve: *reserve };
                 self.dispatched(*step, *call, *attempt, subject, at)?;
-                self.call_in(*step, *call, &CallState::Dispatched)?.heard = *heard;
+                let asked = self.call_in(*step, *call, &CallState::Dispatched)?;
+                asked.heard = *heard;
+                asked.opening = shows
+                    .clone()
+                    .map(|shows| Opening { parts: parts.iter().take(3).cloned().collect(), shows });
                 Ok(())
             }
             Event::ToolDispatched { step, call, attempt, tool, arguments, effect, request_id } => {
@@ -21,6 +27,9 @@ impl Task {
                     request_id: request_id.clone(),
                 };
                 self.dispatched(*step, *call, *attempt, subject, at)
+            }
+            Event::ConversationSummarized { step, through, summary, .. } => {
+                self.digested(*step, *through, summary)
             }
             asked if asked.is_about_people() => self.ask_event(asked, entry),
             outcome => self.outcome(outcome, entry.seq),
@@ -54,6 +63,17 @@ impl Task {
             running.usage.tool_calls += 1;
             self.state.usage.tool_calls += 1;
         }
+        Ok(())
+    }
+
+    /// Takes what stands for the calls up to one, from the first on.
+    fn digested(&mut self, step: u32, through: u32, summary: &Payload) -> Verdict {
+        let running = self.running_step(step)?;
+        let covered = running.digest.as_ref().map_or(0, |digest| digest.through);
+        if through <= covered || through as usize > running.calls.len() {
+            return Err(format!("calls {} to {through} of step {step} are not there", covered + 1));
+        }
+        running.digest = Some(Digest { through, text: summary.clone() });
         Ok(())
     }
 

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Ask, Effect, Fault, ModelName, Payload, Reserve, Timestamp};
+use super::{Ask, Effect, Fault, ModelName, Payload, Reserve, Timestamp, View};
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq)]
@@ -85,10 +85,21 @@ pub struct Call {
     pub is_error: bool,
     /// The newest message of a person that a model turn had read.
     pub heard: Option<i64>,
+    /// What a conversation that begins with it begins with.
+    pub opening: Option<Opening>,
     /// Whether a person approved it.
     pub is_approved: bool,
     /// Whether that person changed its arguments.
     pub is_edited: bool,
+}
+
+/// The beginning of a conversation, as it was recorded.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Opening {
+    /// The instructions, the pinned facts, and what is to be done.
+    pub parts: Vec<Payload>,
+    /// What it shows of earlier steps.
+    pub shows: View,
 }
 
 impl Call {
@@ -119,6 +130,7 @@ impl Call {
             requests: Vec::new(),
             is_error: false,
             heard: None,
+            opening: None,
             is_approved: false,
             is_edited: false,
         }

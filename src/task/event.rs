@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::{
-    CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, ModelName, OnExpiry, Pause, Payload, Plan,
-    Priority, Reserve, TaskSpec, Timestamp, ToolRequest, TopUp, Usage,
+    BlobHash, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, ModelName, OnExpiry, Pause,
+    Payload, Plan, Priority, Reserve, Summary, TaskSpec, Timestamp, ToolRequest, TopUp, Usage, View,
 };
 
 /// One line of a task's journal.
@@ -42,6 +42,10 @@ pub struct Planner {
     /// Why the plan is as it is, or why it was revised.
     #[serde(default)]
     pub reason: String,
+}
+
+fn is_zero(index: &u32) -> bool {
+    *index == 0
 }
 
 /// A fact about a task. `step` is always the index of a step, `call` its number within it.
@@ -113,7 +117,8 @@ pub enum Event {
         attempt: u32,
     },
     /// A model is about to be asked. The whole prompt is the recorded request `base` with the
-    /// recorded outcomes since, followed by `parts`: nothing is stored twice.
+    /// recorded outcomes since (behind the newest summary of the conversation), followed by
+    /// `parts`: nothing is stored twice.
     ModelRequested {
         /// Which step.
         step: u32,
@@ -129,6 +134,9 @@ pub enum Event {
         /// The newest message of a person that the conversation of this step holds by now.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         heard: Option<i64>,
+        /// What the beginning of the conversation shows of earlier steps; only where it begins.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        shows: Option<View>,
         /// Messages that are not recorded elsewhere yet.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Payload>,
@@ -400,18 +408,49 @@ pub enum Event {
         completed: u32,
         /// Where the work stands.
         context: Payload,
+        /// Who asked for it; none where nobody did.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        by: Option<String>,
+    },
+    /// The task was put back to a checkpoint: the steps since do not count any more, and what was open
+    /// then is done anew. What happened has happened and stays on record.
+    Restored {
+        /// The entry of the checkpoint.
+        checkpoint: i64,
+        /// The revision that goes on from there.
+        revision: u32,
+        /// Steps that do not count any more: ranges of indexes, the last one included.
+        undone: Vec<(u32, u32)>,
+        /// The steps that were open then, as new ones.
+        plan: Plan,
+        /// The summary that stood for older outputs then.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        summary: Option<Summary>,
+        /// What models are told of it.
+        notice: Payload,
+        /// Who said so.
+        by: String,
     },
     /// Older content was compressed: from now on the summary stands for it in prompts.
     ContextSummarized {
         /// The step that asked for it; none for an automatic one.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<u32>,
+        /// The first step whose output was read for it; the summary before it stands for earlier ones.
+        #[serde(default, skip_serializing_if = "is_zero")]
+        from: u32,
         /// The outputs of all steps up to this index are covered.
         through: u32,
         /// What stands for them.
         summary: Payload,
         /// The model, or `truncation` where it failed.
         by: String,
+        /// Which instructions the model had: the beginning of their hash.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        prompt: String,
+        /// The hash of what was compressed.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        input: Option<BlobHash>,
         /// Estimated tokens of what is covered.
         tokens_before: u64,
         /// Estimated tokens of the summary.
@@ -419,6 +458,42 @@ pub enum Event {
         /// What it consumed.
         #[serde(default)]
         usage: Usage,
+    },
+    /// The older turns of a step's conversation were compressed: from now on the summary stands for
+    /// them in prompts. The journal keeps them.
+    ConversationSummarized {
+        /// Which step.
+        step: u32,
+        /// The first call that was read for it; the summary before it stands for earlier ones.
+        from: u32,
+        /// The calls up to this number are covered.
+        through: u32,
+        /// What stands for them.
+        summary: Payload,
+        /// The model, or `truncation` where it failed.
+        by: String,
+        /// Which instructions the model had: the beginning of their hash.
+        #[serde(default, skip_serializing_if = "String::is_empty")]
+        prompt: String,
+        /// The hash of what was compressed.
+        input: BlobHash,
+        /// Estimated tokens of what is covered.
+        tokens_before: u64,
+        /// Estimated tokens of the summary.
+        tokens_after: u64,
+        /// What it consumed.
+        #[serde(default)]
+        usage: Usage,
+    },
+    /// A fact that every later prompt of the task holds word for word.
+    FactPinned {
+        /// The step whose model pinned it; none for a person.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        step: Option<u32>,
+        /// The fact.
+        text: Payload,
+        /// Who pinned it.
+        by: String,
     },
     /// The engine looked at the progress and decided how to go on.
     Evaluated {
@@ -507,7 +582,11 @@ impl Event {
             Self::FannedOut { items, .. } => items.iter_mut().map(|item| &mut item.value).collect(),
             Self::CallFailed { partial, .. } => partial.iter_mut().collect(),
             Self::CheckpointTaken { context, .. } => vec![context],
-            Self::ContextSummarized { summary, .. } => vec![summary],
+            Self::Restored { notice, .. } => vec![notice],
+            Self::ContextSummarized { summary, .. } | Self::ConversationSummarized { summary, .. } => {
+                vec![summary]
+            }
+            Self::FactPinned { text, .. } => vec![text],
             Self::Completed { output } => vec![output],
             _ => Vec::new(),
         }

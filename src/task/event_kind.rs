@@ -61,18 +61,24 @@ impl Event {
             | Self::StepClaimed { step, .. }
             | Self::StepVerified { step, .. }
             | Self::CheckDecided { step, .. }
-            | Self::StepSkipped { step, .. } => Some(*step),
-            Self::CheckpointTaken { step, .. } | Self::ContextSummarized { step, .. } => *step,
+            | Self::StepSkipped { step, .. }
+            | Self::ConversationSummarized { step, .. } => Some(*step),
+            Self::CheckpointTaken { step, .. }
+            | Self::ContextSummarized { step, .. }
+            | Self::FactPinned { step, .. } => *step,
             _ => None,
         }
     }
 
-    /// Whether it is the intent or the outcome of a call.
+    /// Whether it is the intent or the outcome of a call, or stands for calls.
     pub fn is_about_call(&self) -> bool {
         self.is_outcome()
             || self.is_dispatch()
             || self.is_about_people()
-            || matches!(self, Self::CallLost { .. } | Self::OutcomeDecided { .. })
+            || matches!(
+                self,
+                Self::CallLost { .. } | Self::OutcomeDecided { .. } | Self::ConversationSummarized { .. }
+            )
     }
 
     /// Whether it is the intent of a call.
@@ -121,7 +127,9 @@ impl Event {
             Self::ModelRequested { .. } => TraceType::LlmRequest,
             Self::ModelAnswered { .. } => TraceType::LlmResponse,
             Self::ToolDispatched { .. } | Self::ToolReturned { .. } => TraceType::ToolCall,
-            Self::CheckpointTaken { .. } | Self::ContextSummarized { .. } => TraceType::Checkpoint,
+            Self::CheckpointTaken { .. }
+            | Self::ContextSummarized { .. }
+            | Self::ConversationSummarized { .. } => TraceType::Checkpoint,
             Self::CallFailed { .. }
             | Self::CallLost { .. }
             | Self::StepFailed { .. }
@@ -165,6 +173,9 @@ impl Event {
             Self::StepSkipped { .. } => "step_skipped",
             Self::CheckpointTaken { .. } => "checkpoint_taken",
             Self::ContextSummarized { .. } => "context_summarized",
+            Self::ConversationSummarized { .. } => "conversation_summarized",
+            Self::FactPinned { .. } => "fact_pinned",
+            Self::Restored { .. } => "restored",
             Self::Evaluated { .. } => "evaluated",
             Self::Prioritized { .. } => "prioritized",
             Self::BudgetRaised { .. } => "budget_raised",

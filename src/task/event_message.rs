@@ -56,6 +56,15 @@ impl Event {
             Self::ContextSummarized { tokens_before, tokens_after, by, .. } => {
                 format!("Context summarized from {tokens_before} to {tokens_after} tokens by {by}")
             }
+            Self::ConversationSummarized { step, tokens_before, tokens_after, by, .. } => format!(
+                "Conversation of step {} summarized from {tokens_before} to {tokens_after} tokens by {by}",
+                step + 1
+            ),
+            Self::Restored { checkpoint, revision, plan, by, .. } => format!(
+                "{by} put the task back to checkpoint {checkpoint}: revision {revision} does {} steps again",
+                plan.steps.len()
+            ),
+            Self::FactPinned { text, by, .. } => format!("{by} pinned: {}", text.preview()),
             Self::Evaluated { verdict, reason, .. } => format!("Progress evaluated: {verdict} ({reason})"),
             Self::Prioritized { priority, by } => format!("Priority set to {priority} by {by}"),
             Self::BudgetRaised { add, by } => format!("Budget raised by {by}: {add}"),

@@ -152,11 +152,13 @@ fn known_steps(journal: &[Entry]) -> Vec<Known<'_>> {
     let mut known: Vec<Known<'_>> = Vec::new();
     for entry in journal {
         match &entry.event {
-            Event::Planned { plan, .. } => known.extend(plan.steps.iter().map(|step| Known {
-                depends_on: &step.depends_on,
-                item_of: None,
-                brought: (entry.seq, true),
-            })),
+            Event::Planned { plan, .. } | Event::Restored { plan, .. } => {
+                known.extend(plan.steps.iter().map(|step| Known {
+                    depends_on: &step.depends_on,
+                    item_of: None,
+                    brought: (entry.seq, true),
+                }))
+            }
             Event::FannedOut { step, items } => known.extend(items.iter().map(|_| Known {
                 depends_on: &[],
                 item_of: Some(*step),
@@ -354,6 +356,7 @@ fn spend_nothing(entry: &mut Entry) {
         | Event::Detected { usage, .. }
         | Event::Evaluated { usage, .. }
         | Event::StepVerified { usage, .. }
+        | Event::ConversationSummarized { usage, .. }
         | Event::ContextSummarized { usage, .. } => *usage = Usage::default(),
         _ => {}
     }

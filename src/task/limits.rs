@@ -15,6 +15,9 @@ pub struct Limits {
     /// Finished steps between two automatic checkpoints; 0 turns them off. The seed's
     /// `checkpointInterval`.
     pub checkpoint_interval: u32,
+    /// Tokens that a model call may consume from which on a checkpoint is taken before it; 0 turns that
+    /// off.
+    pub checkpoint_reserve: u64,
     /// Revisions of the plan after the first one.
     pub max_replans: u32,
     /// Tool calls of all steps together.
@@ -42,6 +45,7 @@ impl Default for Limits {
             max_steps: 50,
             context_window_limit: 100_000,
             checkpoint_interval: 5,
+            checkpoint_reserve: 50_000,
             max_replans: 3,
             max_tool_calls: 200,
             max_turns: 20,

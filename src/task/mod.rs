@@ -16,6 +16,7 @@ mod ask;
 mod budget;
 mod call;
 mod check;
+mod checkpoint;
 mod condition;
 mod depth;
 mod effect;
@@ -44,6 +45,7 @@ mod template;
 mod time;
 mod usage;
 mod usd;
+mod view;
 
 #[cfg(test)]
 mod budget_properties;
@@ -56,10 +58,11 @@ pub use apply::{Illegal, Task};
 pub use approval::{ApprovalPolicy, ApprovalWish, OnExpiry};
 pub use ask::{Ask, AskKind, Asking, PlanAsk};
 pub use budget::{Budget, Exceeded, Reserve, Resource, Spent, TopUp};
-pub use call::{Call, CallState, CallSubject, ToolRequest};
+pub use call::{Call, CallState, CallSubject, Opening, ToolRequest};
 pub use check::{
     Check, CheckDecision, CheckKind, Claim, Evidence, Standing, UNVERIFIED, Verdict, Verification,
 };
+pub use checkpoint::Return;
 pub use condition::Condition;
 pub use depth::{MAX_DEPTH, TOO_DEEP, is_text_too_deep, is_too_deep};
 pub use effect::Effect;
@@ -73,7 +76,7 @@ pub use ledger::{Consumed, Ledger};
 pub use limits::Limits;
 pub use model_name::{InvalidModelName, ModelName};
 pub use next::Next;
-pub use payload::{Blob, BlobHash, Payload};
+pub use payload::{Blob, BlobHash, Payload, as_text};
 pub use plan::{Ground, Plan, PlanError, PlannedStep, ToolUse};
 pub use priority::{InvalidPriority, Priority};
 pub use reference::{Known, data_of, json_in, outputs_in};
@@ -82,11 +85,12 @@ pub(crate) use spec::object;
 pub use spec::{AllowedTools, Mention, TaskSpec, ToolAllowance};
 pub use state::{State, Summary};
 pub use status::{Pause, PauseReason, Status};
-pub use step::{Step, StepStatus, StepType};
+pub use step::{Digest, Step, StepStatus, StepType};
 pub use template::{Template, TemplateRef, is_parameter_name};
 pub use time::Timestamp;
 pub use usage::Usage;
 pub use usd::Usd;
+pub use view::View;
 
 use std::fmt;
 use std::str::FromStr;

@@ -94,6 +94,18 @@ fn canonical(value: &Value) -> Vec<u8> {
     sorted.to_string().into_bytes()
 }
 
+/// A content as a model reads it: a text as it is, everything else as JSON with sorted keys, so that it
+/// reads the same before it is stored and after it was read again.
+pub fn as_text(value: Value) -> String {
+    match value {
+        Value::String(text) => text,
+        mut other => {
+            other.sort_all_objects();
+            other.to_string()
+        }
+    }
+}
+
 fn preview(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),

@@ -58,7 +58,7 @@ fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
 /// Any event, about any step and call, sensible or not.
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
-    (0..47u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+    (0..51u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
         0..=3 => Event::StepStarted { step, attempt },
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
@@ -74,6 +74,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             model: "scripted/x".parse().unwrap(),
             base: None,
             heard: None,
+            shows: flag.then(View::default),
             parts: vec![],
             reserve: Reserve { tokens: 2 + 2 * u64::from(attempt), model_calls: 1, ..Reserve::default() },
         },
@@ -114,11 +115,12 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             by: "p".into(),
         },
         25..=35 => people_event(kind, step, call, attempt, flag),
-        46 => Event::Promoted { said: Payload::text("s"), through: 5, reason: "r".into() },
+        50 => Event::Promoted { said: Payload::text("s"), through: 5, reason: "r".into() },
         37..=45 => plan_event(kind, step, attempt, flag),
         36 if attempt == 3 => {
             Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into() }
         }
+        46..=49 => context_event(kind, step, call, attempt, flag),
         _ => Event::StepCompleted { step, output: None },
     })
 }
@@ -144,6 +146,34 @@ fn plan_event(kind: u8, step: u32, attempt: u32, flag: bool) -> Event {
             let decision = if flag { CheckDecision::Accept } else { CheckDecision::Retry };
             Event::CheckDecided { step, decision, by: "p".into() }
         }
+    }
+}
+
+/// Any event about what models are told of the past.
+fn context_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Event {
+    match kind {
+        46 => Event::ConversationSummarized {
+            step,
+            from: 1,
+            through: call,
+            summary: Payload::text("s"),
+            by: "scripted/x".into(),
+            prompt: "p".into(),
+            input: BlobHash::of(b"i"),
+            tokens_before: 9,
+            tokens_after: 1,
+            usage: Usage { input_tokens: 3, output_tokens: 2, model_calls: 1, ..Usage::default() },
+        },
+        47 => Event::FactPinned { step: Some(step), text: Payload::text("f"), by: "p".into() },
+        _ => Event::Restored {
+            checkpoint: 2,
+            revision: attempt + 1,
+            undone: vec![(if flag { 0 } else { step }, STEPS - 1)],
+            plan: plan(STEPS, 1 + call),
+            summary: None,
+            notice: Payload::text("n"),
+            by: "p".into(),
+        },
     }
 }
 
@@ -250,7 +280,7 @@ proptest! {
         let folded = Task::fold(task.id, &journal).unwrap();
         prop_assert_eq!(&folded, &task);
         // What the tables keep: everything but the calls, which come from the journal.
-        let rows: Vec<Step> = task.steps().iter().map(|step| Step { calls: vec![], ..step.clone() }).collect();
+        let rows: Vec<Step> = task.steps().iter().map(|step| Step { calls: vec![], digest: None, ..step.clone() }).collect();
         let open = |index: u32| task.step(index).is_some_and(|step| step.status != StepStatus::Completed);
         let calls: Vec<Entry> = journal
             .iter()

@@ -3,6 +3,7 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::Arc;
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
@@ -56,6 +57,9 @@ pub struct State {
     /// The entries of the messages that people sent to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<i64>,
+    /// The entries of the facts that every prompt holds.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pins: Vec<i64>,
     /// The answer, once completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
@@ -76,7 +80,7 @@ fn is_default(spent: &Spent) -> bool {
 }
 
 /// A summary of older step outputs.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Summary {
     /// It covers the outputs of all steps up to this index.
     pub through: u32,
@@ -104,6 +108,7 @@ impl State {
             asking: None,
             plan_ask: None,
             messages: Vec::new(),
+            pins: Vec::new(),
             output: None,
             fault: None,
             created_at: at,

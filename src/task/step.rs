@@ -128,6 +128,18 @@ pub struct Step {
     /// What it has done so far, in order; emptied when the step ends, for the journal has it.
     #[serde(skip)]
     pub calls: Vec<Call>,
+    /// What stands for the older ones of them in prompts.
+    #[serde(skip)]
+    pub digest: Option<Digest>,
+}
+
+/// A summary of the older calls of a step.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Digest {
+    /// It covers the calls up to this number.
+    pub through: u32,
+    /// The text that stands for them.
+    pub text: Payload,
 }
 
 impl Step {
@@ -150,6 +162,7 @@ impl Step {
             started_at: None,
             completed_at: None,
             calls: Vec::new(),
+            digest: None,
         }
     }
 

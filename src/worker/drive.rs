@@ -17,7 +17,7 @@ use super::leases::{Signals, Taken};
 use super::people::outcome_question;
 use super::writer::{Lost, Writer};
 use super::{Shared, until};
-use crate::executor::{CallAllowance, Interrupted, Journal, Mailbox, Note, StepEnd, checkpoint_event};
+use crate::executor::{CallAllowance, Interrupted, Journal, Mailbox, Note, StepEnd};
 use crate::task::{
     CallState, Event, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus, StepType, Task,
     TaskId, Timestamp,
@@ -313,7 +313,7 @@ impl Drive {
         let (interval, state) = (task.spec().limits.checkpoint_interval, task.state());
         let since = state.completed - state.checkpointed.min(state.completed);
         if interval > 0 && since >= interval {
-            let checkpoint = checkpoint_event(task, None);
+            let checkpoint = task.checkpoint(None, None);
             self.writer.note(checkpoint);
         }
         let task = &self.writer.task;
@@ -404,6 +404,10 @@ impl Drive {
             let mut accepted = true;
             for event in note.events {
                 dispatches |= event.is_dispatch();
+                if self.writer.task.wants_checkpoint_before(&event) {
+                    let checkpoint = self.writer.task.checkpoint(None, None);
+                    self.writer.note(checkpoint);
+                }
                 // Who drains starts nothing new: the next worker continues inside the step.
                 let starts_anew = self.shared.draining.is_cancelled() && event.is_dispatch();
                 accepted &= !starts_anew && self.writer.note(event);

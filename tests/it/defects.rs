@@ -258,10 +258,10 @@ async fn defect_14_a_summariser_that_fails_leaves_the_notes_and_not_a_placeholde
         {"role": "summarize", "reply": {"error": {"kind": "unavailable"}}},
         {"role": "execute", "contains": "needle-1", "reply": {"text": "found it"}},
     ]});
-    let limits = Limits { context_window_limit: 1_000, ..Limits::default() };
+    let limits = Limits { context_window_limit: 4_000, ..Limits::default() };
     let world = World::new(Setup { script, limits, ..Setup::default() }).await;
     let text = |number: usize| json!({"text": format!("needle-{number} {}", "words ".repeat(500))});
-    let mut steps: Vec<_> = (1..=4).map(|number| call("read", text(number))).collect();
+    let mut steps: Vec<_> = (1..=6).map(|number| call("read", text(number))).collect();
     steps.push(step(StepType::LlmReasoning, "Find the needle"));
     let task = world.start(plan(steps)).await;
     let _worker = world.work("w");

@@ -15,7 +15,7 @@ use crate::wrapped::{Interference, Wrapped};
 
 /// What happens at the chosen call.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum Fault {
+pub(crate) enum Fault {
     /// The call fails and nothing was done.
     FailBefore,
     /// The call is done and its answer is lost.
@@ -30,11 +30,11 @@ enum Fault {
 }
 
 /// Lets a repository misbehave once.
-struct Faulty {
-    fault: Fault,
+pub(crate) struct Faulty {
+    pub(crate) fault: Fault,
     /// Calls left until the fault.
-    left: AtomicUsize,
-    died: Arc<Notify>,
+    pub(crate) left: AtomicUsize,
+    pub(crate) died: Arc<Notify>,
 }
 
 /// Which of the calls of a person's word writes it: the one before reads the task.

@@ -10,7 +10,7 @@ use longhaul::repository::{
     Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary,
     Templates, Thread, Violation, WorkerInfo, WorkerSummary,
 };
-use longhaul::task::{Entry, Payload, Task, TaskId};
+use longhaul::task::{Entry, Payload, Task, TaskId, TraceType};
 use serde_json::Value;
 use tokio::sync::broadcast;
 
@@ -119,6 +119,14 @@ impl<I: Interference> Repository for Wrapped<I> {
     }
     async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>, RepositoryError> {
         self.inner.latest(id, limit).await
+    }
+    async fn latest_of(
+        &self,
+        id: TaskId,
+        kind: TraceType,
+        limit: u32,
+    ) -> Result<Vec<Entry>, RepositoryError> {
+        self.inner.latest_of(id, kind, limit).await
     }
     async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>, RepositoryError> {
         self.inner.list(filter).await

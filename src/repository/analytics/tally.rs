@@ -135,7 +135,9 @@ impl Tally {
                     one.add(Measure::Wait, "", Some(task.created_at));
                 }
                 Event::Planned { by, .. } => one.thought(by.model.as_ref(), &by.usage),
-                Event::Evaluated { by, usage, .. } | Event::ContextSummarized { by, usage, .. } => {
+                Event::Evaluated { by, usage, .. }
+                | Event::ContextSummarized { by, usage, .. }
+                | Event::ConversationSummarized { by, usage, .. } => {
                     one.thought(Some(by), usage);
                 }
                 Event::ModelRequested { model, attempt: 2.., .. } => {
@@ -357,6 +359,7 @@ mod tests {
             base: None,
             parts: Vec::new(),
             heard: None,
+            shows: None,
             reserve: Reserve::default(),
         }
     }

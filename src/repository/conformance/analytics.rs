@@ -97,6 +97,7 @@ async fn models(world: World) -> Verdict {
         base: None,
         parts: Vec::new(),
         heard: None,
+        shows: None,
         reserve: Reserve::default(),
     };
     let usage =

@@ -5,7 +5,7 @@ use std::sync::Arc;
 use super::world::{World, completed, started};
 use super::{Broken, Check, Verdict, ensure};
 use crate::repository::{Lease, RepositoryError};
-use crate::task::{Event, Pause, PauseReason};
+use crate::task::{Event, Pause, PauseReason, Payload, TraceType};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("entries are numbered 1..n and read in pages from any number", |world| Box::pin(pages(world))),
@@ -41,6 +41,16 @@ async fn newest(world: World) -> Verdict {
     }
     let numbers: Vec<i64> = world.repository.latest(id, 10).await?.iter().map(|entry| entry.seq).collect();
     ensure!(numbers == (17..=26).collect::<Vec<i64>>(), "{numbers:?}");
+    for completed in [3, 9] {
+        let context = Payload::text("where it stands");
+        let taken = Event::CheckpointTaken { step: None, completed, context, by: None };
+        world.commit(&mut task, vec![taken], Lease::Keep).await?;
+    }
+    let of_type = world.repository.latest_of(id, TraceType::Checkpoint, 5).await?;
+    let numbers: Vec<i64> = of_type.iter().map(|entry| entry.seq).collect();
+    ensure!(numbers == [27, 28], "{numbers:?}");
+    let one = world.repository.latest_of(id, TraceType::Checkpoint, 1).await?;
+    ensure!(one.first().is_some_and(|entry| entry.seq == 28), "{one:?}");
     Ok(())
 }
 

@@ -32,7 +32,7 @@ use crate::repository::{
     Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary,
     Templates, Thread, Violation, WorkerInfo, WorkerSummary,
 };
-use crate::task::{Entry, Payload, Task, TaskId, Timestamp};
+use crate::task::{Entry, Payload, Task, TaskId, Timestamp, TraceType};
 
 #[cfg(test)]
 #[allow(unused_imports, reason = "one of the engines looks at their plans")]
@@ -140,6 +140,11 @@ impl Repository for Store {
     async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>> {
         let mut conn = self.link.reader().await?;
         read::latest(&mut conn, id, limit).await
+    }
+
+    async fn latest_of(&self, id: TaskId, kind: TraceType, limit: u32) -> Result<Vec<Entry>> {
+        let mut conn = self.link.reader().await?;
+        read::latest_of(&mut conn, id, kind, limit).await
     }
 
     async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>> {

@@ -11,7 +11,7 @@ use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
 use crate::repository::{ListFilter, RepositoryError, Requests, Stats, TaskSummary};
 use crate::task::{
     BlobHash, Entry, Event, Fault, Payload, PlannedStep, State, Status, Step, StepStatus, Task, TaskId,
-    TaskSpec, Timestamp, Usage,
+    TaskSpec, Timestamp, TraceType, Usage,
 };
 
 /// How many tasks a list has if nobody says.
@@ -103,6 +103,7 @@ fn step(row: &Row) -> Result<Step> {
         started_at: time_in(row, "started_at")?,
         completed_at: time_in(row, "completed_at")?,
         calls: Vec::new(),
+        digest: None,
     })
 }
 
@@ -115,11 +116,12 @@ async fn calls_of_open_steps(
          WHERE task_id = $1 AND seq > $2 AND step_index IS NOT NULL AND kind IN ('model_requested', \
          'model_answered', 'tool_dispatched', 'tool_returned', 'call_failed', 'call_lost', \
          'outcome_decided', 'approval_requested', 'approval_given', 'approval_denied', \
-         'input_requested', 'input_given', 'input_declined') ORDER BY seq";
+         'input_requested', 'input_given', 'input_declined', 'conversation_summarized') ORDER BY seq";
     let mut calls = HashMap::new();
     for (id, steps) in steps {
         let open = |step: &&Step| {
-            matches!(step.status, StepStatus::Running | StepStatus::Failed | StepStatus::Skipped)
+            step.first_seq.is_some()
+                && matches!(step.status, StepStatus::Running | StepStatus::Failed | StepStatus::Skipped)
         };
         let Some(first) = steps.iter().filter(open).filter_map(|step| step.first_seq).min() else {
             continue;
@@ -154,6 +156,25 @@ pub(super) async fn latest(conn: &mut Conn, id: TaskId, limit: u32) -> Result<Ve
          WHERE task_id = $1 ORDER BY seq DESC LIMIT $2",
     )
     .bind(key(id))
+    .bind(i64::from(limit))
+    .fetch_all(conn)
+    .await?;
+    rows.iter().rev().map(entry).collect()
+}
+
+/// The same, of one type only.
+pub(super) async fn latest_of(
+    conn: &mut Conn,
+    id: TaskId,
+    kind: TraceType,
+    limit: u32,
+) -> Result<Vec<Entry>> {
+    let rows = sqlx::query(
+        "SELECT task_id, seq, epoch, at, kind, data FROM task_execution_trace \
+         WHERE task_id = $1 AND type = $2 ORDER BY seq DESC LIMIT $3",
+    )
+    .bind(key(id))
+    .bind(kind.as_str())
     .bind(i64::from(limit))
     .fetch_all(conn)
     .await?;

@@ -282,6 +282,7 @@ mod tests {
                 model,
                 base: None,
                 heard: None,
+                shows: None,
                 parts: Vec::new(),
                 reserve: crate::task::Reserve::default(),
             },

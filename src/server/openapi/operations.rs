@@ -4,7 +4,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde_json::{Value, json};
 
 use super::operation::Operation;
-use crate::orchestrator::{Detection, ScheduleWish, TaskDiff, TemplateWish};
+use crate::orchestrator::{ContextView, Detection, ScheduleWish, TaskDiff, TemplateWish};
 use crate::repository::TemplateVersion;
 use crate::server::about::{Health, ModelList, ToolList, WorkerList, WorkerReport};
 use crate::server::analytics::{
@@ -12,6 +12,7 @@ use crate::server::analytics::{
 };
 use crate::server::budget::More;
 use crate::server::chat::{Begin, ChatBody, Orchestrated};
+use crate::server::context::{Back, CheckpointList};
 use crate::server::drafts::PlanDraft;
 use crate::server::events;
 use crate::server::forks::{ForkBody, RetryBody};
@@ -61,6 +62,10 @@ const OF_A_TASK: &[(&str, &str)] = &[
     ("forkTask", "id"),
     ("retryTask", "id"),
     ("raiseBudget", "id"),
+    ("showContext", "id"),
+    ("listCheckpoints", "id"),
+    ("takeCheckpoint", "id"),
+    ("restoreTask", "id"),
     ("tellTask", "id"),
     ("listEffects", "id"),
     ("cancelTaskById", "taskId"),
@@ -217,6 +222,25 @@ fn tasks() -> Vec<Operation> {
         Operation::post("/api/tasks/{id}/budget", "raiseBudget", "Adds to the budget of a task.")
             .about("A task that was paused because its budget was used up goes on.")
             .body::<More>()
+            .reply::<TaskDetail>()
+            .refuses(&[404, 409]),
+        Operation::get("/api/tasks/{id}/context", "showContext", "What the next prompt of a task holds.")
+            .about("Part by part with estimated tokens, against the window of the model; and what summaries stand for.")
+            .reply::<ContextView>()
+            .refuses(&[404, 409, 422, 502, 504]),
+        Operation::get("/api/tasks/{id}/checkpoints", "listCheckpoints", "The checkpoints of a task, oldest first.")
+            .reply::<CheckpointList>()
+            .refuses(&[404]),
+        Operation::post("/api/tasks/{id}/checkpoints", "takeCheckpoint", "Writes down where a task stands.")
+            .about("The reply holds the checkpoint that was taken.")
+            .reply::<CheckpointList>()
+            .refuses(&[404, 409]),
+        Operation::post("/api/tasks/{id}/restore", "restoreTask", "Puts a task back to a checkpoint.")
+            .about(
+                "The task has to be paused, or not begun. Steps since then are undone and what was open is done again by \
+                 a new revision of the plan; effects that happened stay on record, and the models are told of them.",
+            )
+            .body::<Back>()
             .reply::<TaskDetail>()
             .refuses(&[404, 409]),
         Operation::post("/api/tasks/{id}/messages", "tellTask", "Tells a task something while it works.")

@@ -1,0 +1,311 @@
+//! What a model is told about the task around a step.
+//!
+//! ```text
+//! instructions │ goal │ summary │ outputs since │ pinned facts │ plan, messages, step │ conversation
+//! ─────────── stays the same from call to call ───────────────▶ │ changes with the step │ grows
+//! ```
+//!
+//! Everything is read from the journal and cut to the window of the model that is asked.
+
+mod digest;
+mod excerpt;
+mod facts;
+mod opening;
+mod recorded;
+mod view;
+mod window;
+
+use super::{Orchestrator, OrchestratorError, prompts};
+use crate::models::{Model, Role, ToolSpec};
+use crate::task::{
+    Event, Opening, Payload, Step, StepStatus, Task, TaskId, TaskSpec, TraceType, View, as_text,
+};
+
+pub(crate) use digest::{Digest, Piece, fold_point, notes_of};
+pub(crate) use excerpt::{cut, excerpt};
+pub(crate) use facts::pin_in;
+pub use opening::StepOutput;
+pub use recorded::Recorded;
+pub use view::{ContextPart, ContextView, FoldedRange};
+pub use window::Window;
+
+/// The tool with which a model pins a fact.
+pub(crate) const PIN_TOOL: &str = "context_pin";
+
+/// Entries among which an older summary is looked for.
+const SUMMARIES: u32 = 500;
+
+/// A summary is made when what it can cover takes this share of the opening, in percent.
+const CROWDED_PERCENT: usize = 90;
+
+/// The opening of a step's conversation.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct StepContext {
+    /// The instructions.
+    pub system: String,
+    /// Goal, and what earlier steps brought: what other steps are told too.
+    pub background: String,
+    /// The facts that are pinned.
+    pub pins: String,
+    /// Plan, messages, and the step itself.
+    pub brief: String,
+    /// What the background shows.
+    pub shows: View,
+}
+
+impl StepContext {
+    /// Whether something of it is only shown in part.
+    pub fn is_cut(&self) -> bool {
+        self.background.contains(excerpt::CUT)
+    }
+
+    /// The first message of the conversation.
+    pub fn first_message(&self, digest: Option<&str>) -> String {
+        let mut text = self.pins.clone();
+        if !text.is_empty() {
+            text.push('\n');
+        }
+        text.push_str(&self.brief);
+        if let Some(digest) = digest {
+            text.push_str("\n\nWhat you did so far in this step, older turns compressed:\n");
+            text.push_str(digest);
+        }
+        text
+    }
+
+    /// The parts as they are recorded.
+    pub fn parts(&self) -> Vec<Payload> {
+        [&self.system, &self.pins, &self.brief].map(Payload::text).into()
+    }
+}
+
+impl Orchestrator {
+    /// The room that a task leaves a model for one call.
+    pub fn window(&self, model: &dyn Model, spec: &TaskSpec) -> Window {
+        Window::of(model, spec.limits.context_window_limit, self.models.output_reserve())
+    }
+
+    /// The opening of a step's conversation, within a window and beside these tools.
+    pub async fn step_context(
+        &self,
+        task: &Task,
+        step: &Step,
+        window: &Window,
+        tools: Option<&[ToolSpec]>,
+    ) -> Result<StepContext, OrchestratorError> {
+        let system = prompts::step(tools.is_some());
+        let whole = window.opening_bytes();
+        let pins = opening::pins(&self.pins_before(task, step).await?);
+        let brief = opening::brief(task, step, &self.messages_before(task, step).await?, whole);
+        let taken: usize = tools.unwrap_or_default().iter().map(ToolSpec::bytes).sum();
+        let room = whole.saturating_sub(taken + system.len() + pins.len() + brief.len());
+        let (share, _) = window.result_bytes();
+        let summary = task.state().summary.as_ref().map(|summary| summary.through);
+        let outputs = ranges(task);
+        let shows = View { summary, outputs, room: room as u64, share: share as u64 };
+        let background = self.background(task, &shows).await?;
+        Ok(StepContext { system, background, pins, brief, shows })
+    }
+
+    /// The opening as it was recorded.
+    pub async fn recorded_context(
+        &self,
+        task: &Task,
+        opening: &Opening,
+    ) -> Result<Option<StepContext>, OrchestratorError> {
+        let [system, pins, brief] = opening.parts.as_slice() else { return Ok(None) };
+        Ok(Some(StepContext {
+            system: self.text_of(system).await?,
+            background: self.background(task, &opening.shows).await?,
+            pins: self.text_of(pins).await?,
+            brief: self.text_of(brief).await?,
+            shows: opening.shows.clone(),
+        }))
+    }
+
+    /// Goal, and what earlier steps brought, as far as the view shows it.
+    async fn background(&self, task: &Task, shows: &View) -> Result<String, OrchestratorError> {
+        let room = usize::try_from(shows.room).unwrap_or(usize::MAX);
+        let share = usize::try_from(shows.share).unwrap_or(usize::MAX);
+        let mut background = opening::goal(&task.spec().goal, room);
+        let summary = self.summary_of(task, shows.summary).await?;
+        let mut outputs = Vec::new();
+        for (first, last) in &shows.outputs {
+            let steps = task.steps().iter().skip(*first as usize).take((last - first + 1) as usize);
+            self.add_outputs(steps, &mut outputs).await?;
+        }
+        let summary = summary.as_ref().map(|(through, text)| (*through, text.as_str()));
+        let left = room.saturating_sub(background.len() + 40);
+        let notes = opening::notes(summary, &outputs, left, share);
+        if !notes.is_empty() {
+            background.push_str("\nWhat earlier steps brought:\n");
+            background.push_str(&notes);
+        }
+        Ok(background)
+    }
+
+    /// The summary that stood for the steps through this one: that, and its text.
+    async fn summary_of(
+        &self,
+        task: &Task,
+        through: Option<u32>,
+    ) -> Result<Option<(u32, String)>, OrchestratorError> {
+        let Some(through) = through else { return Ok(None) };
+        let newest = task.state().summary.as_ref().filter(|summary| summary.through == through);
+        if let Some(summary) = newest {
+            return Ok(Some((through, self.text_of(&summary.text).await?)));
+        }
+        // A step beside this one has replaced it since.
+        let entries = self.repository.latest_of(task.id, TraceType::Checkpoint, SUMMARIES).await?;
+        for entry in entries.into_iter().rev() {
+            match entry.event {
+                Event::ContextSummarized { through: known, summary, .. } if known == through => {
+                    return Ok(Some((through, self.text_of(&summary).await?)));
+                }
+                _ => {}
+            }
+        }
+        Ok(None)
+    }
+
+    async fn add_outputs<'a>(
+        &self,
+        steps: impl Iterator<Item = &'a Step>,
+        outputs: &mut Vec<StepOutput>,
+    ) -> Result<(), OrchestratorError> {
+        // What the items of a list brought is told by the list.
+        for step in steps.filter(|step| step.item.is_none()) {
+            let Some(output) = &step.output else { continue };
+            outputs.push(StepOutput {
+                id: step.plan.id.clone(),
+                description: step.plan.description.clone(),
+                text: self.text_of(output).await?,
+            });
+        }
+        Ok(())
+    }
+
+    /// What people wrote before the step was started first. What they wrote since is part of the
+    /// step's own conversation: its opening must stay what it was.
+    async fn messages_before(&self, task: &Task, step: &Step) -> Result<Vec<String>, OrchestratorError> {
+        let started = step.first_seq.unwrap_or(i64::MAX);
+        let mut messages = Vec::new();
+        for seq in task.state().messages.iter().filter(|seq| **seq < started) {
+            messages.extend(self.message(task.id, *seq).await?);
+        }
+        // What they pinned stands among what is pinned.
+        messages.retain(|text| pin_in(text).is_none());
+        Ok(messages)
+    }
+
+    /// The facts that were pinned before the step was started first, each once.
+    async fn pins_before(&self, task: &Task, step: &Step) -> Result<Vec<String>, OrchestratorError> {
+        self.pins(task, step.first_seq.unwrap_or(i64::MAX)).await
+    }
+
+    pub(super) async fn pins(&self, task: &Task, before: i64) -> Result<Vec<String>, OrchestratorError> {
+        let mut pins: Vec<String> = Vec::new();
+        for seq in task.state().pins.iter().filter(|seq| **seq < before) {
+            let text = self.pinned_at(task.id, *seq).await?.unwrap_or_default();
+            if !text.is_empty() && !pins.contains(&text) {
+                pins.push(text);
+            }
+        }
+        Ok(pins)
+    }
+
+    async fn pinned_at(&self, id: TaskId, seq: i64) -> Result<Option<String>, OrchestratorError> {
+        let entries = self.repository.journal(id, seq - 1, 1).await?;
+        match entries.first().map(|entry| &entry.event) {
+            Some(Event::FactPinned { text, .. }) => Ok(Some(self.text_of(text).await?)),
+            _ => Ok(None),
+        }
+    }
+
+    /// The working notes of a task in so many bytes: the summary of what was compressed, then what
+    /// each later step brought, and what is pinned.
+    pub(super) async fn notes(&self, task: &Task, window: &Window) -> Result<String, OrchestratorError> {
+        let through = task.state().summary.as_ref().map(|summary| summary.through);
+        let summary = self.summary_of(task, through).await?;
+        let pins = opening::pins(&self.pins(task, i64::MAX).await?);
+        let outputs = self.outputs_since_summary(task).await?;
+        let summary = summary.as_ref().map(|(through, text)| (*through, text.as_str()));
+        let room = window.opening_bytes().saturating_sub(pins.len());
+        Ok(opening::notes(summary, &outputs, room, window.result_bytes().0) + &pins)
+    }
+
+    /// What each completed step brought that no summary stands for.
+    pub(super) async fn outputs_since_summary(
+        &self,
+        task: &Task,
+    ) -> Result<Vec<StepOutput>, OrchestratorError> {
+        let mut outputs = Vec::new();
+        self.add_outputs(uncovered(task).map(|(_, step)| step), &mut outputs).await?;
+        Ok(outputs)
+    }
+
+    /// A recorded content as text: strings as they are, everything else as JSON.
+    pub async fn text_of(&self, payload: &Payload) -> Result<String, OrchestratorError> {
+        Ok(as_text(self.repository.content(payload).await?))
+    }
+
+    /// Whether what was collected has to be compressed before the next model call.
+    pub fn needs_summary(&self, task: &Task) -> bool {
+        let spec = task.spec();
+        let Ok(model) = self.models.for_role(Role::Execute, spec.chat_model.as_ref()) else { return false };
+        let window = self.window(model.as_ref(), spec);
+        let share = window.result_bytes().0 as u64;
+        let mut outputs = 0_u64;
+        let shown: u64 = uncovered(task)
+            .filter_map(|(_, step)| Some((step, step.output.as_ref()?)))
+            .inspect(|_| outputs += 1)
+            .map(|(step, output)| size_of(output).min(share) + step.plan.description.len() as u64)
+            .sum();
+        let summary = task.state().summary.as_ref().map_or(0, |summary| size_of(&summary.text));
+        outputs > 1 && shown + summary > (window.opening_bytes() * CROWDED_PERCENT / 100) as u64
+    }
+}
+
+/// Completed steps that no summary covers, with their indexes. What the items of a list brought is
+/// told by the list.
+fn uncovered(task: &Task) -> impl Iterator<Item = (u32, &Step)> {
+    let from = task.state().summary.as_ref().map_or(0, |summary| summary.through as usize + 1);
+    let steps = (0_u32..).zip(task.steps()).skip(from);
+    steps.filter(|(_, step)| step.status == StepStatus::Completed && step.item.is_none())
+}
+
+/// The same as ranges of indexes. Steps between them that never bring anything do not divide them:
+/// a range would be longer than what it leaves out.
+fn ranges(task: &Task) -> Vec<(u32, u32)> {
+    let mut ranges: Vec<(u32, u32)> = Vec::new();
+    for (index, step) in uncovered(task).filter(|(_, step)| step.output.is_some()) {
+        let _ = step;
+        match ranges.last_mut() {
+            Some((_, last)) if between_is_settled(task, *last, index) => *last = index,
+            _ => ranges.push((index, index)),
+        }
+    }
+    ranges
+}
+
+fn between_is_settled(task: &Task, last: u32, index: u32) -> bool {
+    let is_nothing = |step: &Step| step.item.is_some() || (step.is_settled() && step.output.is_none());
+    (last + 1..index).all(|between| task.step(between).is_some_and(is_nothing))
+}
+
+/// Estimated bytes of what no summary covers.
+pub(super) fn uncovered_bytes(task: &Task) -> u64 {
+    uncovered(task).filter_map(|(_, step)| step.output.as_ref()).map(size_of).sum()
+}
+
+/// The first index that no summary covers.
+pub(super) fn uncovered_from(task: &Task) -> u32 {
+    task.state().summary.as_ref().map_or(0, |summary| summary.through + 1)
+}
+
+fn size_of(payload: &Payload) -> u64 {
+    match payload {
+        Payload::Inline(value) => value.to_string().len() as u64,
+        Payload::Blob { size, .. } => *size,
+    }
+}

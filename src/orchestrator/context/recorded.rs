@@ -1,0 +1,108 @@
+//! Reads what is recorded of a task by the handles that prompts name.
+
+use super::excerpt::boundary;
+use super::{Orchestrator, OrchestratorError};
+use crate::task::{Event, Step, Task, TaskId};
+
+/// Entries that are read at once.
+const PAGE: u32 = 1000;
+
+/// Bytes of a content that one look shows at most, and if nobody says.
+const MOST: usize = 16 * 1024;
+
+/// A piece of a recorded content.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Recorded {
+    /// The piece.
+    pub text: String,
+    /// Where it begins, in bytes.
+    pub offset: usize,
+    /// How long the whole is, in bytes.
+    pub total: usize,
+}
+
+impl Orchestrator {
+    /// A piece of what is recorded of a task: of the `goal`, of the `summary`, of the output of a step
+    /// by its id, or of the result of one of its calls by id and number (`step-3/2`).
+    pub async fn read_recorded(
+        &self,
+        id: TaskId,
+        handle: &str,
+        offset: usize,
+        length: Option<usize>,
+    ) -> Result<Recorded, OrchestratorError> {
+        let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+        let text = self.recorded_text(&task, handle).await?.ok_or_else(|| unknown(handle))?;
+        let from = boundary(&text, offset);
+        let to = boundary(&text, from.saturating_add(length.unwrap_or(MOST).min(MOST)));
+        Ok(Recorded { text: text[from..to].to_owned(), offset: from, total: text.len() })
+    }
+
+    async fn recorded_text(&self, task: &Task, handle: &str) -> Result<Option<String>, OrchestratorError> {
+        if handle == "goal" {
+            return Ok(Some(task.spec().goal.clone()));
+        }
+        if handle == "summary" {
+            let Some(summary) = &task.state().summary else { return Ok(None) };
+            return Ok(Some(self.text_of(&summary.text).await?));
+        }
+        // The newest revision may have a step of the same name.
+        let named = |id: &str| (0_u32..).zip(task.steps()).filter(|(_, step)| step.plan.id == id).last();
+        if let Some((_, step)) = named(handle) {
+            let Some(output) = &step.output else { return Ok(None) };
+            return Ok(Some(self.text_of(output).await?));
+        }
+        let Some((step, call)) = handle.rsplit_once('/') else { return Ok(None) };
+        match (named(step), call.parse()) {
+            (Some((index, step)), Ok(call)) => self.result_of(task.id, index, step, call).await,
+            _ => Ok(None),
+        }
+    }
+
+    /// What a call brought, from the journal: the call of a step that has ended is nowhere else.
+    async fn result_of(
+        &self,
+        id: TaskId,
+        index: u32,
+        of: &Step,
+        number: u32,
+    ) -> Result<Option<String>, OrchestratorError> {
+        let Some(mut after) = of.first_seq else { return Ok(None) };
+        let mut found = None;
+        loop {
+            let entries = self.repository.journal(id, after, PAGE).await?;
+            let Some(last) = entries.last() else { break };
+            after = last.seq;
+            let about = entries.into_iter().filter(|entry| entry.event.step() == Some(index));
+            let mut is_over = false;
+            for entry in about {
+                match entry.event {
+                    Event::ToolReturned { call, result, .. } if call == number => found = Some(result),
+                    Event::OutcomeDecided { call, result: Some(result), .. } if call == number => {
+                        found = Some(result);
+                    }
+                    Event::InputGiven { call, answer, .. } if call == number => found = Some(answer),
+                    Event::ModelAnswered { call, text, .. } if call == number => found = Some(text),
+                    Event::StepCompleted { .. } => is_over = true,
+                    _ => {}
+                }
+            }
+            if is_over || found.is_some() {
+                break;
+            }
+        }
+        match found {
+            Some(payload) => Ok(Some(self.text_of(&payload).await?)),
+            None => Ok(None),
+        }
+    }
+}
+
+fn unknown(handle: &str) -> OrchestratorError {
+    let problem = format!(
+        "nothing is recorded under '{}': it is goal, summary, the id of a step, or such an id with the number of a \
+         call behind it, as in step-3/2",
+        handle.chars().take(100).collect::<String>()
+    );
+    OrchestratorError::Invalid { field: "handle", problem }
+}

@@ -1,0 +1,20 @@
+//! What the beginning of a conversation shows of what was known.
+
+use schemars::JsonSchema;
+use serde::{Deserialize, Serialize};
+
+/// Whose outputs a conversation began with: with them, what it began with can be told again.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct View {
+    /// The step through which a summary stood for older outputs, if there was one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub summary: Option<u32>,
+    /// Ranges of steps whose outputs are shown: the index of the first and of the last of each.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub outputs: Vec<(u32, u32)>,
+    /// How many bytes there was room for.
+    pub room: u64,
+    /// How many bytes of one output were shown at most.
+    pub share: u64,
+}

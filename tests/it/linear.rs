@@ -1,0 +1,188 @@
+//! How much a long history takes in the database, and how long a task with a long plan takes to load. It
+//! says so: `scripts/test --release linear:: -- --ignored --nocapture`.
+
+use std::sync::Arc;
+use std::time::Instant;
+
+use longhaul::models::Models;
+use longhaul::repository::{Commit, Lease, Repository, SqliteDurability, SqliteRepository};
+use longhaul::task::{
+    Effect, Entry, Event, Limits, Payload, Plan, Planner, Status, StepType, Task, TaskId, Timestamp,
+};
+use serde_json::json;
+use sqlx::{Connection, PgConnection};
+
+use crate::context::{Recording, Turns};
+use crate::postgres;
+use crate::world::{Setup, World, plan, step};
+
+const TURNS: usize = 200;
+const STEPS: u32 = 10_000;
+const BYTES: usize = 5 * 1024;
+
+/// Letters that no other content has, as many of them as asked for: what repeats would be compressed to
+/// nothing.
+fn letters(number: usize, bytes: usize) -> String {
+    let mut state = (number as u64).wrapping_mul(0x9e37_79b9_7f4a_7c15).wrapping_add(1);
+    let mut letter = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        char::from(b'a' + (state % 26) as u8)
+    };
+    (0..bytes).map(|_| letter()).collect()
+}
+
+/// A step whose model says 5 KiB in each of its turns.
+async fn long_conversation(repository: Arc<dyn Repository>) -> usize {
+    let turns: Turns = Box::new(|turn| match turn {
+        TURNS.. => ("done".to_owned(), Vec::new()),
+        turn => (letters(turn, BYTES), vec![("read", json!({"turn": turn}))]),
+    });
+    let model = Recording::new(Some("It went on."), turns);
+    let limits = Limits { max_turns: 1000, max_tool_calls: 1000, ..Limits::default() };
+    let models = Some(Models::with_model(model).unwrap());
+    let repository = Some(repository);
+    let world = World::new(Setup { models, limits, repository, ..Setup::default() }).await;
+    let task = world.start(plan(vec![step(StepType::ToolCall, "Talk")])).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+    let folded = world.kinds(task.id).await.iter().filter(|kind| **kind == "conversation_summarized").count();
+    println!("  {folded} compactions");
+    TURNS * BYTES
+}
+
+/// A task with ten thousand steps that bring 5 KiB each.
+async fn long_plan(repository: &dyn Repository) -> (TaskId, usize) {
+    let at = Timestamp::from_millis(1_790_000_000_000);
+    let spec = json!({"goal": "g", "userId": "u", "threadId": "t",
+        "limits": {"maxSteps": STEPS, "maxToolCalls": STEPS}});
+    let event = Event::Created { spec: serde_json::from_value(spec).unwrap() };
+    let created = Entry { seq: 1, epoch: 0, at, event };
+    let mut task = Task::begin(TaskId(uuid::Uuid::now_v7()), &created).unwrap();
+    let steps = (0..STEPS).map(|step| {
+        let before: Vec<u32> = step.checked_sub(1).into_iter().collect();
+        json!({"id": format!("step-{step}"), "description": format!("Look at part {step} of the papers"),
+            "type": "tool-call", "dependsOn": before})
+    });
+    let plan = Plan { steps: serde_json::from_value(steps.collect()).unwrap() };
+    let planned = task.record(at, Event::Planned { revision: 1, plan, by: Planner::default() }).unwrap();
+    repository.create(&task, vec![created, planned], None).await.unwrap();
+    for step in 0..STEPS {
+        let mut entries = Vec::new();
+        let mut blobs = Vec::new();
+        for mut event in events(step) {
+            blobs.extend(event.payloads_mut().into_iter().filter_map(Payload::seal));
+            entries.push(task.record(at, event).unwrap());
+        }
+        if step % 5 == 4 {
+            entries.push(task.record(at, task.checkpoint(None, None)).unwrap());
+        }
+        repository.commit(Commit::new(&task, entries, blobs, Lease::Keep)).await.unwrap();
+    }
+    (task.id, STEPS as usize * BYTES)
+}
+
+fn events(step: u32) -> [Event; 4] {
+    let (call, result) = (1, Payload::text(letters(step as usize, BYTES)));
+    [
+        Event::StepStarted { step, attempt: 1 },
+        Event::ToolDispatched {
+            step,
+            call,
+            attempt: 1,
+            tool: "papers_read".into(),
+            arguments: Payload::Inline(json!({"part": step})),
+            effect: Effect::ReadOnly,
+            request_id: None,
+        },
+        Event::ToolReturned { step, call, result, is_error: false },
+        Event::StepCompleted { step, output: None },
+    ]
+}
+
+fn report(engine: &str, what: &str, stored: u64, content: usize) {
+    let ratio = stored as f64 / content as f64;
+    println!("{engine}: {what}: {stored} bytes stored for {content} of content, {ratio:.2} times");
+}
+
+async fn load(engine: &str, repository: &dyn Repository, id: TaskId) {
+    let mut times = Vec::new();
+    for _ in 0..9 {
+        let began = Instant::now();
+        let task = repository.load(id).await.unwrap().unwrap();
+        times.push(began.elapsed());
+        assert_eq!(task.steps().len(), STEPS as usize);
+    }
+    times.sort();
+    println!("{engine}: a task of {STEPS} steps is loaded in {:?} (the first time {:?})", times[4], times[8]);
+}
+
+async fn sqlite_with(fill: impl AsyncFnOnce(Arc<dyn Repository>) -> usize) -> (u64, usize) {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("linear.db");
+    let open = async || {
+        let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
+        repository.prepare().await.unwrap();
+        Arc::new(repository) as Arc<dyn Repository>
+    };
+    let size = || {
+        let files = std::fs::read_dir(directory.path()).unwrap();
+        files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
+    };
+    drop(open().await);
+    tokio::time::sleep(std::time::Duration::from_millis(200)).await;
+    let empty = size();
+    let content = fill(open().await).await;
+    // The log of the database goes into its file when the last connection is closed.
+    tokio::time::sleep(std::time::Duration::from_millis(500)).await;
+    (size().saturating_sub(empty), content)
+}
+
+async fn postgres_with(fill: impl AsyncFnOnce(Arc<dyn Repository>) -> usize) -> (u64, usize) {
+    let url = postgres::fresh_url().await;
+    let repository = longhaul::repository::PostgresRepository::connect(&url, 10).await.unwrap();
+    repository.prepare().await.unwrap();
+    let mut connection = PgConnection::connect(&url).await.unwrap();
+    let empty = database_bytes(&mut connection).await;
+    let content = fill(Arc::new(repository)).await;
+    (database_bytes(&mut connection).await.saturating_sub(empty), content)
+}
+
+async fn database_bytes(connection: &mut PgConnection) -> u64 {
+    sqlx::raw_sql("VACUUM").execute(&mut *connection).await.unwrap();
+    let bytes: i64 = sqlx::query_scalar("SELECT pg_database_size(current_database())")
+        .fetch_one(connection)
+        .await
+        .unwrap();
+    bytes.unsigned_abs()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it measures"]
+async fn sqlite() {
+    let (stored, content) = sqlite_with(long_conversation).await;
+    report("SQLite", "200 turns of 5 KiB", stored, content);
+    let (stored, content) = sqlite_with(async |repository: Arc<dyn Repository>| {
+        let (id, content) = long_plan(repository.as_ref()).await;
+        load("SQLite", repository.as_ref(), id).await;
+        content
+    })
+    .await;
+    report("SQLite", "10,000 steps of 5 KiB", stored, content);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it measures"]
+async fn postgresql() {
+    let (stored, content) = postgres_with(long_conversation).await;
+    report("PostgreSQL", "200 turns of 5 KiB", stored, content);
+    let (stored, content) = postgres_with(async |repository: Arc<dyn Repository>| {
+        let (id, content) = long_plan(repository.as_ref()).await;
+        load("PostgreSQL", repository.as_ref(), id).await;
+        content
+    })
+    .await;
+    report("PostgreSQL", "10,000 steps of 5 KiB", stored, content);
+}
