@@ -14,7 +14,7 @@ use crate::models::{Models, Role};
 use crate::queue::{BullQueue, Doorbell, Queue};
 use crate::repository::{Presence, Retention, Stats, Violation, WorkerSummary};
 use crate::task::with_causes;
-use crate::tools::Toolbox;
+use crate::tools::{Secrets, Toolbox};
 
 /// Brings the tables up to date.
 pub(super) async fn migrate(
@@ -92,7 +92,7 @@ pub(super) async fn doctor(
     }
     look_at_queue(&mut findings, settings).await;
     look_at_models(&mut findings, settings, environment).await;
-    look_at_tools(&mut findings, settings).await;
+    look_at_tools(&mut findings, settings, environment).await;
     if as_json {
         terminal.result(
             json!({"ok": findings.is_well(), "checks": findings.checks, "tasks": findings.stats,
@@ -165,8 +165,12 @@ async fn look_at_models(findings: &mut Findings, settings: &Settings, environmen
     findings.note("models", finding);
 }
 
-async fn look_at_tools(findings: &mut Findings, settings: &Settings) {
-    let tools = match Toolbox::open(&settings.config.tools).await {
+async fn look_at_tools(findings: &mut Findings, settings: &Settings, environment: &Environment) {
+    let secrets = match Secrets::load(&settings.config.secrets, &|name| environment.get(name)) {
+        Ok(secrets) => secrets,
+        Err(error) => return findings.note("secrets", Err(with_causes(&error))),
+    };
+    let tools = match Toolbox::open_with(&settings.config.tools, secrets).await {
         Ok(tools) => tools,
         Err(error) => return findings.note("tools", Err(with_causes(&error))),
     };

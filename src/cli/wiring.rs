@@ -14,7 +14,7 @@ use crate::queue::{BullQueue, DatabaseQueue, Doorbell, Queue, QueueConfig, Queue
 use crate::repository::{
     PostgresRepository, Repository, RepositoryError, SqliteDurability, SqliteRepository,
 };
-use crate::tools::Toolbox;
+use crate::tools::{Secrets, Toolbox};
 use crate::worker::{Worker, WorkerConfig, host};
 
 /// The database, with what only one of the engines can do.
@@ -134,7 +134,8 @@ impl Engine {
         database.prepare().await?;
         let look_up = |name: &str| environment.get(name);
         let models = Models::open(&settings.config.models, &look_up).await?;
-        let tools = Toolbox::open(&settings.config.tools).await?;
+        let secrets = Secrets::load(&settings.config.secrets, &look_up)?;
+        let tools = Toolbox::open_with(&settings.config.tools, secrets).await?;
         Self::over(settings, database, models, tools)
     }
 

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::ToolboxError;
+use super::{Secrets, ToolboxError};
 use crate::task::Effect;
 
 /// The `[tools]` table of the configuration file.
@@ -18,12 +18,42 @@ pub struct ToolsConfig {
     pub workspace: Option<PathBuf>,
     /// Whether `http_fetch` may reach private, loopback and link-local addresses.
     pub allow_private_addresses: bool,
+    /// Offers `http_request`, which writes to the web; it is not there otherwise.
+    pub http_request: Option<HttpRequestConfig>,
     /// How long one call may take at most, in milliseconds.
     pub call_timeout_ms: u64,
     /// How large one result may be at most, in bytes of JSON.
     pub max_output_bytes: u64,
     /// MCP servers by name.
     pub mcp: BTreeMap<String, McpServerConfig>,
+}
+
+/// What is allowed to `http_request`.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct HttpRequestConfig {
+    /// What calling it does to the world; unsafe if nothing is said. `idempotent` is right where all
+    /// hosts heed the header `Idempotency-Key`.
+    pub effect: Effect,
+    /// Hosts that are written to: `api.example.com`, or `*.example.com`. All of them if nothing is
+    /// said.
+    pub hosts: Vec<String>,
+}
+
+impl HttpRequestConfig {
+    /// Whether this host may be written to.
+    pub(super) fn allows(&self, host: &str) -> bool {
+        self.hosts.is_empty() || self.hosts.iter().any(|pattern| is_host(host, pattern))
+    }
+}
+
+/// Whether a host is the one that is named, or one beneath `*.example.com`.
+pub(super) fn is_host(host: &str, pattern: &str) -> bool {
+    let (host, pattern) = (host.to_ascii_lowercase(), pattern.to_ascii_lowercase());
+    match pattern.strip_prefix('*') {
+        Some(ending) => host.ends_with(ending),
+        None => host == pattern,
+    }
 }
 
 /// One MCP server: a program that is started, or an address that is called.
@@ -90,6 +120,15 @@ impl McpServerConfig {
         }
     }
 
+    /// The same with the values of secrets in its headers and its environment.
+    pub(super) fn with_secrets(&self, secrets: &Secrets) -> Result<Self, String> {
+        let resolve = |pairs: &BTreeMap<String, String>| {
+            let resolved = pairs.iter().map(|(name, text)| Ok((name.clone(), secrets.resolve(text)?)));
+            resolved.collect::<Result<BTreeMap<_, _>, String>>()
+        };
+        Ok(Self { env: resolve(&self.env)?, headers: resolve(&self.headers)?, ..self.clone() })
+    }
+
     pub(super) fn connect_timeout(&self) -> Duration {
         Duration::from_millis(self.connect_timeout_ms)
     }
@@ -113,6 +152,7 @@ impl Default for ToolsConfig {
         Self {
             workspace: None,
             allow_private_addresses: false,
+            http_request: None,
             call_timeout_ms: 120_000,
             max_output_bytes: 8 * 1024 * 1024,
             mcp: BTreeMap::new(),

@@ -10,6 +10,7 @@ mod error;
 mod fence;
 mod mcp;
 mod mcp_json;
+mod secrets;
 mod text;
 mod toolbox;
 
@@ -22,11 +23,12 @@ use tokio_util::sync::CancellationToken;
 use crate::task::Effect;
 
 pub(crate) use app::{answer_problem, is_question, question_problem};
-pub use config::{McpServerConfig, McpToolConfig, ToolsConfig};
+pub use config::{HttpRequestConfig, McpServerConfig, McpToolConfig, ToolsConfig};
 pub use error::ToolError;
 pub use fence::Fence;
 pub use mcp::ServerStatus;
 pub use mcp_json::{McpJsonError, read_mcp_json};
+pub use secrets::{SecretConfig, Secrets};
 pub use toolbox::{Toolbox, ToolboxError};
 
 /// Something that can be called with JSON and answers with JSON.

@@ -12,7 +12,7 @@ use thiserror::Error;
 
 use super::allowance::permits;
 use super::mcp::{Limits, Server};
-use super::{ServerStatus, Tool, ToolsConfig, app};
+use super::{Secrets, ServerStatus, Tool, ToolsConfig, app};
 use crate::task::ToolAllowance;
 
 /// Why there are no tools to offer.
@@ -28,6 +28,14 @@ pub enum ToolboxError {
         server: String,
         /// What is wrong.
         detail: String,
+    },
+    /// A secret has no value that could be used.
+    #[error("secret '{name}': {problem}")]
+    Secret {
+        /// Which one.
+        name: String,
+        /// What is wrong.
+        problem: String,
     },
     /// The workspace cannot be opened.
     #[error("the workspace '{}' cannot be opened", path.display())]
@@ -45,6 +53,7 @@ pub enum ToolboxError {
 pub struct Toolbox {
     tools: Vec<Arc<dyn Tool>>,
     servers: Vec<Arc<Server>>,
+    secrets: Secrets,
 }
 
 impl Toolbox {
@@ -54,19 +63,29 @@ impl Toolbox {
     /// # Errors
     /// [`ToolboxError::Config`] and [`ToolboxError::Workspace`]; never because of a server.
     pub async fn open(config: &ToolsConfig) -> Result<Self, ToolboxError> {
+        Self::open_with(config, Secrets::default()).await
+    }
+
+    /// The same, with secrets that tools may be called with and servers are configured with.
+    ///
+    /// # Errors
+    /// As for [`Toolbox::open`].
+    pub async fn open_with(config: &ToolsConfig, secrets: Secrets) -> Result<Self, ToolboxError> {
         config.validate()?;
         let tools = app::tools(config)?;
         let limits = Limits {
             call_timeout: Duration::from_millis(config.call_timeout_ms),
             max_output_bytes: config.max_output_bytes,
         };
-        let servers: Vec<_> = config
-            .mcp
-            .iter()
-            .map(|(name, server)| Server::new(name.clone(), server.clone(), limits))
-            .collect();
+        let mut servers = Vec::new();
+        for (name, server) in &config.mcp {
+            let server = server
+                .with_secrets(&secrets)
+                .map_err(|detail| ToolboxError::Config { server: name.clone(), detail })?;
+            servers.push(Server::new(name.clone(), server, limits, secrets.clone()));
+        }
         join_all(servers.iter().map(Server::connect)).await;
-        Ok(Self { tools, servers })
+        Ok(Self { tools, servers, secrets })
     }
 
     /// A toolbox of exactly these tools, without servers.
@@ -75,7 +94,7 @@ impl Toolbox {
     /// [`ToolboxError::Collision`] if two of them share a name.
     pub fn with_tools(tools: Vec<Arc<dyn Tool>>) -> Result<Self, ToolboxError> {
         refuse_collisions(&tools)?;
-        Ok(Self { tools, servers: Vec::new() })
+        Ok(Self { tools, ..Self::default() })
     }
 
     /// The tools that a task with this allowance may use, sorted by name.
@@ -114,6 +133,7 @@ impl Toolbox {
             .cloned()
             .chain(of_servers)
             .filter(|tool| permits(allowance, tool.description()))
+            .map(|tool| self.secrets.guard(tool))
             .collect()
     }
 }
@@ -249,7 +269,7 @@ mod tests {
         };
         let error = Toolbox::with_tools(twice()).unwrap_err();
         assert_eq!(error.to_string(), "Tool name collision detected: b_c, y");
-        let open = Toolbox { tools: twice(), servers: Vec::new() };
+        let open = Toolbox { tools: twice(), ..Toolbox::default() };
         assert!(matches!(open.offered(&ToolAllowance::default()), Err(ToolboxError::Collision(_))));
         assert!(open.find("b_c", &ToolAllowance::default()).is_none());
         let only_app =

@@ -44,6 +44,7 @@ mod queue_clients;
 mod redis;
 mod redis_server;
 mod schedules;
+mod secrets;
 mod streams;
 mod templates;
 mod terminal;

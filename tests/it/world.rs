@@ -45,6 +45,8 @@ pub(crate) struct Setup {
     pub(crate) judge: bool,
     /// What a second model answers, which is asked after the first.
     pub(crate) second: Option<Value>,
+    /// The tools instead of those that count.
+    pub(crate) tools: Option<Toolbox>,
     /// The models instead of the scripted ones.
     pub(crate) models: Option<Models>,
 }
@@ -60,6 +62,7 @@ impl Default for Setup {
             ledger: Ledger::default(),
             judge: false,
             second: None,
+            tools: None,
             models: None,
         }
     }
@@ -108,7 +111,8 @@ impl World {
         let queue = setup
             .queue
             .unwrap_or_else(|| Arc::new(DatabaseQueue::new(Doorbell::default(), Duration::from_millis(5))));
-        let tools = Toolbox::with_tools(counting_tools(&setup.ledger)).unwrap();
+        let tools =
+            setup.tools.unwrap_or_else(|| Toolbox::with_tools(counting_tools(&setup.ledger)).unwrap());
         let orchestrator = Orchestrator::new(
             repository.clone(),
             queue.clone(),

@@ -13,6 +13,7 @@ mod environment;
 mod file;
 mod tables;
 
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 
 use secrecy::SecretString;
@@ -22,7 +23,7 @@ use thiserror::Error;
 use crate::models::ModelsConfig;
 use crate::orchestrator::OrchestratorConfig;
 use crate::server::ServerConfig;
-use crate::tools::{McpJsonError, ToolboxError, ToolsConfig};
+use crate::tools::{McpJsonError, SecretConfig, ToolboxError, ToolsConfig};
 use crate::worker::WorkerConfig;
 
 pub use tables::{BudgetTable, DatabaseConfig, Durability, LogConfig, LogFormat, QueueTable};
@@ -45,6 +46,8 @@ pub struct Config {
     pub models: ModelsConfig,
     /// Which tools there are.
     pub tools: ToolsConfig,
+    /// What tools may be given without anybody else knowing it.
+    pub secrets: BTreeMap<String, SecretConfig>,
     /// Where tasks are kept.
     pub database: DatabaseConfig,
     /// Where hints wait for workers.

@@ -251,6 +251,7 @@ mod documents {
             "tools",
             "tools.mcp.x",
             "tools.mcp.x.tools.y",
+            "secrets.x",
             "database",
             "queue",
             "log",

@@ -28,7 +28,12 @@ pub(crate) use person::{answer_problem, is_question, question_problem};
 /// All built-in tools for this configuration.
 pub(super) fn tools(config: &ToolsConfig) -> Result<Vec<Arc<dyn Tool>>, ToolboxError> {
     let mut tools = workspace::tools(config.workspace.as_deref())?;
-    tools.push(built_in(http::Fetch::new(config.allow_private_addresses)));
+    let private = config.allow_private_addresses;
+    tools.push(built_in(http::Fetch::new(private)));
+    if let Some(config) = &config.http_request {
+        let submit = http::Submit::new(private, config.clone());
+        tools.push(built_in_with(submit, config.effect));
+    }
     tools.push(built_in(clock::Now));
     tools.push(built_in(calculation::Evaluate));
     tools.push(built_in(person::Ask));
@@ -71,11 +76,16 @@ struct BuiltIn<O> {
 }
 
 fn built_in<O: Operation>(operation: O) -> Arc<dyn Tool> {
+    built_in_with(operation, O::EFFECT)
+}
+
+/// One of which the operator says what it does to the world.
+fn built_in_with<O: Operation>(operation: O, effect: Effect) -> Arc<dyn Tool> {
     let description = ToolDescription {
         name: O::NAME.to_owned(),
         description: O::DESCRIPTION.to_owned(),
         schema: schema::<O::Arguments>(),
-        effect: O::EFFECT,
+        effect,
         origin: Origin::App { toolkit: O::TOOLKIT.to_owned() },
     };
     Arc::new(BuiltIn { description, operation })

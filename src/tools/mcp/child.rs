@@ -16,8 +16,8 @@ use tokio::io::{AsyncBufReadExt, AsyncReadExt, AsyncWriteExt, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::time::timeout;
 
-use crate::tools::McpServerConfig;
 use crate::tools::text::{shortened, without_nul};
+use crate::tools::{McpServerConfig, Secrets};
 
 /// A server that is asked to end by closing its input gets so long, and again after SIGTERM.
 const GRACE: Duration = Duration::from_millis(1500);
@@ -50,7 +50,12 @@ pub(super) struct Started {
 }
 
 /// Starts the program of this configuration.
-pub(super) fn start(name: &str, program: &str, config: &McpServerConfig) -> io::Result<Started> {
+pub(super) fn start(
+    name: &str,
+    program: &str,
+    config: &McpServerConfig,
+    secrets: &Secrets,
+) -> io::Result<Started> {
     let mut command = Command::new(program);
     command.args(&config.args).env_clear().envs(environment(config));
     if let Some(directory) = &config.cwd {
@@ -66,7 +71,7 @@ pub(super) fn start(name: &str, program: &str, config: &McpServerConfig) -> io::
         return Err(io::Error::other("the program has no pipes"));
     };
     let diagnostics = Diagnostics::default();
-    tokio::spawn(follow(name.to_owned(), errors, diagnostics.clone()));
+    tokio::spawn(follow(name.to_owned(), errors, diagnostics.clone(), secrets.clone()));
     Ok(Started { process: ServerProcess { process, guardian }, input, output, diagnostics })
 }
 
@@ -143,7 +148,7 @@ impl Diagnostics {
 }
 
 /// Reads a server's diagnostics to the end: a full pipe would stop it.
-async fn follow(name: String, errors: ChildStderr, diagnostics: Diagnostics) {
+async fn follow(name: String, errors: ChildStderr, diagnostics: Diagnostics, secrets: Secrets) {
     let mut reader = BufReader::new(errors);
     let mut line = Vec::new();
     while (&mut reader)
@@ -153,6 +158,8 @@ async fn follow(name: String, errors: ChildStderr, diagnostics: Diagnostics) {
         .is_ok_and(|read| read > 0)
     {
         let text = without_nul(String::from_utf8_lossy(&line).trim_end().to_owned());
+        // Programs like to say what they were started with.
+        let text = secrets.redacted(text);
         if !text.is_empty() {
             tracing::debug!(server = name, "{text}");
             diagnostics.push(&text);

@@ -28,7 +28,7 @@ use super::content;
 use super::stdio::{HeldBack, StdioTransport, Unusable, unusable};
 use crate::task::with_causes;
 use crate::tools::text::without_nul;
-use crate::tools::{CallContext, Fence, McpServerConfig, ToolError, ToolOutput};
+use crate::tools::{CallContext, Fence, McpServerConfig, Secrets, ToolError, ToolOutput};
 
 /// Where the idempotency key travels in a request's `_meta`.
 const KEY: &str = "longhaul/idempotencyKey";
@@ -58,13 +58,18 @@ pub(super) struct Opened {
 }
 
 /// Connects and lists the tools.
-pub(super) async fn open(name: &str, config: &McpServerConfig, limit: u64) -> Result<Opened, String> {
+pub(super) async fn open(
+    name: &str,
+    config: &McpServerConfig,
+    limit: u64,
+    secrets: &Secrets,
+) -> Result<Opened, String> {
     let stop = CancellationToken::new();
     // If this future is dropped or times out, whatever was started ends with it.
     let guard = stop.clone().drop_guard();
     let diagnostics = Diagnostics::default();
     let opening = async {
-        let (service, diagnostics) = serve(name, config, limit, stop.clone()).await?;
+        let (service, diagnostics) = serve(name, config, limit, secrets, stop.clone()).await?;
         let tools = service.list_all_tools().await.map_err(|error| {
             explain(&without_keys(&format!("its tools cannot be listed: {error}")), &diagnostics)
         })?;
@@ -83,6 +88,7 @@ async fn serve(
     name: &str,
     config: &McpServerConfig,
     limit: u64,
+    secrets: &Secrets,
     stop: CancellationToken,
 ) -> Result<(Service, Diagnostics), String> {
     let client = ClientConfig::new(
@@ -95,7 +101,7 @@ async fn serve(
         legacy_version: Some(ProtocolVersion::LATEST_WITH_INITIALIZE),
     };
     if let Some(program) = &config.command {
-        let started = child::start(name, program, config)
+        let started = child::start(name, program, config, secrets)
             .map_err(|error| format!("'{program}' cannot be started: {error}"))?;
         let diagnostics = started.diagnostics.clone();
         let transport = StdioTransport::new(started, limit);

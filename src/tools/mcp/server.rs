@@ -12,7 +12,7 @@ use super::backoff::{Failures, Verdict};
 use super::connection::{self, Connection};
 use super::tool::{McpTool, describe};
 use crate::tools::text::without_nul;
-use crate::tools::{CallContext, McpServerConfig, Tool, ToolDescription, ToolError, ToolOutput};
+use crate::tools::{CallContext, McpServerConfig, Secrets, Tool, ToolDescription, ToolError, ToolOutput};
 
 /// A call waits so long for the next attempt to connect. Longer waits are left to the task's own
 /// retry, which holds no slot meanwhile.
@@ -30,6 +30,8 @@ pub(in crate::tools) struct Server {
     name: String,
     config: McpServerConfig,
     limits: Limits,
+    /// What must not be said of it.
+    secrets: Secrets,
     state: Mutex<State>,
     /// Held while connecting, so that many calls make one attempt.
     dialing: tokio::sync::Mutex<()>,
@@ -46,11 +48,17 @@ struct State {
 }
 
 impl Server {
-    pub(in crate::tools) fn new(name: String, config: McpServerConfig, limits: Limits) -> Arc<Self> {
+    pub(in crate::tools) fn new(
+        name: String,
+        config: McpServerConfig,
+        limits: Limits,
+        secrets: Secrets,
+    ) -> Arc<Self> {
         Arc::new(Self {
             name,
             config,
             limits,
+            secrets,
             state: Mutex::default(),
             dialing: tokio::sync::Mutex::default(),
             closing: CancellationToken::new(),
@@ -181,9 +189,9 @@ impl Server {
         let opened = tokio::select! {
             biased;
             () = self.closing.cancelled() => return Err("the tools are being closed".to_owned()),
-            opened = connection::open(&self.name, &self.config, self.limits.max_output_bytes) => opened,
+            opened = connection::open(&self.name, &self.config, self.limits.max_output_bytes, &self.secrets) => opened,
         };
-        let opened = opened.map_err(|error| self.note_failure(without_nul(error)))?;
+        let opened = opened.map_err(|error| self.note_failure(self.secrets.redacted(without_nul(error))))?;
         let tools = opened.tools.iter().map(|tool| describe(&self.name, &self.config, tool)).collect();
         let server = Arc::downgrade(self);
         let link = Arc::new(opened.watch(move || {

@@ -1,6 +1,7 @@
 //! Reads from the web, and only from the web.
 
 mod address;
+mod request;
 
 use std::error::Error as StdError;
 use std::net::SocketAddr;
@@ -26,6 +27,8 @@ const MAX_BODY_BYTES: usize = 1024 * 1024;
 const MAX_REDIRECTS: usize = 5;
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
 const USER_AGENT: &str = concat!("longhaul/", env!("CARGO_PKG_VERSION"));
+
+pub(super) use request::Submit;
 
 /// `http_fetch`.
 pub(super) struct Fetch {
@@ -84,6 +87,8 @@ fn build_client(allow_private: bool) -> reqwest::Result<Client> {
     let builder = Client::builder()
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
+        // An address may hold a secret, which is not for whoever it redirects to.
+        .referer(false)
         .redirect(Policy::custom(move |attempt| follow(attempt, allow_private)));
     if allow_private {
         return builder.build();

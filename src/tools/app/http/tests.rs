@@ -120,3 +120,43 @@ fn declared_latin_1_is_decoded() {
     assert_eq!(decode(b"caf\xe9", "text/html; charset=ISO-8859-1"), "café");
     assert_eq!(decode("café".as_bytes(), "text/html"), "café");
 }
+
+#[tokio::test]
+async fn a_request_carries_its_key_and_stays_where_it_was_sent() {
+    use axum::http::HeaderMap;
+    use axum::routing::post;
+    let echo = async |headers: HeaderMap, body: String| {
+        let text =
+            |name: &str| headers.get(name).and_then(|value| value.to_str().ok()).unwrap_or("").to_owned();
+        axum::Json(
+            json!({"key": text("idempotency-key"), "own": text("x-own"), "type": text("content-type"), "body": body}),
+        )
+    };
+    let router =
+        Router::new().route("/", post(echo)).route("/away", post(|| async { Redirect::temporary("/") }));
+    let base = serve(router).await;
+    let send = async |arguments: serde_json::Value, hosts: &[&str], allow_private: bool| {
+        let hosts = hosts.iter().map(|host| (*host).to_owned()).collect();
+        let config = crate::tools::HttpRequestConfig { hosts, ..Default::default() };
+        built_in(Submit::new(allow_private, config)).call(arguments, context()).await
+    };
+    let arguments = json!({"method": "POST", "url": base, "headers": {"X-Own": "7"}, "body": {"amount": 7}});
+    let answer = send(arguments.clone(), &["127.0.0.1"], true).await.unwrap().content;
+    let seen: serde_json::Value = serde_json::from_str(answer["body"].as_str().unwrap()).unwrap();
+    assert_eq!(seen["key"], json!(context().idempotency_key));
+    assert_eq!(
+        (&seen["own"], &seen["type"], &seen["body"]),
+        (&json!("7"), &json!("application/json"), &json!(r#"{"amount":7}"#))
+    );
+    let away = json!({"method": "POST", "url": format!("{base}/away")});
+    assert_eq!(send(away, &[], true).await.unwrap().content["status"], json!(307), "nobody is followed");
+    for (arguments, hosts, allow_private) in [
+        (arguments.clone(), &["api.example.com"][..], true),
+        (arguments, &[], false),
+        (json!({"method": "POST", "url": base, "headers": {"Idempotency-Key": "mine"}}), &[], true),
+    ] {
+        assert_eq!(send(arguments, hosts, allow_private).await.unwrap_err().code(), "tool_denied");
+    }
+    let get = json!({"method": "GET", "url": base});
+    assert_eq!(send(get, &[], true).await.unwrap_err().code(), "tool_arguments");
+}

@@ -1,0 +1,346 @@
+//! Secrets by reference: `{{secret:NAME}}` in what a tool is called with.
+//!
+//! A plan, a model and a journal know the name alone. The value is put in its place when the tool is
+//! called, and taken out of whatever comes back, before anything is recorded.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use secrecy::{ExposeSecret, SecretString};
+use serde::Deserialize;
+use serde_json::Value;
+
+use super::config::is_host;
+use super::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, ToolboxError};
+use crate::task::with_causes;
+
+const OPENING: &str = "{{secret:";
+const CLOSING: &str = "}}";
+/// A shorter value is found in texts that have nothing to do with it.
+const SHORTEST: usize = 6;
+
+/// One secret, as the `[secrets]` table of the configuration has it: where its value is, and who
+/// may be given it. It is in the variable `LONGHAUL_SECRET_NAME` if nothing is said.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct SecretConfig {
+    /// The environment variable that has the value.
+    pub env: Option<String>,
+    /// The file that has the value; white space around it does not count.
+    pub file: Option<PathBuf>,
+    /// Tools that may be called with it: by full name, or by the beginning of it with a `*`. None
+    /// may if nothing is said: it is for the headers and the environment of MCP servers then.
+    pub tools: Vec<String>,
+    /// Hosts to which the HTTP tools may send it: `api.example.com`, or `*.example.com`. They may
+    /// send it nowhere if nothing is said.
+    pub hosts: Vec<String>,
+}
+
+/// All secrets with their values. Cheap to clone; clones share them.
+#[derive(Clone, Default)]
+pub struct Secrets(Arc<BTreeMap<String, Secret>>);
+
+struct Secret {
+    value: SecretString,
+    config: SecretConfig,
+}
+
+/// Shows names, never values.
+impl fmt::Debug for Secrets {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_list().entries(self.0.keys()).finish()
+    }
+}
+
+impl Secrets {
+    /// Reads the values. `variable` looks up the environment.
+    ///
+    /// # Errors
+    /// [`ToolboxError::Secret`] for a value that is not there or too short to be told from other text.
+    pub fn load(
+        config: &BTreeMap<String, SecretConfig>,
+        variable: &dyn Fn(&str) -> Option<String>,
+    ) -> Result<Self, ToolboxError> {
+        let mut secrets = BTreeMap::new();
+        for (name, config) in config {
+            let value = read(name, config, variable)
+                .map_err(|problem| ToolboxError::Secret { name: name.clone(), problem })?;
+            secrets.insert(name.clone(), Secret { value: value.into(), config: config.clone() });
+        }
+        Ok(Self(Arc::new(secrets)))
+    }
+
+    /// A text of the operator's with the values in it.
+    pub(super) fn resolve(&self, text: &str) -> Result<String, String> {
+        self.replaced(text, &|_, _| Ok(()))
+    }
+
+    /// A text without the values: each is replaced by its reference.
+    pub(super) fn redacted(&self, text: String) -> String {
+        self.0.iter().fold(text, |text, (name, secret)| {
+            let value = secret.value.expose_secret();
+            let reference = format!("{OPENING}{name}{CLOSING}");
+            let text = if text.contains(value) { text.replace(value, &reference) } else { text };
+            let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+            if text.contains(&encoded) { text.replace(&encoded, &reference) } else { text }
+        })
+    }
+
+    /// The tool as tasks are given it: it takes references, and returns no values.
+    pub(super) fn guard(&self, tool: Arc<dyn Tool>) -> Arc<dyn Tool> {
+        if self.0.is_empty() { tool } else { Arc::new(Guarded { tool, secrets: self.clone() }) }
+    }
+
+    fn replaced(
+        &self,
+        text: &str,
+        may: &dyn Fn(&str, &SecretConfig) -> Result<(), String>,
+    ) -> Result<String, String> {
+        let mut whole = String::with_capacity(text.len());
+        let mut rest = text;
+        while let Some((before, after)) = rest.split_once(OPENING) {
+            let (name, tail) = after
+                .split_once(CLOSING)
+                .ok_or_else(|| format!("'{OPENING}' is not closed by '{CLOSING}'"))?;
+            let name = name.trim();
+            let secret =
+                self.0.get(name).ok_or_else(|| format!("there is no secret '{name}' ([secrets])"))?;
+            may(name, &secret.config)?;
+            whole.push_str(before);
+            whole.push_str(secret.value.expose_secret());
+            rest = tail;
+        }
+        whole.push_str(rest);
+        Ok(whole)
+    }
+
+    fn arguments(&self, tool: &ToolDescription, arguments: Value) -> Result<Value, String> {
+        let host = host_of(tool, &arguments);
+        let may = |name: &str, config: &SecretConfig| config.allows(name, tool, host.as_deref());
+        map_texts(arguments, &|text| self.replaced(&text, &may))
+    }
+
+    fn output(&self, output: ToolOutput) -> ToolOutput {
+        let redacted = |text| Ok::<_, String>(self.redacted(text));
+        // Taking something out of a text cannot fail.
+        let content = map_texts(output.content, &redacted).unwrap_or_default();
+        ToolOutput { content, ..output }
+    }
+
+    fn error(&self, error: ToolError) -> ToolError {
+        // A cause is a text of somebody else's: what it says is kept, and nothing else of it.
+        let cause = |source: Option<Box<dyn std::error::Error + Send + Sync>>| {
+            source.map(|source| self.redacted(with_causes(source.as_ref())).into())
+        };
+        match error {
+            ToolError::Arguments(detail) => ToolError::Arguments(self.redacted(detail)),
+            ToolError::Denied(detail) => ToolError::Denied(self.redacted(detail)),
+            ToolError::Unreachable { server, detail, source } => ToolError::Unreachable {
+                server: self.redacted(server),
+                detail: self.redacted(detail),
+                source: cause(source),
+            },
+            ToolError::Interrupted { detail, source } => {
+                ToolError::Interrupted { detail: self.redacted(detail), source: cause(source) }
+            }
+            other => other,
+        }
+    }
+}
+
+impl SecretConfig {
+    fn allows(&self, name: &str, tool: &ToolDescription, host: Option<&str>) -> Result<(), String> {
+        let tool_name = &tool.name;
+        let names = |pattern: &String| match pattern.strip_suffix('*') {
+            Some(beginning) => tool_name.starts_with(beginning),
+            None => pattern == tool_name,
+        };
+        if !self.tools.iter().any(names) {
+            return Err(format!(
+                "{tool_name} may not be called with the secret '{name}' (secrets.{name}.tools)"
+            ));
+        }
+        match (is_http(tool), host) {
+            (false, _) => Ok(()),
+            (true, Some(host)) if self.hosts.iter().any(|pattern| is_host(host, pattern)) => Ok(()),
+            (true, host) => {
+                let host = host.unwrap_or("this address");
+                Err(format!("the secret '{name}' may not be sent to {host} (secrets.{name}.hosts)"))
+            }
+        }
+    }
+}
+
+fn is_http(tool: &ToolDescription) -> bool {
+    matches!(&tool.origin, Origin::App { toolkit } if toolkit == "http")
+}
+
+/// Whom an HTTP tool is asked to call. What stands in an address beside it cannot change that.
+fn host_of(tool: &ToolDescription, arguments: &Value) -> Option<String> {
+    let address = arguments.get("url").filter(|_| is_http(tool))?.as_str()?;
+    let url = url::Url::parse(address.trim()).ok()?;
+    // A reference within the host would make it another one.
+    url.host_str().filter(|host| !host.contains(['{', '}', '%'])).map(str::to_ascii_lowercase)
+}
+
+fn read(
+    name: &str,
+    config: &SecretConfig,
+    variable: &dyn Fn(&str) -> Option<String>,
+) -> Result<String, String> {
+    let value = match (&config.file, &config.env) {
+        (Some(_), Some(_)) => return Err("only one of `env` and `file` may be given".to_owned()),
+        (Some(path), None) => std::fs::read_to_string(path)
+            .map_err(|error| format!("{} cannot be read: {error}", path.display()))?,
+        (None, env) => {
+            let env = env.clone().unwrap_or_else(|| usual_variable(name));
+            variable(&env).ok_or_else(|| format!("the environment variable {env} is not set"))?
+        }
+    };
+    let value = value.trim();
+    if value.len() < SHORTEST {
+        return Err(format!("has fewer than {SHORTEST} bytes: it could not be told from other text"));
+    }
+    Ok(value.to_owned())
+}
+
+/// `LONGHAUL_SECRET_GITHUB_TOKEN` for `github-token`.
+fn usual_variable(name: &str) -> String {
+    let letter =
+        |letter: char| if letter.is_ascii_alphanumeric() { letter.to_ascii_uppercase() } else { '_' };
+    format!("LONGHAUL_SECRET_{}", name.chars().map(letter).collect::<String>())
+}
+
+fn map_texts(value: Value, map: &dyn Fn(String) -> Result<String, String>) -> Result<Value, String> {
+    Ok(match value {
+        Value::String(text) => Value::String(map(text)?),
+        Value::Array(items) => {
+            Value::Array(items.into_iter().map(|item| map_texts(item, map)).collect::<Result<_, _>>()?)
+        }
+        Value::Object(fields) => {
+            let fields = fields.into_iter().map(|(key, value)| Ok((map(key)?, map_texts(value, map)?)));
+            Value::Object(fields.collect::<Result<_, String>>()?)
+        }
+        other => other,
+    })
+}
+
+/// A tool that is given values and returns none.
+struct Guarded {
+    tool: Arc<dyn Tool>,
+    secrets: Secrets,
+}
+
+#[async_trait]
+impl Tool for Guarded {
+    fn description(&self) -> &ToolDescription {
+        self.tool.description()
+    }
+
+    fn reconciler(&self) -> Option<&str> {
+        self.tool.reconciler()
+    }
+
+    async fn call(&self, arguments: Value, context: CallContext) -> Result<ToolOutput, ToolError> {
+        let known = self.tool.description();
+        let arguments = self.secrets.arguments(known, arguments).map_err(ToolError::Denied)?;
+        match self.tool.call(arguments, context).await {
+            Ok(output) => Ok(self.secrets.output(output)),
+            Err(error) => Err(self.secrets.error(error)),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::task::Effect;
+
+    const VALUE: &str = "s3cr3t/&value";
+
+    fn secrets(config: Value) -> Secrets {
+        let config = serde_json::from_value(json!({"token": config})).unwrap();
+        Secrets::load(&config, &|name| (name == "LONGHAUL_SECRET_TOKEN").then(|| VALUE.to_owned())).unwrap()
+    }
+
+    fn tool(name: &str, toolkit: &str) -> ToolDescription {
+        ToolDescription {
+            name: name.to_owned(),
+            description: String::new(),
+            schema: json!({}),
+            effect: Effect::Unsafe,
+            origin: Origin::App { toolkit: toolkit.to_owned() },
+        }
+    }
+
+    #[test]
+    fn a_value_is_given_to_those_who_may_have_it_and_to_nobody_else() {
+        let secrets = secrets(json!({"tools": ["shop_*"]}));
+        let arguments = json!({"key": "Bearer {{secret:token}}", "list": ["{{secret:token}}"]});
+        let given = secrets.arguments(&tool("shop_pay", "shop"), arguments.clone()).unwrap();
+        assert_eq!(given, json!({"key": format!("Bearer {VALUE}"), "list": [VALUE]}));
+        let refused = secrets.arguments(&tool("mail_send", "mail"), arguments).unwrap_err();
+        assert!(refused.contains("mail_send may not") && !refused.contains(VALUE), "{refused}");
+        let unknown = secrets.arguments(&tool("shop_pay", "shop"), json!("{{secret:other}}")).unwrap_err();
+        assert!(unknown.contains("no secret 'other'"), "{unknown}");
+        assert!(secrets.arguments(&tool("shop_pay", "shop"), json!("{{secret:token")).is_err());
+    }
+
+    #[test]
+    fn a_value_is_sent_to_its_hosts_only() {
+        let secrets = secrets(json!({"tools": ["http_*"], "hosts": ["api.example.com", "*.example.org"]}));
+        let http = tool("http_fetch", "http");
+        let ask = |url: &str| secrets.arguments(&http, json!({"url": url}));
+        for url in ["https://api.example.com/?t={{secret:token}}", "https://a.example.org/{{secret:token}}"] {
+            assert!(ask(url).is_ok(), "{url}");
+        }
+        for url in [
+            "https://evil.example/?t={{secret:token}}",
+            "https://api.example.com.evil.example/{{secret:token}}",
+            "https://api.example.com@evil.example/{{secret:token}}",
+            "https://example.org/{{secret:token}}",
+            "https://evilexample.org/{{secret:token}}",
+            "https://{{secret:token}}.example.org/",
+            "not an address {{secret:token}}",
+        ] {
+            assert!(ask(url).is_err(), "{url}");
+        }
+    }
+
+    #[test]
+    fn nothing_that_comes_back_has_a_value_in_it() {
+        let secrets = secrets(json!({}));
+        let output = ToolOutput::ok(json!({VALUE: [format!("Bearer {VALUE}"), "s3cr3t%2F%26value", 7]}));
+        let told = secrets.output(output).content;
+        assert_eq!(told, json!({"{{secret:token}}": ["Bearer {{secret:token}}", "{{secret:token}}", 7]}));
+        let error = ToolError::Interrupted { detail: VALUE.into(), source: Some(VALUE.into()) };
+        let fault = secrets.error(error).fault();
+        assert!(!fault.message.contains(VALUE) && fault.message.contains("{{secret:token}}"), "{fault}");
+        assert_eq!(format!("{secrets:?}"), r#"["token"]"#);
+    }
+
+    #[test]
+    fn a_secret_that_is_not_there_or_too_short_is_said_before_anything_starts() {
+        let load = |config: Value, value: Option<&str>| {
+            let config = serde_json::from_value(json!({"my-key": config})).unwrap();
+            let value = value.map(str::to_owned);
+            Secrets::load(&config, &|name| value.clone().filter(|_| name == "LONGHAUL_SECRET_MY_KEY"))
+        };
+        assert!(load(json!({}), Some("long enough")).is_ok());
+        for (config, value) in [
+            (json!({}), None),
+            (json!({}), Some("short")),
+            (json!({"env": "OTHER"}), Some("long enough")),
+            (json!({"file": "/nowhere/at/all"}), Some("long enough")),
+            (json!({"file": "/etc/hostname", "env": "OTHER"}), Some("long enough")),
+        ] {
+            let error = load(config.clone(), value).unwrap_err();
+            assert!(error.to_string().contains("secret 'my-key'"), "{config}: {error}");
+        }
+    }
+}
