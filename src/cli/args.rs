@@ -110,7 +110,7 @@ pub(super) struct RunArgs {
     pub(super) goal: Option<String>,
     /// Go on with a task that exists
     #[arg(long, value_name = "ID", conflicts_with_all = [
-        "goal", "template", "param", "template_version", "priority", "max_tokens", "max_cost",
+        "goal", "template", "param", "template_version", "preset", "agent", "priority", "max_tokens", "max_cost",
     ])]
     pub(super) resume: Option<String>,
     /// Take goal and steps from this template; a goal that is given wins
@@ -125,6 +125,12 @@ pub(super) struct RunArgs {
 /// What a new task is told, and in which form it is shown.
 #[derive(Debug, Args)]
 pub(super) struct RunOptions {
+    /// Begin from this preset of the configuration
+    #[arg(long, value_name = "NAME")]
+    pub(super) preset: Option<String>,
+    /// Let this agent of the configuration do the work
+    #[arg(long, value_name = "NAME")]
+    pub(super) agent: Option<String>,
     /// How urgent it is, from 1 (most) to 5 (least)
     #[arg(long, value_name = "NUMBER", default_value_t)]
     pub(super) priority: Priority,

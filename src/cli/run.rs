@@ -95,6 +95,8 @@ async fn begin(engine: &Engine, args: &RunArgs, model: Option<ModelName>) -> Res
             priority: options.priority,
             budget: Budget { tokens: options.max_tokens, cost_usd: options.max_cost, ..Budget::default() },
             template: using,
+            preset: options.preset.clone(),
+            agent_id: options.agent.clone(),
             ..TaskRequest::default()
         };
         return Ok((engine.orchestrator.start(request).await?, 0));

@@ -68,6 +68,7 @@ async fn add(engine: &Engine, args: AddArgs, terminal: &Terminal) -> Result<Exit
     let task = ScheduledTask {
         goal: args.goal,
         thread_id: args.thread,
+        preset: args.preset,
         priority: args.priority,
         ..ScheduledTask::default()
     };

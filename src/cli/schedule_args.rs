@@ -69,6 +69,9 @@ pub(super) struct AddArgs {
     /// The conversation of its tasks [default: one of its own]
     #[arg(long, value_name = "ID")]
     pub(super) thread: Option<String>,
+    /// The preset of the configuration that its tasks begin from
+    #[arg(long, value_name = "NAME")]
+    pub(super) preset: Option<String>,
     /// How urgent its tasks are, from 1 (most) to 5 (least)
     #[arg(long, value_name = "NUMBER")]
     pub(super) priority: Option<Priority>,

@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::config::{ConfigError, Durability, Environment, Settings};
 use super::error::CliError;
 use crate::models::{Models, Offline};
-use crate::orchestrator::{Orchestrator, OrchestratorConfig, system_clock};
+use crate::orchestrator::{Orchestrator, system_clock};
 use crate::queue::{BullQueue, DatabaseQueue, Doorbell, Queue, QueueConfig, QueueError, QueueLimiter};
 use crate::repository::{
     PostgresRepository, Repository, RepositoryError, SqliteDurability, SqliteRepository,
@@ -157,8 +157,7 @@ impl Engine {
     ) -> Result<Self, CliError> {
         let worker_name = worker_name();
         let queue = open_queue(&settings, &worker_name)?;
-        let config =
-            OrchestratorConfig { budget: settings.config.budget.0, ..settings.config.orchestrator.clone() };
+        let config = settings.config.of_orchestrator();
         let orchestrator = Orchestrator::new(
             database.repository(),
             queue,

@@ -1,7 +1,10 @@
 //! What can be set about thinking and deciding.
 
+use std::collections::BTreeMap;
+
 use serde::{Deserialize, Serialize};
 
+use super::{Agent, Preset};
 use crate::task::{ApprovalPolicy, Budget, Limits, RetryPolicy};
 
 /// The `[orchestrator]` table of the configuration.
@@ -26,6 +29,12 @@ pub struct OrchestratorConfig {
     pub retry: RetryPolicy,
     /// What needs a person's approval in new tasks.
     pub approval: ApprovalPolicy,
+    /// Named terms that requests may begin from; the `[presets]` tables of the configuration.
+    #[serde(skip)]
+    pub presets: BTreeMap<String, Preset>,
+    /// Who may do the work; the `[agents]` tables of the configuration.
+    #[serde(skip)]
+    pub agents: BTreeMap<String, Agent>,
 }
 
 impl Default for OrchestratorConfig {
@@ -39,6 +48,8 @@ impl Default for OrchestratorConfig {
             budget: Budget::usual(),
             retry: RetryPolicy::default(),
             approval: ApprovalPolicy::default(),
+            presets: BTreeMap::new(),
+            agents: BTreeMap::new(),
         }
     }
 }

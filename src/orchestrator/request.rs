@@ -59,6 +59,8 @@ pub struct TaskRequest {
     pub tools: ToolAllowance,
     /// Named instructions, model and tools to work with.
     pub agent_id: Option<String>,
+    /// The preset of the configuration that it begins from.
+    pub preset: Option<String>,
     /// How urgent it is.
     pub priority: Priority,
     /// Limits other than the configured ones.
@@ -110,22 +112,25 @@ impl TaskRequest {
                 return Err(invalid(field, format!("must have 1 to {MAX_ID_BYTES} bytes and no NUL")));
             }
         }
+        let terms = config.terms(self.preset.as_deref(), self.agent())?;
         let approval = match &self.approval {
-            None => config.approval.clone(),
-            Some(more) => config.approval.and(more).map_err(|problem| invalid("approval", problem))?,
+            None => terms.approval,
+            Some(more) => terms.approval.and(more).map_err(|problem| invalid("approval", problem))?,
         };
         Ok(TaskSpec {
             goal,
             user_id: self.user_id.clone(),
             thread_id: self.thread_id.clone(),
-            chat_model: self.chat_model.clone(),
-            tools: self.tools.clone(),
-            agent_id: self.agent_id.clone(),
+            chat_model: self.chat_model.clone().or(terms.model),
+            tools: ToolAllowance { only: terms.only, ..self.tools.clone() },
+            agent_id: self.agent().map(str::to_owned),
+            preset: terms.preset,
+            instructions: terms.instructions,
             template: None,
             priority: self.priority,
-            limits: self.limits.clone().unwrap_or_else(|| config.limits.clone()),
-            budget: self.budget.or(&config.budget),
-            retry: config.retry.clone(),
+            limits: self.limits.clone().unwrap_or(terms.limits),
+            budget: self.budget.or(&terms.budget),
+            retry: terms.retry,
             approval,
             forked_from: None,
         })

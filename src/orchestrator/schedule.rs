@@ -237,6 +237,7 @@ pub(super) fn request(schedule: &Schedule) -> TaskRequest {
         chat_model: task.chat_model.clone(),
         tools: task.tools(),
         agent_id: task.agent_id.clone(),
+        preset: task.preset.clone(),
         priority: task.priority.unwrap_or_default(),
         budget: task.budget.unwrap_or_default(),
         approval: task.approval.clone(),

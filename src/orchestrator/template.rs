@@ -124,6 +124,7 @@ impl Orchestrator {
         if request.goal.trim().is_empty() {
             request.goal = goal;
         }
+        request.preset = request.preset.or_else(|| template.preset.clone());
         if request.plan.is_none() && !plan.steps.is_empty() {
             request.plan = Some(plan);
         }

@@ -126,6 +126,9 @@ pub struct ScheduledTask {
     /// Named instructions, model and tools to work with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+    /// The preset of the configuration that its tasks begin from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
     /// How urgent it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub priority: Option<Priority>,
@@ -144,6 +147,7 @@ impl ScheduledTask {
             mentions: self.mentions.clone(),
             allowed_mcp_servers: self.allowed_mcp_servers.clone(),
             allowed_app_default_toolkit: self.allowed_app_default_toolkit.clone(),
+            ..ToolAllowance::default()
         }
     }
 }

@@ -30,6 +30,7 @@ mod metrics;
 mod openapi;
 mod orchestrate;
 mod parse;
+mod presets;
 #[cfg(test)]
 mod route_tests;
 mod schedules;
@@ -113,6 +114,8 @@ pub fn router(state: AppState) -> Router {
         .route("/api/templates", get(templates::list).post(templates::create))
         .route("/api/templates/{id}", get(templates::show).delete(templates::delete))
         .route("/api/templates/{id}/run", post(templates::run))
+        .route("/api/presets", get(presets::presets))
+        .route("/api/agents", get(presets::agents))
         .route("/api/worker", get(about::worker))
         .route("/api/workers", get(about::workers))
         .route("/api/tools", get(about::tools))

@@ -46,8 +46,10 @@ pub(super) struct Start {
     allowed_mcp_servers: Option<BTreeMap<String, AllowedTools>>,
     /// Built-in toolkits; all if absent.
     allowed_app_default_toolkit: Option<Vec<String>>,
-    /// Named instructions to work with.
+    /// The agent of the configuration that does the work.
     agent_id: Option<String>,
+    /// The preset of the configuration that the task begins from.
+    preset: Option<String>,
     /// How urgent it is.
     priority: Option<Priority>,
     /// What it may consume, where that differs from the configuration.
@@ -75,8 +77,10 @@ impl Start {
                 mentions: self.mentions.unwrap_or_default(),
                 allowed_mcp_servers: self.allowed_mcp_servers,
                 allowed_app_default_toolkit: self.allowed_app_default_toolkit,
+                ..ToolAllowance::default()
             },
             agent_id: self.agent_id,
+            preset: self.preset,
             priority: self.priority.unwrap_or_default(),
             budget: self.budget.unwrap_or_default(),
             approval: self.approval,

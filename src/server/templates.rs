@@ -64,6 +64,10 @@ pub(super) struct Run {
     thread_id: Option<String>,
     /// The model to use instead of the configured ones.
     chat_model: Option<ModelName>,
+    /// The preset of the configuration that the task begins from, instead of the template's.
+    preset: Option<String>,
+    /// The agent of the configuration that does the work.
+    agent_id: Option<String>,
     /// How urgent it is.
     priority: Option<Priority>,
     /// What it may consume, where that differs from the configuration.
@@ -132,6 +136,8 @@ pub(super) async fn run(
         user_id: caller.0.clone(),
         thread_id: body.thread_id.unwrap_or_else(|| Uuid::now_v7().to_string()),
         chat_model: body.chat_model,
+        preset: body.preset,
+        agent_id: body.agent_id,
         priority: body.priority.unwrap_or_default(),
         budget: body.budget.unwrap_or_default(),
         approval: body.approval,

@@ -99,6 +99,9 @@ pub(super) struct TaskDetail {
     #[serde(skip_serializing_if = "Option::is_none")]
     forked_from: Option<ForkPoint>,
     agent_id: Option<String>,
+    /// The preset of the configuration that it began from.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    preset: Option<String>,
     /// The template that it was made from.
     #[serde(skip_serializing_if = "Option::is_none")]
     template: Option<TemplateRef>,
@@ -237,6 +240,7 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         chat_model: spec.chat_model.clone(),
         forked_from: spec.forked_from,
         agent_id: spec.agent_id.clone(),
+        preset: spec.preset.clone(),
         template: spec.template.clone(),
         limits: spec.limits.clone(),
         budget: BudgetView::of(task, orchestrator.now()),

@@ -16,6 +16,8 @@ fn spec() -> TaskSpec {
         chat_model: None,
         tools: ToolAllowance::default(),
         agent_id: None,
+        preset: None,
+        instructions: None,
         template: None,
         priority: Priority::default(),
         limits: Limits::default(),

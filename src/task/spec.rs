@@ -27,6 +27,12 @@ pub struct TaskSpec {
     /// Named instructions, model and tools to work with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub agent_id: Option<String>,
+    /// The preset of the configuration that it began from.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub preset: Option<String>,
+    /// What the models of its steps are told besides: the agent's instructions.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub instructions: Option<String>,
     /// The template that it was made from, if it was.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub template: Option<TemplateRef>,
@@ -96,6 +102,10 @@ pub struct ToolAllowance {
     /// Names of built-in toolkits; `None` allows all of them.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub allowed_app_default_toolkit: Option<Vec<String>>,
+    /// Lists of the configuration, of tools by full name or by the beginning of it with a `*`: only
+    /// what is in each of them is offered.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub only: Vec<Vec<String>>,
 }
 
 /// The tools of one MCP server that may be used.

@@ -7,7 +7,14 @@ use super::{Origin, ToolDescription};
 /// Whether the task may use the tool: it is allowed, and if the user named tools or servers, it
 /// is among them.
 pub(super) fn permits(allowance: &ToolAllowance, tool: &ToolDescription) -> bool {
-    is_allowed(allowance, tool) && (!names_tools(allowance) || is_mentioned(allowance, tool))
+    is_allowed(allowance, tool)
+        && allowance.only.iter().all(|names| names.iter().any(|name| fits(name, &tool.name)))
+        && (!names_tools(allowance) || is_mentioned(allowance, tool))
+}
+
+/// Whether a tool has this name, or begins with what stands before the `*`.
+fn fits(name: &str, tool: &str) -> bool {
+    name.strip_suffix('*').map_or(name == tool, |beginning| tool.starts_with(beginning))
 }
 
 fn is_allowed(allowance: &ToolAllowance, tool: &ToolDescription) -> bool {

@@ -244,6 +244,18 @@ mod tests {
     }
 
     #[test]
+    fn lists_of_the_configuration_narrow_what_is_offered() {
+        let list = |names: &[&str]| names.iter().map(|name| (*name).to_owned()).collect::<Vec<_>>();
+        let mut allowance =
+            ToolAllowance { only: vec![list(&["workspace_*", "git_push"])], ..ToolAllowance::default() };
+        assert_eq!(offered(&allowance), ["git_push", "workspace_list", "workspace_read"]);
+        allowance.only.push(list(&["workspace_read", "clock_*"]));
+        assert_eq!(offered(&allowance), ["workspace_read"]);
+        allowance.only.push(Vec::new());
+        assert!(offered(&allowance).is_empty());
+    }
+
+    #[test]
     fn only_what_is_mentioned_is_offered_and_only_if_it_is_allowed() {
         let mentions = vec![
             mention(json!({"type": "mcpTool", "name": "push", "serverId": "git"})),

@@ -39,6 +39,7 @@ mod plans;
 mod planted;
 mod postgres;
 mod postgres_server;
+mod presets;
 mod program;
 mod queue_clients;
 mod redis;

@@ -30,6 +30,9 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     if config.budget.0.soft_percent.is_some_and(|percent| percent > 100) {
         return Err(ConfigError::value("budget.softPercent", "must lie between 0 and 100"));
     }
+    if let Some((key, problem)) = config.of_orchestrator().problem() {
+        return Err(ConfigError::value(key, problem));
+    }
     queue(config)?;
     at_least_one("database.connections", u64::from(config.database.connections))?;
     match &config.database.url {

@@ -21,7 +21,7 @@ use serde::Deserialize;
 use thiserror::Error;
 
 use crate::models::ModelsConfig;
-use crate::orchestrator::OrchestratorConfig;
+use crate::orchestrator::{Agent, OrchestratorConfig, Preset};
 use crate::server::ServerConfig;
 use crate::tools::{McpJsonError, SecretConfig, ToolboxError, ToolsConfig};
 use crate::worker::WorkerConfig;
@@ -42,6 +42,10 @@ pub struct Config {
     pub orchestrator: OrchestratorConfig,
     /// What new tasks may consume.
     pub budget: BudgetTable,
+    /// Named terms that a task may begin from.
+    pub presets: BTreeMap<String, Preset>,
+    /// Who may do the work.
+    pub agents: BTreeMap<String, Agent>,
     /// Which models there are.
     pub models: ModelsConfig,
     /// Which tools there are.
@@ -169,6 +173,18 @@ impl Settings {
             user: environment.get("SYSTEM_USER_ID").unwrap_or_else(|| "local".to_owned()),
             works: environment.allows_worker()?,
         })
+    }
+}
+
+impl Config {
+    /// What the orchestrator is told, with the tables that stand beside its own.
+    pub(super) fn of_orchestrator(&self) -> OrchestratorConfig {
+        OrchestratorConfig {
+            budget: self.budget.0,
+            presets: self.presets.clone(),
+            agents: self.agents.clone(),
+            ..self.orchestrator.clone()
+        }
     }
 }
 

@@ -130,6 +130,9 @@ fn values_that_make_no_sense_are_refused() {
         ("[orchestrator]\nthreshold = 2.0", "orchestrator.threshold"),
         ("[orchestrator.limits]\nmaxSteps = 0", "orchestrator.limits.maxSteps"),
         ("[orchestrator.retry]\nfactor = 0.5", "orchestrator.retry.factor"),
+        ("[presets.a]\nlimits = { maxStep = 1 }", "presets: a: "),
+        ("[agents.a]\ninstructions = 'x'\npreset = 'b'", "agents: a: preset: there is no preset 'b'"),
+        ("[agents.a]\ninstructions = ' '", "agents: a: has no instructions"),
         ("[database]\nconnections = 0", "database.connections"),
         ("[database]\nurl = 'mysql://x'", "database.url"),
     ] {
@@ -244,6 +247,8 @@ mod documents {
             "orchestrator.retry",
             "orchestrator.approval",
             "budget",
+            "presets.x",
+            "agents.x",
             "models",
             "models.breaker",
             "models.timeouts",

@@ -93,7 +93,11 @@ impl Orchestrator {
         window: &Window,
         tools: Option<&[ToolSpec]>,
     ) -> Result<StepContext, OrchestratorError> {
-        let system = prompts::step(tools.is_some());
+        let mut system = prompts::step(tools.is_some());
+        if let Some(instructions) = &task.spec().instructions {
+            system.push_str("\n\n");
+            system.push_str(instructions);
+        }
         let whole = window.opening_bytes();
         let pins = opening::pins(&self.pins_before(task, step).await?);
         let brief = opening::brief(task, step, &self.messages_before(task, step).await?, whole);

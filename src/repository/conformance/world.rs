@@ -36,6 +36,8 @@ impl World {
             chat_model: None,
             tools: crate::task::ToolAllowance::default(),
             agent_id: None,
+            preset: None,
+            instructions: None,
             template: None,
             priority: Priority::default(),
             limits: crate::task::Limits { max_steps: 100_000, ..crate::task::Limits::default() },

@@ -45,6 +45,8 @@ pub(super) struct Question {
     pub(super) priority: Priority,
     #[serde(default)]
     pub(super) budget: Budget,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) preset: Option<String>,
     /// The process that answers.
     #[serde(default)]
     pub(super) by: String,
@@ -59,6 +61,7 @@ impl Question {
             tools: turn.tools.clone(),
             priority: turn.priority,
             budget: turn.budget,
+            preset: turn.preset.clone(),
             by: state.worker.snapshot().name,
         }
     }
@@ -255,6 +258,7 @@ mod tests {
                 tools: ToolAllowance::default(),
                 priority: Priority::default(),
                 budget: Budget::default(),
+                preset: None,
                 by: String::new(),
             },
             history: Vec::new(),

@@ -120,6 +120,7 @@ async fn start(
         agent_id,
         priority: turn.priority,
         budget: turn.budget,
+        preset: turn.preset.clone(),
         detection: Some(detection),
         id: Some(id),
         key: key.map(keeping),

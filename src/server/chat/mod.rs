@@ -54,7 +54,9 @@ pub(super) async fn post(
     headers: HeaderMap,
     Keyed { body, key }: Keyed<ChatBody>,
 ) -> Result<Response, ApiError> {
-    let turn = body.into_turn()?;
+    let mut turn = body.into_turn()?;
+    let preset = turn.preset.as_deref();
+    (turn.tools, turn.model) = state.orchestrator.narrowed(turn.tools, turn.model, preset)?;
     if let Some(again) = replay(&state, &caller, &headers, &turn, key.as_ref()).await? {
         return Ok(again);
     }

@@ -61,6 +61,7 @@ impl Answering {
             tools: self.question.tools.clone(),
             priority: self.question.priority,
             budget: self.question.budget,
+            preset: self.question.preset.clone(),
             ..TaskRequest::default()
         }
     }

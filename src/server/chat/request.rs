@@ -43,6 +43,10 @@ pub(in crate::server) struct ChatBody {
     allowed_mcp_servers: Option<BTreeMap<String, AllowedTools>>,
     /// Built-in toolkits; all if absent.
     allowed_app_default_toolkit: Option<Vec<String>>,
+    /// The agent of the configuration that answers, or does the work.
+    agent_id: Option<String>,
+    /// The preset of the configuration that the task begins from, should it become one.
+    preset: Option<String>,
     /// Files that go with the message; models are told their names.
     attachments: Option<Vec<Attachment>>,
     /// Of the task, should it become one.
@@ -97,6 +101,8 @@ pub(super) struct Turn {
     pub(super) model: Option<ModelName>,
     pub(super) tool_choice: ToolChoice,
     pub(super) tools: ToolAllowance,
+    /// The preset that it begins from, should it become a task.
+    pub(super) preset: Option<String>,
     /// How urgent it is, should it become a task.
     pub(super) priority: Priority,
     /// What it may consume, should it become a task, where that differs from the configuration.
@@ -145,10 +151,12 @@ impl ChatBody {
             model: self.chat_model,
             tool_choice: self.tool_choice.unwrap_or_default(),
             tools: ToolAllowance {
-                mentions: self.mentions.unwrap_or_default(),
+                mentions: with_agent(self.mentions.unwrap_or_default(), self.agent_id),
                 allowed_mcp_servers: self.allowed_mcp_servers,
                 allowed_app_default_toolkit: self.allowed_app_default_toolkit,
+                ..ToolAllowance::default()
             },
+            preset: self.preset,
             priority: self.priority.unwrap_or_default(),
             budget: self.budget.unwrap_or_default(),
             is_repeated: self.trigger.as_deref() == Some("regenerate-message"),
@@ -179,6 +187,15 @@ impl Attachment {
     }
 }
 
+/// The mentions, with the agent that was asked for outright before those that were mentioned.
+fn with_agent(mut mentions: Vec<Mention>, agent: Option<String>) -> Vec<Mention> {
+    if let Some(agent_id) = agent {
+        let agent = Mention::Agent { name: agent_id.clone(), description: None, agent_id, icon: None };
+        mentions.insert(0, agent);
+    }
+    mentions
+}
+
 impl Turn {
     /// A turn whose answer was lost, from what is stored of it.
     pub(super) fn again(message: Message, question: Question) -> Self {
@@ -193,6 +210,7 @@ impl Turn {
             tools: question.tools,
             priority: question.priority,
             budget: question.budget,
+            preset: question.preset,
             is_repeated: false,
             is_use_chat: true,
         }

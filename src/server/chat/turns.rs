@@ -88,8 +88,12 @@ impl Answering {
     }
 
     /// What the model is told before anything else.
-    pub(super) fn instructions(&self) -> &'static str {
-        if self.has_tools() { WITH_TOOLS } else { INSTRUCTIONS }
+    pub(super) fn instructions(&self) -> String {
+        let own = if self.has_tools() { WITH_TOOLS } else { INSTRUCTIONS };
+        match self.state.orchestrator.agent_instructions(&self.question.tools) {
+            Some(agent) => format!("{own}\n\n{agent}"),
+            None => own.to_owned(),
+        }
     }
 
     async fn ask(&self, saying: &Saying, work: &mut Work, tools: &[ToolSpec]) -> Result<Answer, Cut> {
@@ -127,7 +131,7 @@ impl Answering {
         let (text, requests) = (answer.text.clone(), answer.requests.clone());
         work.messages.push(ModelMessage::Assistant { text, requests });
         let parts = match work.calls.is_empty() {
-            true => vec![self.instructions().to_owned(), self.before(), self.text.clone()],
+            true => vec![self.instructions(), self.before(), self.text.clone()],
             false => Vec::new(),
         };
         let what = Called::Model { model: self.model.name().clone(), parts, answer: answer.clone() };

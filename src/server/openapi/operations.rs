@@ -18,6 +18,7 @@ use crate::server::events;
 use crate::server::forks::{ForkBody, RetryBody};
 use crate::server::inbox::{EffectList, Inbox, Range as InboxRange, Told, Word};
 use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
+use crate::server::presets::{AgentList, PresetList};
 use crate::server::schedules::{FireTimes, Pattern, Range as ScheduleRange, ScheduleList, ScheduleView};
 use crate::server::socket::{Command, Control, TaskFrame};
 use crate::server::status::TaskStatus;
@@ -442,6 +443,12 @@ fn server() -> Vec<Operation> {
         Operation::get("/api/models", "listModels", "The models that can be asked.")
             .without_database()
             .reply::<ModelList>(),
+        Operation::get("/api/presets", "listPresets", "Named terms that a task may begin from.")
+            .without_database()
+            .reply::<PresetList>(),
+        Operation::get("/api/agents", "listAgents", "Who may do the work.")
+            .without_database()
+            .reply::<AgentList>(),
         Operation::get("/metrics", "getMetrics", "What happened and what is, for Prometheus.")
             .text("text/plain", "The text format of Prometheus, version 0.0.4."),
         Operation::get("/healthz", "getHealth", "The process answers.")
