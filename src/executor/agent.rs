@@ -173,6 +173,7 @@ impl Attempt {
                     requests: answer.requests.clone(),
                     finish: answer.finish.clone(),
                     usage: answer.usage,
+                    model: answer.model.clone(),
                 });
                 conversation.answered(call, answer.text.clone(), answer.requests.clone());
                 Ok(answer)

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use futures::StreamExt;
 use futures::stream::BoxStream;
 
 use crate::task::{ModelName, Usage, Usd};
@@ -53,7 +54,8 @@ impl Model for Fallback {
         for model in self.all() {
             match model.generate(request.clone()).await {
                 Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
-                Ok(answer) => return Ok(answer),
+                Ok(answer) if first_failure.is_none() => return Ok(answer),
+                Ok(answer) => return Ok(by(model.name(), answer)),
                 Err(error) => return Err(first_failure.unwrap_or(error)),
             }
         }
@@ -69,7 +71,8 @@ impl Model for Fallback {
             }
             match model.speak(request.clone(), hear).await {
                 Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
-                Ok(answer) => return Ok(answer),
+                Ok(answer) if first_failure.is_none() => return Ok(answer),
+                Ok(answer) => return Ok(by(model.name(), answer)),
                 Err(error) => return Err(first_failure.unwrap_or(error)),
             }
         }
@@ -86,7 +89,15 @@ impl Model for Fallback {
         for model in self.all() {
             match model.stream(request.clone()).await {
                 Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
-                Ok(pieces) => return Ok(pieces),
+                Ok(pieces) if first_failure.is_none() => return Ok(pieces),
+                Ok(pieces) => {
+                    let name = model.name().clone();
+                    let signed = pieces.map(move |piece| match piece {
+                        Ok(Chunk::End(answer)) => Ok(Chunk::End(by(&name, answer))),
+                        other => other,
+                    });
+                    return Ok(signed.boxed());
+                }
                 Err(error) => return Err(first_failure.unwrap_or(error)),
             }
         }
@@ -99,6 +110,11 @@ impl Model for Fallback {
 fn note(first: &mut Option<ModelError>, model: &ModelName, error: ModelError) {
     tracing::warn!(%model, %error, "this model failed; the next of the fallback chain is asked");
     first.get_or_insert(error);
+}
+
+/// The answer of a model that was not the one that was asked.
+fn by(model: &ModelName, answer: Answer) -> Answer {
+    Answer { model: Some(model.clone()), ..answer }
 }
 
 fn nobody() -> ModelError {
@@ -143,6 +159,16 @@ mod tests {
         let chain = Fallback::chain(first, vec![second]);
         let answer = chain.speak(Request::new(Role::Execute, "g", "", "do"), &hear).await.unwrap();
         assert_eq!((answer.text.as_str(), heard.lock().unwrap().as_str()), ("fine", "Anew fine"));
+    }
+
+    #[tokio::test]
+    async fn who_answered_in_the_place_of_another_is_told() {
+        let failing = r#"{"times":1,"reply":{"error":{"kind":"unavailable"}}},{"reply":{"text":"back"}}"#;
+        let chain = Fallback::chain(scripted("first", failing), vec![scripted("second", FINE)]);
+        let request = || Request::new(Role::Execute, "g", "", "do");
+        let answer = chain.generate(request()).await.unwrap();
+        assert_eq!(answer.model, Some("scripted/second".parse().unwrap()));
+        assert_eq!(chain.speak(request(), &|_| ()).await.unwrap().model, None);
     }
 
     #[tokio::test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::task::{ToolRequest, Usage};
+use crate::task::{ModelName, ToolRequest, Usage};
 
 /// What a model is asked for; decides which of the configured models answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -153,6 +153,8 @@ pub struct Answer {
     pub finish: String,
     /// What it consumed; `model_calls` is 1.
     pub usage: Usage,
+    /// Who gave it, if that was not the model that was asked but one behind it.
+    pub model: Option<ModelName>,
 }
 
 impl Answer {
@@ -163,6 +165,7 @@ impl Answer {
             requests: Vec::new(),
             finish: "stop".to_owned(),
             usage: Usage { model_calls: 1, ..Usage::default() },
+            model: None,
         }
     }
 }

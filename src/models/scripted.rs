@@ -163,7 +163,7 @@ impl Scripted {
             reply.tool_calls.iter().enumerate().map(|(n, call)| call.request(turn, n)).collect();
         let finish = if requests.is_empty() { "stop" } else { "tool-calls" };
         let usage = usage(request, &text, &requests);
-        Ok(Answer { text, requests, finish: finish.to_owned(), usage })
+        Ok(Answer { text, requests, finish: finish.to_owned(), usage, model: None })
     }
 
     fn error(&self, error: &ScriptedError) -> ModelError {

@@ -282,7 +282,8 @@ impl Expected {
         if requests.is_empty() && text.trim().is_empty() {
             return Err(diagnosis.malformed(&format!("it is empty (finish reason: {finish})")));
         }
-        Ok(Answer { text, requests, finish, usage: usage(returned.usage.as_ref()) })
+        let usage = usage(returned.usage.as_ref());
+        Ok(Answer { text, requests, finish, usage, model: None })
     }
 }
 

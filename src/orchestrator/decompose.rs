@@ -129,6 +129,9 @@ impl Orchestrator {
         };
         by.usage += Usage { model_calls: 0, ..answer.usage };
         by.usage.model_calls += 1;
+        if answer.model.is_some() {
+            by.model = answer.model.clone();
+        }
         let refused = |problem: String| Ok(Err(Refused { text: answer.text.clone(), problem }));
         let text: PlanText = match read_json(&answer.text) {
             Ok(text) => text,

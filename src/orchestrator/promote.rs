@@ -174,6 +174,7 @@ impl Called {
                     requests: answer.requests.clone(),
                     finish: answer.finish.clone(),
                     usage: answer.usage,
+                    model: None,
                 },
             ),
             Self::Tool { request, effect, outcome } => (

@@ -159,6 +159,9 @@ pub enum Event {
         finish: String,
         /// What it consumed.
         usage: Usage,
+        /// Who answered, if that was not the model that was asked but one behind it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        model: Option<ModelName>,
     },
     /// A tool is about to be called.
     ToolDispatched {

@@ -87,6 +87,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             requests: vec![],
             finish: "stop".into(),
             usage: Usage { input_tokens: 3, output_tokens: 2, model_calls: 1, ..Usage::default() },
+            model: None,
         },
         11 | 12 => Event::ToolDispatched {
             step,

@@ -91,7 +91,7 @@ impl Model for Recording {
         });
         // Without a count of tokens nothing is learnt, so that every run is the same.
         let usage = Usage { model_calls: 1, ..Usage::default() };
-        Ok(Answer { text, requests: requests.collect(), finish: "stop".to_owned(), usage })
+        Ok(Answer { text, requests: requests.collect(), finish: "stop".to_owned(), usage, model: None })
     }
 
     async fn stream(

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 
 use super::slots::slot;
 use super::{HOUR, MINUTE, Measure, Sum};
-use crate::task::{Entry, Event, Fault, StepType, TaskId, Timestamp, Usage};
+use crate::task::{Entry, Event, Fault, ModelName, StepType, TaskId, Timestamp, Usage};
 
 /// Characters of a failure's message that tell it from others.
 const MESSAGE: usize = 200;
@@ -146,7 +146,9 @@ impl Tally {
                 Event::ToolDispatched { tool, attempt: 2.., .. } => {
                     one.add(Measure::ToolRetried, tool, None);
                 }
-                Event::ModelAnswered { step, call, usage, .. } => one.answered(intent_of(step, call), usage),
+                Event::ModelAnswered { step, call, usage, model, .. } => {
+                    one.answered(intent_of(step, call), model.as_ref(), usage);
+                }
                 Event::ToolReturned { step, call, is_error, .. } => {
                     one.returned(intent_of(step, call), *is_error);
                 }
@@ -213,9 +215,11 @@ impl One<'_> {
         }
     }
 
-    fn answered(&mut self, intent: Option<&Intent>, usage: &Usage) {
+    /// `by` is a model behind the one that was asked.
+    fn answered(&mut self, intent: Option<&Intent>, by: Option<&ModelName>, usage: &Usage) {
         let sum = Sum { events: 1, ..self.consumed(usage) };
-        self.put(Measure::Model, name_of(intent), intent.map(|intent| intent.at), sum);
+        let name = by.map_or_else(|| name_of(intent).to_owned(), ToString::to_string);
+        self.put(Measure::Model, &name, intent.map(|intent| intent.at), sum);
         self.by_template(sum);
     }
 
@@ -367,7 +371,15 @@ mod tests {
     fn answered(call: u32) -> Event {
         let usage = Usage { input_tokens: 7, output_tokens: 2, model_calls: 1, ..Usage::default() };
         let text = Payload::text("t");
-        Event::ModelAnswered { step: 0, call, text, requests: Vec::new(), finish: "stop".into(), usage }
+        Event::ModelAnswered {
+            step: 0,
+            call,
+            text,
+            requests: Vec::new(),
+            finish: "stop".into(),
+            usage,
+            model: None,
+        }
     }
 
     fn tally(entries: &[(Entry, Value)]) -> Tally {

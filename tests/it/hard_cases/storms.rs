@@ -207,6 +207,11 @@ async fn in_a_storm_the_next_model_answers() {
             let task = world.ended(*id).await;
             assert_eq!(task.status(), Status::Completed, "{format:?}");
             assert_eq!(task.step(0).unwrap().attempts, 1, "{format:?}: the step did not fail");
+            let by = world.journal(*id).await.into_iter().find_map(|entry| match entry.event {
+                Event::ModelAnswered { model, .. } => model,
+                _ => None,
+            });
+            assert_eq!(by, Some("own/second".parse().unwrap()), "{format:?}: it is told who answered");
         }
         let asked = provider.asked();
         let first = asked.iter().filter(|asked| asked.body["model"] == "first").count();
