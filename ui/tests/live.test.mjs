@@ -124,3 +124,24 @@ on("a plan is seen and changed before it runs", "/new?goal=Take%20a%20wide%20loo
   const steps = await page.locator(".steps .step-name").allTextContents();
   assert.deepEqual(steps, ["Read them again", "Read the notes", "Compare them with care", "Keep where the work stands", "Write the report", "Say good-bye"]);
 });
+
+on("an answer goes on when its page is loaded again, and its conversation is renamed and forgotten", "/chat", async (page) => {
+  await page.getByLabel("Message").fill("Tell it aloud");
+  await page.keyboard.press("Enter");
+  await page.locator(".message.is-assistant", { hasText: "One after" }).waitFor();
+  await page.reload();
+  await page.locator(".message.is-assistant", { hasText: "One after the other" }).waitFor();
+  await page.locator(".message.is-assistant", { hasText: "lighthouse" }).waitFor();
+  await page.getByRole("button", { name: "Send" }).waitFor();
+  const row = page.locator(".thread-row", { hasText: "Tell it aloud" });
+  await row.hover();
+  await row.getByRole("button", { name: /Rename or forget/ }).click();
+  await page.getByRole("dialog").getByLabel("Title").fill("Lighthouses");
+  await page.getByRole("dialog").getByRole("button", { name: "Rename" }).click();
+  const renamed = page.locator(".thread-row", { hasText: "Lighthouses" });
+  await renamed.hover();
+  await renamed.getByRole("button", { name: /Rename or forget/ }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Forget it" }).click();
+  await renamed.waitFor({ state: "detached" });
+  await page.waitForURL(/\/chat$/);
+});

@@ -44,6 +44,7 @@ export const rules = [
   { role: "execute", delayMs: 120, reply: { text: "## What matters\n\n- The notes name **three** open questions.\n- Two of them have an answer already.\n\n| question | answer |\n|---|---|\n| Who writes? | We do |\n| When? | `today` |" } },
   { role: "evaluate", reply: { json: { verdict: "continue", reason: "the plan still fits" } } },
   { role: "summarize", reply: { text: "Notes were read; three questions are open." } },
+  { role: "chat", contains: "aloud", wordMs: 200, reply: { text: "One after the other the words arrive, also for whoever looks away and comes back to the lighthouse." } },
   { role: "chat", goalContains: "hostile", reply: { text: hostile } },
   { role: "chat", delayMs: 30, reply: { text: "The capital of **France** is Paris. I can also work on larger goals." } },
 ];

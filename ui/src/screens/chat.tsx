@@ -3,9 +3,9 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ApiError, message as words, send } from "../api/client";
 import { useResource } from "../api/resource";
 import { frames } from "../api/sse";
-import type { MessagePart, Models, TaskDetail, Thread, ThreadMessage } from "../api/types";
+import type { MessagePart, Models, TaskDetail, ThreadMessage } from "../api/types";
 import { isEnded } from "../api/types";
-import { Ago, Button, Loading, Progress } from "../components/basics";
+import { Button, Loading, Progress } from "../components/basics";
 import { Icon } from "../components/icons";
 import { Markdown } from "../components/markdown";
 import { cost, duration, short, text, tokens } from "../format";
@@ -16,26 +16,20 @@ import { taskList, watchTasks } from "../state/tasks";
 import { plannedSteps } from "../state/journal";
 import { useStory } from "../state/story";
 import { Words } from "./task/speech";
+import { Threads } from "./chat-threads";
 import { TaskBadge } from "./tasks";
 
 /** One message of the conversation, stored or on its way. */
 interface Said { id: string; role: string; text: string; reasoning: string; tools: ToolUse[]; taskId: string | null; error: string | null; busy: boolean; at: string }
 interface ToolUse { id: string; name: string; input: unknown; output: unknown; error: string | null }
 
-const RECENT = "longhaul.threads";
-const KEPT = 30;
-
-function recent(): Thread[] {
-  try { return JSON.parse(localStorage.getItem(RECENT) ?? "[]") as Thread[]; } catch { return []; }
-}
-
-function remember(thread: Thread): void {
-  const others = recent().filter((one) => one.id !== thread.id);
-  localStorage.setItem(RECENT, JSON.stringify([thread, ...others].slice(0, KEPT)));
-}
-
 export function messageText(parts: MessagePart[]): string {
   return parts.filter((part) => part.type === "text").map((part) => part.text ?? "").join("");
+}
+
+/** Whether it only holds the place of an answer that is being given. */
+function isAnswering(message: ThreadMessage): boolean {
+  return message.parts.some((part) => part.type === "data-answering");
 }
 
 function stored(message: ThreadMessage): Said {
@@ -60,7 +54,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   const [model, setModel] = useState("");
   const [asTask, setAsTask] = useState<"auto" | "none">("auto");
   const [stop, setStop] = useState<AbortController | null>(null);
-  const [threads, setThreads] = useState(recent);
+  const [turns, setTurns] = useState(0);
   const end = useRef<HTMLDivElement>(null);
   const box = useRef<HTMLTextAreaElement>(null);
   useEffect(() => {
@@ -68,7 +62,12 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     let gone = false;
     send("GET", `/api/chat/${encodeURIComponent(id)}/messages`)
       .then((answer) => answer.json() as Promise<{ messages: ThreadMessage[] }>)
-      .then((read) => { if (!gone) setSaid((known) => known ?? read.messages.map(stored)); })
+      .then((read) => {
+        if (gone) return;
+        const there = read.messages.filter((one) => !isAnswering(one));
+        setSaid((known) => known ?? there.map(stored));
+        if (there.length < read.messages.length || there.at(-1)?.role === "user") void resume();
+      })
       .catch((error: unknown) => { if (!gone) setSaid(error instanceof ApiError && error.status === 404 ? [] : [problem(error)]); });
     return () => { gone = true; };
   }, [id]);
@@ -78,6 +77,25 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     { keys: "N", what: "New conversation", group: "Chat", run: () => navigate("/chat") },
   ]);
   const change = (message: string, by: (said: Said) => Partial<Said>) => setSaid((all) => (all ?? []).map((one) => (one.id === message ? { ...one, ...by(one) } : one)));
+  /** An answer that is still being given: this page was loaded again meanwhile, or another one asked. */
+  const resume = async () => {
+    const controller = new AbortController();
+    try {
+      const response = await send("GET", `/api/chat/${encodeURIComponent(id)}/stream`, { accept: "text/event-stream", signal: controller.signal });
+      if (response.status === 204 || !response.body) return;
+      const answer = newId();
+      setSaid((all) => [...(all ?? []), { id: answer, role: "assistant", text: "", reasoning: "", tools: [], taskId: null, error: null, busy: true, at: new Date().toISOString() }]);
+      setStop(controller);
+      await listen(response.body, (by) => change(answer, by), controller).catch((error: unknown) => { if (!controller.signal.aborted) change(answer, () => ({ error: words_of(error) })); });
+      change(answer, () => ({ busy: false }));
+      setStop(null);
+    } catch { /* What was said is there; that more may come is not known. */ }
+  };
+  const halt = (controller: AbortController) => {
+    // The server goes on answering for whoever comes back, unless it is told not to.
+    send("DELETE", `/api/chat/${encodeURIComponent(id)}/stream`).catch(() => undefined);
+    controller.abort();
+  };
   const say = async () => {
     const words = draft.trim();
     if (!words || stop) return;
@@ -86,8 +104,8 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     const blank = { reasoning: "", tools: [], taskId: null, error: null, at };
     setSaid([...(said ?? []), { ...blank, id: own, role: "user", text: words, busy: false }, { ...blank, id: answer, role: "assistant", text: "", busy: true }]);
     setDraft("");
-    remember({ id, title: threads.find((one) => one.id === id)?.title ?? words.slice(0, 80), createdAt: at });
-    setThreads(recent());
+    // The address names the conversation from its first word on: whoever loads the page again finds it.
+    if (isNew) history.replaceState(null, "", `/chat/${encodeURIComponent(id)}`);
     const controller = new AbortController();
     setStop(controller);
     try {
@@ -99,17 +117,13 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
       change(answer, () => ({ error: controller.signal.aborted ? null : words_of(error) }));
     }
     change(answer, () => ({ busy: false }));
+    setTurns((count) => count + 1);
     setStop(null);
-    // The address names the conversation once there is one.
-    if (isNew) history.replaceState(null, "", `/chat/${encodeURIComponent(id)}`);
     box.current?.focus();
   };
   return (
     <section class="chat-screen">
-      <aside class="threads" aria-label="Conversations">
-        <a class="button is-plain" href="/chat"><Icon name="plus" size={14} /><span>New conversation</span></a>
-        <nav>{threads.map((one) => <a key={one.id} href={`/chat/${encodeURIComponent(one.id)}`} class="thread-link" aria-current={one.id === id ? "page" : undefined} title={one.title}>{one.title}<span class="faint"><Ago at={one.createdAt} /></span></a>)}{threads.length === 0 && <p class="faint pad">What you talk about in this browser is kept here.</p>}</nav>
-      </aside>
+      <Threads current={id} version={turns} />
       <div class="chat">
         <div class="messages" role="log" aria-live="polite" aria-label="Conversation" tabIndex={0}>
           {said === null ? <Loading /> : said.length === 0 ? <Welcome offline={models.data?.offline ?? false} ask={(goal) => { setDraft(goal); box.current?.focus(); }} /> : said.map((one) => <Message key={one.id} said={one} />)}
@@ -126,7 +140,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
             </select>
             <label class="check"><input type="checkbox" checked={asTask === "auto"} onChange={(event) => setAsTask(event.currentTarget.checked ? "auto" : "none")} /> may become a task</label>
             <span class="grow" />
-            {stop ? <Button icon="stop" onClick={() => stop.abort()}>Stop</Button> : <Button kind="primary" icon="send" type="submit" disabled={draft.trim() === ""}>Send</Button>}
+            {stop ? <Button icon="stop" onClick={() => halt(stop)}>Stop</Button> : <Button kind="primary" icon="send" type="submit" disabled={draft.trim() === ""}>Send</Button>}
           </div>
         </form>
       </div>
