@@ -15,6 +15,7 @@ mod config;
 mod context;
 mod decompose;
 mod detect;
+mod digest;
 mod draft;
 mod error;
 mod evaluate;

@@ -38,6 +38,8 @@ pub struct ChatConfig {
     /// For how many milliseconds an answer goes on without anybody who reads it: a client that
     /// lost it comes back within this time, one that stays away wants it to stop.
     pub return_ms: u64,
+    /// Bytes of the text files that go with a message, as far as a model is shown them.
+    pub max_file_bytes: usize,
 }
 
 impl Default for ChatConfig {
@@ -48,6 +50,7 @@ impl Default for ChatConfig {
             task_after_ms: 60_000,
             task_after_tokens: 50_000,
             return_ms: 5_000,
+            max_file_bytes: 64 * 1024,
         }
     }
 }

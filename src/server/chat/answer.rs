@@ -84,6 +84,8 @@ pub(super) struct Answering {
     pub(super) history: Vec<ModelMessage>,
     /// What is to be answered.
     pub(super) text: String,
+    /// What is in the files that go with it.
+    pub(super) files: String,
 }
 
 /// How an answer ended before its end.
@@ -263,6 +265,7 @@ mod tests {
             },
             history: Vec::new(),
             text: "?".into(),
+            files: String::new(),
         }
     }
 

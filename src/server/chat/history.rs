@@ -1,58 +1,173 @@
-//! What was said before, as a model is told.
+//! What was said before, as a model is told: all of it while there is room, then the newest turns behind
+//! a summary of the older ones. A summary is a message of the thread as well; nothing that was said is
+//! changed or removed.
 
-use std::collections::VecDeque;
+use std::fmt::Write as _;
+
+use serde_json::json;
+use uuid::Uuid;
 
 use crate::models::Message as ModelMessage;
+use crate::orchestrator::cut;
 use crate::repository::{Message, Repository, RepositoryError};
-use crate::task::{Status, TaskId};
+use crate::server::state::AppState;
+use crate::task::{ModelName, Status, TaskId};
 
 use super::request::text_of;
 
-/// Messages that are looked back at. With the next limit it bounds what an answer costs,
-/// however long the conversation is.
-pub(super) const LOOK_BACK: u32 = 40;
+/// Messages that are looked back at. Long before as many have come together, there is a summary of them.
+pub(super) const LOOK_BACK: u32 = 300;
 
-/// Bytes of earlier messages at most; older ones are left out.
-const HISTORY_BYTES: usize = 64 * 1024;
+/// Turns that are told one by one at most.
+const TURNS: usize = 100;
 
-/// What was said before the message `until`, oldest first, as far as there is room.
-pub(in crate::server) async fn before(
+/// Bytes of text per token, on average over prose and code.
+const BYTES_PER_TOKEN: u64 = 4;
+
+/// What was said before takes at most this share of the window, in percent: the rest is for the
+/// question, what tools bring, and the answer.
+const SHARE: u64 = 50;
+
+/// The part of a message of the thread that holds a summary.
+const SUMMARY: &str = "data-summary";
+
+/// One message, as it is told.
+#[derive(Debug, Clone, PartialEq)]
+struct Told {
+    id: String,
+    is_assistant: bool,
+    text: String,
+}
+
+/// What is told of a conversation.
+#[derive(Debug, Default)]
+struct History {
+    /// What stands for the turns before.
+    summary: Option<String>,
+    turns: Vec<Told>,
+}
+
+/// Bytes of a window of so many tokens.
+pub(super) fn bytes_of(tokens: u64) -> usize {
+    usize::try_from(tokens.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(usize::MAX)
+}
+
+/// What was said before the message `until`, oldest first, within the window. If it does not fit, the
+/// older turns are made short, and that is kept for the next time.
+pub(in crate::server) async fn within_window(
+    state: &AppState,
+    thread_id: &str,
+    until: &str,
+    wanted: Option<&ModelName>,
+) -> Result<Vec<ModelMessage>, RepositoryError> {
+    let window = state.orchestrator.limits().context_window_limit;
+    let room = bytes_of(window * SHARE / 100);
+    let repository = state.repository().as_ref();
+    let said = repository.messages(thread_id, LOOK_BACK).await?;
+    let mut history = read(repository, &said, until).await?;
+    let older = history.fold(room);
+    if let Some(last) = older.last() {
+        let (text, by) = state.orchestrator.digest(&history.as_notes(&older), room / 4, wanted).await;
+        let data = json!({"through": last.id, "text": text, "by": by, "messages": older.len()});
+        let note = Message {
+            id: format!("summary-{}", Uuid::now_v7()),
+            thread_id: thread_id.to_owned(),
+            role: "system".to_owned(),
+            parts: json!([{"type": SUMMARY, "data": data}]),
+            task_id: None,
+            created_at: state.orchestrator.now(),
+        };
+        repository.put_message(&note).await?;
+        history.summary = Some(text);
+    }
+    Ok(history.messages(room))
+}
+
+/// The summary there is, and the turns behind it.
+async fn read(
     repository: &dyn Repository,
     messages: &[Message],
     until: &str,
-) -> Result<Vec<ModelMessage>, RepositoryError> {
-    let earlier = messages.iter().take_while(|message| message.id != until);
-    let mut said = Vec::new();
-    for message in earlier {
+) -> Result<History, RepositoryError> {
+    let mut history = History::default();
+    let mut summaries: Vec<(&str, &str)> = Vec::new();
+    for message in messages {
+        if message.role == "system" {
+            let data = &message.parts[0]["data"];
+            summaries.extend(data["through"].as_str().zip(data["text"].as_str()));
+        }
+    }
+    for message in messages.iter().take_while(|message| message.id != until) {
+        let is_assistant = message.role == "assistant";
         let mut text = stored_text(message);
         // What became of a task is not in the message that announced it.
-        if message.role == "assistant"
-            && let Some(id) = message.task_id
-        {
+        if is_assistant && let Some(id) = message.task_id {
             text.push_str(&outcome(repository, id).await?);
         }
-        said.push((message.role.as_str(), text));
+        if message.role != "system" && !text.trim().is_empty() {
+            history.turns.push(Told { id: message.id.clone(), is_assistant, text });
+        }
+        // What a summary stands for is not told beside it.
+        if let Some((_, text)) = summaries.iter().rfind(|(through, _)| *through == message.id) {
+            history = History { summary: Some((*text).to_owned()), turns: Vec::new() };
+        }
     }
-    Ok(newest(said))
+    Ok(history)
+}
+
+impl History {
+    /// Takes the older turns out if not all of them fit, and returns them: the newest stay, as far as
+    /// they fill half of the room.
+    fn fold(&mut self, room: usize) -> Vec<Told> {
+        let all: usize = self.turns.iter().map(|turn| turn.text.len()).sum();
+        let summary = self.summary.as_ref().map_or(0, String::len);
+        if all + summary <= room && self.turns.len() <= TURNS {
+            return Vec::new();
+        }
+        let mut filled = 0;
+        let newest = self.turns.iter().rev().take(TURNS / 2).take_while(|turn| {
+            filled += turn.text.len().min(room / 4);
+            filled <= room / 2
+        });
+        let kept = newest.count();
+        self.turns.drain(..self.turns.len() - kept).collect()
+    }
+
+    /// The summary there is and turns, to be made short together.
+    fn as_notes(&self, turns: &[Told]) -> String {
+        let mut notes = self.summary.clone().unwrap_or_default();
+        for turn in turns {
+            let who = if turn.is_assistant { "Assistant" } else { "User" };
+            let _ = writeln!(notes, "\n{who}: {}", turn.text);
+        }
+        notes
+    }
+
+    /// What a model is told, in at most `room` bytes.
+    fn messages(self, room: usize) -> Vec<ModelMessage> {
+        let turns: usize = self.turns.iter().map(|turn| turn.text.len()).sum();
+        let is_cut = turns + self.summary.as_ref().map_or(0, String::len) > room;
+        let earlier = |text: String| format!("Earlier in this conversation:\n{}", short(&text, room / 4));
+        let summary = self.summary.map(earlier);
+        let turns = self.turns.into_iter().map(|turn| {
+            let text = if is_cut { short(&turn.text, room / 4) } else { turn.text };
+            match turn.is_assistant {
+                true => ModelMessage::Assistant { text, requests: Vec::new() },
+                false => ModelMessage::User(text),
+            }
+        });
+        summary.map(ModelMessage::User).into_iter().chain(turns).collect()
+    }
+}
+
+/// The beginning of a text in at most so many bytes, its word about what is missing included.
+fn short(text: &str, most: usize) -> String {
+    if text.len() <= most { text.to_owned() } else { cut(text, most.saturating_sub(100)) }
 }
 
 /// The text of a stored message.
 pub(super) fn stored_text(message: &Message) -> String {
     message.parts.as_array().map(|parts| text_of(parts)).unwrap_or_default()
-}
-
-fn newest(said: Vec<(&str, String)>) -> Vec<ModelMessage> {
-    let mut room = HISTORY_BYTES;
-    let mut kept = VecDeque::new();
-    for (role, text) in said.into_iter().rev().filter(|(_, text)| !text.trim().is_empty()) {
-        let Some(left) = room.checked_sub(text.len()) else { break };
-        room = left;
-        kept.push_front(match role {
-            "assistant" => ModelMessage::Assistant { text, requests: Vec::new() },
-            _ => ModelMessage::User(text),
-        });
-    }
-    kept.into()
 }
 
 async fn outcome(repository: &dyn Repository, id: TaskId) -> Result<String, RepositoryError> {
@@ -69,21 +184,47 @@ async fn outcome(repository: &dyn Repository, id: TaskId) -> Result<String, Repo
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
-    #[test]
-    fn the_newest_messages_are_kept_within_the_room() {
-        let long = "x".repeat(HISTORY_BYTES / 2);
-        let said = vec![
-            ("user", "first".to_owned()),
-            ("user", long.clone()),
-            ("assistant", long),
-            ("user", String::new()),
-        ];
-        let kept = newest(said);
-        assert_eq!(kept.len(), 2);
-        assert!(
-            matches!(kept[0], ModelMessage::User(_)) && matches!(kept[1], ModelMessage::Assistant { .. })
-        );
+    fn bytes(messages: &[ModelMessage]) -> usize {
+        messages
+            .iter()
+            .map(|message| match message {
+                ModelMessage::User(text) | ModelMessage::Assistant { text, .. } => text.len(),
+                ModelMessage::ToolResult { content, .. } => content.len(),
+            })
+            .sum()
+    }
+
+    fn told(number: usize, length: usize) -> Told {
+        let text = format!("{number} {}", "é".repeat(length));
+        Told { id: number.to_string(), is_assistant: number % 2 == 1, text }
+    }
+
+    proptest! {
+        #[test]
+        fn no_history_is_above_its_room(
+            lengths in prop::collection::vec(0..4000usize, 0..250),
+            summary in prop::option::of(0..20_000usize),
+            room in 2000..20_000usize,
+        ) {
+            let turns: Vec<Told> =
+                lengths.iter().enumerate().map(|(number, length)| told(number, *length)).collect();
+            let summary = summary.map(|length| "s".repeat(length));
+            let mut history = History { summary, turns: turns.clone() };
+            let older = history.fold(room);
+            let kept = history.turns.clone();
+            prop_assert_eq!([older.clone(), kept.clone()].concat(), turns.clone(), "nothing is lost on the way");
+            prop_assert!(turns.is_empty() || !kept.is_empty(), "the newest is told");
+            prop_assert!(kept.len() <= TURNS);
+            if !older.is_empty() {
+                // A digest is never longer than this.
+                history.summary = Some("d".repeat(room / 4));
+            }
+            let messages = history.messages(room);
+            prop_assert!(bytes(&messages) <= room + 40, "{} of {room}", bytes(&messages));
+        }
     }
 }

@@ -4,6 +4,7 @@
 mod answer;
 mod answer_frames;
 mod begin;
+mod files;
 mod history;
 mod kept;
 mod live;
@@ -28,7 +29,7 @@ use uuid::Uuid;
 use self::answer::{Answering, Question};
 use self::begin::{begin, reply};
 #[cfg(test)]
-pub(super) use self::history::before;
+pub(super) use self::history::within_window;
 pub(super) use self::live::Answers;
 pub(super) use self::request::ChatBody;
 use self::request::{ToolChoice, Turn};
@@ -207,11 +208,12 @@ async fn answer(
 ) -> Result<impl Stream<Item = UiChunk> + Send + use<>, ApiError> {
     let models = state.orchestrator.models();
     let model = models.for_role(Role::Chat, turn.model.as_ref()).map_err(OrchestratorError::from)?;
-    let said = state.repository().messages(&turn.thread_id, history::LOOK_BACK).await?;
-    let history = history::before(state.repository().as_ref(), &said, &turn.message_id).await?;
+    let wanted = turn.model.as_ref();
+    let history = history::within_window(&state, &turn.thread_id, &turn.message_id, wanted).await?;
     let question = Question::of(&state, &turn);
+    let files = files::contents(&turn.parts, state.config.chat.max_file_bytes);
     let (user_id, thread_id, text) = (caller.0, turn.thread_id, turn.text);
-    Ok(Answering { state, model, id, user_id, thread_id, question, history, text }.begin().await?)
+    Ok(Answering { state, model, id, user_id, thread_id, question, history, text, files }.begin().await?)
 }
 
 fn heartbeat(state: &AppState) -> Duration {

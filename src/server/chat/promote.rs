@@ -77,6 +77,9 @@ impl Answering {
             };
             let _ = writeln!(text, "{who}: {said}");
         }
-        if text.is_empty() { text } else { format!("Earlier in this conversation:\n{text}") }
+        match text.is_empty() {
+            true => self.files.trim_start().to_owned(),
+            false => format!("Earlier in this conversation:\n{text}{}", self.files),
+        }
     }
 }

@@ -8,6 +8,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answering, Cut};
 use super::answer_frames::AnswerFrames;
+use super::history::bytes_of;
 use super::live::Saying;
 use super::request::ToolChoice;
 use super::task_frames::call_id;
@@ -47,6 +48,21 @@ impl Default for Work {
             tokens: 0,
             began: Instant::now(),
         }
+    }
+}
+
+impl Work {
+    /// How much was said behind the question.
+    fn bytes(&self) -> usize {
+        let lengths = self.messages.iter().map(|message| match message {
+            ModelMessage::User(text) => text.len(),
+            ModelMessage::Assistant { text, requests } => {
+                let asked = requests.iter().map(|request| request.arguments.to_string().len());
+                text.len() + asked.sum::<usize>()
+            }
+            ModelMessage::ToolResult { content, .. } => content.len(),
+        });
+        lengths.sum()
     }
 }
 
@@ -97,7 +113,9 @@ impl Answering {
     }
 
     async fn ask(&self, saying: &Saying, work: &mut Work, tools: &[ToolSpec]) -> Result<Answer, Cut> {
-        let mut request = Request::new(Role::Chat, &self.text, self.instructions(), &self.text);
+        // A very long question is told by its beginning; the thread has all of it.
+        let question = cut(&format!("{}{}", self.text, self.files), bytes_of(self.window() / 4));
+        let mut request = Request::new(Role::Chat, &self.text, self.instructions(), question);
         request.messages.splice(0..0, self.history.iter().cloned());
         request.messages.extend(work.messages.iter().cloned());
         request.tools = tools.to_vec();
@@ -131,11 +149,16 @@ impl Answering {
         let (text, requests) = (answer.text.clone(), answer.requests.clone());
         work.messages.push(ModelMessage::Assistant { text, requests });
         let parts = match work.calls.is_empty() {
-            true => vec![self.instructions(), self.before(), self.text.clone()],
+            true => vec![self.instructions(), self.before(), self.text.clone() + &self.files],
             false => Vec::new(),
         };
         let what = Called::Model { model: self.model.name().clone(), parts, answer: answer.clone() };
         work.calls.push(GrownCall { asked_at, ended_at: self.now(), what });
+    }
+
+    /// Tokens that a request may have.
+    fn window(&self) -> u64 {
+        self.state.orchestrator.limits().context_window_limit
     }
 
     /// Why the next call is one for a task, if it is.
@@ -150,6 +173,10 @@ impl Answering {
             }
             () if work.began.elapsed() >= Duration::from_millis(limits.task_after_ms) => {
                 Some(format!("it takes longer than {} ms", limits.task_after_ms))
+            }
+            // Behind history and question a quarter of the window is left: a task can go on beyond it.
+            () if work.bytes() + RESULT_BYTES > bytes_of(self.window() / 5) => {
+                Some("it does not fit into the window of the model".to_owned())
             }
             () if work.tokens >= limits.task_after_tokens => {
                 Some(format!("it takes more than {} tokens", limits.task_after_tokens))

@@ -184,12 +184,34 @@ async fn the_whole_answer_of_a_task_is_told_in_its_stream_and_in_the_history() {
     let request = Request::post("/api/chat").header("accept", "text/event-stream");
     let request = request.body(Body::from(body("m", COMPLEX).to_string())).unwrap();
     assert!(texts(&fixture.ask(request).await.chunks()).ends_with(&answer));
-    let said = fixture.repository().messages("thread", 10).await.unwrap();
-    let history = super::super::chat::before(fixture.repository().as_ref(), &said, "next").await.unwrap();
+    let history = super::super::chat::within_window(&fixture.state, "thread", "next", None).await.unwrap();
     assert!(
         matches!(&history[1], Message::Assistant { text, .. } if text.contains(follow_up)),
         "{history:?}"
     );
+}
+
+#[tokio::test]
+async fn a_long_conversation_goes_on_behind_a_summary_and_keeps_everything() {
+    let fixture = Fixture::scripted(json!([
+        {"role": "summarize", "times": 1, "reply": {"text": "They spoke of France."}},
+        {"role": "chat", "contains": "Bound", "reply": {"text": "It goes on."}},
+        {"role": "chat", "reply": {"text": "long answer ".repeat(4000)}},
+    ]))
+    .await;
+    for number in 0..7 {
+        let asked = post(&fixture, body(&format!("m{number}"), "What is the capital of France?")).await;
+        assert_eq!(types(&asked.chunks()).last(), Some(&"finish"));
+    }
+    let history = super::super::chat::within_window(&fixture.state, "thread", "next", None).await.unwrap();
+    assert!(
+        matches!(&history[0], Message::User(text) if text.contains("They spoke of France")),
+        "{history:?}"
+    );
+    let said = fixture.repository().messages("thread", 100).await.unwrap();
+    assert_eq!(said.iter().filter(|message| message.role == "assistant").count(), 7);
+    assert_eq!(said.iter().filter(|message| message.role == "system").count(), 1);
+    assert_eq!(texts(&post(&fixture, body("m9", "Bound by nothing?")).await.chunks()), "It goes on.");
 }
 
 #[tokio::test]

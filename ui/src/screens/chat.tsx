@@ -64,9 +64,9 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
       .then((answer) => answer.json() as Promise<{ messages: ThreadMessage[] }>)
       .then((read) => {
         if (gone) return;
-        const there = read.messages.filter((one) => !isAnswering(one));
+        const there = read.messages.filter((one) => one.role !== "system" && !isAnswering(one));
         setSaid((known) => known ?? there.map(stored));
-        if (there.length < read.messages.length || there.at(-1)?.role === "user") void resume();
+        if (read.messages.some(isAnswering) || there.at(-1)?.role === "user") void resume();
       })
       .catch((error: unknown) => { if (!gone) setSaid(error instanceof ApiError && error.status === 404 ? [] : [problem(error)]); });
     return () => { gone = true; };
