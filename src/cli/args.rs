@@ -113,6 +113,9 @@ pub(super) struct RunArgs {
         "goal", "template", "param", "template_version", "preset", "agent", "priority", "max_tokens", "max_cost",
     ])]
     pub(super) resume: Option<String>,
+    /// Carry out the plan in this JSON file instead of making one
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["resume", "template"])]
+    pub(super) plan: Option<std::path::PathBuf>,
     /// Take goal and steps from this template; a goal that is given wins
     #[arg(long, value_name = "NAME")]
     pub(super) template: Option<String>,
@@ -148,7 +151,7 @@ pub(super) struct RunOptions {
 impl RunOptions {
     /// The flags of a run that takes everything from a template.
     pub(super) fn of_template(self, name: String, parameters: ParameterArgs) -> RunArgs {
-        RunArgs { goal: None, resume: None, template: Some(name), parameters, options: self }
+        RunArgs { goal: None, resume: None, plan: None, template: Some(name), parameters, options: self }
     }
 }
 
@@ -176,6 +179,13 @@ pub(super) enum TaskCommand {
     List(ListArgs),
     /// Show a task with its steps
     Show {
+        #[command(flatten)]
+        task: TaskArg,
+        #[command(flatten)]
+        form: JsonArg,
+    },
+    /// Show the plan of a task, revision by revision
+    Plan {
         #[command(flatten)]
         task: TaskArg,
         #[command(flatten)]
@@ -236,6 +246,16 @@ pub(super) enum TaskCommand {
         task: TaskArg,
         /// A text, or JSON where that was asked for
         answer: String,
+        #[command(flatten)]
+        request: RequestArg,
+    },
+    /// Say whether what a step brought will do although it did not pass its checks
+    Verdict {
+        #[command(flatten)]
+        task: TaskArg,
+        /// Accept it, let the step try again, or fail the task
+        #[arg(value_enum)]
+        verdict: VerdictWord,
         #[command(flatten)]
         request: RequestArg,
     },
@@ -343,6 +363,17 @@ fn dollars(text: &str) -> Result<Usd, String> {
 pub(super) struct TaskArg {
     /// The task's id, or at least 4 characters of its beginning or end
     pub(super) id: String,
+}
+
+/// What a person says about a step that did not pass its checks.
+#[derive(Debug, Clone, Copy, clap::ValueEnum)]
+pub(super) enum VerdictWord {
+    /// It will do.
+    Accept,
+    /// Let it try again.
+    Retry,
+    /// Give the task up.
+    Fail,
 }
 
 /// Names one of several open requests of a task.

@@ -2,15 +2,17 @@
 
 use serde_json::{Value, json};
 
-use super::args::{InboxArgs, TaskArg};
+use super::args::{InboxArgs, TaskArg, VerdictWord};
 use super::display::{cut, one_line};
 use super::error::CliError;
 use super::task::{find, new_table, told};
 use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, ids};
-use crate::orchestrator::{Decision, OpenRequest, OrchestratorError, RequestId, RequestKind};
-use crate::task::TaskId;
+use crate::orchestrator::{
+    Decision, OpenRequest, OrchestratorError, OutcomeDecision, RequestId, RequestKind,
+};
+use crate::task::{CheckDecision, TaskId};
 
 /// How much of the arguments a table shows.
 const CELL: usize = 70;
@@ -28,7 +30,7 @@ pub(super) async fn list(engine: &Engine, args: &InboxArgs, terminal: &Terminal)
             table.add_row(row(request));
         }
         terminal.result(table.trim_fmt());
-        terminal.note("Answer with: longhaul task approve|deny|answer TASK");
+        terminal.note("Answer with: longhaul task approve|deny|answer|verdict TASK");
     }
     Ok(Exit::Done)
 }
@@ -39,12 +41,14 @@ fn row(request: &OpenRequest) -> [String; 6] {
         RequestKind::Input => "an answer",
         RequestKind::Outcome => "an outcome",
         RequestKind::Plan => "approval",
+        RequestKind::Check => "a verdict",
     };
     let until = request.expires_at.map(|at| at.to_datetime().format("%Y-%m-%d %H:%M").to_string());
     let about = match (&request.arguments, request.kind) {
-        (Some(arguments), RequestKind::Approval | RequestKind::Input | RequestKind::Outcome) => {
-            arguments.to_string()
-        }
+        (
+            Some(arguments),
+            RequestKind::Approval | RequestKind::Input | RequestKind::Outcome | RequestKind::Check,
+        ) => arguments.to_string(),
         _ => one_line(&request.description),
     };
     [
@@ -79,6 +83,22 @@ pub(super) async fn deny(
 ) -> Result<Exit, CliError> {
     let kinds = [RequestKind::Approval, RequestKind::Plan, RequestKind::Input];
     decide(engine, task, request, &kinds, Decision::Deny(reason), terminal).await
+}
+
+/// Says whether what a step brought will do.
+pub(super) async fn verdict(
+    engine: &Engine,
+    task: &TaskArg,
+    request: Option<&str>,
+    word: VerdictWord,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let decision = match word {
+        VerdictWord::Accept => Decision::Check(CheckDecision::Accept),
+        VerdictWord::Retry => Decision::Check(CheckDecision::Retry),
+        VerdictWord::Fail => Decision::Outcome(OutcomeDecision::Fail),
+    };
+    decide(engine, task, request, &[RequestKind::Check], decision, terminal).await
 }
 
 /// Answers what a task asks.

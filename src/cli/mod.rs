@@ -21,6 +21,7 @@ mod fork;
 mod ids;
 mod inbox;
 mod logging;
+mod plan;
 mod run;
 mod schedule;
 mod schedule_args;

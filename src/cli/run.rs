@@ -9,7 +9,7 @@ use super::error::CliError;
 use super::terminal::Terminal;
 use super::watch::Watch;
 use super::wiring::Engine;
-use super::{Exit, ids, signals, template};
+use super::{Exit, ids, plan, signals, template};
 use crate::orchestrator::TaskRequest;
 use crate::repository::RepositoryError;
 use crate::task::{Budget, ModelName, Status, Task};
@@ -87,11 +87,13 @@ async fn begin(engine: &Engine, args: &RunArgs, model: Option<ModelName>) -> Res
             Some(name) => Some(template::named(engine, name, &args.parameters).await?),
             None => None,
         };
+        let plan = args.plan.as_deref().map(plan::read).transpose()?;
         let request = TaskRequest {
             goal: args.goal.clone().unwrap_or_default(),
             user_id: user,
             thread_id: Uuid::now_v7().to_string(),
             chat_model: model,
+            plan,
             priority: options.priority,
             budget: Budget { tokens: options.max_tokens, cost_usd: options.max_cost, ..Budget::default() },
             template: using,

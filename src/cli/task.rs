@@ -10,7 +10,7 @@ use super::follow::Follower;
 use super::terminal::Terminal;
 use super::watch::{Watch, took};
 use super::wiring::Engine;
-use super::{Exit, budget, context, duration, fork, ids, inbox, signals};
+use super::{Exit, budget, context, duration, fork, ids, inbox, plan, signals};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
 use crate::task::{EffectRecord, ModelName, Step, Task, TaskId};
@@ -29,6 +29,9 @@ pub(super) async fn run(
         TaskCommand::List(args) => list(engine, &args, terminal).await,
         TaskCommand::Show { task, form } => {
             show(&load(engine, &task.id).await?, form.json, engine, terminal).await
+        }
+        TaskCommand::Plan { task, form } => {
+            plan::show(engine, &load(engine, &task.id).await?, form.json, terminal).await
         }
         TaskCommand::Trace { task, after, form } => {
             let id = find(engine, &task.id).await?;
@@ -57,6 +60,9 @@ pub(super) async fn run(
         }
         TaskCommand::Answer { task, answer, request } => {
             inbox::answer(engine, &task, request.request.as_deref(), answer, terminal).await
+        }
+        TaskCommand::Verdict { task, verdict, request } => {
+            inbox::verdict(engine, &task, request.request.as_deref(), verdict, terminal).await
         }
         TaskCommand::Tell { task, text } => inbox::tell(engine, &task, &text, terminal).await,
         TaskCommand::Prioritize { task, priority } => {
@@ -156,6 +162,7 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
         let text = json!({
             "id": task.id, "spec": task.spec(), "state": state, "progress": task.progress(),
             "steps": task.steps(), "output": output, "effects": effects,
+            "evidence": task.evidence(),
         });
         terminal.result(text.to_string());
         return Ok(Exit::Done);
@@ -171,6 +178,7 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
     if !effects.is_empty() {
         terminal.result(format!("\n{}", effects_table(&effects).trim_fmt()));
     }
+    plan::tell_evidence(task, terminal);
     if let Some(output) = output {
         terminal.result(format!("\n{}", readable(&output).trim_end()));
     }

@@ -14,7 +14,7 @@ use crate::queue::{BullQueue, DatabaseQueue, Doorbell, Queue, QueueConfig, Queue
 use crate::repository::{
     PostgresRepository, Repository, RepositoryError, SqliteDurability, SqliteRepository,
 };
-use crate::tools::{Secrets, Toolbox};
+use crate::tools::{Probes, Secrets, Toolbox};
 use crate::worker::{Worker, WorkerConfig, host};
 
 /// The database, with what only one of the engines can do.
@@ -158,6 +158,7 @@ impl Engine {
         let worker_name = worker_name();
         let queue = open_queue(&settings, &worker_name)?;
         let config = settings.config.of_orchestrator();
+        let probes = Probes::open(&settings.config.checks).map_err(ConfigError::from)?;
         let orchestrator = Orchestrator::new(
             database.repository(),
             queue,
@@ -165,7 +166,8 @@ impl Engine {
             Arc::new(tools),
             config,
             system_clock(),
-        );
+        )
+        .with_probes(probes);
         Ok(Self { settings, database, orchestrator, worker_name })
     }
 

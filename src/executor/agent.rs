@@ -4,12 +4,13 @@ use std::sync::Arc;
 
 use super::allowance::Reservation;
 use super::calls::{Dispatch, too_deep};
+use super::checks::{Claimed, repair};
 use super::conversation::{Conversation, Recorded, Returned, Shares, recorded_contents};
 use super::{Attempt, Stop, recollection};
 use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::orchestrator::{PIN_TOOL, Speaking, StepContext, Window, wrap_up};
 use crate::task::{
-    CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Task, ToolRequest, as_text,
+    CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Standing, Task, ToolRequest, as_text,
     is_too_deep,
 };
 use crate::tools::ToolError;
@@ -37,8 +38,14 @@ impl Attempt {
         let mut conversation = self.recall(&window).await?;
         let told = self.told(&task, window, with_tools).await?;
         drop(task);
-        if let Some(text) = finished_answer(&conversation).filter(|_| !self.has_mail(&conversation)) {
-            return Ok(Some(Payload::text(text)));
+        if self.step.standing() == Standing::Refused {
+            let words = self.words_or(String::new()).await?;
+            self.may_repair(&words)?;
+        }
+        if let Some(text) = finished_answer(&conversation).filter(|_| !self.has_mail(&conversation))
+            && let Some(output) = self.concluded(&mut conversation, text).await?
+        {
+            return Ok(output);
         }
         loop {
             while let Some(request) = conversation.open.front().cloned() {
@@ -49,8 +56,29 @@ impl Attempt {
             }
             let answer = self.ask(model.as_ref(), &mut conversation, &told).await?;
             // What was written during the last turn is answered too.
-            if answer.requests.is_empty() && !self.has_mail(&conversation) {
-                return Ok(Some(Payload::text(answer.text)));
+            if answer.requests.is_empty()
+                && !self.has_mail(&conversation)
+                && let Some(output) = self.concluded(&mut conversation, answer.text).await?
+            {
+                return Ok(output);
+            }
+        }
+    }
+
+    /// What the step brings with this answer. `None` if it did not pass its checks: the model was
+    /// told why and goes on.
+    async fn concluded(
+        &mut self,
+        conversation: &mut Conversation,
+        text: String,
+    ) -> Result<Option<Option<Payload>>, Stop> {
+        let content = serde_json::Value::String(text);
+        match self.claim(Some(Payload::Inline(content.clone())), &content).await? {
+            Claimed::Stands(output) => Ok(Some(output)),
+            Claimed::Refused(words) => {
+                self.may_repair(&words)?;
+                conversation.tell(repair(&words));
+                Ok(None)
             }
         }
     }
@@ -83,6 +111,7 @@ impl Attempt {
     }
 
     async fn recall(&self, window: &Window) -> Result<Conversation, Stop> {
+        let refusals = self.refusals().await?;
         let mut recorded = Vec::new();
         // The opening holds what was written before the step began.
         let opening = self.step.first_seq.unwrap_or_default();
@@ -113,6 +142,10 @@ impl Attempt {
                 requests: call.requests.clone(),
                 is_error: call.is_error || was_told,
                 heard: (texts, newest),
+                refusal: refusals
+                    .iter()
+                    .find(|(after, _)| *after == call.number)
+                    .map(|(_, words)| words.clone()),
             });
         }
         let (result, turn) = window.result_bytes();
@@ -194,7 +227,7 @@ impl Attempt {
     }
 
     /// Sets aside what the call may consume, or stops the step if the budget has no room for it.
-    async fn reserve(&self, model: &dyn Model, request: &Request) -> Result<Reservation, Stop> {
+    pub(super) async fn reserve(&self, model: &dyn Model, request: &Request) -> Result<Reservation, Stop> {
         let reserve = self.orchestrator.reserve_for(model, request);
         let clock = self.orchestrator.clock();
         tokio::select! {

@@ -60,6 +60,8 @@ pub(super) struct Recorded {
     pub(super) is_error: bool,
     /// Messages of people that a model turn read first, oldest first; and the newest of them.
     pub(super) heard: (Vec<String>, i64),
+    /// What a model turn was told afterwards, if it claimed to be done and was not.
+    pub(super) refusal: Option<String>,
 }
 
 /// What a tool call brought.
@@ -89,6 +91,7 @@ impl Conversation {
                     let (texts, newest) = call.heard;
                     self.hear(texts, newest, call.number);
                     self.answered(call.number, call.text, call.requests);
+                    call.refusal.into_iter().for_each(|words| self.tell(words));
                 }
                 (CallSubject::Tool { tool, arguments, .. }, CallState::Committed) => {
                     self.returned(&Returned {
@@ -130,6 +133,11 @@ impl Conversation {
             self.add(Message::User(text), before);
         }
         self.heard = self.heard.max(newest);
+    }
+
+    /// Adds what the engine says of the newest turn.
+    pub(super) fn tell(&mut self, words: String) {
+        self.add(Message::User(words), self.calls);
     }
 
     /// Adds the model's turn.
@@ -226,6 +234,7 @@ mod tests {
             requests: requests.collect(),
             is_error: false,
             heard: (Vec::new(), 0),
+            refusal: None,
         }
     }
 

@@ -68,14 +68,14 @@ impl Attempt {
         let mut outputs = Vec::with_capacity(steps.len());
         for (position, step) in steps.iter().enumerate() {
             let share = room / (steps.len() - position) as u64;
-            let output = self.brought(step, share).await?;
+            let output = self.brought_by(step, share).await?;
             room = room.saturating_sub(output.to_string().len() as u64);
             outputs.push(output);
         }
         Ok(Payload::Inline(Value::Array(outputs)))
     }
 
-    async fn brought(&self, step: &Step, share: u64) -> Result<Value, Stop> {
+    async fn brought_by(&self, step: &Step, share: u64) -> Result<Value, Stop> {
         match (step.status, &step.output, &step.fault) {
             (StepStatus::Completed, Some(Payload::Blob { size, preview, .. }), _) if *size > share => {
                 Ok(json!({"$output": step.plan.id, "bytes": size, "beginning": preview}))

@@ -7,6 +7,7 @@ mod agent;
 mod allowance;
 mod calls;
 mod checkpoint;
+mod checks;
 mod compaction;
 mod conversation;
 mod fan_out;
@@ -155,8 +156,14 @@ impl Attempt {
             StepType::ToolCall if self.step.plan.tool.is_some() => self.planned_call(task).await,
             StepType::ToolCall => self.converse(task, true).await,
             StepType::LlmReasoning => self.converse(task, false).await,
-            StepType::Checkpoint => self.checkpoint(&task),
-            StepType::Summarization => self.summarize(&task).await,
+            StepType::Checkpoint => {
+                let output = self.checkpoint(&task);
+                self.brought(output).await
+            }
+            StepType::Summarization => {
+                let output = self.summarize(&task).await?;
+                self.brought(output).await
+            }
         }
     }
 }

@@ -5,7 +5,7 @@ use crate::task::{Event, Payload, Task};
 
 impl Attempt {
     /// Compresses what earlier steps brought; the summary is the step's output.
-    pub(super) async fn summarize(&mut self, task: &Task) -> Result<Option<Payload>, Stop> {
+    pub(super) async fn summarize(&mut self, task: &Task) -> Result<Payload, Stop> {
         let ledger = self.allowance.ledger();
         match self.orchestrator.summarize_context(task, Some(self.index), ledger).await? {
             Some(event) => {
@@ -17,9 +17,9 @@ impl Attempt {
                     self.allowance.charge(usage);
                 }
                 self.journal.note(event);
-                Ok(Some(summary))
+                Ok(summary)
             }
-            None => Ok(Some(Payload::text("There is nothing to summarize yet."))),
+            None => Ok(Payload::text("There is nothing to summarize yet.")),
         }
     }
 }

@@ -17,7 +17,10 @@ impl Attempt {
             )));
         };
         let attempt = match self.step.call(1) {
-            Some(call) if call.state == CallState::Committed && !call.is_error => return Ok(None),
+            Some(call) if call.state == CallState::Committed && !call.is_error => {
+                let result = call.result.clone();
+                return self.returned(result).await;
+            }
             Some(Call { state: CallState::Denied(words), .. }) => return Err(Stop::Failed(denied(words))),
             Some(call) if call.is_held() => call.attempt,
             Some(call) => call.attempt + 1,
@@ -31,8 +34,19 @@ impl Attempt {
             Ok(output) if output.is_error => {
                 Err(Stop::Failed(reported(&planned.name, tool.description().effect, &output)))
             }
-            Ok(_) => Ok(None),
+            Ok(output) => self.claim_once(None, &output.content).await,
             Err(error) => Err(Stop::Failed(error.fault())),
+        }
+    }
+
+    /// The call has returned before this attempt.
+    async fn returned(&mut self, result: Option<Payload>) -> Result<Option<Payload>, Stop> {
+        match result {
+            Some(result) if !self.step.checks().is_empty() => {
+                let content = self.content(&result).await?;
+                self.claim_once(None, &content).await
+            }
+            _ => Ok(None),
         }
     }
 }

@@ -5,9 +5,10 @@ use super::plan_text::{PlanText, read_json, schema};
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::task::{
-    Fault, Ground, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType, TaskSpec,
-    Usage, is_too_deep,
+    CheckKind, Fault, Ground, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType,
+    TaskSpec, Usage, is_too_deep,
 };
+use crate::tools::Probes;
 
 /// What is known when a plan is made.
 pub(super) struct Planning<'a> {
@@ -18,6 +19,8 @@ pub(super) struct Planning<'a> {
     pub(super) ledger: Option<Ledger>,
     /// Models that a step may name.
     pub(super) models: &'a [ModelName],
+    /// Probes that a step may name.
+    pub(super) probes: &'a Probes,
     /// What the plan continues.
     pub(super) ground: Ground<'a>,
     /// What the planner is told: the goal, and for a revision what happened so far.
@@ -36,6 +39,7 @@ impl Orchestrator {
             tools: &tools,
             ledger: None,
             models: self.models.allowed(),
+            probes: self.probes(),
             ground: Ground::default(),
             brief: format!("Goal:\n{}", spec.goal),
             reason: String::new(),
@@ -180,16 +184,16 @@ impl Planning<'_> {
     fn request(&self) -> Request {
         let limits = &self.spec.limits;
         let room = limits.max_steps.saturating_sub(self.ground.planned as u32);
-        let system = prompts::plan(self.tools, self.models, room);
+        let system = prompts::plan(self.tools, self.models, self.probes, room);
         let mut request = Request::new(Role::Plan, &self.spec.goal, system, &self.brief);
-        request.schema = Some(schema(self.models));
+        request.schema = Some(schema(self.models, self.probes));
         request.tools = self.tools.to_vec();
         request
     }
 
     /// What stands against a plan: its shape, its size, or tools that do not exist.
     fn problem_with(&self, plan: &Plan) -> Option<String> {
-        check_plan(plan, &self.ground, &self.spec.limits, |name| {
+        check_plan(plan, &self.ground, &self.spec.limits, self.probes, |name| {
             self.tools.iter().any(|tool| tool.name == name)
         })
     }
@@ -207,13 +211,14 @@ pub(super) fn check_plan(
     plan: &Plan,
     ground: &Ground<'_>,
     limits: &Limits,
+    probes: &Probes,
     is_tool: impl Fn(&str) -> bool,
 ) -> Option<String> {
     if let Err(error) = plan.validate(ground, limits) {
         return Some(error.to_string());
     }
-    if let Some(step) = plan.steps.iter().find(|step| !step.checks.is_empty()) {
-        return Some(format!("step '{}' has checks, and nothing makes them yet", step.id));
+    if let Some(problem) = plan.steps.iter().find_map(|step| part_problem(step, probes)) {
+        return Some(problem);
     }
     let named = plan.steps.iter().filter_map(|step| step.tool.as_ref());
     if let Some(tool) = named.clone().find(|tool| is_too_deep(&tool.arguments)) {
@@ -224,6 +229,23 @@ pub(super) fn check_plan(
         return Some(format!("there is no tool {}", unknown.join(", ")));
     }
     None
+}
+
+/// What stands against the lists, conditions and checks of a step beyond their form.
+fn part_problem(step: &PlannedStep, probes: &Probes) -> Option<String> {
+    let part = serde_json::json!([&step.for_each, &step.when, &step.checks]);
+    if is_too_deep(&part) {
+        return Some(format!("step '{}' is nested deeper than {MAX_DEPTH} levels", step.id));
+    }
+    step.checks.iter().find_map(|check| match &check.kind {
+        CheckKind::Schema(schema) => jsonschema::validator_for(schema)
+            .err()
+            .map(|error| format!("the schema that step '{}' is checked by cannot be used: {error}", step.id)),
+        CheckKind::Probe(name) if !probes.names().any(|known| known == name) => {
+            Some(format!("there is no probe '{name}' ([checks.{name}] in the configuration)"))
+        }
+        CheckKind::Probe(_) | CheckKind::Judge(_) => None,
+    })
 }
 
 /// What a planner is told about a failure.

@@ -21,6 +21,8 @@ pub enum Evaluation {
     Done,
     /// The goal cannot be reached.
     Fail(Fault),
+    /// What a step brought did not pass its checks, and only a person can say whether it will do.
+    Unverified(String),
     /// A model has to judge, and the budget has no room for that call.
     OutOfBudget(Exceeded),
 }
@@ -56,6 +58,9 @@ impl Orchestrator {
         let described = describe_fault(&step.plan.id, step.fault.as_ref());
         if self.may_replan(task) {
             return Evaluation::Replan(described);
+        }
+        if !task.unverified().is_empty() {
+            return Evaluation::Unverified(described);
         }
         let code = step.fault.as_ref().map_or("step_failed", |fault| fault.code.as_str());
         Evaluation::Fail(Fault::permanent(code, described))
@@ -137,6 +142,7 @@ impl Orchestrator {
             tools: &tools,
             ledger: Some(Ledger::of(task)),
             models: self.models.allowed(),
+            probes: self.probes(),
             ground: task.ground(),
             brief: self.revision_brief(task, reason).await?,
             reason: reason.to_owned(),

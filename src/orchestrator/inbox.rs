@@ -12,12 +12,13 @@ use serde_json::{Value, json};
 
 use super::context::pin_in;
 use super::lifecycle::{decided, expect, waits_for_people};
+use super::unverified::check_answer;
 use super::{Orchestrator, OrchestratorError, OutcomeDecision};
 use crate::queue::Wake;
 use crate::repository::{ListFilter, Requests};
 use crate::task::{
-    AskKind, Call, CallState, CallSubject, Effect, Event, Fault, MAX_DEPTH, PauseReason, Payload, Status,
-    Task, TaskId, Timestamp, is_too_deep,
+    AskKind, Call, CallState, CallSubject, CheckDecision, Effect, Event, Fault, MAX_DEPTH, PauseReason,
+    Payload, Status, Task, TaskId, Timestamp, is_too_deep,
 };
 use crate::tools::answer_problem;
 
@@ -45,6 +46,13 @@ pub enum About {
         /// Its attempt.
         attempt: u32,
     },
+    /// What a step brought, which did not pass its checks.
+    Check {
+        /// The step's index.
+        step: u32,
+        /// Its attempt.
+        attempt: u32,
+    },
     /// A revision of the plan.
     Plan(u32),
 }
@@ -53,6 +61,7 @@ impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.about {
             About::Call { step, call, attempt } => write!(f, "{}.{step}.{call}.{attempt}", self.task),
+            About::Check { step, attempt } => write!(f, "{}.check.{step}.{attempt}", self.task),
             About::Plan(revision) => write!(f, "{}.plan.{revision}", self.task),
         }
     }
@@ -62,12 +71,17 @@ impl FromStr for RequestId {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = "is not the id of a request: ids look like TASK.STEP.CALL.ATTEMPT or TASK.plan.REVISION";
+        let wrong = "is not the id of a request: ids look like TASK.STEP.CALL.ATTEMPT, TASK.plan.REVISION or \
+            TASK.check.STEP.ATTEMPT";
         let parts: Vec<&str> = text.split('.').collect();
         let number = |text: &str| text.parse::<u32>().map_err(|_| wrong);
         let task = |text: &str| text.parse::<TaskId>().map_err(|_| wrong);
         match parts.as_slice() {
             [id, "plan", revision] => Ok(Self { task: task(id)?, about: About::Plan(number(revision)?) }),
+            [id, "check", step, attempt] => {
+                let about = About::Check { step: number(step)?, attempt: number(attempt)? };
+                Ok(Self { task: task(id)?, about })
+            }
             [id, step, call, attempt] => {
                 let about =
                     About::Call { step: number(step)?, call: number(call)?, attempt: number(attempt)? };
@@ -90,6 +104,8 @@ pub enum RequestKind {
     Outcome,
     /// Whether a revision of the plan may be carried out.
     Plan,
+    /// Whether what a step brought will do although it did not pass its checks.
+    Check,
 }
 
 /// An open request to people.
@@ -143,6 +159,8 @@ pub enum Decision {
     Answer(Value),
     /// How a call ended; and, for every call, `skip` and `fail` its step.
     Outcome(OutcomeDecision),
+    /// Whether a step will do that did not pass its checks.
+    Check(CheckDecision),
 }
 
 impl Orchestrator {
@@ -180,6 +198,7 @@ impl Orchestrator {
                 ..request(task, about, kind, call.dispatched_at, expires_at)
             });
         }
+        open.extend(self.check_requests(task).await?);
         Ok(open)
     }
 
@@ -336,8 +355,18 @@ fn calls_that_ask(task: &Task) -> impl Iterator<Item = (u32, &Call, RequestKind,
 
 fn plan_request(task: &Task) -> Option<OpenRequest> {
     let ask = task.plan_ask()?;
-    let steps = task.steps().iter().filter(|step| step.revision == ask.revision);
-    let lines: Vec<String> = steps.map(|step| step.plan.description.clone()).collect();
+    // Of a revision one wants to know what it does without, too.
+    let lines = task.steps().iter().filter_map(|step| {
+        let (brought, dropped) =
+            (step.revision == ask.revision, step.replaced && step.revision + 1 == ask.revision);
+        match (brought, dropped) {
+            (true, _) if ask.revision > 1 => Some(format!("+ {}", step.plan.description)),
+            (true, _) => Some(step.plan.description.clone()),
+            (_, true) => Some(format!("- {}", step.plan.description)),
+            _ => None,
+        }
+    });
+    let lines: Vec<String> = lines.collect();
     let plans =
         json!(task.steps().iter().filter(|step| !step.replaced).map(|step| &step.plan).collect::<Vec<_>>());
     Some(OpenRequest {
@@ -353,7 +382,7 @@ fn plan_request(task: &Task) -> Option<OpenRequest> {
     })
 }
 
-fn request(
+pub(super) fn request(
     task: &Task,
     about: About,
     kind: RequestKind,
@@ -384,6 +413,7 @@ fn words(kind: RequestKind) -> &'static [&'static str] {
         RequestKind::Input => &["answer", "deny", "skip", "fail"],
         RequestKind::Outcome => &["happened", "did_not_happen", "skip", "fail"],
         RequestKind::Plan => &["approve", "deny"],
+        RequestKind::Check => &["accept", "retry", "fail"],
     }
 }
 
@@ -401,6 +431,7 @@ fn answer(
             ask.ok_or(OrchestratorError::Closed)?;
             plan_answer(revision, decision, by)
         }
+        About::Check { step, attempt } => check_answer(task, step, attempt, decision, by),
         About::Call { step, call, attempt } => {
             let mut asking = calls_that_ask(task);
             let (_, _, kind, expires_at) = asking
@@ -466,7 +497,7 @@ fn denied(step: u32, call: u32, kind: RequestKind, reason: &str, by: &str) -> Ev
     }
 }
 
-fn unfit(kind: RequestKind) -> OrchestratorError {
+pub(super) fn unfit(kind: RequestKind) -> OrchestratorError {
     let problem = format!("this request is answered by one of {}", words(kind).join(", "));
     OrchestratorError::Invalid { field: "decision", problem }
 }
@@ -517,7 +548,8 @@ mod tests {
     #[test]
     fn ids_of_requests_survive_the_text_form() {
         let task = TaskId(Uuid::now_v7());
-        for about in [About::Plan(2), About::Call { step: 0, call: 3, attempt: 1 }] {
+        let call = About::Call { step: 0, call: 3, attempt: 1 };
+        for about in [About::Plan(2), call, About::Check { step: 4, attempt: 2 }] {
             let id = RequestId { task, about };
             assert_eq!(id.to_string().parse(), Ok(id));
         }

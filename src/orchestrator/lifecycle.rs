@@ -68,7 +68,7 @@ impl Orchestrator {
             let problem = format!("{model} is not one of the models a step may name (models.allowed)");
             return Err(OrchestratorError::Invalid { field: "plan", problem });
         }
-        match check_plan(&plan, &Ground::default(), &spec.limits, is_tool) {
+        match check_plan(&plan, &Ground::default(), &spec.limits, self.probes(), is_tool) {
             None => Ok(plan),
             Some(problem) => Err(OrchestratorError::Invalid { field: "plan", problem }),
         }
@@ -282,7 +282,7 @@ pub(super) fn expect(task: &Task, verb: &'static str, allowed: &[Status]) -> Res
 
 /// Whether a task that is paused for this goes on by an answer, and not by being resumed.
 pub(super) fn waits_for_people(reason: PauseReason) -> bool {
-    matches!(reason, PauseReason::Approval | PauseReason::Input)
+    matches!(reason, PauseReason::Approval | PauseReason::Input | PauseReason::Unverified)
 }
 
 /// The call whose outcome nobody knows, if there is one: its step and its number.

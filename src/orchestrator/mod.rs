@@ -22,6 +22,7 @@ mod evaluate;
 mod firing;
 mod fork;
 mod inbox;
+mod judge;
 mod lifecycle;
 mod plan_text;
 mod preset;
@@ -29,11 +30,13 @@ mod promote;
 mod prompts;
 mod recurrence;
 mod request;
+mod revisions;
 mod schedule;
 mod speech;
 mod summarize;
 mod template;
 mod template_steps;
+mod unverified;
 
 use std::sync::Arc;
 
@@ -41,7 +44,7 @@ use crate::models::Models;
 use crate::queue::Queue;
 use crate::repository::Repository;
 use crate::task::Timestamp;
-use crate::tools::Toolbox;
+use crate::tools::{Probes, Toolbox};
 
 pub(crate) use budget::{budget_question, wrap_up};
 pub use compare::{StepDiff, StepSide, TaskDiff, TaskSide};
@@ -55,10 +58,12 @@ pub use error::OrchestratorError;
 pub use evaluate::{Evaluation, Revised};
 pub use fork::{ForkAt, ForkWish};
 pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
+pub use judge::Judgement;
 pub use lifecycle::OutcomeDecision;
 pub use preset::{Agent, Preset};
 pub use promote::{Called, Grown, GrownCall};
 pub use request::{RequestKey, TaskRequest};
+pub use revisions::Revision;
 pub use schedule::ScheduleWish;
 pub use speech::{Part, Said, Speaking, Speech};
 #[cfg(test)]
@@ -84,6 +89,7 @@ pub struct Orchestrator {
     config: Arc<OrchestratorConfig>,
     clock: Clock,
     speech: Speech,
+    probes: Arc<Probes>,
 }
 
 impl Orchestrator {
@@ -97,7 +103,7 @@ impl Orchestrator {
         clock: Clock,
     ) -> Self {
         let (config, speech) = (Arc::new(config), Speech::default());
-        Self { repository, queue, models, tools, config, clock, speech }
+        Self { repository, queue, models, tools, config, clock, speech, probes: Arc::default() }
     }
 
     /// Where the tasks live.

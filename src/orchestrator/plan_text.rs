@@ -7,7 +7,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub(super) use crate::task::json_in as read_json;
-use crate::task::{ModelName, Plan, PlannedStep, StepType, ToolUse};
+use crate::task::{Check, Condition, ForEach, ModelName, Plan, PlannedStep, StepType, ToolUse};
+use crate::tools::Probes;
 
 /// A plan as a model wrote it.
 #[derive(Debug, Deserialize)]
@@ -37,13 +38,28 @@ struct StepText {
     optional: bool,
     #[serde(default)]
     model: Option<String>,
+    #[serde(default)]
+    for_each: Option<ForEach>,
+    #[serde(default)]
+    when: Option<Condition>,
+    #[serde(default)]
+    checks: Vec<Check>,
 }
 
-/// The JSON Schema of a plan; `models` are those that a step may name.
-pub(super) fn schema(models: &[ModelName]) -> Value {
+/// The JSON Schema of a plan; `models` and `probes` are those that a step may name.
+pub(super) fn schema(models: &[ModelName], probes: &Probes) -> Value {
     let tool = serde_json::json!({
         "type": "object", "required": ["name", "arguments"],
         "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
+    });
+    let for_each = serde_json::json!({
+        "type": "object", "required": ["items"],
+        "properties": {
+            "items": {"type": ["array", "object"]},
+            "maxItems": {"type": "integer"},
+            "parallel": {"type": "integer"},
+            "allowFailures": {"type": "boolean"},
+        },
     });
     let mut schema = serde_json::json!({
         "type": "object", "required": ["steps"],
@@ -59,6 +75,9 @@ pub(super) fn schema(models: &[ModelName]) -> Value {
                     "tool": tool,
                     "estimatedDuration": {"type": "integer"},
                     "optional": {"type": "boolean"},
+                    "forEach": for_each,
+                    "when": {"type": "object"},
+                    "checks": {"type": "array", "items": check_schema(probes)},
                 },
             }},
         },
@@ -67,6 +86,17 @@ pub(super) fn schema(models: &[ModelName]) -> Value {
         schema["properties"]["steps"]["items"]["properties"]["model"] = serde_json::json!({"enum": models});
     }
     schema
+}
+
+fn check_schema(probes: &Probes) -> Value {
+    let mut kinds = serde_json::json!({
+        "schema": {"type": "object"}, "judge": {"type": "string"}, "required": {"type": "boolean"},
+    });
+    let names: Vec<&str> = probes.names().collect();
+    if !names.is_empty() {
+        kinds["probe"] = serde_json::json!({"enum": names});
+    }
+    serde_json::json!({"type": "object", "properties": kinds})
 }
 
 impl PlanText {
@@ -102,6 +132,15 @@ impl StepText {
             rename_outputs(&mut tool.arguments, names, &mut depends_on);
             tool
         });
+        let for_each = self.for_each.map(|mut for_each| {
+            rename_outputs(&mut for_each.items, names, &mut depends_on);
+            for_each
+        });
+        let when = self.when.map(|mut when| {
+            let operands = when.operands_mut().into_iter();
+            operands.for_each(|operand| rename_outputs(operand, names, &mut depends_on));
+            when
+        });
         depends_on.retain(|on| *on < index);
         depends_on.sort_unstable();
         depends_on.dedup();
@@ -114,6 +153,9 @@ impl StepText {
                 .map(|millis| millis as u64),
             optional: self.optional,
             model: self.model.and_then(|name| name.parse().ok()),
+            for_each,
+            when,
+            checks: self.checks,
             ..PlannedStep::new(format!("step-{}", index + 1), self.kind, self.description.trim())
         }
     }
@@ -201,6 +243,26 @@ mod tests {
         ]}));
         assert_eq!(plan.steps[1].depends_on, Vec::<u32>::new());
         assert_eq!(plan.steps[2].depends_on, [0, 1]);
+    }
+
+    #[test]
+    fn lists_conditions_and_checks_follow_the_renaming_and_are_waited_for() {
+        let plan = plan(json!({"steps": [
+            {"id": "find", "description": "a", "type": "tool-call"},
+            {"id": "each", "description": "b {{item}}", "type": "llm-reasoning", "dependsOn": [],
+             "forEach": {"items": {"$output": "find", "pointer": "/files"}, "parallel": 4},
+             "checks": [{"judge": "good"}, {"schema": {}, "required": false}]},
+            {"id": "end", "description": "c", "type": "llm-reasoning", "dependsOn": [],
+             "when": {"not": {"equals": [{"$output": "each"}, []]}}},
+        ]}));
+        let items = &plan.steps[1].for_each.as_ref().unwrap().items;
+        assert_eq!(items, &json!({"$output": "step-1", "pointer": "/files"}));
+        assert_eq!((&plan.steps[1].depends_on[..], &plan.steps[2].depends_on[..]), (&[0][..], &[1][..]));
+        assert!(plan.steps[1].checks[0].required && !plan.steps[1].checks[1].required);
+        let when = serde_json::to_value(plan.steps[2].when.as_ref().unwrap()).unwrap();
+        assert_eq!(when, json!({"not": {"equals": [{"$output": "step-2"}, []]}}));
+        let limits = crate::task::Limits::default();
+        assert_eq!(plan.validate(&crate::task::Ground::default(), &limits), Ok(()));
     }
 
     #[test]

@@ -4,6 +4,7 @@ use minijinja::{Environment, UndefinedBehavior, context};
 
 use crate::models::ToolSpec;
 use crate::task::{BlobHash, ModelName};
+use crate::tools::Probes;
 
 /// Decides about doubtful messages.
 pub(super) const DETECT: &str = include_str!("prompts/detect.md");
@@ -12,17 +13,21 @@ pub(super) const SUMMARIZE: &str = include_str!("prompts/summarize.md");
 /// Judges whether the goal is reached.
 pub(super) const EVALUATE: &str = include_str!("prompts/evaluate.md");
 
+/// Judges whether what a step brought meets its criteria.
+pub(super) const JUDGE: &str = include_str!("prompts/judge.md");
+
 const PLAN: &str = include_str!("prompts/plan.md");
 const STEP: &str = include_str!("prompts/step.md");
 
 /// The instructions of the planner.
-pub(super) fn plan(tools: &[ToolSpec], models: &[ModelName], max_steps: u32) -> String {
+pub(super) fn plan(tools: &[ToolSpec], models: &[ModelName], probes: &Probes, max_steps: u32) -> String {
     let tools: Vec<_> = tools
         .iter()
         .map(|tool| context! { name => &tool.name, about => &tool.description, schema => tool.schema.to_string() })
         .collect();
     let models: Vec<String> = models.iter().map(ToString::to_string).collect();
-    render(PLAN, context! { tools, models, max_steps })
+    let probes: Vec<String> = probes.names().map(str::to_owned).collect();
+    render(PLAN, context! { tools, models, probes, max_steps })
 }
 
 /// The instructions of a step.
@@ -49,6 +54,7 @@ fn render(text: &str, values: minijinja::Value) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::tools::ProbeConfig;
 
     #[test]
     fn the_planner_is_told_of_every_tool_and_the_limit() {
@@ -58,9 +64,14 @@ mod tests {
             schema: serde_json::json!({"type": "object"}),
         };
         let models = ["openai/gpt-5.6-luna".parse().unwrap()];
-        assert!(plan(&[], &models, 3).contains("`model`"));
-        insta::assert_snapshot!("plan", plan(&[tool], &[], 50));
-        insta::assert_snapshot!("plan_without_tools", plan(&[], &[], 3));
+        let none = Probes::default();
+        let tests: std::collections::BTreeMap<String, ProbeConfig> =
+            serde_json::from_value(serde_json::json!({"tests": {"command": "make"}})).unwrap();
+        let probes = Probes::open(&tests).unwrap();
+        assert!(plan(&[], &models, &none, 3).contains("`model`"));
+        assert!(plan(&[], &[], &probes, 3).contains("\"probe\": one of tests"));
+        insta::assert_snapshot!("plan", plan(&[tool], &[], &none, 50));
+        insta::assert_snapshot!("plan_without_tools", plan(&[], &[], &none, 3));
     }
 
     #[test]

@@ -13,6 +13,7 @@ use super::parse::{JsonBody, Params};
 use super::state::AppState;
 use super::views::{self, EffectView, TaskDetail};
 use crate::orchestrator::{Decision, OpenRequest, OutcomeDecision, RequestId};
+use crate::task::CheckDecision;
 
 /// Tasks that are looked at if nobody says how many, and at most.
 const USUAL: u32 = 100;
@@ -61,6 +62,8 @@ pub(super) enum Word {
     DidNotHappen,
     Skip,
     Fail,
+    Accept,
+    Retry,
 }
 
 impl From<Word> for Decision {
@@ -73,6 +76,8 @@ impl From<Word> for Decision {
             Word::DidNotHappen => Self::Outcome(OutcomeDecision::DidNotHappen),
             Word::Skip => Self::Outcome(OutcomeDecision::Skip),
             Word::Fail => Self::Outcome(OutcomeDecision::Fail),
+            Word::Accept => Self::Check(CheckDecision::Accept),
+            Word::Retry => Self::Check(CheckDecision::Retry),
         }
     }
 }

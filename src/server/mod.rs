@@ -30,6 +30,7 @@ mod metrics;
 mod openapi;
 mod orchestrate;
 mod parse;
+mod plans;
 mod presets;
 #[cfg(test)]
 mod route_tests;
@@ -103,6 +104,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/tasks/{id}/restore", post(context::restore))
         .route("/api/tasks/{id}/messages", post(inbox::tell))
         .route("/api/tasks/{id}/effects", get(inbox::effects))
+        .route("/api/tasks/{id}/plan", get(plans::show))
         .route("/api/inbox", get(inbox::list))
         .route("/api/inbox/{id}", post(inbox::decide))
         .route("/api/schedules", get(schedules::list).post(schedules::create))

@@ -10,7 +10,8 @@ use super::views::{EffectView, effects_that_may_stand};
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::repository::{Repository, RepositoryError};
 use crate::task::{
-    Entry, Event, Pause, Payload, Status, Step, StepStatus, StepType, Task, TaskId, Timestamp, TraceType,
+    Entry, Event, Evidence, Pause, Payload, Status, Step, StepStatus, StepType, Task, TaskId, Timestamp,
+    TraceType,
 };
 
 /// Traces that are shown: the newest ones.
@@ -46,6 +47,9 @@ pub(super) struct TaskStatus {
     /// Why it is paused; beyond the original.
     #[serde(skip_serializing_if = "Option::is_none")]
     pause: Option<Pause>,
+    /// The checks that were made of what steps claimed; beyond the original.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    evidence: Vec<Evidence>,
     /// Of a cancelled task: the effects that did happen, or may have; beyond the original.
     #[serde(skip_serializing_if = "Option::is_none")]
     effects: Option<Vec<EffectView>>,
@@ -108,6 +112,7 @@ fn view(task: &Task, entries: &[Entry], context: Map<String, Value>) -> TaskStat
         context,
         last_error: last_error(task),
         pause: state.pause.clone(),
+        evidence: task.evidence(),
         effects: None,
         created_at: state.created_at,
         updated_at: state.updated_at,

@@ -10,9 +10,9 @@ use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::queue::Job;
 use crate::repository::{Repository, RepositoryError, TaskSummary};
 use crate::task::{
-    Asking, Call, CallSubject, Effect, EffectRecord, EffectState, Entry, Event, Fault, ForkPoint, Limits,
-    ModelName, Pause, Payload, Priority, Status, Step, StepStatus, StepType, Task, TaskId, TemplateRef,
-    Timestamp, ToolUse, TraceType, Usage,
+    Asking, Call, CallSubject, Check, Condition, Effect, EffectRecord, EffectState, Entry, Event, Evidence,
+    Fault, ForEach, ForkPoint, Item, Limits, ModelName, Pause, Payload, Priority, Status, Step, StepStatus,
+    StepType, Task, TaskId, TemplateRef, Timestamp, ToolUse, TraceType, Usage, Verification,
 };
 
 /// Tasks, newest first.
@@ -94,6 +94,9 @@ pub(super) struct TaskDetail {
     revision: u32,
     /// The answer in full, once there is one.
     output: Option<Value>,
+    /// The checks that were made of what steps claimed last; the entry `seq` holds what was seen.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    evidence: Vec<Evidence>,
     chat_model: Option<ModelName>,
     /// The task whose facts it began with, if it is a fork.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -132,6 +135,21 @@ pub(super) struct StepDetail {
     optional: bool,
     depends_on: Vec<u32>,
     tool: Option<ToolUse>,
+    /// The list it is carried out for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    for_each: Option<ForEach>,
+    /// The item it is carried out for: that of the step with the index `of`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    item: Option<Item>,
+    /// It is skipped unless this holds.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    when: Option<Condition>,
+    /// What has to hold of what it brings.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    checks: Vec<Check>,
+    /// What the checks said of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    verification: Option<Verification>,
     attempts: u32,
     retry_at: Option<Timestamp>,
     /// What it brought, or the beginning of it.
@@ -237,6 +255,7 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         total_steps: task.total_steps(),
         revision: state.revision,
         output,
+        evidence: task.evidence(),
         chat_model: spec.chat_model.clone(),
         forked_from: spec.forked_from,
         agent_id: spec.agent_id.clone(),
@@ -309,6 +328,11 @@ pub(super) async fn step(
         optional: step.plan.optional,
         depends_on: step.plan.depends_on.clone(),
         tool: step.plan.tool.clone(),
+        for_each: step.plan.for_each.clone(),
+        item: step.item.clone(),
+        when: step.plan.when.clone(),
+        checks: step.plan.checks.clone(),
+        verification: step.verification.as_deref().cloned(),
         attempts: step.attempts,
         retry_at: step.retry_at,
         output,

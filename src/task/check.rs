@@ -163,10 +163,10 @@ impl Step {
         }
     }
 
-    /// How often it was sent back to mend what it claimed.
-    pub fn repairs(&self) -> u32 {
+    /// How often it claimed to be done, since a person let it try again if one did.
+    pub fn tries(&self) -> u32 {
         let Some(verification) = self.verification.as_deref() else { return 0 };
-        (verification.claims.len() as u32).saturating_sub(verification.forgiven + 1)
+        (verification.claims.len() as u32).saturating_sub(verification.forgiven)
     }
 
     /// Whether it failed for good because of its checks: a person may still accept what it brought.

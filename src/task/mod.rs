@@ -33,6 +33,7 @@ mod model_name;
 mod next;
 mod payload;
 mod plan;
+mod plan_file;
 mod priority;
 mod reference;
 mod retry;

@@ -10,6 +10,7 @@ mod error;
 mod fence;
 mod mcp;
 mod mcp_json;
+mod probe;
 mod secrets;
 mod text;
 mod toolbox;
@@ -28,6 +29,7 @@ pub use error::ToolError;
 pub use fence::Fence;
 pub use mcp::ServerStatus;
 pub use mcp_json::{McpJsonError, read_mcp_json};
+pub use probe::{Finding, ProbeConfig, ProbeError, Probes};
 pub use secrets::{SecretConfig, Secrets};
 pub use toolbox::{Toolbox, ToolboxError};
 

@@ -20,6 +20,11 @@ pub(super) fn outcome_question(detail: &str) -> String {
     )
 }
 
+/// What is asked about a step whose output did not pass its checks.
+pub(super) fn check_question(why: &str) -> String {
+    format!("{why}. Say whether it will do: accept it, let it try again, or fail the task: longhaul inbox")
+}
+
 fn people_question(task: &Task) -> String {
     if let Some(ask) = task.plan_ask() {
         return format!("revision {} of the plan waits for approval: longhaul inbox", ask.revision);

@@ -1,6 +1,7 @@
 //! What follows: how a failed step goes on, and how the task does when its plan is at an end.
 
 use super::drive::{Drive, Turn};
+use super::people::check_question;
 use super::writer::Lost;
 use crate::orchestrator::{Evaluation, OrchestratorError, Revised};
 use crate::task::{Event, Exceeded, Fault, PauseReason, Task};
@@ -83,6 +84,9 @@ impl Drive {
             }
             Evaluation::Fail(fault) => {
                 self.writer.note(Event::Failed { fault });
+            }
+            Evaluation::Unverified(why) => {
+                self.pause(PauseReason::Unverified, check_question(&why));
             }
             Evaluation::OutOfBudget(exceeded) => {
                 self.pause_for_budget(&exceeded);

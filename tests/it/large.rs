@@ -1,15 +1,19 @@
 //! The analytics over a journal of a million entries. It takes a minute or two and says how long
-//! each question takes: `cargo test --release --test it large:: -- --ignored --nocapture`.
+//! each question takes: `cargo test --release --test it large:: -- --ignored --nocapture`. And how
+//! long a wide plan takes beside what its slowest calls would take alone.
 
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use longhaul::repository::analytics::{FigureFilter, HOUR, Measure, Reach, Span};
 use longhaul::repository::{Commit, Lease, Repository, SqliteDurability, SqliteRepository};
-use longhaul::task::{Effect, Entry, Event, Payload, Plan, Planner, Task, TaskId, Timestamp, Usage};
+use longhaul::task::{
+    Effect, Entry, Event, Limits, Payload, Plan, PlannedStep, Planner, Task, TaskId, Timestamp, Usage,
+};
 use serde_json::json;
 
 use crate::postgres;
+use crate::world::{Setup, World, call};
 
 const STEPS: u32 = 166;
 const TASKS: u32 = 1000;
@@ -143,4 +147,38 @@ async fn sqlite() {
 #[ignore = "it measures"]
 async fn postgresql() {
     measure("PostgreSQL", Arc::new(postgres::fresh_database().await)).await;
+}
+
+/// 200 steps of 100 ms, 50 of them side by side: 400 ms if nothing but the calls took time.
+#[tokio::test(flavor = "multi_thread")]
+#[ignore = "it measures"]
+async fn wide() {
+    let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).unwrap();
+    for _ in 0..5 {
+        let path = directory.path().join(format!("{}.db", uuid::Uuid::now_v7()));
+        let repository = SqliteRepository::open(&path, SqliteDurability::Full).await.unwrap();
+        repository.prepare().await.unwrap();
+        let limits = Limits { max_steps: 200, max_parallel_steps: 50, ..Limits::default() };
+        let world =
+            World::new(Setup { repository: Some(Arc::new(repository)), limits, ..Setup::default() }).await;
+        let steps = (1..=200).map(|number| PlannedStep {
+            id: format!("step-{number}"),
+            ..call("slow_reading", json!({"ms": 100}))
+        });
+        let task = world.start(Plan { steps: steps.collect() }).await;
+        let began = Instant::now();
+        let _working = world.work("w");
+        // Whoever looks at the task all the time would be part of what is measured.
+        while world.ledger.lock().unwrap().len() < 200 {
+            tokio::time::sleep(Duration::from_millis(2)).await;
+        }
+        let task = world.ended(task.id).await;
+        let took = began.elapsed();
+        let state = task.state();
+        println!(
+            "200 steps of 100 ms, 50 side by side: {took:?}, {:.2} times the ideal ({})",
+            took.as_secs_f64() / 0.4,
+            state.status
+        );
+    }
 }

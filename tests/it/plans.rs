@@ -279,3 +279,44 @@ async fn large_items_are_stored_once_and_named_in_the_entry() {
     assert!(matches!(items.unwrap()[0].value, Payload::Blob { .. }));
     world.is_sound(task.id).await;
 }
+
+#[tokio::test]
+async fn a_revision_keeps_what_is_done_says_what_it_changes_and_asks_for_approval_too() {
+    let script = json!({"rules": [
+        {"role": "plan", "reply": {"json": {"reason": "another way", "steps": [
+            {"id": "x", "description": "Go around", "type": "tool-call", "tool": {"name": "read", "arguments": {}}}]}}},
+    ]});
+    let world = World::new(Setup { script, ..Setup::default() }).await;
+    let plan = free(vec![
+        call("read", json!({})),
+        PlannedStep { depends_on: vec![0], ..call("broken", json!({})) },
+        PlannedStep { depends_on: vec![1], ..call("read", json!({})) },
+    ]);
+    let approval = serde_json::from_value(json!({"plan": true})).unwrap();
+    let wanted = TaskRequest { plan: Some(plan), approval: Some(approval), ..request("Do it") };
+    let task = world.orchestrator.start(wanted).await.unwrap();
+    let approve = || async {
+        let open = world.orchestrator.inbox(Some("user"), 10).await.unwrap();
+        let id = open[0].id.parse().unwrap();
+        world.orchestrator.decide(id, longhaul::orchestrator::Decision::Approve(None), "p").await.unwrap();
+        open[0].description.clone()
+    };
+    approve().await;
+    let _working = world.work("w");
+    let is_second = |task: &Task| task.state().revision == 2 && task.status() == Status::Paused;
+    let waiting = world.until(task.id, is_second).await;
+    let revisions = world.orchestrator.revisions(&waiting).await.unwrap();
+    assert_eq!(revisions[0].added.steps.len(), 3);
+    assert!(revisions[0].kept.is_empty() && revisions[0].dropped.is_empty());
+    let second = &revisions[1];
+    assert_eq!(
+        (&second.kept[..], &second.dropped[..]),
+        (&["step-1".to_owned()][..], &["step-2".to_owned(), "step-3".to_owned()][..])
+    );
+    assert_eq!(second.added.steps[0].id, "step-4");
+    assert!(second.by.as_ref().unwrap().reason.contains("another way") && second.seq.is_some());
+    let asked = approve().await;
+    assert!(asked.contains("+ Go around") && asked.contains("- Call a tool"), "{asked}");
+    assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+    world.is_sound(task.id).await;
+}

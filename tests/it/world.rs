@@ -13,7 +13,7 @@ use longhaul::repository::{Repository, SqliteDurability, SqliteRepository};
 use longhaul::task::{
     Effect, Entry, Limits, Plan, PlannedStep, RetryPolicy, StepType, Task, TaskId, ToolUse,
 };
-use longhaul::tools::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, Toolbox};
+use longhaul::tools::{CallContext, Origin, Probes, Tool, ToolDescription, ToolError, ToolOutput, Toolbox};
 use longhaul::worker::{LimiterConfig, Worker, WorkerConfig};
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
@@ -47,6 +47,8 @@ pub(crate) struct Setup {
     pub(crate) second: Option<Value>,
     /// The tools instead of those that count.
     pub(crate) tools: Option<Toolbox>,
+    /// The `[checks]` of the configuration.
+    pub(crate) probes: Value,
     /// The models instead of the scripted ones.
     pub(crate) models: Option<Models>,
 }
@@ -63,6 +65,7 @@ impl Default for Setup {
             judge: false,
             second: None,
             tools: None,
+            probes: json!({}),
             models: None,
         }
     }
@@ -125,7 +128,8 @@ impl World {
                 ..OrchestratorConfig::default()
             },
             system_clock(),
-        );
+        )
+        .with_probes(Probes::open(&serde_json::from_value(setup.probes).unwrap()).unwrap());
         let worker_config = WorkerConfig {
             limiter: LimiterConfig { max: 0, ..LimiterConfig::default() },
             lease_ms: 400,

@@ -23,7 +23,7 @@ use thiserror::Error;
 use crate::models::ModelsConfig;
 use crate::orchestrator::{Agent, OrchestratorConfig, Preset};
 use crate::server::ServerConfig;
-use crate::tools::{McpJsonError, SecretConfig, ToolboxError, ToolsConfig};
+use crate::tools::{McpJsonError, ProbeConfig, ProbeError, Probes, SecretConfig, ToolboxError, ToolsConfig};
 use crate::worker::WorkerConfig;
 
 pub use tables::{BudgetTable, DatabaseConfig, Durability, LogConfig, LogFormat, QueueTable};
@@ -52,6 +52,8 @@ pub struct Config {
     pub tools: ToolsConfig,
     /// What tools may be given without anybody else knowing it.
     pub secrets: BTreeMap<String, SecretConfig>,
+    /// Probes that steps may name as checks.
+    pub checks: BTreeMap<String, ProbeConfig>,
     /// Where tasks are kept.
     pub database: DatabaseConfig,
     /// Where hints wait for workers.
@@ -136,6 +138,9 @@ pub enum ConfigError {
     /// The tools contradict themselves.
     #[error("[tools] cannot be used")]
     Tools(#[from] ToolboxError),
+    /// A probe is none.
+    #[error(transparent)]
+    Checks(#[from] ProbeError),
 }
 
 impl ConfigError {
@@ -147,6 +152,7 @@ impl ConfigError {
             Self::Value { .. } => "config_value",
             Self::McpFile { .. } => "config_mcp",
             Self::Tools(_) => "config_tools",
+            Self::Checks(_) => "config_checks",
         }
     }
 
@@ -166,6 +172,7 @@ impl Settings {
         overrides.apply(&mut config)?;
         check::check(&config)?;
         config.tools.validate()?;
+        Probes::open(&config.checks)?;
         Ok(Self {
             config,
             file,

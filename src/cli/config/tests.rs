@@ -257,6 +257,7 @@ mod documents {
             "tools.mcp.x",
             "tools.mcp.x.tools.y",
             "secrets.x",
+            "checks.x",
             "database",
             "queue",
             "log",

@@ -5,6 +5,7 @@
 
 use std::fmt::Write as _;
 
+use super::super::judge::told_of_checks;
 use super::excerpt::{cut, excerpt};
 use crate::task::{Step, Task};
 
@@ -112,6 +113,7 @@ pub(super) fn brief(task: &Task, step: &Step, messages: &[String], room: usize) 
         }
     }
     let _ = write!(brief, "\nYour step ({}):\n{}", step.plan.id, step.plan.description);
+    brief.push_str(&told_of_checks(step));
     brief
 }
 

@@ -18,6 +18,7 @@ use crate::server::events;
 use crate::server::forks::{ForkBody, RetryBody};
 use crate::server::inbox::{EffectList, Inbox, Range as InboxRange, Told, Word};
 use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
+use crate::server::plans::TaskPlan;
 use crate::server::presets::{AgentList, PresetList};
 use crate::server::schedules::{FireTimes, Pattern, Range as ScheduleRange, ScheduleList, ScheduleView};
 use crate::server::socket::{Command, Control, TaskFrame};
@@ -55,6 +56,7 @@ const OF_A_TASK: &[(&str, &str)] = &[
     ("getTask", "id"),
     ("changeTask", "id"),
     ("listSteps", "id"),
+    ("showPlan", "id"),
     ("listTraces", "id"),
     ("listJobs", "id"),
     ("pauseTask", "id"),
@@ -197,6 +199,10 @@ fn tasks() -> Vec<Operation> {
             .refuses(&[404, 409]),
         Operation::get("/api/tasks/{id}/steps", "listSteps", "Every step of every revision of the plan.")
             .reply::<StepList>()
+            .refuses(&[404]),
+        Operation::get("/api/tasks/{id}/plan", "showPlan", "The plan, revision by revision.")
+            .about("What each revision kept, dropped and added, who made it and why.")
+            .reply::<TaskPlan>()
             .refuses(&[404]),
         Operation::get("/api/tasks/{id}/traces", "listTraces", "A piece of the journal.")
             .query::<Range>()

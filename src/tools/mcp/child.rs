@@ -75,19 +75,25 @@ pub(super) fn start(
     Ok(Started { process: ServerProcess { process, guardian }, input, output, diagnostics })
 }
 
-/// What is configured, and the little without which hardly any program runs.
+/// What is configured, beside what every program gets.
 fn environment(config: &McpServerConfig) -> Vec<(String, String)> {
+    let mut variables = usual_environment();
+    variables.extend(config.env.clone());
+    variables
+}
+
+/// The little without which hardly any program runs.
+pub(in crate::tools) fn usual_environment() -> Vec<(String, String)> {
     let mut variables: Vec<(String, String)> = Vec::new();
     for (name, default) in [("PATH", Some(DEFAULT_PATH)), ("HOME", None), ("LANG", None)] {
         let value = env::var(name).ok().or_else(|| default.map(str::to_owned));
         variables.extend(value.map(|value| (name.to_owned(), value)));
     }
-    variables.extend(config.env.clone());
     variables
 }
 
 /// Starts the guardian. Without one the server still works, it only may outlive a crash.
-fn guard(name: &str, group: u32) -> Option<Child> {
+pub(in crate::tools) fn guard(name: &str, group: u32) -> Option<Child> {
     if !cfg!(unix) {
         return None;
     }

@@ -16,6 +16,7 @@ mod server;
 mod stdio;
 mod tool;
 
+pub(super) use child::{guard, usual_environment};
 pub(super) use server::{Limits, Server};
 
 /// How one MCP server is doing.

@@ -1,0 +1,35 @@
+//! `/api/tasks/{id}/plan`: the plan of a task, revision by revision.
+
+use axum::Json;
+use axum::extract::{Path, State};
+use schemars::JsonSchema;
+use serde::Serialize;
+
+use super::auth::Caller;
+use super::error::ApiError;
+use super::state::AppState;
+use crate::orchestrator::Revision;
+
+/// The plan of a task.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(super) struct TaskPlan {
+    /// The revision that is carried out.
+    revision: u32,
+    /// Whether it waits for approval.
+    waits_for_approval: bool,
+    /// All revisions, oldest first.
+    revisions: Vec<Revision>,
+}
+
+/// `GET /api/tasks/{id}/plan`.
+pub(super) async fn show(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+) -> Result<Json<TaskPlan>, ApiError> {
+    let task = state.task_of(&caller, &id).await?;
+    let revisions = state.orchestrator.revisions(&task).await?;
+    let (revision, waits_for_approval) = (task.state().revision, task.plan_ask().is_some());
+    Ok(Json(TaskPlan { revision, waits_for_approval, revisions }))
+}
