@@ -234,7 +234,7 @@ fn tasks() -> Vec<Operation> {
         Operation::get("/api/tasks/{id}/context", "showContext", "What the next prompt of a task holds.")
             .about("Part by part with estimated tokens, against the window of the model; and what summaries stand for.")
             .reply::<ContextView>()
-            .refuses(&[404, 409, 422, 502, 504]),
+            .refuses(&[404]),
         Operation::get("/api/tasks/{id}/checkpoints", "listCheckpoints", "The checkpoints of a task, oldest first.")
             .reply::<CheckpointList>()
             .refuses(&[404]),
