@@ -1,4 +1,4 @@
-// What is done again: retries, forks, and what differs.
+// What is done again: retries, forks, what differs, and the way back to a checkpoint.
 import assert from "node:assert/strict";
 import { after, before } from "node:test";
 import { World, browse, visits } from "./world.mjs";
@@ -37,4 +37,19 @@ on("a task is forked from a step, told something else, and put beside the first"
   await page.getByRole("heading", { name: "Side by side" }).waitFor();
   await page.locator(".compare .tag", { hasText: "inherited" }).first().waitFor();
   assert.equal(await page.locator(".compare > li").count(), 6);
+});
+
+on("what a prompt holds is seen, and a task is put back to a checkpoint", async () => `/tasks/${await world.task("A slow look that is put back")}/context`, async (page) => {
+  await page.getByRole("heading", { name: /The prompt of/ }).waitFor();
+  await page.getByRole("group", { name: "Parts of the prompt" }).getByRole("button").first().click();
+  await page.locator(".part-text").waitFor();
+  await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Checkpoints" }).click();
+  await page.getByRole("button", { name: "Take a checkpoint" }).click();
+  await page.getByText(/After \d completed steps/).waitFor();
+  await page.keyboard.press("p");
+  await page.locator(".task-head .badge.is-paused").waitFor();
+  await page.getByRole("button", { name: "Restore" }).click();
+  await page.getByRole("dialog").getByRole("button", { name: "Restore" }).click();
+  await page.locator(".task-head .badge.is-completed").waitFor();
+  await page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: /^Plan ?2/ }).waitFor();
 });

@@ -18,6 +18,7 @@ import { useStory } from "../state/story";
 import { Words } from "./task/speech";
 import { Threads } from "./chat-threads";
 import { TaskBadge } from "./tasks";
+import { useTerms } from "./terms";
 
 /** One message of the conversation, stored or on its way. */
 interface Said { id: string; role: string; text: string; reasoning: string; tools: ToolUse[]; taskId: string | null; error: string | null; busy: boolean; at: string }
@@ -52,6 +53,8 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   const [said, setSaid] = useState<Said[] | null>(isNew ? [] : null);
   const [draft, setDraft] = useState("");
   const [model, setModel] = useState("");
+  const { agents } = useTerms();
+  const [agent, setAgent] = useState("");
   const [asTask, setAsTask] = useState<"auto" | "none">("auto");
   const [stop, setStop] = useState<AbortController | null>(null);
   const [turns, setTurns] = useState(0);
@@ -111,6 +114,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     try {
       const body: Record<string, unknown> = { id, message: { id: own, role: "user", parts: [{ type: "text", text: words }] }, toolChoice: asTask };
       if (model) body.chatModel = model;
+      if (agent) body.agentId = agent;
       const response = await send("POST", "/api/chat", { body, accept: "text/event-stream", signal: controller.signal });
       if (response.body) await listen(response.body, (by) => change(answer, by), controller);
     } catch (error) {
@@ -138,6 +142,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
               <option value="">{models.data ? `${models.data.default}` : "model"}</option>
               {models.data?.models.filter((name) => name !== models.data?.default).map((name) => <option key={name} value={name}>{name}</option>)}
             </select>
+            {agents.length > 0 && <select aria-label="Agent" class="inline-select" value={agent} onChange={(event) => setAgent(event.currentTarget.value)}><option value="">no agent</option>{agents.map((one) => <option key={one.id} value={one.id} title={one.description ?? ""}>{one.id}</option>)}</select>}
             <label class="check"><input type="checkbox" checked={asTask === "auto"} onChange={(event) => setAsTask(event.currentTarget.checked ? "auto" : "none")} /> may become a task</label>
             <span class="grow" />
             {stop ? <Button icon="stop" onClick={() => halt(stop)}>Stop</Button> : <Button kind="primary" icon="send" type="submit" disabled={draft.trim() === ""}>Send</Button>}

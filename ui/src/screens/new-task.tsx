@@ -10,6 +10,7 @@ import { useShortcuts } from "../state/keys";
 import { newId } from "../state/session";
 import { curl } from "./actions";
 import { PlanEditor } from "./plan-editor";
+import { useTerms } from "./terms";
 
 /** The rules are asked while somebody types, but not at every letter. */
 const PAUSE_MS = 350;
@@ -35,6 +36,9 @@ export function NewTaskScreen() {
   const [budget, setBudget] = useState<Record<string, string>>({});
   const [plan, setPlan] = useState(false);
   const [only, setOnly] = useState(new Set<string>());
+  const { presets, agents } = useTerms();
+  const [preset, setPreset] = useState(address.value.query.get("preset") ?? "");
+  const [agent, setAgent] = useState(address.value.query.get("agent") ?? "");
   const [steps, setSteps] = useState<PlannedStep[] | null>(null);
   const [by, setBy] = useState<PlanDraft["by"] | null>(null);
   const [key] = useState(newId);
@@ -44,6 +48,8 @@ export function NewTaskScreen() {
   const body = (): Record<string, unknown> => {
     const given: Record<string, unknown> = { goal: goal.trim(), threadId: thread.trim() || `ui-${key}` };
     if (model) given.chatModel = model;
+    if (preset) given.preset = preset;
+    if (agent) given.agentId = agent;
     if (priority !== 3) given.priority = priority;
     const limits = Object.fromEntries(Object.entries(budget).filter(([, value]) => value !== "").map(([name, value]) => [name, Number(value) * (name === "wallTimeMs" ? 60_000 : 1)]));
     if (Object.keys(limits).length > 0) given.budget = limits;
@@ -82,6 +88,12 @@ export function NewTaskScreen() {
           <Field label="Model"><select value={model} onChange={(event) => setModel(event.currentTarget.value)}><option value="">{models.data?.default ?? "default"}</option>{models.data?.models.filter((name) => name !== models.data?.default).map((name) => <option key={name}>{name}</option>)}</select></Field>
           <Field label="Priority" hint="A level is worth a minute of waiting"><select value={priority} onChange={(event) => setPriority(Number(event.currentTarget.value))}><option value={1}>1 – most urgent</option><option value={2}>2</option><option value={3}>3 – usual</option><option value={4}>4</option><option value={5}>5 – whenever</option></select></Field>
         </div>
+        {(presets.length > 0 || agents.length > 0) && (
+          <div class="grid-2">
+            {agents.length > 0 && <Field label="Agent" hint={agents.find((one) => one.id === agent)?.description}><select value={agent} onChange={(event) => setAgent(event.currentTarget.value)}><option value="">nobody in particular</option>{agents.map((one) => <option key={one.id} value={one.id}>{one.id}</option>)}</select></Field>}
+            {presets.length > 0 && <Field label="Preset" hint={presets.find((one) => one.name === preset)?.description}><select value={preset} onChange={(event) => setPreset(event.currentTarget.value)}><option value="">none</option>{presets.map((one) => <option key={one.name} value={one.name}>{one.name}</option>)}</select></Field>}
+          </div>
+        )}
         <div class="options">
         <details class="more"><summary>Budget</summary>
           <div class="grid-3">{limit("tokens", "Tokens")}{limit("costUsd", "US dollars", "0.01")}{limit("wallTimeMs", "Minutes")}{limit("modelCalls", "Model calls")}{limit("toolCalls", "Tool calls")}{limit("steps", "Steps")}</div>
