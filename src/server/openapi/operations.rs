@@ -312,7 +312,8 @@ fn schedules() -> Vec<Operation> {
         Operation::post("/api/schedules", "createSchedule", "Makes a schedule.")
             .about("It needs a `task`, and `cron` or `at`. Each fire time starts one task.")
             .body::<ScheduleWish>()
-            .reply::<ScheduleView>(),
+            .reply::<ScheduleView>()
+            .refuses(&[404]),
         Operation::get("/api/schedules/preview", "previewSchedule", "When a pattern would fire.")
             .without_database()
             .query::<Pattern>()
