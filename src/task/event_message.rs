@@ -45,8 +45,7 @@ impl Event {
             Self::FannedOut { step, items } => format!("Step {} has {} items", step + 1, items.len()),
             Self::StepClaimed { step, .. } => format!("Step {} says that it is done", step + 1),
             Self::StepVerified { step, passed, evidence, by, .. } => {
-                let held = if *passed { "passed" } else { "did not pass" };
-                format!("Step {} {held} its check ({by}): {}", step + 1, evidence.preview())
+                verified_message(*step, *passed, evidence, by)
             }
             Self::CheckDecided { step, decision, by } => decided_message(*step, *decision, by),
             Self::StepSkipped { step, reason } => format!("Step {} skipped: {reason}", step + 1),
@@ -56,10 +55,9 @@ impl Event {
             Self::ContextSummarized { tokens_before, tokens_after, by, .. } => {
                 format!("Context summarized from {tokens_before} to {tokens_after} tokens by {by}")
             }
-            Self::ConversationSummarized { step, tokens_before, tokens_after, by, .. } => format!(
-                "Conversation of step {} summarized from {tokens_before} to {tokens_after} tokens by {by}",
-                step + 1
-            ),
+            Self::ConversationSummarized { step, tokens_before, tokens_after, by, .. } => {
+                folded_message(*step, *tokens_before, *tokens_after, by)
+            }
             Self::Restored { checkpoint, revision, plan, by, .. } => format!(
                 "{by} put the task back to checkpoint {checkpoint}: revision {revision} does {} steps again",
                 plan.steps.len()
@@ -75,6 +73,15 @@ impl Event {
             Self::Cancelled { by } => format!("Task cancelled by {by}"),
         }
     }
+}
+
+fn folded_message(step: u32, before: u64, after: u64, by: &str) -> String {
+    format!("Conversation of step {} summarized from {before} to {after} tokens by {by}", step + 1)
+}
+
+fn verified_message(step: u32, passed: bool, evidence: &Payload, by: &str) -> String {
+    let held = if passed { "passed" } else { "did not pass" };
+    format!("Step {} {held} its check ({by}): {}", step + 1, evidence.preview())
 }
 
 fn planned_message(revision: u32, plan: &Plan, by: &Planner) -> String {

@@ -22,6 +22,7 @@ mod depth;
 mod effect;
 mod effects;
 mod event;
+mod event_content;
 mod event_kind;
 mod event_message;
 mod fan_out;

@@ -93,6 +93,7 @@ pub(super) fn all() -> Vec<Operation> {
     [
         tagged(CHAT, chat()),
         tagged(TASKS, tasks()),
+        tagged(TASKS, control()),
         tagged(TASKS, forks()),
         tagged(TASKS, streams()),
         tagged(INBOX, inbox()),
@@ -215,6 +216,12 @@ fn tasks() -> Vec<Operation> {
             .about("Empty if the database is the queue.")
             .reply::<JobList>()
             .refuses(&[404]),
+    ]
+}
+
+/// What is done with a task.
+fn control() -> Vec<Operation> {
+    vec![
         Operation::post("/api/tasks/{id}/pause", "pauseTask", "Pauses a task.")
             .reply::<TaskDetail>()
             .refuses(&[404, 409]),
