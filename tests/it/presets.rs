@@ -7,7 +7,7 @@ use crate::program::Program;
 const TABLES: &str = r#"
 [presets.small]
 description = "Little of everything"
-budget = { tokens = 5000 }
+budget = { tokens = 50000 }
 limits = { maxSteps = 3 }
 tools = ["world_*"]
 
@@ -62,7 +62,7 @@ async fn an_agent_brings_its_instructions_its_tools_and_its_preset() {
         let (_, task) = program.get(&server, &format!("/api/tasks/{id}")).await;
         assert_eq!((&task["agentId"], &task["preset"]), (&json!("reader"), &json!("small")));
         assert_eq!((&task["output"], &task["limits"]["maxSteps"]), (&json!("done by the reader"), &json!(3)));
-        assert_eq!(task["budget"]["limits"]["tokens"], json!(5000));
+        assert_eq!(task["budget"]["limits"]["tokens"], json!(50_000));
         let asked = program.traces(&server, id).await;
         let asked = asked.iter().find(|entry| entry["kind"] == "model_requested").unwrap();
         let (_, asked) = program.get(&server, &format!("/api/tasks/{id}/traces/{}", asked["seq"])).await;
