@@ -1,6 +1,6 @@
 /** The small parts that every screen is made of. */
 import type { ComponentChildren, JSX } from "preact";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ApiError, message } from "../api/client";
 import type { Status, StepStatus } from "../api/types";
 import { ago } from "../format";
@@ -98,7 +98,8 @@ export function CopyButton({ text, label = "Copy" }: { text: string | (() => str
 /** A panel of its own above the page. Escape and a click beside it close it. */
 export function Dialog({ title, close, children, wide, bare }: { title: string; close: () => void; children: ComponentChildren; wide?: boolean; bare?: boolean }) {
   const dialog = useRef<HTMLDialogElement>(null);
-  useEffect(() => {
+  // Before the next key: what a quick hand types belongs into the dialog.
+  useLayoutEffect(() => {
     const element = dialog.current;
     if (!element) return;
     const before = document.activeElement;
