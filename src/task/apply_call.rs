@@ -73,6 +73,14 @@ impl Task {
         if through <= covered || through as usize > running.calls.len() {
             return Err(format!("calls {} to {through} of step {step} are not there", covered + 1));
         }
+        // A call without an outcome is still to be made: nothing stands for it.
+        let has_outcome = |state: &CallState| {
+            matches!(state, CallState::Committed | CallState::Failed(_) | CallState::Denied(_))
+        };
+        let mut folded = running.calls.iter().filter(|call| call.number > covered && call.number <= through);
+        if let Some(open) = folded.find(|call| !has_outcome(&call.state)) {
+            return Err(format!("call {} of step {step} is {}", open.number, open.state.as_str()));
+        }
         running.digest = Some(Digest { through, text: summary.clone() });
         Ok(())
     }
