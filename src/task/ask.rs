@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Verdict;
 use super::{
-    Call, CallState, CallSubject, Effect, Entry, Event, OnExpiry, PauseReason, Payload, Status, StepStatus,
-    Task, Timestamp,
+    Call, CallState, CallSubject, Effect, Entry, Event, OnExpiry, PauseReason, Payload, Status, Step,
+    StepStatus, Task, Timestamp,
 };
 
 /// What a call waits for.
@@ -149,7 +149,12 @@ impl Task {
 
     /// Counts the open requests anew. Costs nothing for tasks that never asked.
     pub(super) fn count_asks(&mut self, event: &Event) {
-        if self.state.asking.is_none() && !event.is_request_to_people() {
+        // A step that failed while it asked, and is begun again, asks again.
+        let asks_again = match event {
+            Event::StepStarted { step, .. } => self.step(*step).is_some_and(Step::is_asking),
+            _ => false,
+        };
+        if self.state.asking.is_none() && !event.is_request_to_people() && !asks_again {
             return;
         }
         let expiries = self.asks().map(|(_, _, ask)| ask.expires_at);
