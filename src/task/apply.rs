@@ -313,6 +313,9 @@ impl Task {
                 step.completed_at = Some(at);
             }
         }
+        if !self.fan_outs.is_empty() {
+            self.rebuild_fan_outs();
+        }
         self.end_pause(at);
         self.state.status = status;
         self.state.pause = None;

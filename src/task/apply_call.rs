@@ -2,7 +2,8 @@
 
 use super::apply::Verdict;
 use super::{
-    Call, CallState, CallSubject, Digest, Entry, Event, Opening, Payload, Status, StepStatus, Task, Timestamp,
+    Call, CallState, CallSubject, Digest, Entry, Event, Opening, Payload, Status, Step, StepStatus, Task,
+    Timestamp,
 };
 
 impl Task {
@@ -44,26 +45,30 @@ impl Task {
         subject: CallSubject,
         at: Timestamp,
     ) -> Verdict {
-        self.expect_status(&[Status::Running])?;
         let is_tool = matches!(subject, CallSubject::Tool { .. });
-        let running = self.running_step(step)?;
+        let running = self.calling_step(step)?;
         let call = Call::new(number, attempt, subject, at);
-        let comes_next = running.calls.len() as u32 + 1;
-        match running.calls.iter_mut().find(|known| known.number == number) {
-            None if number == comes_next && attempt == 1 => running.calls.push(call),
-            None => return Err(format!("call {comes_next} of step {step} comes next")),
-            Some(known) if known.is_approved => {
-                known.is_covered(&call.subject, attempt)?;
-                *known = Call { is_approved: true, is_edited: known.is_edited, ..call };
+        match running.calls.last_mut() {
+            Some(last) if last.number == number && last.is_approved => {
+                last.is_covered(&call.subject, attempt)?;
+                *last = Call { is_approved: true, is_edited: last.is_edited, ..call };
             }
-            Some(known) if attempt == known.attempt + 1 && known.may_be_dispatched_again() => *known = call,
-            Some(known) => return Err(format!("call {number} of step {step} is {}", known.state.as_str())),
+            _ => running.begin_call(call).map_err(|why| format!("step {step}: {why}"))?,
         }
         if is_tool {
             running.usage.tool_calls += 1;
             self.state.usage.tool_calls += 1;
         }
         Ok(())
+    }
+
+    /// The step, if it may call something.
+    pub(super) fn calling_step(&mut self, index: u32) -> Result<&mut Step, String> {
+        self.expect_status(&[Status::Running])?;
+        if self.waits_for_items(index) {
+            return Err(format!("step {index} waits for its items"));
+        }
+        self.running_step(index)
     }
 
     /// Takes what stands for the calls up to one, from the first on.
@@ -74,11 +79,8 @@ impl Task {
             return Err(format!("calls {} to {through} of step {step} are not there", covered + 1));
         }
         // A call without an outcome is still to be made: nothing stands for it.
-        let has_outcome = |state: &CallState| {
-            matches!(state, CallState::Committed | CallState::Failed(_) | CallState::Denied(_))
-        };
         let mut folded = running.calls.iter().filter(|call| call.number > covered && call.number <= through);
-        if let Some(open) = folded.find(|call| !has_outcome(&call.state)) {
+        if let Some(open) = folded.find(|call| !call.state.is_outcome()) {
             return Err(format!("call {} of step {step} is {}", open.number, open.state.as_str()));
         }
         running.digest = Some(Digest { through, text: summary.clone() });

@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Verdict;
 use super::{
-    Call, CallState, CallSubject, Effect, Entry, Event, OnExpiry, PauseReason, Payload, Status, Step,
-    StepStatus, Task, Timestamp,
+    Call, CallState, CallSubject, Effect, Entry, Event, OnExpiry, PauseReason, Payload, Step, StepStatus,
+    Task, Timestamp,
 };
 
 /// What a call waits for.
@@ -113,17 +113,8 @@ impl Task {
 
     fn asked(&mut self, event: &Event, at: Timestamp) -> Verdict {
         let (step, number, attempt, subject, ask) = request(event)?;
-        self.expect_status(&[Status::Running])?;
-        let running = self.running_step(step)?;
-        let comes_next = running.calls.len() as u32 + 1;
         let call = Call { state: CallState::Asked(ask), ..Call::new(number, attempt, subject, at) };
-        match running.calls.iter_mut().find(|known| known.number == number) {
-            None if number == comes_next && attempt == 1 => running.calls.push(call),
-            None => return Err(format!("call {comes_next} of step {step} comes next")),
-            Some(known) if attempt == known.attempt + 1 && known.may_be_dispatched_again() => *known = call,
-            Some(known) => return Err(format!("call {number} of step {step} is {}", known.state.as_str())),
-        }
-        Ok(())
+        self.calling_step(step)?.begin_call(call).map_err(|why| format!("step {step}: {why}"))
     }
 
     fn asked_call(&mut self, step: u32, number: u32, kind: AskKind) -> Result<&mut Call, String> {

@@ -165,6 +165,11 @@ impl Call {
 }
 
 impl CallState {
+    /// Whether it is known how the call ended.
+    pub fn is_outcome(&self) -> bool {
+        matches!(self, Self::Committed | Self::Failed(_) | Self::Denied(_))
+    }
+
     /// The word for it.
     pub fn as_str(&self) -> &'static str {
         match self {

@@ -117,8 +117,10 @@ impl Task {
         let Some(for_each) = &step.plan.for_each else {
             return Err(format!("step {index} has no items"));
         };
-        if known || items.is_empty() {
-            return Err(format!("step {index} was fanned out already, or there is no item"));
+        if known || items.is_empty() || !step.calls.is_empty() {
+            return Err(format!(
+                "step {index} was fanned out or works by itself already, or there is no item"
+            ));
         }
         let most = for_each.max_items.map_or(most, |wanted| most.min(wanted as usize));
         if items.len() > most {

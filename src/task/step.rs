@@ -202,6 +202,26 @@ impl Step {
         (self.output, self.output_seq) = output.unzip();
     }
 
+    /// Takes its next call, or the next attempt of its last one. The calls of a step are made one
+    /// after the other: nothing is called while it is not known how the call before ended.
+    pub(super) fn begin_call(&mut self, call: Call) -> Result<(), String> {
+        let comes_next = self.calls.len() as u32 + 1;
+        match self.calls.last_mut() {
+            Some(last) if last.number == call.number => {
+                if call.attempt != last.attempt + 1 || !last.may_be_dispatched_again() {
+                    return Err(format!("call {} is {}", last.number, last.state.as_str()));
+                }
+                *last = call;
+            }
+            Some(open) if !open.state.is_outcome() => {
+                return Err(format!("call {} is {}", open.number, open.state.as_str()));
+            }
+            _ if call.number == comes_next && call.attempt == 1 => self.calls.push(call),
+            _ => return Err(format!("call {comes_next} comes next")),
+        }
+        Ok(())
+    }
+
     /// The call with this number, if it was made.
     pub fn call(&self, number: u32) -> Option<&Call> {
         self.calls.iter().find(|call| call.number == number)
