@@ -17,13 +17,14 @@ use std::process::Command;
 use std::time::SystemTime;
 
 /// What the pages are made of, from the root of the repository.
-const SOURCES: [&str; 7] = [
+const SOURCES: [&str; 8] = [
     "ui/src",
     "ui/public",
     "ui/index.html",
     "ui/package.json",
     "ui/package-lock.json",
     "ui/vite.config.ts",
+    "ui/api.mjs",
     "docs/openapi.json",
 ];
 

@@ -1,9 +1,9 @@
 /** The frame around every screen: navigation, banners, palette, and which screen an address shows. */
+import { listModels, listRequests } from "#api";
 import type { VNode } from "preact";
 import { useEffect, useState } from "preact/hooks";
-import { comebacks, connection, hasKey, locked, message, send, setKey } from "./api/client";
+import { ask, comebacks, connection, hasKey, locked, message, setKey } from "./api/client";
 import { useResource } from "./api/resource";
-import type { InboxRequest } from "./api/types";
 import { Button, Empty, Field } from "./components/basics";
 import { Icon, type IconName } from "./components/icons";
 import { Help, Palette } from "./components/palette";
@@ -110,7 +110,7 @@ function Mark() {
 }
 
 function Sidebar({ path }: { path: string }) {
-  const inbox = useResource<{ requests: InboxRequest[] }>("/api/inbox", 3000);
+  const inbox = useResource(listRequests(), 3000);
   const waiting = inbox.data?.requests.length ?? 0;
   return (
     <aside class="sidebar">
@@ -149,7 +149,7 @@ function Lock() {
     setBusy(true);
     setKey(key.trim());
     try {
-      await send("GET", "/api/models");
+      await ask(listModels());
       locked.value = null;
       comebacks.value += 1;
     } catch (error) {

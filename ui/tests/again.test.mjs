@@ -1,22 +1,10 @@
 // What is done again: retries, forks, what differs, and the way back to a checkpoint.
 import assert from "node:assert/strict";
-import { after, before } from "node:test";
-import { World, browse, visits } from "./world.mjs";
+import { stage } from "./world.mjs";
 
-let world, browser;
+const { world, on } = stage();
 
-before(async () => { [world, browser] = await Promise.all([World.start(), browse()]); });
-after(async () => { await browser?.close(); await world?.stop(); });
-
-const on = visits(() => ({ browser, world }));
-
-async function ended(goal) {
-  const id = await world.task(goal);
-  await world.until(id, "completed", "failed");
-  return id;
-}
-
-on("a failed task is tried again as another one", async () => `/tasks/${await ended("A doomed attempt")}`, async (page) => {
+on("a failed task is tried again as another one", async () => `/tasks/${await world.ended("A doomed attempt")}`, async (page) => {
   const before = page.url();
   await page.locator(".task-head .badge.is-failed").waitFor();
   await page.keyboard.press("Shift+R");
@@ -25,7 +13,7 @@ on("a failed task is tried again as another one", async () => `/tasks/${await en
   await page.getByRole("link", { name: "compare" }).waitFor();
 });
 
-on("a task is forked from a step, told something else, and put beside the first", async () => `/tasks/${await ended("Compare the wide readings again")}?step=2`, async (page) => {
+on("a task is forked from a step, told something else, and put beside the first", async () => `/tasks/${await world.ended("Compare the wide readings again")}?step=2`, async (page) => {
   const before = page.url();
   await page.getByLabel("Inspector").getByRole("button", { name: "Fork before it" }).click();
   const dialog = page.getByRole("dialog");

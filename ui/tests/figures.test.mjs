@@ -1,15 +1,12 @@
 // Much of everything: the server's answers are made up here, so that there can be much of it at once.
 // Prints how long it takes; what is asserted is that only what is seen is drawn.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
-import { World, browse, open } from "./world.mjs";
+import { test } from "node:test";
+import { stage } from "./world.mjs";
 
 const TASKS = 10_000;
 const ENTRIES = 5_000;
-let world, browser;
-
-before(async () => { [world, browser] = await Promise.all([World.start(), browse()]); });
-after(async () => { await browser?.close(); await world?.stop(); });
+const { world, visit } = stage();
 
 const usage = { inputTokens: 1200, outputTokens: 340, cachedTokens: 0, modelCalls: 3, toolCalls: 2, costUsd: 0.0123 };
 const id = (number) => `01a20000-0000-7000-8000-${String(number).padStart(12, "0")}`;
@@ -22,7 +19,7 @@ function task(number) {
 }
 
 test(`${TASKS} tasks scroll, of which only those on the screen are drawn`, async () => {
-  const page = await open(browser, world, "/");
+  const page = await visit("/");
   await page.route(/\/api\/tasks(\?|$)/, (route) => {
     const query = new URL(route.request().url()).searchParams;
     const before = query.get("before") === null ? TASKS : Number(query.get("before").slice(-12));
@@ -63,7 +60,7 @@ test(`a trace of ${ENTRIES} entries opens, and is searched`, async () => {
   const { traces } = await world.ask("GET", `/api/tasks/${real}/traces?limit=1000`);
   const filler = (seq) => ({ ...traces[5], seq, at: at(seq), message: `Entry ${seq} of many` });
   const entries = Array.from({ length: ENTRIES }, (_, index) => traces[index] ?? filler(index + 1));
-  const page = await open(browser, world, "/settings");
+  const page = await visit("/settings");
   await page.locator("h1").waitFor();
   await page.route(/\/traces\?/, (route) => {
     const after = Number(new URL(route.request().url()).searchParams.get("after"));

@@ -1,14 +1,8 @@
 // What is seen while it happens: words of models, the list of tasks, and schedules that start tasks.
 import assert from "node:assert/strict";
-import { after, before } from "node:test";
-import { World, browse, visits } from "./world.mjs";
+import { stage } from "./world.mjs";
 
-let world, browser;
-
-before(async () => { [world, browser] = await Promise.all([World.start({ more: "[server]\ntoolTrials = \"all\"\n" }), browse()]); });
-after(async () => { await browser?.close(); await world?.stop(); });
-
-const on = visits(() => ({ browser, world }));
+const { world, on } = stage({ more: "[server]\ntoolTrials = \"all\"\n" });
 
 on("an answer is seen word by word, and then as it was recorded", async () => `/tasks/${await world.task("Say it aloud")}`, async (page) => {
   const speech = page.getByRole("region", { name: "Models answering now" });

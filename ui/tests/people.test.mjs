@@ -1,9 +1,6 @@
 // What tasks ask people, and what people answer and add.
 import assert from "node:assert/strict";
-import { after, before } from "node:test";
-import { World, browse, rules, visits } from "./world.mjs";
-
-let world, browser;
+import { rules, stage } from "./world.mjs";
 
 const asking = [
   { role: "plan", goalContains: "question", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "llm-reasoning" }] } } },
@@ -12,10 +9,7 @@ const asking = [
   { role: "plan", goalContains: "write", reply: { json: { reason: "", steps: [{ id: "w", description: "Write a file", type: "tool-call", tool: { name: "workspace_write", arguments: { path: "made.md", content: "draft" } } }] } } },
 ];
 
-before(async () => { [world, browser] = await Promise.all([World.start({ script: [...asking, ...rules] }), browse()]); });
-after(async () => { await browser?.close(); await world?.stop(); });
-
-const on = visits(() => ({ browser, world }));
+const { world, on } = stage({ script: [...asking, ...rules] });
 
 on("a plan waits for approval in the inbox, and goes on once it has it", "/new?goal=Summarise%20the%20first%20chapter%20with%20care", async (page) => {
   await page.getByLabel("Approve the plan first").check();

@@ -1,17 +1,12 @@
 // What a person does on each screen, against the real program and in a real browser.
 import assert from "node:assert/strict";
-import { after, before, test } from "node:test";
+import { test } from "node:test";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
-import { World, browse, hostile, open, visits } from "./world.mjs";
+import { World, hostile, stage } from "./world.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-let world, browser;
-
-before(async () => { [world, browser] = await Promise.all([World.start(), browse()]); });
-after(async () => { await browser?.close(); await world?.stop(); });
-
-const on = visits(() => ({ browser, world }));
+const { world, on, visit } = stage();
 
 on("the first page teaches the next step, which leads to a task that completes", "/", async (page) => {
   await page.getByRole("heading", { name: "Ready for the first task" }).waitFor();
@@ -210,7 +205,7 @@ test("no screen has serious findings of axe, dark or light, wide or narrow", asy
   await world.ask("POST", "/api/templates", { name: "look", goal: "Look into {{place}}", parameters: { type: "object", properties: { place: { type: "string" } } } });
   const paths = ["/", "/tasks", `/tasks/${id}?step=2`, `/tasks/${id}/trace?seq=5`, `/tasks/${id}/graph`, `/tasks/${id}/output`, `/tasks/${id}/context`, "/inbox", "/new?goal=Compare%20all", "/chat", "/analytics", "/workers", "/tools?tool=workspace_read", "/settings", "/schedules", `/schedules?schedule=${schedule.id}`, "/schedules?new=1", "/templates?template=look", "/templates?template=look&new=1", `/tasks/${id}/checkpoints`, `/tasks/${id}/effects`];
   for (const [colorScheme, viewport] of [["dark", { width: 1440, height: 900 }], ["light", { width: 1440, height: 900 }], ["light", { width: 390, height: 844 }]]) {
-    const page = await open(browser, world, "/", { colorScheme, viewport, bypassCSP: true });
+    const page = await visit("/", { colorScheme, viewport, bypassCSP: true });
     for (const path of paths) {
       await page.goto(world.url + path);
       await page.locator("main h1, main h2").first().waitFor();
@@ -231,7 +226,7 @@ test("no screen has serious findings of axe, dark or light, wide or narrow", asy
 test("a server with a key asks for it, once in a tab", async () => {
   const locked = await World.start({ key: "a-long-random-key" });
   try {
-    const page = await open(browser, locked, "/tasks");
+    const page = await visit("/tasks", {}, locked);
     await page.getByLabel("Key").fill("wrong");
     await page.getByRole("button", { name: "Come in" }).click();
     await page.getByText("This is not the key of this server.").waitFor();

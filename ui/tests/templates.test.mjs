@@ -1,20 +1,8 @@
 // Templates: written, run with a form, made of tasks.
 import assert from "node:assert/strict";
-import { after, before } from "node:test";
-import { World, browse, visits } from "./world.mjs";
+import { stage } from "./world.mjs";
 
-let world, browser;
-
-before(async () => { [world, browser] = await Promise.all([World.start(), browse()]); });
-after(async () => { await browser?.close(); await world?.stop(); });
-
-const on = visits(() => ({ browser, world }));
-
-async function ended(goal) {
-  const id = await world.task(goal);
-  await world.until(id, "completed", "failed");
-  return id;
-}
+const { world, on } = stage();
 
 on("a template is written, run with a form, and written anew", "/templates", async (page) => {
   await page.getByRole("heading", { name: "No templates yet" }).waitFor();
@@ -53,7 +41,7 @@ on("a template is written, run with a form, and written anew", "/templates", asy
   await page.getByRole("heading", { name: "No templates yet" }).waitFor();
 });
 
-on("a task that went well becomes a template", async () => `/tasks/${await ended("Report on the cellar, wide")}`, async (page) => {
+on("a task that went well becomes a template", async () => `/tasks/${await world.ended("Report on the cellar, wide")}`, async (page) => {
   await page.getByRole("button", { name: "Save as template" }).click();
   const dialog = page.getByRole("dialog");
   await dialog.getByLabel("Name").fill("report-on");

@@ -6,7 +6,7 @@ import { existsSync, mkdirSync, mkdtempSync, rmSync, writeFileSync } from "node:
 import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { extname, join } from "node:path";
-import { test } from "node:test";
+import { after, before, test } from "node:test";
 import { chromium } from "playwright-core";
 
 const binary = process.env.LONGHAUL_BIN ?? join(import.meta.dirname, "../../target/debug/longhaul");
@@ -58,21 +58,28 @@ async function freePort() {
 }
 
 export class World {
-  /** Starts a server; with a key if one is given. */
-  static async start({ key, more = "", script = rules } = {}) {
+  /** A server with a key if one is given, with more in its configuration, and with what its model says. */
+  constructor({ key, more = "", script = rules } = {}) {
+    Object.assign(this, { key, more, script });
+  }
+
+  static async start(options) {
+    const world = new World(options);
+    await world.begin();
+    return world;
+  }
+
+  async begin() {
     if (!existsSync(binary)) throw new Error(`there is no ${binary}: run scripts/ui-test`);
-    const world = new World();
-    world.directory = mkdtempSync(join(tmpdir(), "longhaul-ui-"));
-    world.key = key;
-    const path = (name) => join(world.directory, name);
+    this.directory = mkdtempSync(join(tmpdir(), "longhaul-ui-"));
+    const path = (name) => join(this.directory, name);
     mkdirSync(path("workspace"));
     writeFileSync(path("workspace/notes.md"), "# Notes\n\n1. Who writes?\n2. When?\n3. For whom?\n");
-    writeFileSync(path("script.json"), JSON.stringify({ ledger: path("ledger.jsonl"), rules: script }));
-    writeFileSync(path("longhaul.toml"), `[models]\ndefault = "scripted/demo"\nscripted = { demo = ${JSON.stringify(path("script.json"))} }\n[worker]\npollMs = 50\nlimiter = { max = 0, duration = 1000 }\n[orchestrator.retry]\nbaseMs = 700\nmaxMs = 900\nmaxAttempts = 5\n[orchestrator.limits]\nmaxReplans = 1\n[tools]\nworkspace = ${JSON.stringify(path("workspace"))}\n${more}`);
-    world.port = await freePort();
-    world.url = `http://127.0.0.1:${world.port}`;
-    await world.serve();
-    return world;
+    writeFileSync(path("script.json"), JSON.stringify({ ledger: path("ledger.jsonl"), rules: this.script }));
+    writeFileSync(path("longhaul.toml"), `[models]\ndefault = "scripted/demo"\nscripted = { demo = ${JSON.stringify(path("script.json"))} }\n[worker]\npollMs = 50\nlimiter = { max = 0, duration = 1000 }\n[orchestrator.retry]\nbaseMs = 700\nmaxMs = 900\nmaxAttempts = 5\n[orchestrator.limits]\nmaxReplans = 1\n[tools]\nworkspace = ${JSON.stringify(path("workspace"))}\n${this.more}`);
+    this.port = await freePort();
+    this.url = `http://127.0.0.1:${this.port}`;
+    await this.serve();
   }
 
   async serve() {
@@ -118,9 +125,16 @@ export class World {
     throw new Error(`${id} does not become ${statuses}`);
   }
 
+  /** Starts a task, waits for its end, and returns its id. */
+  async ended(goal) {
+    const id = await this.task(goal);
+    await this.until(id, "completed", "failed");
+    return id;
+  }
+
   async stop() {
-    if (this.server.exitCode === null) await this.kill();
-    rmSync(this.directory, { recursive: true, force: true });
+    if (this.server?.exitCode === null) await this.kill();
+    if (this.directory) rmSync(this.directory, { recursive: true, force: true });
   }
 }
 
@@ -155,18 +169,25 @@ export async function open(browser, world, path, options = {}) {
 }
 
 /**
- * Makes tests that open a page, do something, and fail if the page itself had a problem. `stage` tells
- * the browser and the world, which are there when the tests run.
+ * What the tests of a file have in common: a server and a browser, there when they run. `on` makes a test that
+ * opens a page, does something, and fails if the page itself had a problem; `visit` only opens one.
  */
-export const visits = (stage) => (name, path, act, options) => test(name, async () => {
-  const { browser, world } = stage();
-  const page = await open(browser, world, typeof path === "function" ? await path() : path, options);
-  try {
-    await act(page);
-    assert.deepEqual(page.problems, []);
-  } catch (error) {
-    // Where somebody looks for why.
-    if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name.slice(0, 40).replaceAll(/\W+/g, "-")}.png` });
-    throw error;
-  } finally { await page.context().close(); }
-});
+export function stage(options) {
+  const world = new World(options);
+  let browser;
+  before(async () => { [browser] = await Promise.all([browse(), world.begin()]); });
+  after(async () => { await browser?.close(); await world.stop(); });
+  const visit = (path, options, where = world) => open(browser, where, path, options);
+  const on = (name, path, act, options) => test(name, async () => {
+    const page = await visit(typeof path === "function" ? await path() : path, options);
+    try {
+      await act(page);
+      assert.deepEqual(page.problems, []);
+    } catch (error) {
+      // Where somebody looks for why.
+      if (process.env.SCREENSHOTS) await page.screenshot({ path: `${process.env.SCREENSHOTS}/${name.slice(0, 40).replaceAll(/\W+/g, "-")}.png` });
+      throw error;
+    } finally { await page.context().close(); }
+  });
+  return { world, on, visit };
+}

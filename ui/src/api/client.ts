@@ -1,5 +1,7 @@
 /** Asks the server: with the key where there is one, and knows whether the server can be reached. */
+import { getHealth } from "#api";
 import { signal } from "@preact/signals";
+import type { Operation } from "./operation";
 
 const KEY = "longhaul.key";
 
@@ -37,7 +39,7 @@ export function lost(): void {
   const probe = async () => {
     probing = null;
     try {
-      const answer = await fetch("/healthz", { cache: "no-store" });
+      const answer = await fetch(getHealth().path, { cache: "no-store" });
       if (!answer.ok) throw new Error("not yet");
       connection.value = "online";
       comebacks.value += 1;
@@ -48,12 +50,12 @@ export function lost(): void {
   probing = setTimeout(probe, 500);
 }
 
-/** Sends a request. Fails with an ApiError, whose status is 0 if the server cannot be reached. */
-export async function send(method: string, path: string, init: { body?: unknown; accept?: string; signal?: AbortSignal; headers?: Record<string, string> } = {}): Promise<Response> {
-  const given: RequestInit = { method, headers: headers({ accept: init.accept ?? "application/json", ...init.headers }), cache: "no-store" };
+/** Sends an operation. Fails with an ApiError, whose status is 0 if the server cannot be reached. */
+export async function send({ method, path, body }: Operation<unknown>, init: { accept?: string; signal?: AbortSignal } = {}): Promise<Response> {
+  const given: RequestInit = { method, headers: headers({ accept: init.accept ?? "application/json" }), cache: "no-store" };
   if (init.signal) given.signal = init.signal;
-  if (init.body !== undefined) {
-    given.body = JSON.stringify(init.body);
+  if (body !== undefined) {
+    given.body = JSON.stringify(body);
     given.headers = { ...given.headers, "content-type": "application/json" };
   }
   let answer: Response;
@@ -83,14 +85,10 @@ async function refusalOf(answer: Response): Promise<ApiError> {
   }
 }
 
-export async function get<T>(path: string, signal?: AbortSignal): Promise<T> {
-  const answer = await send("GET", path, signal ? { signal } : {});
-  return (await answer.json()) as T;
-}
-
-export async function post<T>(path: string, body?: unknown): Promise<T> {
-  const answer = await send("POST", path, body === undefined ? {} : { body });
-  return (await answer.json()) as T;
+/** Sends an operation and returns what it is answered with. */
+export async function ask<T>(operation: Operation<T>, signal?: AbortSignal): Promise<T> {
+  const answer = await send(operation, signal ? { signal } : {});
+  return (answer.status === 204 ? undefined : await answer.json()) as T;
 }
 
 export function message(error: unknown): string {

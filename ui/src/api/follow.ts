@@ -1,5 +1,6 @@
 /** Follows the journal of a task: all of it, then whatever is added, across lost connections. */
-import { ApiError, comebacks, get, lost, send } from "./client";
+import { followTask, listTraces } from "#api";
+import { ApiError, ask, comebacks, lost, send } from "./client";
 import { frames } from "./sse";
 import type { Entry } from "./types";
 
@@ -29,7 +30,7 @@ export function follow(task: string, follower: Follower): () => void {
   const run = async () => {
     // The pages are read one after the other: behind each is known how far the journal goes.
     for (;;) {
-      const page = await get<{ traces: Entry[]; nextAfter: number | null }>(`/api/tasks/${task}/traces?after=${seq}&limit=${PAGE}`, stop.signal);
+      const page = await ask(listTraces(task, { after: seq, limit: PAGE }), stop.signal);
       take(page.traces);
       if (page.nextAfter === null) break;
     }
@@ -37,7 +38,7 @@ export function follow(task: string, follower: Follower): () => void {
     for (let tries = 0; !stop.signal.aborted; ) {
       const before = seq;
       try {
-        const answer = await send("GET", `/api/tasks/${task}/events?after=${seq}`, { accept: "text/event-stream", signal: stop.signal });
+        const answer = await send(followTask(task, { after: seq }), { accept: "text/event-stream", signal: stop.signal });
         if (answer.status === 204 || !answer.body) return;
         for await (const group of frames(answer.body)) {
           take(group.filter((one) => one.id !== null).map((one) => JSON.parse(one.data) as Entry));

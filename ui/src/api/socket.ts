@@ -1,4 +1,5 @@
 /** How all tasks stand, over one WebSocket, across lost connections. */
+import { followTasksSocket } from "#api";
 import { connection, keyOfTab, lost } from "./client";
 import type { TaskSummary } from "./types";
 
@@ -21,7 +22,7 @@ export function watchStanding(standing: Standing): () => void {
   const open = () => {
     if (stopped) return;
     if (document.hidden || connection.value === "offline") { timer = setTimeout(open, FIRST); return; }
-    const one = new WebSocket(`${location.origin.replace(/^http/, "ws")}/api/ws`, protocols());
+    const one = new WebSocket(`${location.origin.replace(/^http/, "ws")}${followTasksSocket().path}`, protocols());
     let opened = false;
     socket = one;
     one.onopen = () => { opened = true; pause = FIRST; one.send(JSON.stringify({ command: "subscribe-tasks" })); };

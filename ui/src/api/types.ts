@@ -1,19 +1,17 @@
 /** What the API sends, by the names that the pages have for it. The types are made from docs/openapi.json. */
-import type * as api from "../../.generated/api";
+import type * as api from "#api";
 
 export type {
   Budget, Detection, Effect, EffectRecord, Fault, Job, Limits, McpServer, Overlap, Pause, PauseReason, Payload, PlannedStep, Schedule, ScheduleDetail,
-  ScheduleWish, Status, StepStatus, StepType, TaskSummary, Thread, TraceType, Usage, WorkerSummary,
-} from "../../.generated/api";
-export type { ContextView, ForkTask, PlanDraft, TaskDiff, TemplateVersion, TemplateWish, ToolTrial } from "../../.generated/api";
-export type { FailureGroup, ModelList as Models, OpenRequest as InboxRequest, Overview, Percentiles, Step as StepDetail, Task as TaskDetail, TaskPoint, Tool as ToolInfo, UsageRow, DurationRow, WorkerReport as WorkerStatus } from "../../.generated/api";
+  ScheduleWish, Status, StepStatus, StepType, TaskSummary, Thread, ThreadMessage, TraceType, Usage, WorkerSummary,
+} from "#api";
+export type { ContextView, ForkTask, PlanDraft, TaskDiff, TemplateVersion, TemplateWish, ToolTrial } from "#api";
+export type { FailureGroup, ModelList as Models, OpenRequest as InboxRequest, Overview, Percentiles, Step as StepDetail, Task as TaskDetail, TaskPoint, Tool as ToolInfo, UsageRow, DurationRow, WorkerReport as WorkerStatus } from "#api";
 
 type Status = api.Status;
 
 /** One line of a task's journal. What it holds depends on its kind, of which newer servers may know more. */
 export type Entry = Pick<api.Entry, "seq" | "at" | "epoch" | "type" | "message" | "step"> & { kind: string; data: Record<string, unknown> };
-
-export type ThreadMessage = api.ThreadMessage & { parts: MessagePart[] };
 
 /** A part of a message in the AI SDK's shape, which the server keeps as it is. */
 export interface MessagePart { type: string; text?: string; data?: unknown; url?: string; filename?: string; [key: string]: unknown }

@@ -1,15 +1,19 @@
 /** What can be done with tasks, and what it leaves to read again. */
+import { cancelTask, getTask, pauseTask, resumeTask, retryTask } from "#api";
 import { forget } from "../api/resource";
-import { post } from "../api/client";
+import { ask } from "../api/client";
+import type { Operation } from "../api/operation";
 import type { TaskDetail } from "../api/types";
 import { noteTask } from "../state/tasks";
 
-export type Action = "pause" | "resume" | "cancel" | "retry";
+const actions = { pause: pauseTask, resume: resumeTask, cancel: cancelTask, retry: retryTask };
 
-export async function act(id: string, action: Action, body?: unknown): Promise<TaskDetail> {
-  const task = await post<TaskDetail>(`/api/tasks/${id}/${action}`, body);
+export type Action = keyof typeof actions;
+
+export async function act(id: string, action: Action): Promise<TaskDetail> {
+  const task = await ask(actions[action](id));
   noteTask(task);
-  forget(`/api/tasks/${id}`);
+  forget(getTask(id));
   return task;
 }
 
@@ -31,10 +35,12 @@ export function quoted(text: string): string {
   return `'${text.replaceAll("'", "'\\''")}'`;
 }
 
-export function curl(path: string, body?: unknown): string {
+/** An operation as a command. */
+export function curl({ method, path, body }: Operation<unknown>): string {
   const key = " -H \"Authorization: Bearer $CHAT_API_KEY\"";
+  const verb = method === (body === undefined ? "GET" : "POST") ? "" : ` -X ${method}`;
   const data = body === undefined ? "" : ` -H 'content-type: application/json' -d ${quoted(JSON.stringify(body))}`;
-  return `curl ${quoted(location.origin + path)}${key}${data}`;
+  return `curl${verb} ${quoted(location.origin + path)}${key}${data}`;
 }
 
 export const canRetry = (status: string) => status === "failed" || status === "cancelled";

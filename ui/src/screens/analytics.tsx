@@ -1,8 +1,10 @@
 /** How tasks fare over time, as the server counts it: charts, and tables that can be saved. */
+import { getDurations, getFailures, getOverview, getTaskSeries, getUsage } from "#api";
 import type { ComponentChildren } from "preact";
 import { send } from "../api/client";
+import type { Operation } from "../api/operation";
 import { useResource } from "../api/resource";
-import type { DurationRow, FailureGroup, Overview, TaskPoint, UsageRow } from "../api/types";
+import type { Overview } from "../api/types";
 import { Button, Chip, Empty, Failure, Loading, useAction } from "../components/basics";
 import { Chart } from "../components/chart";
 import { Icon } from "../components/icons";
@@ -28,14 +30,13 @@ export function AnalyticsScreen() {
   const consumer = (query.get("of") ?? "model") as keyof typeof used;
   // To the minute, so that the same figures are asked for under the same address.
   const from = new Date(Math.floor(nowSecond.value / 60_000) * 60_000 - ranges[range].ms).toISOString();
-  const at = (what: string, more = "") => `/api/analytics/${what}?from=${from}${more}`;
-  const seriesPath = at("tasks", `&bucket=${ranges[range].bucket}`);
-  const overview = useResource<Overview>(at("overview"), EVERY);
-  const series = useResource<{ points: TaskPoint[] }>(seriesPath, EVERY);
-  const spend = useResource<{ rows: UsageRow[] }>(at("usage", `&by=time&bucket=${ranges[range].bucket}`), EVERY);
-  const durations = useResource<{ rows: DurationRow[] }>(at("durations", `&by=${by}`), EVERY);
-  const usage = useResource<{ rows: UsageRow[] }>(at("usage", `&by=${consumer}`), EVERY);
-  const failures = useResource<{ failures: FailureGroup[] }>(at("failures"), EVERY);
+  const { bucket } = ranges[range];
+  const overview = useResource(getOverview({ from }), EVERY);
+  const series = useResource(getTaskSeries({ from, bucket }), EVERY);
+  const spend = useResource(getUsage({ from, by: "time", bucket }), EVERY);
+  const durations = useResource(getDurations({ from, by }), EVERY);
+  const usage = useResource(getUsage({ from, by: consumer }), EVERY);
+  const failures = useResource(getFailures({ from }), EVERY);
   if (overview.error && !overview.data) return <Failure error={overview.error} retry={overview.reload} />;
   if (!overview.data || !series.data) return <section class="screen"><Loading rows={10} /></section>;
   const { tasks, duration: took, wait, usage: all } = overview.data;
@@ -49,7 +50,7 @@ export function AnalyticsScreen() {
     <section class="screen">
       <header class="screen-head"><h1>Analytics</h1>
         <div class="row-of-buttons"><div class="chips" role="group" aria-label="Range">{(Object.keys(ranges) as (keyof typeof ranges)[]).map((one) => <Chip key={one} on={one === range} onClick={() => setQuery({ range: one === "24h" ? null : one })}>{one}</Chip>)}</div>
-          <Csv path={seriesPath} name={`tasks-${range}`} /></div>
+          <Csv rows={getTaskSeries({ from, bucket, format: "csv" })} name={`tasks-${range}`} /></div>
       </header>
       {ended + tasks.created === 0 ? <Empty icon="analytics" title="Nothing happened in this time" action={<a class="button is-plain" href="/new"><Icon name="plus" size={14} /><span>Start a task</span></a>}><p>As soon as tasks run, you see here how many succeed, how long they take and what they cost. Counting is a few seconds behind.</p></Empty> : (
         <>
@@ -65,13 +66,13 @@ export function AnalyticsScreen() {
             <div class="card"><Chart title="Wait for a worker" times={times} format={duration} series={[{ name: "p95", colour: "--paused", values: points.map((one) => one.waitP95Ms) }, { name: "p50", colour: "--running", values: points.map((one) => one.waitP50Ms) }]} /></div>
             <div class="card"><Chart title="Tokens" times={costTimes} format={short} stacked series={[{ name: "out", colour: "--completed", values: costs.map((one) => one.outputTokens), bars: true }, { name: "in", colour: "--accent", values: costs.map((one) => one.inputTokens), bars: true }]} /></div>
           </div>
-          <Panel title="How long things take" path={at("durations", `&by=${by}`)} name={`durations-${by}-${range}`} chips={(Object.keys(timed) as (keyof typeof timed)[]).map((one) => <Chip key={one} on={one === by} onClick={() => setQuery({ by: one })}>{timed[one]}</Chip>)}>
+          <Panel title="How long things take" rows={getDurations({ from, by, format: "csv" })} name={`durations-${by}-${range}`} chips={(Object.keys(timed) as (keyof typeof timed)[]).map((one) => <Chip key={one} on={one === by} onClick={() => setQuery({ by: one })}>{timed[one]}</Chip>)}>
             <Rows heads={[timed[by] ?? "Name", "Count", "Failed", "Retried", "p50", "p95", "p99"]} rows={durations.data?.rows.map((one) => [<code>{one.name}</code>, number(one.count), number(one.failed), number(one.retried), ms(one.p50Ms), ms(one.p95Ms), ms(one.p99Ms)])} />
           </Panel>
-          <Panel title="What is consumed" path={at("usage", `&by=${consumer}`)} name={`usage-${consumer}-${range}`} chips={(Object.keys(used) as (keyof typeof used)[]).map((one) => <Chip key={one} on={one === consumer} onClick={() => setQuery({ of: one })}>{used[one]}</Chip>)}>
+          <Panel title="What is consumed" rows={getUsage({ from, by: consumer, format: "csv" })} name={`usage-${consumer}-${range}`} chips={(Object.keys(used) as (keyof typeof used)[]).map((one) => <Chip key={one} on={one === consumer} onClick={() => setQuery({ of: one })}>{used[one]}</Chip>)}>
             <Rows heads={[used[consumer] ?? "Name", "Calls", "Tokens in", "Tokens out", "From caches", "Cost"]} rows={usage.data?.rows.map((one) => [<code>{one.name}</code>, number(one.calls), short(one.inputTokens), short(one.outputTokens), short(one.cachedTokens), money(one)])} />
           </Panel>
-          <Panel title="What fails" path={at("failures")} name={`failures-${range}`}>
+          <Panel title="What fails" rows={getFailures({ from, format: "csv" })} name={`failures-${range}`}>
             <Rows heads={["Code", "Count", "Where", "Message"]} words={2} rows={failures.data?.failures.map((one) => [<code>{one.code}</code>, number(one.count), one.place, <a href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to">{one.message}</a>])} />
           </Panel>
         </>
@@ -88,9 +89,9 @@ function money(usage: Overview["usage"]): string {
 }
 
 /** Saves a table as the server writes it. */
-function Csv({ path, name }: { path: string; name: string }) {
+function Csv({ rows, name }: { rows: Operation<unknown>; name: string }) {
   const [busy, run] = useAction();
-  const load = () => run(async () => save(`longhaul-${name}.csv`, await (await send("GET", `${path}&format=csv`, { accept: "text/csv" })).text(), "text/csv"));
+  const load = () => run(async () => save(`longhaul-${name}.csv`, await (await send(rows, { accept: "text/csv" })).text(), "text/csv"));
   return <Button busy={busy} onClick={() => void load()} aria-label={`Save ${name} as CSV`}>CSV</Button>;
 }
 
@@ -98,8 +99,8 @@ function Figure({ name, value, more }: { name: string; value: string; more: stri
   return <div class="tile"><span class="tile-name">{name}</span><span class="tile-value">{value}</span><span class="tile-more">{more}</span></div>;
 }
 
-function Panel({ title, path, name, chips, children }: { title: string; path: string; name: string; chips?: ComponentChildren; children: ComponentChildren }) {
-  return <section class="card" aria-label={title}><header class="card-head"><h2>{title}</h2>{chips && <div class="chips" role="group" aria-label="By">{chips}</div>}<Csv path={path} name={name} /></header>{children}</section>;
+function Panel({ title, rows, name, chips, children }: { title: string; rows: Operation<unknown>; name: string; chips?: ComponentChildren; children: ComponentChildren }) {
+  return <section class="card" aria-label={title}><header class="card-head"><h2>{title}</h2>{chips && <div class="chips" role="group" aria-label="By">{chips}</div>}<Csv rows={rows} name={name} /></header>{children}</section>;
 }
 
 /** A table whose first column is words and whose others are numbers; with `words`, only the second one is. */

@@ -1,6 +1,7 @@
 /** The conversations of the caller, the one that was written to last first. */
+import { changeThread, deleteThread, listThreads } from "#api";
 import { useState } from "preact/hooks";
-import { send } from "../api/client";
+import { ask } from "../api/client";
 import { forget, useResource } from "../api/resource";
 import type { Thread } from "../api/types";
 import { Ago, Button, Dialog, Field, useAction } from "../components/basics";
@@ -11,7 +12,7 @@ import { notify } from "../state/session";
 const SHOWN = 100;
 
 export function Threads({ current, version }: { current: string; version: number }) {
-  const read = useResource<{ threads: Thread[] }>(`/api/threads?limit=${SHOWN}&seen=${version}`, 8000);
+  const read = useResource(listThreads({ limit: SHOWN }), 8000, version);
   const [search, setSearch] = useState("");
   const [editing, setEditing] = useState<Thread | null>(null);
   const threads = read.data?.threads ?? [];
@@ -29,7 +30,7 @@ export function Threads({ current, version }: { current: string; version: number
         ))}
         {read.data && threads.length === 0 && <p class="faint pad">What you talk about is kept here.</p>}
       </nav>
-      {editing && <ThreadDialog thread={editing} close={() => setEditing(null)} done={(gone) => { setEditing(null); forget("/api/threads"); read.reload(); if (gone && editing.id === current) navigate("/chat"); }} />}
+      {editing && <ThreadDialog thread={editing} close={() => setEditing(null)} done={(gone) => { setEditing(null); forget(listThreads()); read.reload(); if (gone && editing.id === current) navigate("/chat"); }} />}
     </aside>
   );
 }
@@ -37,9 +38,8 @@ export function Threads({ current, version }: { current: string; version: number
 function ThreadDialog({ thread, close, done }: { thread: Thread; close: () => void; done: (gone: boolean) => void }) {
   const [title, setTitle] = useState(thread.title);
   const [busy, run] = useAction();
-  const path = `/api/threads/${encodeURIComponent(thread.id)}`;
-  const rename = () => run(async () => { await send("PATCH", path, { body: { title: title.trim() } }); done(false); });
-  const remove = () => run(async () => { await send("DELETE", path); notify("The conversation is forgotten; its tasks stay"); done(true); });
+  const rename = () => run(async () => { await ask(changeThread(thread.id, { title: title.trim() })); done(false); });
+  const remove = () => run(async () => { await ask(deleteThread(thread.id)); notify("The conversation is forgotten; its tasks stay"); done(true); });
   return (
     <Dialog title="Conversation" close={close}>
       <form class="stack" onSubmit={(event) => { event.preventDefault(); void rename(); }}>

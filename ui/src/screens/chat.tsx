@@ -1,9 +1,10 @@
 /** A chat over `/api/chat`: simple messages are answered, complex ones become tasks that are seen live. */
+import { chat, type ChatBody, getTask, getTaskStatus, listMessages, listModels, resumeChat, stopChat } from "#api";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ApiError, message as words, send } from "../api/client";
+import { ApiError, ask, message as words, send } from "../api/client";
 import { useResource } from "../api/resource";
 import { frames } from "../api/sse";
-import type { MessagePart, Models, TaskDetail, ThreadMessage } from "../api/types";
+import type { MessagePart, ThreadMessage } from "../api/types";
 import { isEnded } from "../api/types";
 import { Button, Loading, Progress } from "../components/basics";
 import { Icon } from "../components/icons";
@@ -24,20 +25,25 @@ import { useTerms } from "./terms";
 interface Said { id: string; role: string; text: string; reasoning: string; tools: ToolUse[]; taskId: string | null; error: string | null; busy: boolean; at: string }
 interface ToolUse { id: string; name: string; input: unknown; output: unknown; error: string | null }
 
-export function messageText(parts: MessagePart[]): string {
-  return parts.filter((part) => part.type === "text").map((part) => part.text ?? "").join("");
+/** The parts of a message in the AI SDK's shape; the server keeps them as they came. */
+function partsOf(message: ThreadMessage): MessagePart[] {
+  return Array.isArray(message.parts) ? (message.parts as MessagePart[]) : [];
+}
+
+export function messageText(message: ThreadMessage): string {
+  return partsOf(message).filter((part) => part.type === "text").map((part) => part.text ?? "").join("");
 }
 
 /** Whether it only holds the place of an answer that is being given. */
 function isAnswering(message: ThreadMessage): boolean {
-  return message.parts.some((part) => part.type === "data-answering");
+  return partsOf(message).some((part) => part.type === "data-answering");
 }
 
 function stored(message: ThreadMessage): Said {
-  const failed = message.parts.find((part) => part.type === "data-error");
+  const failed = partsOf(message).find((part) => part.type === "data-error");
   const reason = failed?.data as { message?: string } | undefined;
   return {
-    id: message.id, role: message.role, text: messageText(message.parts), reasoning: "", tools: [], taskId: message.taskId,
+    id: message.id, role: message.role, text: messageText(message), reasoning: "", tools: [], taskId: message.taskId,
     error: failed ? (reason?.message ?? "The answer was cut.") : null, busy: false, at: message.createdAt,
   };
 }
@@ -49,7 +55,7 @@ export function ChatScreen({ thread }: { thread: string | null }) {
 }
 
 function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
-  const models = useResource<Models>("/api/models");
+  const models = useResource(listModels());
   const [said, setSaid] = useState<Said[] | null>(isNew ? [] : null);
   const [draft, setDraft] = useState("");
   const [model, setModel] = useState("");
@@ -63,8 +69,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   useEffect(() => {
     if (isNew) return;
     let gone = false;
-    send("GET", `/api/chat/${encodeURIComponent(id)}/messages`)
-      .then((answer) => answer.json() as Promise<{ messages: ThreadMessage[] }>)
+    ask(listMessages(id))
       .then((read) => {
         if (gone) return;
         const there = read.messages.filter((one) => one.role !== "system" && !isAnswering(one));
@@ -84,7 +89,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   const resume = async () => {
     const controller = new AbortController();
     try {
-      const response = await send("GET", `/api/chat/${encodeURIComponent(id)}/stream`, { accept: "text/event-stream", signal: controller.signal });
+      const response = await send(resumeChat(id), { accept: "text/event-stream", signal: controller.signal });
       if (response.status === 204 || !response.body) return;
       const answer = newId();
       setSaid((all) => [...(all ?? []), { id: answer, role: "assistant", text: "", reasoning: "", tools: [], taskId: null, error: null, busy: true, at: new Date().toISOString() }]);
@@ -96,7 +101,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   };
   const halt = (controller: AbortController) => {
     // The server goes on answering for whoever comes back, unless it is told not to.
-    send("DELETE", `/api/chat/${encodeURIComponent(id)}/stream`).catch(() => undefined);
+    send(stopChat(id)).catch(() => undefined);
     controller.abort();
   };
   const say = async () => {
@@ -112,10 +117,10 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     const controller = new AbortController();
     setStop(controller);
     try {
-      const body: Record<string, unknown> = { id, message: { id: own, role: "user", parts: [{ type: "text", text: words }] }, toolChoice: asTask };
+      const body: ChatBody = { id, message: { id: own, role: "user", parts: [{ type: "text", text: words }] }, toolChoice: asTask };
       if (model) body.chatModel = model;
       if (agent) body.agentId = agent;
-      const response = await send("POST", "/api/chat", { body, accept: "text/event-stream", signal: controller.signal });
+      const response = await send(chat(body), { accept: "text/event-stream", signal: controller.signal });
       if (response.body) await listen(response.body, (by) => change(answer, by), controller);
     } catch (error) {
       change(answer, () => ({ error: controller.signal.aborted ? null : words_of(error) }));
@@ -202,13 +207,13 @@ function Message({ said }: { said: Said }) {
 /** A task in the conversation: where it stands now, and its result when there is one. */
 export function TaskCard({ id }: { id: string }) {
   const [live, setLive] = useState<boolean | null>(null);
-  const read = useResource<TaskDetail>(`/api/tasks/${id}`, live === false ? undefined : 1000);
+  const read = useResource(getTask(id), live === false ? undefined : 1000);
   const task = read.data;
   // A task that has ended is shown as it is; the journal is for those that go on.
   const over = task ? isEnded(task.status) : null;
   useEffect(() => { if (over !== null && live !== false) setLive(live === null ? !over : live && !over); }, [over]);
   const { story } = useStory(live ? id : null);
-  const status = useResource<{ steps: { index: string; description: string; status: string }[] }>(live === false ? `/api/chat/orchestrate?taskId=${id}` : null);
+  const status = useResource(live === false ? getTaskStatus({ taskId: id }) : null);
   if (!task) return read.error ? <p class="faint">The task {id} is not there any more.</p> : <Loading rows={2} />;
   const took = (task.completedAt ? Date.parse(task.completedAt) : now.value) - Date.parse(task.createdAt);
   const steps = live === false ? (status.data?.steps ?? []) : plannedSteps(story);

@@ -1,4 +1,5 @@
 /** Two tasks side by side, step by step. */
+import { diffTasks } from "#api";
 import { useResource } from "../api/resource";
 import type { TaskDiff } from "../api/types";
 import { Badge, Chip, Empty, Failure, Loading } from "../components/basics";
@@ -10,7 +11,7 @@ type Side = TaskDiff["a"];
 type StepSide = NonNullable<TaskDiff["steps"][number]["a"]>;
 
 export function CompareScreen({ id, other }: { id: string; other: string }) {
-  const read = useResource<TaskDiff>(`/api/tasks/${id}/diff/${other}`, 3000);
+  const read = useResource(diffTasks(id, other), 3000);
   const only = address.value.query.has("changed");
   if (read.error && !read.data) return <Failure error={read.error} retry={read.reload} />;
   if (!read.data) return <section class="screen"><Loading rows={10} /></section>;

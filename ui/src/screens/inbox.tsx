@@ -1,6 +1,7 @@
 /** What tasks ask people, and the answers. */
+import { decideRequest, listRequests, type Decision } from "#api";
 import { useState } from "preact/hooks";
-import { post } from "../api/client";
+import { ask } from "../api/client";
 import { forget, useResource } from "../api/resource";
 import type { InboxRequest } from "../api/types";
 import { Ago, Button, Empty, Failure, Field, Loading, useAction } from "../components/basics";
@@ -21,7 +22,7 @@ const kinds: Record<string, { name: string; icon: IconName; ask: string }> = {
 const words: Record<string, string> = { approve: "Approve", deny: "Deny", skip: "Skip the step", fail: "Give the step up", answer: "Answer", happened: "It happened", did_not_happen: "It did not happen", accept: "Accept it", retry: "Try again" };
 
 export function InboxScreen() {
-  const read = useResource<{ requests: InboxRequest[] }>("/api/inbox", 2000);
+  const read = useResource(listRequests(), 2000);
   const requests = read.data?.requests ?? [];
   return (
     <section class="screen">
@@ -56,8 +57,8 @@ export function RequestCard({ request, answered, inTask }: { request: InboxReque
     if (decision === "deny" && reason.trim()) body.reason = reason.trim();
     if (decision === "answer") body.answer = question?.schema?.type && question.schema.type !== "string" ? (parsed(answer).value ?? answer) : answer;
     if (decision === "happened" && result.trim()) { const given = parsed(result); body.result = given.problem ? result : given.value; }
-    await post(`/api/inbox/${encodeURIComponent(request.id)}`, body);
-    forget("/api/inbox");
+    await ask(decideRequest(request.id, body as Decision));
+    forget(listRequests());
     notify(`${words[decision] ?? decision}: done`);
     answered();
   });

@@ -1,8 +1,9 @@
 /** Starts a task outright. */
+import { detect, draftPlan, listModels, listTools, startTask, type StartTask } from "#api";
 import { useEffect, useState } from "preact/hooks";
-import { post } from "../api/client";
+import { ask } from "../api/client";
 import { useResource } from "../api/resource";
-import type { Detection, Models, PlanDraft, PlannedStep, ToolInfo } from "../api/types";
+import type { Detection, PlanDraft, PlannedStep } from "../api/types";
 import { Button, copy, Field, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
 import { address, navigate } from "../router";
@@ -20,15 +21,15 @@ function useVerdict(goal: string): Detection | null {
   useEffect(() => {
     if (goal.trim().length < 3) { setVerdict(null); return; }
     let gone = false;
-    const timer = setTimeout(() => { post<Detection>("/api/chat/detect", { text: goal }).then((one) => { if (!gone) setVerdict(one); }, () => { if (!gone) setVerdict(null); }); }, PAUSE_MS);
+    const timer = setTimeout(() => { ask(detect({ text: goal })).then((one) => { if (!gone) setVerdict(one); }, () => { if (!gone) setVerdict(null); }); }, PAUSE_MS);
     return () => { gone = true; clearTimeout(timer); };
   }, [goal]);
   return verdict;
 }
 
 export function NewTaskScreen() {
-  const models = useResource<Models>("/api/models");
-  const tools = useResource<{ tools: ToolInfo[] }>("/api/tools");
+  const models = useResource(listModels());
+  const tools = useResource(listTools());
   const [goal, setGoal] = useState(address.value.query.get("goal") ?? "");
   const [thread, setThread] = useState(address.value.query.get("thread") ?? "");
   const [model, setModel] = useState("");
@@ -45,8 +46,8 @@ export function NewTaskScreen() {
   const [busy, run] = useAction();
   const [planning, think] = useAction();
   const verdict = useVerdict(goal);
-  const body = (): Record<string, unknown> => {
-    const given: Record<string, unknown> = { goal: goal.trim(), threadId: thread.trim() || `ui-${key}` };
+  const body = (): StartTask => {
+    const given: StartTask = { goal: goal.trim(), threadId: thread.trim() || `ui-${key}` };
     if (model) given.chatModel = model;
     if (preset) given.preset = preset;
     if (agent) given.agentId = agent;
@@ -64,12 +65,12 @@ export function NewTaskScreen() {
   };
   const preview = () => think(async () => {
     const { plan: _, ...wish } = body();
-    const draft = await post<PlanDraft>("/api/chat/plan", wish);
+    const draft = await ask(draftPlan(wish));
     setSteps(draft.plan);
     setBy(draft.by);
   });
   const start = () => run(async () => {
-    const task = await post<{ taskId: string }>("/api/chat/orchestrate", body());
+    const task = await ask(startTask(body()));
     navigate(`/tasks/${task.taskId}`);
   });
   const unfinished = steps?.some((step) => step.description.trim() === "") ?? false;
@@ -117,7 +118,7 @@ export function NewTaskScreen() {
         <div class="form-foot">
           <Button kind="primary" type="submit" icon="play" busy={busy} disabled={goal.trim() === "" || unfinished}>{busy ? (steps ? "Starting…" : "Planning…") : steps ? "Start with this plan" : "Start"}</Button>
           {!steps && <Button icon="tasks" busy={planning} disabled={goal.trim() === ""} onClick={() => void preview()}>{planning ? "Planning…" : "Preview the plan"}</Button>}
-          <Button icon="copy" kind="ghost" onClick={() => void copy(curl("/api/chat/orchestrate", body()), "Copied as curl")}>Copy as curl</Button>
+          <Button icon="copy" kind="ghost" onClick={() => void copy(curl(startTask(body())), "Copied as curl")}>Copy as curl</Button>
         </div>
       </form>
     </section>

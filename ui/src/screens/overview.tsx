@@ -1,7 +1,8 @@
 /** How everything stands, on one page. */
+import { getFailures, getWorker, listModels, listRequests, listWorkers } from "#api";
 import { useEffect, useMemo, useRef } from "preact/hooks";
 import { useResource } from "../api/resource";
-import type { FailureGroup, InboxRequest, Models, TaskSummary, WorkerStatus, WorkerSummary } from "../api/types";
+import type { FailureGroup, TaskSummary } from "../api/types";
 import { isLive } from "../api/types";
 import { Ago, Empty, Failure, Loading, Progress } from "../components/basics";
 import { Chart } from "../components/chart";
@@ -17,14 +18,14 @@ const DAY = 86_400_000;
 export function OverviewScreen() {
   useEffect(watchTasks, []);
   const { tasks, loaded, error } = taskList.value;
-  const status = useResource<WorkerStatus>("/api/worker", 2000);
-  const inbox = useResource<{ requests: InboxRequest[] }>("/api/inbox", 2000);
+  const status = useResource(getWorker(), 2000);
+  const inbox = useResource(listRequests(), 2000);
   const since = new Date(Math.floor(nowSecond.value / 60_000) * 60_000 - DAY).toISOString();
-  const errors = useResource<{ failures: FailureGroup[] }>(`/api/analytics/failures?from=${since}`, 10_000);
+  const errors = useResource(getFailures({ from: since }), 10_000);
   const groups = useRef<FailureGroup[]>([]);
   if (errors.data) groups.current = errors.data.failures;
-  const workers = useResource<{ workers: WorkerSummary[] }>("/api/workers", 4000);
-  const models = useResource<Models>("/api/models");
+  const workers = useResource(listWorkers(), 4000);
+  const models = useResource(listModels());
   const now = nowSecond.value;
   const minute = Math.floor(now / 60_000) * 60_000;
   // Little time is shown while there is little history, so that the first day is no flat line.

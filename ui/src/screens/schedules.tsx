@@ -1,8 +1,9 @@
 /** What is started when: schedules with their next times, their tasks, and the form for a new one. */
+import { changeSchedule, createSchedule, deleteSchedule, getSchedule, listModels, listSchedules, listTasks, listTemplates, pauseSchedule, previewSchedule, resumeSchedule, triggerSchedule } from "#api";
 import { useState } from "preact/hooks";
-import { ApiError, message, post, send } from "../api/client";
+import { ApiError, ask, message } from "../api/client";
 import { forget, useResource } from "../api/resource";
-import type { Models, Schedule, ScheduleDetail, ScheduleWish, TaskSummary, TemplateVersion } from "../api/types";
+import type { Schedule, ScheduleWish } from "../api/types";
 import { Ago, Badge, Button, Chip, Dialog, Empty, Fact, Failure, Field, Loading, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
 import { Value } from "../components/json";
@@ -21,7 +22,7 @@ const usual: [string, string][] = [["Every hour", "0 * * * *"], ["Every day at 9
 const patternOf = (schedule: Schedule) => ("cron" in schedule ? schedule : null);
 
 export function SchedulesScreen() {
-  const read = useResource<{ schedules: Schedule[] }>("/api/schedules?limit=1000", EVERY);
+  const read = useResource(listSchedules({ limit: 1000 }), EVERY);
   const [active, setActive] = useState(-1);
   const query = address.value.query;
   const chosen = query.get("schedule");
@@ -86,17 +87,17 @@ function NextTime({ schedule }: { schedule: Schedule }) {
 }
 
 function Detail({ id, changed }: { id: string; changed: () => void }) {
-  const read = useResource<ScheduleDetail>(`/api/schedules/${id}`, EVERY);
+  const read = useResource(getSchedule(id), EVERY);
   const [busy, run] = useAction();
   const [asking, setAsking] = useState<"remove" | "change" | null>(null);
   const schedule = read.data;
   const thread = schedule ? (schedule.task.threadId ?? `schedule-${schedule.id}`) : null;
-  const tasks = useResource<{ tasks: TaskSummary[] }>(thread ? `/api/tasks?limit=20&threadId=${encodeURIComponent(thread)}` : null, EVERY);
-  const after = () => { forget("/api/schedules"); read.reload(); changed(); };
-  const act = (what: string, words: string) => run(async () => { await post(`/api/schedules/${id}/${what}`); notify(words); after(); });
-  const trigger = () => run(async () => { const task = await post<{ id: string }>(`/api/schedules/${id}/trigger`); after(); notify("Its task is started"); navigate(`/tasks/${task.id}`); });
-  const remove = () => run(async () => { await send("DELETE", `/api/schedules/${id}`); setAsking(null); setQuery({ schedule: null }); forget("/api/schedules"); changed(); notify("The schedule is gone; its tasks stay"); });
-  useShortcuts([{ keys: "p", what: schedule?.paused ? "Resume the schedule" : "Pause the schedule", group: "Schedules", run: () => void (schedule?.paused ? act("resume", "It goes on") : act("pause", "It rests")) }]);
+  const tasks = useResource(thread ? listTasks({ limit: 20, threadId: thread }) : null, EVERY);
+  const after = () => { forget(listSchedules()); read.reload(); changed(); };
+  const act = (what: typeof pauseSchedule, words: string) => run(async () => { await ask(what(id)); notify(words); after(); });
+  const trigger = () => run(async () => { const task = await ask(triggerSchedule(id)); after(); notify("Its task is started"); navigate(`/tasks/${task.id}`); });
+  const remove = () => run(async () => { await ask(deleteSchedule(id)); setAsking(null); setQuery({ schedule: null }); forget(listSchedules()); changed(); notify("The schedule is gone; its tasks stay"); });
+  useShortcuts([{ keys: "p", what: schedule?.paused ? "Resume the schedule" : "Pause the schedule", group: "Schedules", run: () => void (schedule?.paused ? act(resumeSchedule, "It goes on") : act(pauseSchedule, "It rests")) }]);
   if (read.error && !schedule) return <article class="card"><Failure error={read.error} retry={read.reload} /></article>;
   if (!schedule) return <article class="card"><Loading rows={5} /></article>;
   return (
@@ -104,7 +105,7 @@ function Detail({ id, changed }: { id: string; changed: () => void }) {
       <header class="card-head"><h2>{schedule.name}</h2><Button kind="ghost" icon="cross" aria-label="Close" onClick={() => setQuery({ schedule: null })} /></header>
       <div class="row-of-buttons">
         <Button kind="primary" icon="play" busy={busy} onClick={() => void trigger()}>Run now</Button>
-        {schedule.paused ? <Button icon="play" busy={busy} onClick={() => void act("resume", "It goes on")}>Resume</Button> : <Button icon="pause" busy={busy} onClick={() => void act("pause", "It rests")}>Pause</Button>}
+        {schedule.paused ? <Button icon="play" busy={busy} onClick={() => void act(resumeSchedule, "It goes on")}>Resume</Button> : <Button icon="pause" busy={busy} onClick={() => void act(pauseSchedule, "It rests")}>Pause</Button>}
         <Button onClick={() => setAsking("change")}>Change</Button>
         <Button kind="danger" icon="stop" onClick={() => setAsking("remove")}>Remove</Button>
       </div>
@@ -141,8 +142,8 @@ function Times({ times, zone, empty }: { times: string[]; zone?: string | undefi
 
 /** A new schedule, or another shape for one that exists. */
 function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close: () => void; done: (schedule: Schedule) => void }) {
-  const models = useResource<Models>("/api/models");
-  const templates = useResource<{ templates: TemplateVersion[] }>("/api/templates?limit=1000");
+  const models = useResource(listModels());
+  const templates = useResource(listTemplates({ limit: 1000 }));
   const [template, setTemplate] = useState(schedule?.task.template ?? address.value.query.get("template") ?? "");
   const [typed, setTyped] = useState<Typed | null>(null);
   const chosen = templates.data?.templates.find((one) => one.name === template);
@@ -160,7 +161,7 @@ function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close:
   const [overlap, setOverlap] = useState(schedule?.overlap ?? "skip");
   const [model, setModel] = useState(schedule?.task.chatModel ?? "");
   const [busy, run] = useAction();
-  const preview = useResource<{ upcoming: string[] }>(kind === "cron" && cron.trim() ? `/api/schedules/preview?cron=${encodeURIComponent(cron.trim())}&timeZone=${encodeURIComponent(zone.trim() || "UTC")}` : null);
+  const preview = useResource(kind === "cron" && cron.trim() ? previewSchedule({ cron: cron.trim(), timeZone: zone.trim() || "UTC" }) : null);
   const problem = kind === "cron" && preview.error instanceof ApiError ? message(preview.error).replace(/^(cron|timeZone): /, "") : null;
   const save = () => run(async () => {
     const { goal: _, chatModel: __, template: ___, parameters: ____, ...kept } = schedule?.task ?? { goal: "" };
@@ -169,8 +170,8 @@ function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close:
     if (name.trim()) wish.name = name.trim();
     if (kind === "cron") Object.assign(wish, { cron: cron.trim(), timeZone: zone.trim() || "UTC" });
     else if (at) wish.at = new Date(at).toISOString();
-    const made = schedule ? ((await (await send("PATCH", `/api/schedules/${schedule.id}`, { body: wish })).json()) as Schedule) : await post<Schedule>("/api/schedules", wish);
-    forget("/api/schedules");
+    const made = await ask(schedule ? changeSchedule(schedule.id, wish) : createSchedule(wish));
+    forget(listSchedules());
     notify(schedule ? "The schedule is changed" : "It is scheduled");
     done(made);
   });

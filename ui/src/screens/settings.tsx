@@ -1,13 +1,13 @@
 /** What the server runs with, and what belongs to this browser. */
+import { getWorker, listModels } from "#api";
 import { hasKey, locked, setKey } from "../api/client";
 import { useResource } from "../api/resource";
-import type { Models, WorkerStatus } from "../api/types";
 import { Badge, Button, Fact, Loading } from "../components/basics";
 import { theme, type Theme } from "../state/session";
 
 export function SettingsScreen() {
-  const models = useResource<Models>("/api/models");
-  const status = useResource<WorkerStatus>("/api/worker");
+  const models = useResource(listModels());
+  const status = useResource(getWorker());
   const themes: [Theme, string][] = [["system", "As the system"], ["light", "Light"], ["dark", "Dark"]];
   return (
     <section class="screen is-narrow">

@@ -1,6 +1,7 @@
 /** Strategies with parameters: run with a form, written anew as another version, made of a task that went well. */
+import { createTemplate, deleteTemplate, getTemplate, listTemplates, runTemplate } from "#api";
 import { useState } from "preact/hooks";
-import { message, post, send } from "../api/client";
+import { ask, message } from "../api/client";
 import { forget, useResource } from "../api/resource";
 import type { TemplateVersion, TemplateWish } from "../api/types";
 import { Ago, Button, Chip, CopyButton, Dialog, Empty, Fact, Failure, Field, Loading, useAction } from "../components/basics";
@@ -18,7 +19,7 @@ import { copy } from "../components/basics";
 import { stepIcons, stepWords } from "./task/steps";
 
 export function TemplatesScreen() {
-  const read = useResource<{ templates: TemplateVersion[] }>("/api/templates?limit=1000", 5000);
+  const read = useResource(listTemplates({ limit: 1000 }), 5000);
   const [search, setSearch] = useState("");
   const query = address.value.query;
   const chosen = query.get("template");
@@ -66,18 +67,17 @@ export function TemplatesScreen() {
 
 function Detail({ name, newest, changed }: { name: string; newest: number | undefined; changed: () => void }) {
   const wanted = address.value.query.get("version");
-  const path = `/api/templates/${encodeURIComponent(name)}`;
-  const read = useResource<TemplateVersion>(wanted ? `${path}?version=${wanted}` : path);
+  const read = useResource(getTemplate(name, wanted ? { version: Number(wanted) } : {}));
   const [compare, setCompare] = useState(false);
   const [asking, setAsking] = useState<"remove" | "change" | null>(null);
   const [busy, run] = useAction();
   const template = read.data;
-  const before = useResource<TemplateVersion>(compare && template && template.version > 1 ? `${path}?version=${template.version - 1}` : null);
+  const before = useResource(compare && template && template.version > 1 ? getTemplate(name, { version: template.version - 1 }) : null);
   if (read.error && !template) return <article class="card"><Failure error={read.error} retry={read.reload} /></article>;
   if (!template) return <article class="card"><Loading rows={5} /></article>;
   const last = newest ?? template.version;
   const versions = Array.from({ length: Math.min(last, 12) }, (_, at) => last - at);
-  const remove = () => run(async () => { await send("DELETE", path); forget("/api/templates"); setAsking(null); setQuery({ template: null, version: null }); changed(); notify("The template is gone; its tasks stay"); });
+  const remove = () => run(async () => { await ask(deleteTemplate(name)); forget(listTemplates()); setAsking(null); setQuery({ template: null, version: null }); changed(); notify("The template is gone; its tasks stay"); });
   return (
     <article class="card detail stack" aria-label={`Template ${template.name}`}>
       <header class="card-head"><h2><code>{template.name}</code></h2><CopyButton text={JSON.stringify(template, null, 2)} /><Button kind="ghost" icon="cross" aria-label="Close" onClick={() => setQuery({ template: null, version: null })} /></header>
@@ -96,7 +96,7 @@ function Detail({ name, newest, changed }: { name: string; newest: number | unde
           <div class="dialog-foot"><Button onClick={() => setAsking(null)}>Keep it</Button><Button kind="danger" icon="stop" busy={busy} onClick={() => void remove()}>Remove the template</Button></div>
         </Dialog>
       )}
-      {asking === "change" && <TemplateDialog template={template} close={() => setAsking(null)} done={() => { setAsking(null); forget("/api/templates"); read.reload(); setQuery({ version: null }); changed(); }} />}
+      {asking === "change" && <TemplateDialog template={template} close={() => setAsking(null)} done={() => { setAsking(null); forget(listTemplates()); read.reload(); setQuery({ version: null }); changed(); }} />}
     </article>
   );
 }
@@ -112,15 +112,14 @@ function RunForm({ template }: { template: TemplateVersion }) {
   const [approve, setApprove] = useState(false);
   const [busy, run] = useAction();
   const { values, problems } = valuesOf(schema, typed);
-  const path = `/api/templates/${encodeURIComponent(template.name)}/run`;
-  const body = () => ({ parameters: values, version: template.version, ...(approve ? { approval: { plan: true } } : {}) });
-  const start = () => run(async () => { const task = await post<{ taskId: string }>(path, body()); navigate(`/tasks/${task.taskId}`); });
+  const wish = () => runTemplate(template.name, { parameters: values, version: template.version, ...(approve ? { approval: { plan: true } } : {}) });
+  const start = () => run(async () => { const task = await ask(wish()); navigate(`/tasks/${task.taskId}`); });
   return (
     <form class="trial stack" aria-label={`Run ${template.name}`} onSubmit={(event) => { event.preventDefault(); void start(); }}>
       <h3>Run it</h3>
       <SchemaForm schema={schema} typed={typed} onChange={setTyped} problems={problems} />
       <label class="check"><input type="checkbox" checked={approve} onChange={(event) => setApprove(event.currentTarget.checked)} /> Approve the plan first</label>
-      <div class="row-of-buttons"><Button kind="primary" type="submit" icon="play" busy={busy} disabled={Object.keys(problems).length > 0}>Run</Button><Button kind="ghost" icon="copy" onClick={() => void copy(curl(path, body()), "Copied as curl")}>Copy as curl</Button></div>
+      <div class="row-of-buttons"><Button kind="primary" type="submit" icon="play" busy={busy} disabled={Object.keys(problems).length > 0}>Run</Button><Button kind="ghost" icon="copy" onClick={() => void copy(curl(wish()), "Copied as curl")}>Copy as curl</Button></div>
     </form>
   );
 }
@@ -146,8 +145,8 @@ function TemplateDialog({ template, close, done }: { template?: TemplateVersion;
   const save = () => run(async () => {
     const wish: TemplateWish = { name, description: description.trim(), goal: goal.trim(), parameters: (schema.value as TemplateWish["parameters"]) ?? null, steps: (plan.value as TemplateWish["steps"]) ?? [] };
     if (template?.preset) wish.preset = template.preset;
-    const made = await post<TemplateVersion>("/api/templates", wish);
-    forget("/api/templates");
+    const made = await ask(createTemplate(wish));
+    forget(listTemplates());
     notify(`${made.name} is version ${made.version} now`);
     done(made);
   });
@@ -178,8 +177,8 @@ export function SaveAsTemplate({ task, goal, close }: { task: string; goal: stri
     const replace = Object.fromEntries(rows.filter((row) => row.name.trim() && row.text).map((row) => [row.name.trim(), row.text]));
     const wish: TemplateWish = { name, fromTask: task, replace };
     if (description.trim()) wish.description = description.trim();
-    const made = await post<TemplateVersion>("/api/templates", wish);
-    forget("/api/templates");
+    const made = await ask(createTemplate(wish));
+    forget(listTemplates());
     navigate(`/templates?template=${encodeURIComponent(made.name)}`);
   });
   return (

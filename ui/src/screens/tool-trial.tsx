@@ -1,6 +1,7 @@
 /** Calls a tool outside of any task, to see what it does. */
+import { tryTool } from "#api";
 import { useState } from "preact/hooks";
-import { ApiError, message, post } from "../api/client";
+import { ApiError, ask, message } from "../api/client";
 import type { ToolInfo, ToolTrial } from "../api/types";
 import { Badge, Button, CopyButton } from "../components/basics";
 import { Icon } from "../components/icons";
@@ -22,7 +23,7 @@ export function TryTool({ tool }: { tool: ToolInfo }) {
     setRefused(null);
     setEnded(null);
     try {
-      setEnded(await post<ToolTrial>(`/api/tools/${encodeURIComponent(tool.name)}/call`, { arguments: values, ...(harmless ? {} : { confirm: sure }) }));
+      setEnded(await ask(tryTool(tool.name, { arguments: values, ...(harmless ? {} : { confirm: sure }) })));
     } catch (error) { setRefused(error); }
     setSure(false);
     setBusy(false);

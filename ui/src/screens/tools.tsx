@@ -1,7 +1,8 @@
 /** What tasks can use, and how the servers of tools are. */
+import { getDurations, listTools } from "#api";
 import { useRef, useState } from "preact/hooks";
 import { useResource } from "../api/resource";
-import type { DurationRow, McpServer, ToolInfo } from "../api/types";
+import type { DurationRow, ToolInfo } from "../api/types";
 import { Badge, Chip, CopyButton, Empty, Fact, Failure, Loading } from "../components/basics";
 import { Icon } from "../components/icons";
 import { Value } from "../components/json";
@@ -23,11 +24,11 @@ const effects: Record<ToolInfo["effect"], string> = {
 const DAYS = 7;
 
 export function ToolsScreen() {
-  const read = useResource<{ tools: ToolInfo[]; mcpServers: McpServer[] }>("/api/tools", 5000);
+  const read = useResource(listTools(), 5000);
   const [search, setSearch] = useState("");
   // To the minute, so that the same figures are asked for under the same address.
   const from = new Date(Math.floor(nowSecond.value / 60_000) * 60_000 - DAYS * 86_400_000).toISOString();
-  const statistics = useResource<{ rows: DurationRow[] }>(`/api/analytics/durations?by=tool&from=${from}`, 10_000);
+  const statistics = useResource(getDurations({ by: "tool", from }), 10_000);
   const last = useRef<DurationRow[]>([]);
   if (statistics.data) last.current = statistics.data.rows;
   const used = new Map(last.current.map((row) => [row.name, row]));

@@ -1,6 +1,6 @@
 /** Who works on the tasks, and what waits. */
+import { getWorker, listWorkers } from "#api";
 import { useResource } from "../api/resource";
-import type { WorkerStatus, WorkerSummary } from "../api/types";
 import { Ago, Badge, Empty, Failure, Fact, Loading } from "../components/basics";
 import { duration, number, shortId } from "../format";
 import { nowSecond } from "../state/session";
@@ -8,8 +8,8 @@ import { nowSecond } from "../state/session";
 const badges = { working: "running", draining: "paused", gone: "failed" } as const;
 
 export function WorkersScreen() {
-  const status = useResource<WorkerStatus>("/api/worker", 1500);
-  const workers = useResource<{ workers: WorkerSummary[] }>("/api/workers", 1500);
+  const status = useResource(getWorker(), 1500);
+  const workers = useResource(listWorkers(), 1500);
   if (status.error && !status.data) return <Failure error={status.error} retry={status.reload} />;
   if (!status.data) return <section class="screen"><Loading /></section>;
   const { worker, database, stats } = status.data;

@@ -1,11 +1,10 @@
 /** The caller's tasks, all of them: read in pages, then kept fresh over a WebSocket, or by asking where none comes through. */
+import { getTask, listTasks, type TaskList as Page } from "#api";
 import { signal } from "@preact/signals";
-import { connection, get } from "../api/client";
+import { ask, connection } from "../api/client";
 import { watchStanding } from "../api/socket";
 import type { TaskDetail, TaskSummary } from "../api/types";
 import { isEnded } from "../api/types";
-
-interface Page { tasks: TaskSummary[]; nextBefore: string | null }
 
 const PAGE = 1000;
 /** More rows than anybody scrolls through; older ones are found by their address. */
@@ -59,7 +58,7 @@ async function readAll(signal: AbortSignal): Promise<void> {
   let before: string | null = null;
   let size = 100;
   do {
-    const page: Page = await get<Page>(`/api/tasks?limit=${size}${before ? `&before=${before}` : ""}`, signal);
+    const page: Page = await ask(listTasks(before === null ? { limit: size } : { limit: size, before }), signal);
     merge(page.tasks);
     before = page.nextBefore;
     // A first short page is on the screen before a long one would be read.
@@ -70,8 +69,8 @@ async function readAll(signal: AbortSignal): Promise<void> {
 
 async function refresh(signal: AbortSignal): Promise<void> {
   const [newest, live] = await Promise.all([
-    get<Page>("/api/tasks?limit=50", signal),
-    get<Page>(`/api/tasks?status=pending,running,paused&limit=${PAGE}`, signal),
+    ask(listTasks({ limit: 50 }), signal),
+    ask(listTasks({ status: "pending,running,paused", limit: PAGE }), signal),
   ]);
   let changed = merge(newest.tasks);
   changed = merge(live.tasks) || changed;
@@ -79,7 +78,7 @@ async function refresh(signal: AbortSignal): Promise<void> {
   const oldest = live.nextBefore;
   const gone = [...byId.values()].filter((task) => !isEnded(task.status) && !still.has(task.id) && (oldest === null || task.id > oldest));
   await Promise.all(gone.slice(0, LOOKED_UP).map(async (task) => {
-    const detail = await get<TaskDetail>(`/api/tasks/${task.id}`, signal).catch(() => null);
+    const detail = await ask(getTask(task.id), signal).catch(() => null);
     if (detail) { byId.set(task.id, { ...task, ...detail, worker: null, wakeAt: null, currentStep: null }); changed = true; }
   }));
   if (changed || taskList.value.error) show({ error: null });

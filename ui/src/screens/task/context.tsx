@@ -1,10 +1,11 @@
 /** What the models of a task had in mind: how full their windows were, and what was written down. */
+import { getTaskStatus, restoreTask, showContext, takeCheckpoint } from "#api";
 import { useState } from "preact/hooks";
-import { post } from "../../api/client";
+import { ask } from "../../api/client";
 import { useResource } from "../../api/resource";
 import { Button, Chip, Dialog, Empty, Fact, useAction } from "../../components/basics";
 import { clock, number, percent, short } from "../../format";
-import type { ContextView, TaskDetail } from "../../api/types";
+import type { ContextView } from "../../api/types";
 import { isEnded } from "../../api/types";
 import { setQuery } from "../../router";
 import { notify } from "../../state/session";
@@ -13,15 +14,13 @@ import { Value } from "../../components/json";
 import { Content, Section } from "./inspector";
 import type { ViewProps } from "./task";
 
-interface StatusContext { context: { summary?: unknown; findings?: Record<string, unknown>; toolResults?: { toolName: string; result: unknown }[] } }
-
 export function ContextTab({ id, story, task }: ViewProps) {
-  const view = useResource<ContextView>(isEnded(task.status) ? null : `/api/tasks/${id}/context`, 3000);
-  const status = useResource<StatusContext>(`/api/chat/orchestrate?taskId=${id}`);
+  const view = useResource(isEnded(task.status) ? null : showContext(id), 3000);
+  const status = useResource(getTaskStatus({ taskId: id }));
   const limit = story.limits.contextWindowLimit ?? task.limits.contextWindowLimit;
   const last = story.prompts.at(-1);
   const most = Math.max(1, ...story.prompts.map((one) => one.input));
-  const context = status.data?.context;
+  const context = status.data?.context as { summary?: unknown; findings?: Record<string, unknown> } | undefined;
   const nothing = !last && !view.data && !context?.summary && !context?.findings;
   if (nothing) return <Empty icon="model" title="No model was asked"><p>Steps that only call tools need no context. What prompts hold is shown here as soon as a model is asked.</p></Empty>;
   return (
@@ -72,8 +71,8 @@ export function CheckpointsTab({ id, story, task, fork, changed }: ViewProps) {
   const [busy, run] = useAction();
   const [back, setBack] = useState<number | null>(null);
   const live = !isEnded(task.status);
-  const take = () => run(async () => { await post(`/api/tasks/${id}/checkpoints`); notify("Where the work stands is written down"); });
-  const restore = (seq: number) => run(async () => { changed(await post<TaskDetail>(`/api/tasks/${id}/restore`, { checkpoint: seq })); setBack(null); notify("Put back; it goes on from there"); });
+  const take = () => run(async () => { await ask(takeCheckpoint(id)); notify("Where the work stands is written down"); });
+  const restore = (seq: number) => run(async () => { changed(await ask(restoreTask(id, { checkpoint: seq }))); setBack(null); notify("Put back; it goes on from there"); });
   const taking = live && <div class="row-of-buttons"><Button icon="flag" busy={busy} onClick={() => void take()}>Take a checkpoint</Button></div>;
   if (story.checkpoints.length === 0) {
     return <Empty icon="flag" title="No checkpoint yet" action={taking || undefined}><p>Where the work stands is written down after every {task.limits.checkpointInterval ?? "few"} steps, and where the plan has a step for it. The task resumes from its journal with or without them.</p></Empty>;

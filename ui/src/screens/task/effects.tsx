@@ -1,6 +1,6 @@
 /** What the task did to the world. */
+import { listEffects } from "#api";
 import { useResource } from "../../api/resource";
-import type { EffectRecord } from "../../api/types";
 import { Badge, Empty, Failure, Loading } from "../../components/basics";
 import { Value } from "../../components/json";
 import { clock } from "../../format";
@@ -10,7 +10,7 @@ const badges = { prepared: "pending", dispatched: "running", committed: "complet
 const words = { prepared: "waits", dispatched: "in flight", committed: "happened", failed: "did not happen", unknown: "unknown" } as const;
 
 export function EffectsTab({ id, story }: ViewProps) {
-  const read = useResource<{ effects: EffectRecord[] }>(`/api/tasks/${id}/effects?seen=${story.entries.length}`);
+  const read = useResource(listEffects(id), undefined, story.entries.length);
   if (read.error && !read.data) return <Failure error={read.error} retry={read.reload} />;
   if (!read.data) return <Loading />;
   if (read.data.effects.length === 0) return <Empty icon="bolt" title="Nothing was changed"><p>Calls that change something outside the task are listed here, each with the key under which it was made and whether it happened.</p></Empty>;

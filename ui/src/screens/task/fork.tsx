@@ -1,8 +1,9 @@
 /** Goes on from what a task recorded: as a fork from any moment, or as a retry of one that has ended. */
+import { forkTask, listModels, retryTask } from "#api";
 import { useState } from "preact/hooks";
-import { ApiError, message, post } from "../../api/client";
+import { ApiError, ask, message } from "../../api/client";
 import { useResource } from "../../api/resource";
-import type { ForkTask, Models, TaskDetail } from "../../api/types";
+import type { ForkTask, TaskDetail } from "../../api/types";
 import { Button, Dialog, Field } from "../../components/basics";
 import { Icon } from "../../components/icons";
 import { text } from "../../format";
@@ -31,7 +32,7 @@ function useRepeatable(send: (repeatEffects: boolean) => Promise<unknown>) {
 }
 
 export function ForkDialog({ task, place, close }: { task: TaskDetail; place: ForkPlace; close: () => void }) {
-  const models = useResource<Models>("/api/models");
+  const models = useResource(listModels());
   const [model, setModel] = useState("");
   const [goal, setGoal] = useState(task.goal);
   const [prompt, setPrompt] = useState("");
@@ -44,7 +45,7 @@ export function ForkDialog({ task, place, close }: { task: TaskDetail; place: Fo
     if (model) body.model = model;
     if (goal.trim() && goal.trim() !== task.goal) body.goal = goal.trim();
     if (prompt.trim()) body.prompt = prompt.trim();
-    const made = await post<TaskDetail>(`/api/tasks/${task.id}/fork`, body);
+    const made = await ask(forkTask(task.id, body));
     notify("Forked: what came before is not done again");
     close();
     navigate(`/tasks/${made.id}`);
@@ -72,7 +73,7 @@ function parsed(typed: string, before: unknown): unknown {
 
 export function RetryDialog({ task, step, close }: { task: TaskDetail; step: number | null; close: () => void }) {
   const retry = useRepeatable(async (repeatEffects) => {
-    const made = await post<TaskDetail>(`/api/tasks/${task.id}/retry`, { ...(step === null ? {} : { step }), repeatEffects });
+    const made = await ask(retryTask(task.id, { ...(step === null ? {} : { step }), repeatEffects }));
     notify("Tried again, as a task of its own");
     close();
     navigate(`/tasks/${made.id}`);

@@ -1,7 +1,8 @@
 /** Everything about one step or one entry. */
+import { getTrace, listSteps } from "#api";
 import { useState } from "preact/hooks";
 import { useResource } from "../../api/resource";
-import type { Entry, Payload, StepDetail } from "../../api/types";
+import type { Entry, Payload } from "../../api/types";
 import { content, isBlob } from "../../api/types";
 import { Badge, Button, Chip, CopyButton, Fact } from "../../components/basics";
 import { Diff } from "../../components/diff";
@@ -35,7 +36,7 @@ export function Inspector({ id, story, step, seq, version, fork, retry }: { id: 
 export function Content({ id, seq, payload, path, markdown }: { id: string; seq: number; payload: Payload | null; path: (data: Entry["data"]) => unknown; markdown?: boolean }) {
   const [whole, setWhole] = useState(false);
   const large = isBlob(payload) ? payload.blob : null;
-  const read = useResource<Entry>(large && whole ? `/api/tasks/${id}/traces/${seq}` : null);
+  const read = useResource(large && whole ? getTrace(id, seq) : null);
   const value = large && read.data ? content(path(read.data.data)) : content(payload);
   return (
     <>
@@ -49,7 +50,7 @@ function StepView({ id, story, step, close, version, fork, retry }: { id: string
   const [chosen, setChosen] = useState<number | null>(null);
   const [compare, setCompare] = useState(false);
   const attempt = step.attempts.find((one) => one.number === chosen) ?? step.attempts.at(-1);
-  const steps = useResource<{ steps: StepDetail[] }>(`/api/tasks/${id}/steps?seen=${step.endedAt === null ? version : "end"}`);
+  const steps = useResource(listSteps(id), undefined, step.endedAt === null ? version : "end");
   const detail = steps.data?.steps[step.index];
   const time = step.attempts[0] ? (step.endedAt ?? now.value) - step.attempts[0].from : null;
   const before = attempt ? step.attempts[step.attempts.indexOf(attempt) - 1] : undefined;
@@ -180,7 +181,7 @@ export function Section({ name, copyOf, children }: { name: string; copyOf?: str
 }
 
 function EntryView({ id, story, entry, close, fork }: { id: string; story: Story; entry: Entry; close: preact.VNode; fork: Acts["fork"] }) {
-  const whole = useResource<Entry>(JSON.stringify(entry.data).includes('"blob":') ? `/api/tasks/${id}/traces/${entry.seq}` : null);
+  const whole = useResource(JSON.stringify(entry.data).includes('"blob":') ? getTrace(id, entry.seq) : null);
   const data = whole.data?.data ?? entry.data;
   const call = [...story.calls.values()].find((one) => one.seq === entry.seq || one.endSeq === entry.seq);
   return (

@@ -1,12 +1,12 @@
 /** The jobs of the task in the queue. */
+import { listJobs } from "#api";
 import { useResource } from "../../api/resource";
-import type { Job } from "../../api/types";
 import { Empty, Failure, Loading } from "../../components/basics";
 import { clock, duration } from "../../format";
 import type { ViewProps } from "./task";
 
 export function JobsTab({ id }: ViewProps) {
-  const read = useResource<{ jobs: Job[] }>(`/api/tasks/${id}/jobs`, 3000);
+  const read = useResource(listJobs(id), 3000);
   if (read.error && !read.data) return <Failure error={read.error} retry={read.reload} />;
   if (!read.data) return <Loading />;
   if (read.data.jobs.length === 0) return <Empty icon="workers" title="No jobs"><p>Without Redis the database itself is the queue, and a task needs no jobs. With <code>REDIS_URL</code> every wake-up of the task is a job of BullMQ, shown here and in Bull Board.</p></Empty>;

@@ -1,4 +1,5 @@
 /** The task and its journal as the API has them. */
+import { followTask } from "#api";
 import { Button, copy } from "../../components/basics";
 import { Value } from "../../components/json";
 import { curl } from "../actions";
@@ -17,7 +18,7 @@ export function RawTab({ id, task, story }: ViewProps) {
   return (
     <div class="pad stack">
       <div class="row-of-buttons">
-        <Button icon="copy" onClick={() => void copy(curl(`/api/tasks/${id}/events`), "Copied as curl")}>Follow it with curl</Button>
+        <Button icon="copy" onClick={() => void copy(curl(followTask(id)), "Copied as curl")}>Follow it with curl</Button>
         <Button icon="copy" onClick={() => void copy(`longhaul task trace ${id}`)}>Command line</Button>
         <Button onClick={() => save(`${id}.jsonl`, story.entries.map((entry) => JSON.stringify(entry)).join("\n"), "application/x-ndjson")}>Save the journal</Button>
       </div>

@@ -1,8 +1,9 @@
 /** One task: what it wants, where it stands, how it got there, and what can be done with it. */
+import { changeTask, getTask, listRequests, raiseBudget, tellTask } from "#api";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { comebacks, get, message, post, send } from "../../api/client";
+import { ask, comebacks, message } from "../../api/client";
 import { forget, useResource } from "../../api/resource";
-import type { Budget, InboxRequest, TaskDetail } from "../../api/types";
+import type { Budget, TaskDetail } from "../../api/types";
 import { isEnded } from "../../api/types";
 import { Ago, Badge, Button, copy, Dialog, Fact, Failure, Field, Loading, Progress, Tabs, useAction } from "../../components/basics";
 import { Icon } from "../../components/icons";
@@ -39,7 +40,7 @@ function useTask(id: string, seq: number): { task: TaskDetail | undefined; error
     if (state.current.busy) return;
     state.current.busy = true;
     try {
-      const fresh = await get<TaskDetail>(`/api/tasks/${id}`);
+      const fresh = await ask(getTask(id));
       set(fresh);
       setError(null);
       await new Promise((resolve) => setTimeout(resolve, 200));
@@ -81,7 +82,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
     { keys: "[", what: "Previous tab", group: "This task", run: () => turn(-1) },
     { keys: "p", what: canResume(status) ? "Resume" : "Pause", group: "This task", run: () => { if (canPause(status)) void doIt("pause"); else if (canResume(status)) void doIt("resume"); } },
     { keys: "C", what: "Cancel", group: "This task", run: () => { if (canCancel(status)) setAsking("cancel"); } },
-    { keys: "y", what: "Copy as curl", group: "This task", run: () => void copy(curl(`/api/tasks/${id}`), "Copied as curl") },
+    { keys: "y", what: "Copy as curl", group: "This task", run: () => void copy(curl(getTask(id)), "Copied as curl") },
     { keys: "f", what: "Fork from where it stands", group: "This task", run: () => setForking({ words: "from where it stands" }) },
     { keys: "R", what: "Retry what failed", group: "This task", run: () => { if (status === "failed" || status === "cancelled") setRetrying({ step: null }); } },
     { keys: "Escape", what: "Close the inspector", group: "This task", run: () => setQuery({ step: null, seq: null }) },
@@ -108,7 +109,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
             <Button icon="fork" onClick={() => setForking({ words: "from where it stands" })}>Fork</Button>
             {status === "completed" && <Button icon="template" onClick={() => setAsking("template")}>Save as template</Button>}
             {isEnded(status) && <a class="button is-plain" href={`/new?goal=${encodeURIComponent(task.goal)}`}><Icon name="retry" size={14} /><span>Run again</span></a>}
-            <Button icon="copy" kind="ghost" title="Copy as curl (y)" aria-label="Copy as curl" onClick={() => void copy(curl(`/api/tasks/${id}`), "Copied as curl")}>curl</Button>
+            <Button icon="copy" kind="ghost" title="Copy as curl (y)" aria-label="Copy as curl" onClick={() => void copy(curl(getTask(id)), "Copied as curl")}>curl</Button>
           </div>
         </div>
         <Facts task={task} story={story} status={status} />
@@ -200,8 +201,8 @@ function Priority({ task }: { task: TaskDetail }) {
   const change = async (value: number) => {
     put(value);
     try {
-      await send("PATCH", `/api/tasks/${task.id}`, { body: { priority: value } });
-      forget(`/api/tasks/${task.id}`);
+      await ask(changeTask(task.id, { priority: value }));
+      forget(getTask(task.id));
       notify(`Priority is ${value} now`);
     } catch (error) { put(task.priority); notify(message(error), true); }
   };
@@ -214,9 +215,9 @@ function Priority({ task }: { task: TaskDetail }) {
 
 /** What a paused task waits for, with the way on. */
 function Waiting({ task, done }: { task: TaskDetail; done: (task: TaskDetail) => void }) {
-  const inbox = useResource<{ requests: InboxRequest[] }>("/api/inbox", 2000);
+  const inbox = useResource(listRequests(), 2000);
   const requests = inbox.data?.requests.filter((request) => request.taskId === task.id) ?? [];
-  const refresh = async () => { inbox.reload(); done(await get<TaskDetail>(`/api/tasks/${task.id}`)); };
+  const refresh = async () => { inbox.reload(); done(await ask(getTask(task.id))); };
   return (
     <div class="callout is-wait" role="status">
       <Icon name="pause" />
@@ -247,7 +248,7 @@ function BudgetDialog({ id, task, close, done }: { id: string; task: TaskDetail;
   ];
   const limited = fields.filter(([key]) => limits[key]);
   const add = Object.fromEntries(Object.entries(more).filter(([, value]) => Number(value) > 0).map(([key, value]) => [key, Number(value)]));
-  const save = () => run(async () => { done(await post<TaskDetail>(`/api/tasks/${id}/budget`, { add })); notify("The budget is raised"); close(); });
+  const save = () => run(async () => { done(await ask(raiseBudget(id, { add }))); notify("The budget is raised"); close(); });
   return (
     <Dialog title="Add to the budget" close={close}>
       {limited.length === 0 ? <p>This task has no limits that could be raised.</p> : limited.map(([key, name, shown]) => (
@@ -263,7 +264,7 @@ function BudgetDialog({ id, task, close, done }: { id: string; task: TaskDetail;
 function MessageDialog({ id, close, done }: { id: string; close: () => void; done: (task: TaskDetail) => void }) {
   const [said, setSaid] = useState("");
   const [busy, run] = useAction();
-  const send = () => run(async () => { done(await post<TaskDetail>(`/api/tasks/${id}/messages`, { text: said })); notify("The task has your message"); close(); });
+  const send = () => run(async () => { done(await ask(tellTask(id, { text: said }))); notify("The task has your message"); close(); });
   return (
     <Dialog title="Tell this task something" close={close}>
       <p class="faint">The models of the steps at work read it at their next turn, and those of all later steps from the beginning.</p>

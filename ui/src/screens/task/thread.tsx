@@ -1,7 +1,7 @@
 /** The conversation that the task belongs to. */
+import { listMessages } from "#api";
 import { ApiError } from "../../api/client";
 import { useResource } from "../../api/resource";
-import type { Thread, ThreadMessage } from "../../api/types";
 import { Ago, Empty, Failure, Loading } from "../../components/basics";
 import { Icon } from "../../components/icons";
 import { Markdown } from "../../components/markdown";
@@ -10,7 +10,7 @@ import type { ViewProps } from "./task";
 
 export function ThreadTab({ id, task }: ViewProps) {
   const thread = encodeURIComponent(task.threadId);
-  const read = useResource<{ thread: Thread; messages: ThreadMessage[] }>(`/api/chat/${thread}/messages`, 5000);
+  const read = useResource(listMessages(task.threadId), 5000);
   const none = read.error instanceof ApiError && read.error.status === 404;
   if (read.error && !none && !read.data) return <Failure error={read.error} retry={read.reload} />;
   if (!read.data && !none) return <Loading />;
@@ -21,7 +21,7 @@ export function ThreadTab({ id, task }: ViewProps) {
       {messages.map((message) => (
         <article key={message.id} class={`message is-${message.role}${message.taskId === id ? " is-here" : ""}`}>
           <header><strong>{message.role === "user" ? "You" : "Longhaul"}</strong><span class="faint"><Ago at={message.createdAt} /></span></header>
-          <Markdown text={messageText(message.parts)} />
+          <Markdown text={messageText(message)} />
         </article>
       ))}
       <a class="button is-plain" href={`/chat/${thread}`}><Icon name="chat" size={14} /><span>Go on talking</span></a>

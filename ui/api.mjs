@@ -1,10 +1,9 @@
-// Writes .generated/api.ts: a type for each schema of docs/openapi.json. `npm run check` does it first, so
-// that the pages are held to what the server says of itself. Types do not outlive the check: a build of
-// the pages needs none.
+// Writes .generated/api.ts: a type for each schema of docs/openapi.json, and a function for each operation. Every
+// build and every check does it first, so that the pages are held to what the server says of itself.
 import { mkdirSync, readFileSync, writeFileSync } from "node:fs";
 
 const root = import.meta.dirname;
-const { components } = JSON.parse(readFileSync(`${root}/../docs/openapi.json`, "utf8"));
+const { components, paths } = JSON.parse(readFileSync(`${root}/../docs/openapi.json`, "utf8"));
 
 const words = (schema, indent) => (schema.description ? `${indent}/** ${schema.description.replaceAll("*/", "* /").replaceAll(/\s+/g, " ")} */\n` : "");
 const literal = (value) => JSON.stringify(value);
@@ -48,6 +47,32 @@ function objectOf(schema, indent) {
   return `{\n${fields.join("")}${indent}}`;
 }
 
+/** The parameters of an operation that stand in its path, or in its query. */
+const parametersIn = (operation, place) => (operation.parameters ?? []).filter((one) => one.in === place);
+
+/** What a successful answer holds: its JSON, or nothing that has a type. */
+function answerOf(operation) {
+  const content = Object.entries(operation.responses).find(([status]) => status.startsWith("2"))?.[1].content;
+  return content?.["application/json"] ? typeOf(content["application/json"].schema) : content ? "string" : "void";
+}
+
+/** An operation as a function of what stands in its path, of its body and of its query, in this order. */
+function functionOf(method, path, operation) {
+  const inPath = parametersIn(operation, "path");
+  const inQuery = parametersIn(operation, "query");
+  const body = operation.requestBody?.content["application/json"];
+  const queried = `{ ${inQuery.map((one) => `${one.name}${one.required ? "" : "?"}: ${typeOf(one.schema)}`).join("; ")} }`;
+  const takes = [
+    ...inPath.map((one) => `${one.name}: ${typeOf(one.schema)}`),
+    ...(body ? [`body${operation.requestBody.required ? "" : "?"}: ${typeOf(body.schema)}`] : []),
+    ...(inQuery.length > 0 ? [inQuery.some((one) => one.required) ? `query: ${queried}` : `query: ${queried} = {}`] : []),
+  ];
+  const address = inPath.length > 0 ? `\`${path.replaceAll(/\{(\w+)\}/g, "${encodeURIComponent($1)}")}\`` : literal(path);
+  const given = [literal(method.toUpperCase()), address, ...(inQuery.length > 0 ? ["query"] : body ? ["{}"] : []), ...(body ? ["body"] : [])];
+  return `${words({ description: operation.summary }, "")}export const ${operation.operationId} = (${takes.join(", ")}) => operation<${answerOf(operation)}>(${given.join(", ")});\n`;
+}
+
 const types = Object.entries(components.schemas).map(([name, schema]) => `${words(schema, "")}export type ${name} = ${typeOf(schema)};\n`);
+const functions = Object.entries(paths).flatMap(([path, methods]) => Object.entries(methods).filter(([, one]) => one.operationId).map(([method, one]) => functionOf(method, path, one)));
 mkdirSync(`${root}/.generated`, { recursive: true });
-writeFileSync(`${root}/.generated/api.ts`, `// Made from docs/openapi.json by ui/types.mjs.\n\n${types.join("\n")}`);
+writeFileSync(`${root}/.generated/api.ts`, `// Made from docs/openapi.json by ui/api.mjs.\nimport { operation } from "../src/api/operation";\n\n${types.join("\n")}\n${functions.join("\n")}`);
