@@ -407,6 +407,9 @@ pub(super) struct ListArgs {
     /// Only tasks of this user
     #[arg(long, value_name = "ID")]
     pub(super) user: Option<String>,
+    /// Only tasks that are nobody's sub-tasks
+    #[arg(long)]
+    pub(super) roots: bool,
     /// At most so many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) limit: u32,

@@ -10,6 +10,7 @@ mod checkpoint;
 mod checks;
 mod compaction;
 mod conversation;
+mod delegation;
 mod fan_out;
 mod journal;
 mod mailbox;
@@ -50,6 +51,8 @@ pub enum StepEnd {
     Budget(Exceeded),
     /// A person has to say a word first; what is asked is among the events.
     Asking,
+    /// A task of its own carries out the last call; the step goes on when that has ended.
+    Delegated,
     /// The journal took no more entries: the task was paused, ended, or taken over.
     Interrupted,
 }
@@ -76,6 +79,8 @@ struct Attempt {
     journal: Journal,
     cancel: CancellationToken,
     allowance: CallAllowance,
+    /// Steps that may still be begun, if that is limited.
+    steps_left: Option<u32>,
     mailbox: Mailbox,
 }
 
@@ -87,6 +92,7 @@ enum Stop {
     Unknown(String),
     Budget(Exceeded),
     Asking,
+    Delegated,
     Interrupted,
 }
 
@@ -124,6 +130,7 @@ impl Executor {
             journal,
             cancel,
             allowance,
+            steps_left: task.steps_left(),
             mailbox,
         };
         let end = match attempt.run(task).await {
@@ -134,6 +141,7 @@ impl Executor {
             Err(Stop::Unknown(detail)) => StepEnd::Unknown(detail),
             Err(Stop::Budget(exceeded)) => StepEnd::Budget(exceeded),
             Err(Stop::Asking) => StepEnd::Asking,
+            Err(Stop::Delegated) => StepEnd::Delegated,
             Err(Stop::Interrupted) => StepEnd::Interrupted,
         };
         (end, attempt.journal.into_events())
@@ -143,6 +151,9 @@ impl Executor {
 impl Attempt {
     async fn run(&mut self, task: Arc<Task>) -> Result<Option<Payload>, Stop> {
         self.recover().await?;
+        if let Some(last) = self.step.calls.last() {
+            self.allowance.child_ended(self.index, last);
+        }
         let plan = &self.step.plan;
         if let (Some(condition), true) = (&plan.when, self.step.calls.is_empty())
             && let Some(reason) = self.unmet(&task, condition).await?

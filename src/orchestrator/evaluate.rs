@@ -41,7 +41,9 @@ impl Orchestrator {
     /// Judges a task. The second value is the fact to record where a model was asked.
     pub async fn evaluate_progress(&self, task: &Task) -> (Evaluation, Option<Event>) {
         match task.next(self.now()) {
-            Next::Run(_) | Next::WaitUntil(_) | Next::Ask | Next::Rest => (Evaluation::Continue, None),
+            Next::Run(_) | Next::WaitUntil(_) | Next::Children(_) | Next::Ask | Next::Rest => {
+                (Evaluation::Continue, None)
+            }
             Next::Revise(index) => (self.after_dead_end(task, index), None),
             Next::Conclude if self.judges() => self.judge(task).await,
             Next::Conclude => (Evaluation::Done, None),
@@ -136,7 +138,7 @@ impl Orchestrator {
         reason: &str,
         by: &mut Planner,
     ) -> Result<Plan, OrchestratorError> {
-        let tools = self.tool_specs(task.spec())?;
+        let tools = self.tool_specs(task.spec()).await?;
         let planning = Planning {
             spec: task.spec(),
             tools: &tools,

@@ -231,6 +231,7 @@ impl Orchestrator {
         if task.status().is_live() {
             self.wake(Wake::again(&task, std::time::Duration::ZERO)).await;
         }
+        self.after_end(&task).await;
         Ok(task)
     }
 
@@ -277,6 +278,7 @@ impl Orchestrator {
                     if task.status().is_live() {
                         self.wake(Wake::again(&task, std::time::Duration::ZERO)).await;
                     }
+                    self.after_end(&task).await;
                 }
                 // Somebody else was quicker.
                 Err(OrchestratorError::Closed | OrchestratorError::NotFound) => {}

@@ -40,6 +40,7 @@ impl Orchestrator {
     pub async fn start(&self, request: TaskRequest) -> Result<Task, OrchestratorError> {
         let (request, template) = self.with_template(request).await?;
         let spec = TaskSpec { template, ..request.spec(&self.config)? };
+        let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         // A collision among the tools is the caller's to mend before anything is created.
         self.tools.offered(&spec.tools)?;
         let (plan, by) = match request.plan {
@@ -62,7 +63,9 @@ impl Orchestrator {
     pub(super) fn accept_plan(&self, spec: &TaskSpec, mut plan: Plan) -> Result<Plan, OrchestratorError> {
         plan.wait_for_outputs();
         let offered = self.tools.offered(&spec.tools)?;
-        let is_tool = |name: &str| offered.iter().any(|tool| tool.description().name == name);
+        let is_tool = |name: &str| {
+            spec.tools.delegates(name) || offered.iter().any(|tool| tool.description().name == name)
+        };
         let mut named = plan.steps.iter().filter_map(|step| step.model.as_ref());
         if let Some(model) = named.find(|name| !self.models.allowed().contains(name)) {
             let problem = format!("{model} is not one of the models a step may name (models.allowed)");
@@ -83,7 +86,7 @@ impl Orchestrator {
         Ok(thread.id)
     }
 
-    fn first_entries(
+    pub(super) fn first_entries(
         &self,
         id: TaskId,
         spec: TaskSpec,
@@ -115,20 +118,31 @@ impl Orchestrator {
             })
             .await?;
         self.queue.forget(id).await;
+        self.after_end(&task).await;
         Ok(task)
     }
 
-    /// What the calls of a task did to the world, or may have done, in order. Reads its whole
-    /// journal; a task whose journal was removed has no effects to tell of.
+    /// What the calls of a task did to the world, or may have done, in order; and then what the tasks
+    /// below it did. Reads their whole journals; a task whose journal was removed has no effects to tell
+    /// of.
     pub async fn effects(&self, id: TaskId) -> Result<Vec<EffectRecord>, OrchestratorError> {
-        let mut effects = Effects::of(id);
+        let (mut effects, mut children) = (Effects::of(id), Vec::new());
         let mut after = 0;
         loop {
             let entries = self.repository.journal(id, after, PAGE).await?;
-            let Some(last) = entries.last() else { return Ok(effects.into_records()) };
+            let Some(last) = entries.last() else { break };
             after = last.seq;
             entries.iter().for_each(|entry| effects.take(entry));
+            children.extend(entries.iter().filter_map(|entry| match &entry.event {
+                Event::ChildStarted { child, .. } => Some(*child),
+                _ => None,
+            }));
         }
+        let mut records = effects.into_records();
+        for child in children {
+            records.extend(self.effects_of_child(child).await?);
+        }
+        Ok(records)
     }
 
     /// Says how urgent a task is from now on. It keeps its place among those that are as urgent:
@@ -148,12 +162,16 @@ impl Orchestrator {
 
     /// Stops a task until somebody resumes it. A call in flight ends and is recorded.
     pub async fn pause(&self, id: TaskId, by: &str) -> Result<Task, OrchestratorError> {
-        self.record(id, |task| {
-            expect(task, "pause", &[Status::Pending, Status::Running])?;
-            let detail = format!("paused by {by}: resume it to go on");
-            Ok(vec![Event::Paused { pause: Pause { reason: PauseReason::User, detail }, by: by.to_owned() }])
-        })
-        .await
+        let task = self
+            .record(id, |task| {
+                expect(task, "pause", &[Status::Pending, Status::Running])?;
+                let detail = format!("paused by {by}: resume it to go on");
+                let pause = Pause { reason: PauseReason::User, detail };
+                Ok(vec![Event::Paused { pause, by: by.to_owned() }])
+            })
+            .await?;
+        self.reach_children(&task).await;
+        Ok(task)
     }
 
     /// Lets a paused task go on. One that waits for a word about an unknown outcome needs that
@@ -172,6 +190,11 @@ impl Orchestrator {
                         ),
                     });
                 }
+                if task.state().pause.as_ref().is_some_and(|pause| pause.reason == PauseReason::Parent) {
+                    let parent = task.spec().parent.map(|of| of.task.to_string()).unwrap_or_default();
+                    let problem = format!("the task that it works for is paused: resume that one ({parent})");
+                    return Err(OrchestratorError::Invalid { field: "parent", problem });
+                }
                 if task.state().pause.as_ref().is_some_and(|pause| waits_for_people(pause.reason)) {
                     let problem = "the task waits for a person's word: answer what is in the inbox".to_owned();
                     return Err(OrchestratorError::Invalid { field: "inbox", problem });
@@ -180,6 +203,7 @@ impl Orchestrator {
             })
             .await?;
         self.wake(Wake::again(&task, Duration::ZERO)).await;
+        self.reach_children(&task).await;
         Ok(task)
     }
 
@@ -218,6 +242,16 @@ impl Orchestrator {
         id: TaskId,
         decide: impl Fn(&Task) -> Result<Vec<Event>, OrchestratorError>,
     ) -> Result<Task, OrchestratorError> {
+        self.record_as(id, Lease::Keep, decide).await
+    }
+
+    /// The same, with what becomes of the lease.
+    pub(super) async fn record_as(
+        &self,
+        id: TaskId,
+        lease: Lease,
+        decide: impl Fn(&Task) -> Result<Vec<Event>, OrchestratorError>,
+    ) -> Result<Task, OrchestratorError> {
         let mut tries = 0;
         let mut written: Option<(Entry, RepositoryError)> = None;
         loop {
@@ -235,7 +269,7 @@ impl Orchestrator {
             let events = decide(&task)?;
             let (entries, blobs) = self.apply(&mut task, events)?;
             let first = entries.first().cloned();
-            match (self.repository.commit(Commit::new(&task, entries, blobs, Lease::Keep)).await, first) {
+            match (self.repository.commit(Commit::new(&task, entries, blobs, lease)).await, first) {
                 (Err(refusal), Some(entry)) => written = Some((entry, refusal)),
                 (outcome, _) => return Ok(outcome.map(|()| task)?),
             }

@@ -8,6 +8,7 @@
 //!
 //! Nothing here executes a step: that is the executor's, one floor up.
 
+mod birth;
 mod budget;
 mod checkpoint;
 mod compare;
@@ -19,6 +20,7 @@ mod digest;
 mod draft;
 mod error;
 mod evaluate;
+mod family;
 mod firing;
 mod fork;
 mod inbox;
@@ -37,6 +39,7 @@ mod summarize;
 mod template;
 mod template_steps;
 mod unverified;
+mod workflow;
 
 use std::sync::Arc;
 
@@ -46,6 +49,7 @@ use crate::repository::Repository;
 use crate::task::Timestamp;
 use crate::tools::{Probes, Toolbox};
 
+pub(crate) use birth::{Calling, Unborn};
 pub(crate) use budget::{budget_question, wrap_up};
 pub use compare::{StepDiff, StepSide, TaskDiff, TaskSide};
 pub use config::OrchestratorConfig;
@@ -70,6 +74,7 @@ pub use speech::{Part, Said, Speaking, Speech};
 pub(crate) use summarize::by_rules;
 pub use summarize::{Compression, Folded, Summary};
 pub use template::{TemplateUse, TemplateWish};
+pub(crate) use workflow::{Delegate, is_delegate};
 
 /// Reads the wall clock. Passed in at the wiring, so that tests can own the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;

@@ -71,7 +71,7 @@ impl Orchestrator {
     /// The tools that an answer may ask for. Whether it may call them is another question: see
     /// [`Orchestrator::needs_task`].
     pub fn tools_for_chat(&self, request: &TaskRequest) -> Result<Vec<ToolSpec>, OrchestratorError> {
-        self.tool_specs(&request.spec(&self.config)?)
+        self.own_tool_specs(&request.spec(&self.config)?)
     }
 
     /// Why a tool cannot be called without a task, if it cannot: there is no ledger in which the
@@ -95,7 +95,7 @@ impl Orchestrator {
     /// and a worker goes on behind it. When this returns, the task is durable.
     pub async fn promote(&self, mut grown: Grown) -> Result<Task, OrchestratorError> {
         grown.request.goal = cut(grown.request.goal.trim(), self.config.max_goal_bytes / 2);
-        let spec = grown.request.spec(&self.config)?;
+        let spec = self.with_workflows(grown.request.spec(&self.config)?, None).await?;
         self.tools.offered(&spec.tools)?;
         self.open_thread(&spec).await?;
         let (task, entries) = self.grown_entries(spec, grown)?;

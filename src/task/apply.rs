@@ -157,8 +157,11 @@ impl Task {
                 self.state.priority = *priority;
                 Ok(())
             }
-            Event::BudgetRaised { add, .. } => {
-                self.state.raised = self.state.raised.plus(add);
+            Event::BudgetRaised { add, child, .. } => {
+                if child.is_some() {
+                    self.call_event(event, entry)?;
+                }
+                self.budget_raised(add, child.as_ref());
                 Ok(())
             }
             Event::PlanApproved { revision, .. } | Event::PlanDenied { revision, .. } => {
@@ -356,6 +359,7 @@ impl Task {
         }
         self.is_verified(index)?;
         let step = self.running_step(index)?;
+        step.has_no_child_at_work()?;
         // What was claimed and verified is what it brought.
         if step.checks().is_empty() {
             step.bring(output, entry.seq);
@@ -375,6 +379,7 @@ impl Task {
         at: Timestamp,
     ) -> Verdict {
         let step = self.running_step(index)?;
+        step.has_no_child_at_work()?;
         step.fault = Some(fault.clone());
         step.retry_at = retry_at;
         step.status = StepStatus::Failed;
@@ -398,6 +403,7 @@ impl Task {
         if step.is_settled() {
             return Err(format!("step {index} is {}", step.status));
         }
+        step.has_no_child_at_work()?;
         self.settle(index, StepStatus::Skipped, at);
         Ok(())
     }

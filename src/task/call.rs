@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Ask, Effect, Fault, ModelName, Payload, Reserve, Timestamp, View};
+use super::{Ask, Child, Effect, Fault, ModelName, Payload, Reserve, Timestamp, View};
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq)]
@@ -40,6 +40,8 @@ pub enum CallState {
     Denied(String),
     /// The intent is recorded; the outcome is not.
     Dispatched,
+    /// The intent is recorded, and a task of its own carries it out.
+    Delegated,
     /// The outcome is recorded and is never asked for again.
     Committed,
     /// It is known that it had no outcome.
@@ -91,6 +93,8 @@ pub struct Call {
     pub is_approved: bool,
     /// Whether that person changed its arguments.
     pub is_edited: bool,
+    /// The task that carries it out, if one does.
+    pub child: Option<Box<Child>>,
 }
 
 /// The beginning of a conversation, as it was recorded.
@@ -133,6 +137,7 @@ impl Call {
             opening: None,
             is_approved: false,
             is_edited: false,
+            child: None,
         }
     }
 
@@ -144,6 +149,7 @@ impl Call {
             CallState::Lost => self.may_repeat(),
             CallState::Committed => self.is_error && self.may_repeat(),
             CallState::Dispatched
+            | CallState::Delegated
             | CallState::Unknown
             | CallState::Asked(_)
             | CallState::Approved
@@ -177,6 +183,7 @@ impl CallState {
             Self::Approved => "approved",
             Self::Denied(_) => "denied",
             Self::Dispatched => "dispatched",
+            Self::Delegated => "delegated",
             Self::Committed => "committed",
             Self::Failed(_) => "failed",
             Self::Lost => "lost",

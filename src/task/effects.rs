@@ -49,6 +49,9 @@ pub struct EffectRecord {
     /// Why it is not known or did not happen; or that the tool called its result an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The task below this one whose call it is, if it is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<TaskId>,
 }
 
 /// All effects of a task, in the order of their first mention.
@@ -139,6 +142,7 @@ impl Effects {
             at,
             result: None,
             detail: None,
+            child: None,
         };
         match self.find(step, call) {
             Some(known) => *known = record,

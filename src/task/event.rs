@@ -7,23 +7,10 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlobHash, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, ModelName, OnExpiry, Pause,
-    Payload, Plan, Priority, Reserve, Summary, TaskSpec, Timestamp, ToolRequest, TopUp, Usage, View,
+    BlobHash, Budget, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, ModelName, OnExpiry,
+    Pause, Payload, Plan, Priority, Reserve, Status, Summary, TaskId, TaskSpec, TemplateRef, Timestamp,
+    ToolRequest, TopUp, Usage, View,
 };
-
-/// One line of a task's journal.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Entry {
-    /// Its number within the task: 1, 2, 3, … in commit order, without gaps.
-    pub seq: i64,
-    /// The epoch of the lease under which it was written; never falls.
-    pub epoch: i64,
-    /// When it was written, by the clock of its writer.
-    pub at: Timestamp,
-    /// What happened.
-    #[serde(flatten)]
-    pub event: Event,
-}
 
 /// Who made a plan.
 #[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
@@ -191,6 +178,50 @@ pub enum Event {
         /// Whether the tool itself calls that an error.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_error: bool,
+    },
+    /// A call is to be carried out by a task of its own, which is created once this is durable.
+    ChildStarted {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// From 1.
+        attempt: u32,
+        /// The full name of the tool that it is offered as.
+        tool: String,
+        /// The arguments, as dispatched.
+        arguments: Payload,
+        /// The model's own id for this call; none if the plan itself named the tool.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+        /// The task that carries it out.
+        child: TaskId,
+        /// The template that it is made from; none if it makes its own plan.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        template: Option<TemplateRef>,
+        /// What it may consume; it counts against the budget until the child has ended.
+        #[serde(default, skip_serializing_if = "Budget::is_default")]
+        grant: Budget,
+    },
+    /// The task that carried out a call has ended, or could not be created.
+    ChildEnded {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// How it ended.
+        status: Status,
+        /// What it brought, or why it brought nothing.
+        result: Payload,
+        /// Whether it did not reach its goal.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_error: bool,
+        /// What it and its own children consumed.
+        #[serde(default, skip_serializing_if = "Usage::is_nothing")]
+        usage: Usage,
+        /// What counts against the budget besides: calls whose end nobody knows, and its steps.
+        #[serde(default, skip_serializing_if = "Reserve::is_nothing")]
+        besides: Reserve,
     },
     /// A call is known to have had no outcome: refused, timed out before it was sent, cut.
     CallFailed {
@@ -522,6 +553,9 @@ pub enum Event {
         add: TopUp,
         /// Who said so.
         by: String,
+        /// The call whose child it was added for, if it was: it is set aside for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        child: Option<CallAt>,
     },
     /// The task waits for a person.
     Paused {
@@ -550,14 +584,4 @@ pub enum Event {
         /// Who.
         by: String,
     },
-}
-
-impl Entry {
-    /// Whether two entries of one task are the same one. Nobody else writes in one epoch under one
-    /// number at the same millisecond with the same tag; the contents are not compared, for a
-    /// database may write a number differently.
-    pub fn is_same(&self, other: &Self) -> bool {
-        let shape = |entry: &Self| (entry.seq, entry.epoch, entry.at, entry.event.kind());
-        shape(self) == shape(other)
-    }
 }

@@ -46,6 +46,8 @@ impl Event {
             | Self::ModelAnswered { step, .. }
             | Self::ToolDispatched { step, .. }
             | Self::ToolReturned { step, .. }
+            | Self::ChildStarted { step, .. }
+            | Self::ChildEnded { step, .. }
             | Self::CallFailed { step, .. }
             | Self::CallLost { step, .. }
             | Self::OutcomeDecided { step, .. }
@@ -66,6 +68,7 @@ impl Event {
             Self::CheckpointTaken { step, .. }
             | Self::ContextSummarized { step, .. }
             | Self::FactPinned { step, .. } => *step,
+            Self::BudgetRaised { child, .. } => child.map(|of| of.step),
             _ => None,
         }
     }
@@ -75,6 +78,7 @@ impl Event {
         self.is_outcome()
             || self.is_dispatch()
             || self.is_about_people()
+            || self.is_about_child()
             || matches!(
                 self,
                 Self::CallLost { .. } | Self::OutcomeDecided { .. } | Self::ConversationSummarized { .. }
@@ -83,7 +87,15 @@ impl Event {
 
     /// Whether it is the intent of a call.
     pub fn is_dispatch(&self) -> bool {
-        matches!(self, Self::ModelRequested { .. } | Self::ToolDispatched { .. })
+        matches!(self, Self::ModelRequested { .. } | Self::ToolDispatched { .. } | Self::ChildStarted { .. })
+    }
+
+    /// Whether it is about a task that carries out a call.
+    pub fn is_about_child(&self) -> bool {
+        matches!(
+            self,
+            Self::ChildStarted { .. } | Self::ChildEnded { .. } | Self::BudgetRaised { child: Some(_), .. }
+        )
     }
 
     /// Whether a call waits for a person because of it, or does not any more.
@@ -112,7 +124,13 @@ impl Event {
     /// Whether it tells how a dispatched call ended. Outcomes are recorded even when they
     /// come late, for they did happen.
     pub fn is_outcome(&self) -> bool {
-        matches!(self, Self::ModelAnswered { .. } | Self::ToolReturned { .. } | Self::CallFailed { .. })
+        matches!(
+            self,
+            Self::ModelAnswered { .. }
+                | Self::ToolReturned { .. }
+                | Self::CallFailed { .. }
+                | Self::ChildEnded { .. }
+        )
     }
 
     /// Whether it may be recorded after the end of the task: what is known of a call that was
@@ -126,7 +144,10 @@ impl Event {
         match self {
             Self::ModelRequested { .. } => TraceType::LlmRequest,
             Self::ModelAnswered { .. } => TraceType::LlmResponse,
-            Self::ToolDispatched { .. } | Self::ToolReturned { .. } => TraceType::ToolCall,
+            Self::ToolDispatched { .. }
+            | Self::ToolReturned { .. }
+            | Self::ChildStarted { .. }
+            | Self::ChildEnded { .. } => TraceType::ToolCall,
             Self::CheckpointTaken { .. }
             | Self::ContextSummarized { .. }
             | Self::ConversationSummarized { .. } => TraceType::Checkpoint,
@@ -152,6 +173,8 @@ impl Event {
             Self::ModelAnswered { .. } => "model_answered",
             Self::ToolDispatched { .. } => "tool_dispatched",
             Self::ToolReturned { .. } => "tool_returned",
+            Self::ChildStarted { .. } => "child_started",
+            Self::ChildEnded { .. } => "child_ended",
             Self::CallFailed { .. } => "call_failed",
             Self::CallLost { .. } => "call_lost",
             Self::OutcomeDecided { .. } => "outcome_decided",

@@ -1,15 +1,15 @@
 //! What an event says to people, in one line.
 
-use super::{CheckDecision, Event, Fault, Payload, Plan, Planner, Timestamp, ToolRequest};
+use super::{
+    CheckDecision, Event, Fault, ForkPoint, Payload, Plan, Planner, Status, Timestamp, ToolRequest, TopUp,
+};
 
 impl Event {
     /// One line for people.
     pub fn message(&self) -> String {
         match self {
             Self::Created { spec } => format!("Task created: {}", Payload::text(&spec.goal).preview()),
-            Self::Forked { from, by, .. } => {
-                format!("{by} forked it from entry {} of task {}", from.seq, from.task)
-            }
+            Self::Forked { from, by, .. } => forked_message(*from, by),
             Self::Detected { by, score, .. } => format!("Needs orchestration (score {score:.2}, by {by})"),
             Self::Promoted { reason, .. } => format!("A chat answer became this task: {reason}"),
             Self::Planned { revision, plan, by } => planned_message(*revision, plan, by),
@@ -22,6 +22,8 @@ impl Event {
                 format!("Tool returned: {}", result.preview())
             }
             Self::ToolReturned { result, .. } => format!("Tool reported an error: {}", result.preview()),
+            Self::ChildStarted { tool, child, .. } => format!("Task {child} carries out {tool}"),
+            Self::ChildEnded { status, result, is_error, .. } => ended_message(*status, result, *is_error),
             Self::CallFailed { fault, .. } => format!("Call failed: {fault}"),
             Self::CallLost { detail, .. } => format!("Outcome of a call is not known: {detail}"),
             Self::OutcomeDecided { by, result: Some(_), .. } => format!("{by}: the call took effect"),
@@ -65,7 +67,7 @@ impl Event {
             Self::FactPinned { text, by, .. } => format!("{by} pinned: {}", text.preview()),
             Self::Evaluated { verdict, reason, .. } => format!("Progress evaluated: {verdict} ({reason})"),
             Self::Prioritized { priority, by } => format!("Priority set to {priority} by {by}"),
-            Self::BudgetRaised { add, by } => format!("Budget raised by {by}: {add}"),
+            Self::BudgetRaised { add, by, child } => raised_message(add, by, child.is_some()),
             Self::Paused { pause, .. } => format!("Paused: {}", pause.detail),
             Self::Resumed { by } => format!("Resumed by {by}"),
             Self::Completed { output } => format!("Task completed: {}", output.preview()),
@@ -73,6 +75,20 @@ impl Event {
             Self::Cancelled { by } => format!("Task cancelled by {by}"),
         }
     }
+}
+
+fn forked_message(from: ForkPoint, by: &str) -> String {
+    format!("{by} forked it from entry {} of task {}", from.seq, from.task)
+}
+
+fn raised_message(add: &TopUp, by: &str, is_for_child: bool) -> String {
+    let whose = if is_for_child { " for a sub-task" } else { "" };
+    format!("Budget raised by {by}{whose}: {add}")
+}
+
+fn ended_message(status: Status, result: &Payload, is_error: bool) -> String {
+    let what = if is_error { "brought nothing".to_owned() } else { status.to_string() };
+    format!("Sub-task {what}: {}", result.preview())
 }
 
 fn folded_message(step: u32, before: u64, after: u64, by: &str) -> String {

@@ -17,10 +17,12 @@ mod budget;
 mod call;
 mod check;
 mod checkpoint;
+mod child;
 mod condition;
 mod depth;
 mod effect;
 mod effects;
+mod entry;
 mod event;
 mod event_content;
 mod event_kind;
@@ -65,11 +67,13 @@ pub use check::{
     Check, CheckDecision, CheckKind, Claim, Evidence, Standing, UNVERIFIED, Verdict, Verification,
 };
 pub use checkpoint::Return;
+pub use child::{Child, Parent};
 pub use condition::Condition;
 pub use depth::{MAX_DEPTH, TOO_DEEP, is_text_too_deep, is_too_deep};
 pub use effect::Effect;
 pub use effects::{EffectRecord, EffectState, Effects};
-pub use event::{Entry, Event, Planner};
+pub use entry::Entry;
+pub use event::{Event, Planner};
 pub use event_kind::TraceType;
 pub use fan_out::{FannedItem, ForEach, Item};
 pub use fault::{CIRCUIT_OPEN, Fault, FaultClass, with_causes, words_of};

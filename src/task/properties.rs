@@ -25,6 +25,7 @@ fn spec() -> TaskSpec {
         retry: RetryPolicy::default(),
         approval: ApprovalPolicy::default(),
         forked_from: None,
+        parent: None,
     }
 }
 
@@ -60,7 +61,7 @@ fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
 /// Any event, about any step and call, sensible or not.
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
-    (0..51u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+    (0..56u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
         0..=3 => Event::StepStarted { step, attempt },
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
@@ -121,8 +122,9 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         50 => Event::Promoted { said: Payload::text("s"), through: 5, reason: "r".into() },
         37..=45 => plan_event(kind, step, attempt, flag),
         36 if attempt == 3 => {
-            Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into() }
+            Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into(), child: None }
         }
+        51..=55 => child_event(kind, step, call, attempt, flag),
         46..=49 => context_event(kind, step, call, attempt, flag),
         _ => Event::StepCompleted { step, output: None },
     })
@@ -177,6 +179,41 @@ fn context_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Ev
             notice: Payload::text("n"),
             by: "p".into(),
         },
+    }
+}
+
+/// Any event about tasks that carry out calls.
+fn child_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Event {
+    match kind {
+        51..=53 => Event::ChildStarted {
+            step,
+            call,
+            attempt,
+            tool: "t".into(),
+            arguments: Payload::Inline(json!({"n": attempt % 2})),
+            request_id: None,
+            child: TaskId(Uuid::from_u128(attempt.into())),
+            template: None,
+            grant: Budget {
+                tokens: Some(2 * u64::from(attempt)),
+                tool_calls: Some(1),
+                steps: flag.then_some(1),
+                ..Budget::default()
+            },
+        },
+        54 => Event::ChildEnded {
+            step,
+            call,
+            status: Status::Completed,
+            result: Payload::text("r"),
+            is_error: flag,
+            usage: Usage { input_tokens: 3, model_calls: 1, tool_calls: attempt, ..Usage::default() },
+            besides: Reserve { tokens: 1, steps: 1, ..Reserve::default() },
+        },
+        _ => {
+            let add = TopUp { tokens: 5, ..TopUp::default() };
+            Event::BudgetRaised { add, by: "p".into(), child: Some(CallAt { step, call }) }
+        }
     }
 }
 

@@ -23,6 +23,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::task::Effect;
 
+pub(crate) use allowance::is_listed;
 pub(crate) use app::{answer_problem, is_question, question_problem};
 pub use config::{HttpRequestConfig, McpServerConfig, McpToolConfig, ToolsConfig};
 pub use error::ToolError;

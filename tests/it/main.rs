@@ -48,6 +48,8 @@ mod redis_server;
 mod schedules;
 mod secrets;
 mod streams;
+mod subtasks;
+mod subtasks_program;
 mod templates;
 mod terminal;
 mod trap;
