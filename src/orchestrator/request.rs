@@ -133,7 +133,6 @@ impl TaskRequest {
             retry: terms.retry,
             approval,
             forked_from: None,
-            parent: None,
         })
     }
 }

@@ -16,8 +16,6 @@ pub(super) enum Posting {
     Release(Reserve),
     /// Nobody knows what it consumed.
     Forfeit(Reserve),
-    /// A child has ended: what it used, and which part of that is in no usage.
-    Close { reserve: Reserve, used: Reserve, besides: Reserve },
 }
 
 impl Task {
@@ -40,7 +38,7 @@ impl Task {
             }
             Event::CallFailed { step, call, .. } => Posting::Release(self.reserved_by(*step, *call)),
             Event::CallLost { step, call, .. } => Posting::Forfeit(self.reserved_by(*step, *call)),
-            about_child => self.child_posting(about_child)?,
+            _ => Posting::Nothing,
         })
     }
 
@@ -52,11 +50,6 @@ impl Task {
             Posting::Reserve(reserve) => spent.reserved = spent.reserved.plus(reserve),
             Posting::Settle { reserve, used } => {
                 spent.reserved = spent.reserved.minus(reserve);
-                spent.beyond = spent.beyond.plus(used.minus(reserve));
-            }
-            Posting::Close { reserve, used, besides } => {
-                spent.reserved = spent.reserved.minus(reserve);
-                spent.lost = spent.lost.plus(besides);
                 spent.beyond = spent.beyond.plus(used.minus(reserve));
             }
             Posting::Release(reserve) => spent.reserved = spent.reserved.minus(reserve),

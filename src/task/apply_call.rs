@@ -33,12 +33,11 @@ impl Task {
                 self.digested(*step, *through, summary)
             }
             asked if asked.is_about_people() => self.ask_event(asked, entry),
-            about_child if about_child.is_about_child() => self.child_event(about_child, at, entry.seq),
             outcome => self.outcome(outcome, entry.seq),
         }
     }
 
-    pub(super) fn dispatched(
+    fn dispatched(
         &mut self,
         step: u32,
         number: u32,
@@ -125,7 +124,7 @@ impl Task {
         Ok(())
     }
 
-    pub(super) fn call_in(&mut self, step: u32, number: u32, state: &CallState) -> Result<&mut Call, String> {
+    fn call_in(&mut self, step: u32, number: u32, state: &CallState) -> Result<&mut Call, String> {
         let step = self.step_mut(step)?;
         let call = step.calls.iter_mut().find(|call| call.number == number);
         let call = call.ok_or_else(|| format!("there is no call {number}"))?;

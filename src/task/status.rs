@@ -92,8 +92,6 @@ pub enum PauseReason {
     Poison,
     /// The task repeats itself.
     NoProgress,
-    /// The task that it works for is paused.
-    Parent,
 }
 
 /// Why a task is paused.

@@ -1,5 +1,4 @@
-//! Ends requests to people that nobody answered in time, and sees to children that do not stand as their
-//! parents do.
+//! Ends requests to people that nobody answered in time.
 
 use std::time::Duration;
 
@@ -14,9 +13,6 @@ pub(super) async fn watch(orchestrator: Orchestrator, every: Duration) {
         ticks.tick().await;
         if let Err(error) = orchestrator.expire_requests().await {
             tracing::debug!(%error, "expired requests were not looked for, trying again later");
-        }
-        if let Err(error) = orchestrator.see_to_strays().await {
-            tracing::debug!(%error, "children were not looked for, trying again later");
         }
     }
 }

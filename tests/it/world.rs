@@ -51,8 +51,6 @@ pub(crate) struct Setup {
     pub(crate) probes: Value,
     /// The models instead of the scripted ones.
     pub(crate) models: Option<Models>,
-    /// Workflows and sub-tasks that every task is offered.
-    pub(crate) offer: Vec<String>,
 }
 
 impl Default for Setup {
@@ -69,7 +67,6 @@ impl Default for Setup {
             tools: None,
             probes: json!({}),
             models: None,
-            offer: Vec::new(),
         }
     }
 }
@@ -128,7 +125,6 @@ impl World {
                 limits: setup.limits,
                 retry: setup.retry,
                 judge: setup.judge,
-                offer: setup.offer,
                 ..OrchestratorConfig::default()
             },
             system_clock(),
@@ -139,7 +135,6 @@ impl World {
             lease_ms: 400,
             heartbeat_ms: 100,
             poll_ms: 5,
-            children_ms: 300,
             ..WorkerConfig::default()
         };
         Self { repository, ledger: setup.ledger, orchestrator, queue, worker_config, directory }

@@ -14,7 +14,6 @@
 
 mod analytics;
 mod chat;
-mod children;
 mod cluster;
 mod fencing;
 mod journal;
@@ -82,7 +81,6 @@ pub async fn exercise(repository: Arc<dyn Repository>) -> Vec<Outcome> {
         line::CHECKS,
         analytics::CHECKS,
         chat::CHECKS,
-        children::CHECKS,
         cluster::CHECKS,
         people::CHECKS,
         retention::CHECKS,
