@@ -259,13 +259,6 @@ pub(super) enum TaskCommand {
         #[command(flatten)]
         request: RequestArg,
     },
-    /// Accept a tool that has changed since the plan was made, as it is now
-    Accept {
-        #[command(flatten)]
-        task: TaskArg,
-        #[command(flatten)]
-        request: RequestArg,
-    },
     /// Send a message to a task: its models read it at their next turn
     Tell {
         #[command(flatten)]
@@ -414,6 +407,9 @@ pub(super) struct ListArgs {
     /// Only tasks of this user
     #[arg(long, value_name = "ID")]
     pub(super) user: Option<String>,
+    /// Only tasks that are nobody's sub-tasks
+    #[arg(long)]
+    pub(super) roots: bool,
     /// At most so many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) limit: u32,

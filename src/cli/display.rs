@@ -7,8 +7,8 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use serde_json::{Value, json};
 
-use super::duration;
 use super::terminal::Terminal;
+use super::{duration, ids};
 use crate::task::{Entry, Event, Payload, Plan, Step, Task};
 
 /// How much of the arguments of a call is shown: the journal has all of them.
@@ -90,7 +90,7 @@ impl Display {
 
     fn lines(&self, entry: &Entry) {
         match &entry.event {
-            Event::Planned { revision, plan, by, .. } => self.planned(*revision, plan, &by.reason),
+            Event::Planned { revision, plan, by } => self.planned(*revision, plan, &by.reason),
             Event::StepStarted { step, attempt } => {
                 let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
                 self.line(*step, &format!("{}{again}", self.describe(*step)));
@@ -100,7 +100,11 @@ impl Display {
                 let arguments = cut(&one_line(&arguments.preview()), ARGUMENTS);
                 self.line(*step, &format!("  {tool} {arguments}"));
             }
-            Event::ToolReturned { step, is_error: true, result, .. } => {
+            Event::ChildStarted { step, tool, child, .. } => {
+                self.line(*step, &format!("  {tool}: task {}", ids::short(*child)));
+            }
+            Event::ToolReturned { step, is_error: true, result, .. }
+            | Event::ChildEnded { step, is_error: true, result, .. } => {
                 self.line(*step, &format!("  error: {}", one_line(&result.preview())));
             }
             Event::ModelAnswered { step, text, requests, .. } if requests.is_empty() => {
@@ -113,6 +117,7 @@ impl Display {
             | Event::ModelRequested { .. }
             | Event::ModelAnswered { .. }
             | Event::ToolReturned { .. }
+            | Event::ChildEnded { .. }
             | Event::Completed { .. }
             | Event::Failed { .. }
             | Event::Paused { .. } => {}
@@ -156,6 +161,7 @@ impl Display {
             Event::StepStarted { .. } => Some(self.describe(step)),
             Event::ModelRequested { model, .. } => Some(format!("asking {model}")),
             Event::ToolDispatched { tool, .. } => Some(format!("calling {tool}")),
+            Event::ChildStarted { tool, .. } => Some(format!("waiting for {tool}")),
             Event::StepCompleted { .. } | Event::StepFailed { .. } | Event::StepSkipped { .. } => None,
             _ => return,
         };

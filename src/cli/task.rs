@@ -18,6 +18,9 @@ use crate::task::{EffectRecord, ModelName, Step, Task, TaskId};
 /// How much of a goal or a description a table shows.
 const CELL: usize = 60;
 
+/// Sub-tasks that are shown with a task, at most.
+const CHILDREN: u32 = 200;
+
 /// Runs a command. `model` is the one that the command line names.
 pub(super) async fn run(
     engine: &Engine,
@@ -63,9 +66,6 @@ pub(super) async fn run(
         }
         TaskCommand::Verdict { task, verdict, request } => {
             inbox::verdict(engine, &task, request.request.as_deref(), verdict, terminal).await
-        }
-        TaskCommand::Accept { task, request } => {
-            inbox::accept(engine, &task, request.request.as_deref(), terminal).await
         }
         TaskCommand::Tell { task, text } => inbox::tell(engine, &task, &text, terminal).await,
         TaskCommand::Prioritize { task, priority } => {
@@ -125,9 +125,9 @@ async fn list(engine: &Engine, args: &ListArgs, terminal: &Terminal) -> Result<E
         user_id: args.user.clone(),
         thread_id: args.thread.clone(),
         statuses: args.status.clone(),
-        requests: None,
-        before: None,
+        roots: args.roots,
         limit: args.limit,
+        ..ListFilter::default()
     };
     let tasks = engine.repository().list(&filter).await?;
     if args.form.json {
@@ -161,11 +161,13 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
         None => None,
     };
     let effects = engine.orchestrator.effects(task.id).await?;
+    let children = ListFilter { parent: Some(task.id), limit: CHILDREN, ..ListFilter::default() };
+    let children = engine.repository().list(&children).await?;
     if as_json {
         let text = json!({
             "id": task.id, "spec": task.spec(), "state": state, "progress": task.progress(),
             "steps": task.steps(), "output": output, "effects": effects,
-            "evidence": task.evidence(),
+            "evidence": task.evidence(), "children": children,
         });
         terminal.result(text.to_string());
         return Ok(Exit::Done);
@@ -178,6 +180,9 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
         table.add_row(step_row(index, step));
     }
     terminal.result(format!("\n{}", table.trim_fmt()));
+    if !children.is_empty() {
+        terminal.result(format!("\n{}", children_table(&children).trim_fmt()));
+    }
     if !effects.is_empty() {
         terminal.result(format!("\n{}", effects_table(&effects).trim_fmt()));
     }
@@ -186,6 +191,14 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
         terminal.result(format!("\n{}", readable(&output).trim_end()));
     }
     Ok(Exit::Done)
+}
+
+fn children_table(children: &[TaskSummary]) -> Table {
+    let mut table = new_table(&["SUB-TASK", "STATUS", "STEPS", "CREATED", "GOAL"]);
+    children.iter().rev().for_each(|child| {
+        table.add_row(summary_row(child));
+    });
+    table
 }
 
 fn effects_table(effects: &[EffectRecord]) -> Table {
@@ -218,6 +231,7 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("Budget", budget::in_short(task)),
     ];
     facts.extend(spec.chat_model.as_ref().map(|model| ("Model", model.to_string())));
+    facts.extend(spec.parent.map(|of| ("Parent", format!("{} (step {})", of.task, of.step + 1))));
     let forked = spec.forked_from.map(|from| format!("{} at entry {}", from.task, from.seq));
     facts.extend(forked.map(|from| ("Forked", from)));
     facts.extend(state.pause.as_ref().map(|pause| ("Paused", one_line(&pause.detail))));

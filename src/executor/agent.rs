@@ -86,7 +86,7 @@ impl Attempt {
     /// What the step is told. A conversation that has begun goes on from the opening that is
     /// recorded of it, whatever has happened beside it since.
     async fn told(&self, task: &Task, window: Window, with_tools: bool) -> Result<Told, Stop> {
-        let mut tools = if with_tools { self.orchestrator.tool_specs_of(task).await? } else { Vec::new() };
+        let mut tools = if with_tools { self.orchestrator.tool_specs(&self.spec).await? } else { Vec::new() };
         let own = recollection::specs().into_iter().filter(|_| with_tools);
         let own: Vec<ToolSpec> = own.filter(|own| tools.iter().all(|tool| tool.name != own.name)).collect();
         tools.extend(own);
@@ -249,8 +249,13 @@ impl Attempt {
         if request.tool == recollection::READ_TOOL {
             self.journal.flush().await?;
         }
-        let (content, is_error) = match self.tool(&request.tool) {
-            Ok(tool) => {
+        let (content, is_error) = match (self.delegate(&request.tool).await?, self.tool(&request.tool)) {
+            (Some(delegate), _) => {
+                let request_id = Some(request.id.clone());
+                let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
+                as_told(self.hand_over(&delegate, dispatch).await?)?
+            }
+            (None, Ok(tool)) => {
                 let pins = recollection::is_of_context(tool.description()) && request.tool == PIN_TOOL;
                 let fact = recollection::fact(&request.arguments).ok().filter(|_| pins).map(Payload::text);
                 let request_id = Some(request.id.clone());
@@ -259,9 +264,7 @@ impl Attempt {
                 self.pin(fact);
                 outcome
             }
-            // It will be there again: that is not the model's business.
-            Err(error @ ToolError::Unreachable { .. }) => return Err(Stop::Failed(error.fault())),
-            Err(unknown) => {
+            (None, Err(unknown)) => {
                 // It is in the journal as a call, so it counts as one.
                 self.allowance.take(self.orchestrator.now())?;
                 self.refuse(number, attempt, &request, &unknown)

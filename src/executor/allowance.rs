@@ -1,5 +1,6 @@
 //! What a task may still call, and what its calls may still consume.
 
+use std::collections::HashSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
@@ -7,7 +8,9 @@ use tokio::sync::Notify;
 
 use super::Stop;
 use crate::orchestrator::Clock;
-use crate::task::{Exceeded, Fault, FaultClass, Ledger, Reserve, Resource, Task, Timestamp, Usage};
+use crate::task::{
+    Budget, Call, Exceeded, Fault, FaultClass, Ledger, Reserve, Resource, Task, Timestamp, Usage,
+};
 
 /// What is left of a task's tool calls (`limits.maxToolCalls`) and of its budget. Clones share one
 /// account, so that steps that run side by side cannot exceed a limit together.
@@ -15,6 +18,8 @@ use crate::task::{Exceeded, Fault, FaultClass, Ledger, Reserve, Resource, Task, 
 pub struct CallAllowance {
     left: Arc<AtomicU32>,
     most: u32,
+    /// The newest entry that the account was made from.
+    as_of: i64,
     account: Arc<Account>,
 }
 
@@ -30,6 +35,8 @@ struct Books {
     ledger: Ledger,
     /// Model calls that hold a [`Reservation`].
     in_flight: u32,
+    /// The children that have ended since, by step and call.
+    ended: HashSet<(u32, u32)>,
 }
 
 /// A model call's share of the budget, from before the call until its end is known. Dropped
@@ -63,9 +70,9 @@ impl CallAllowance {
     pub fn of(task: &Task) -> Self {
         let most = task.spec().limits.max_tool_calls;
         let left = most.saturating_sub(task.state().usage.tool_calls);
-        let books = Mutex::new(Books { ledger: Ledger::of(task), in_flight: 0 });
+        let books = Mutex::new(Books { ledger: Ledger::of(task), in_flight: 0, ended: HashSet::new() });
         let account = Arc::new(Account { books, ended: Notify::new() });
-        Self { left: Arc::new(AtomicU32::new(left)), most, account }
+        Self { left: Arc::new(AtomicU32::new(left)), most, as_of: task.state().seq, account }
     }
 
     /// Takes over limits that were raised.
@@ -90,13 +97,47 @@ impl CallAllowance {
 
     /// Takes one tool call, or says why there is none left.
     pub(super) fn take(&self, now: Timestamp) -> Result<(), Denied> {
+        self.take_one()?;
+        self.account.books().ledger.take_tool_call(now).map_err(Denied::Budget)
+    }
+
+    /// Sets aside what a child may consume, or says why there is nothing left for it.
+    pub(super) fn grant(&self, asked: &Budget, steps: Option<u32>, now: Timestamp) -> Result<Budget, Denied> {
+        self.take_one()?;
+        let mut books = self.account.books();
+        let grant = books.ledger.grant(asked, steps, now).map_err(Denied::Budget)?;
+        books.ledger.charge_child(&grant);
+        Ok(grant)
+    }
+
+    /// Settles what was set aside for the child that carried out a call, once, if it has ended since this
+    /// account was made.
+    pub(super) fn child_ended(&self, step: u32, call: &Call) {
+        let Some((child, used)) = call.child.as_ref().and_then(|child| Some((child, child.used?))) else {
+            return;
+        };
+        let is_news = call.result_seq.is_some_and(|seq| seq > self.as_of);
+        if is_news && self.account.books().ended.insert((step, call.number)) {
+            self.close(child.grant.reserve(), used);
+        }
+    }
+
+    /// Exchanges what was set aside for what was used.
+    pub(super) fn close(&self, reserve: Reserve, used: Reserve) {
+        let fewer = |left: u32| Some(left.saturating_sub(used.tool_calls));
+        let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
+        self.account.books().ledger.settle(reserve, used);
+        self.account.ended.notify_waiters();
+    }
+
+    fn take_one(&self) -> Result<(), Denied> {
         let taken =
             self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| left.checked_sub(1)).is_ok();
         if !taken {
             let message = format!("the task has made {} tool calls (limits.maxToolCalls)", self.most);
             return Err(Denied::Limit(Fault::new(FaultClass::Limit, "too_many_tool_calls", message)));
         }
-        self.account.books().ledger.take_tool_call(now).map_err(Denied::Budget)
+        Ok(())
     }
 
     /// Reserves what a model call may consume. If it does not fit while other calls are in flight,

@@ -6,11 +6,11 @@
 mod agent;
 mod allowance;
 mod calls;
-mod changed;
 mod checkpoint;
 mod checks;
 mod compaction;
 mod conversation;
+mod delegation;
 mod fan_out;
 mod journal;
 mod mailbox;
@@ -27,9 +27,7 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::orchestrator::{Orchestrator, OrchestratorError};
-use crate::task::{
-    Event, Exceeded, FannedItem, Fault, FrozenTools, Payload, Step, StepType, Task, TaskId, TaskSpec,
-};
+use crate::task::{Event, Exceeded, FannedItem, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec};
 
 pub use allowance::CallAllowance;
 pub use journal::{Interrupted, Journal, Note};
@@ -53,6 +51,8 @@ pub enum StepEnd {
     Budget(Exceeded),
     /// A person has to say a word first; what is asked is among the events.
     Asking,
+    /// A task of its own carries out the last call; the step goes on when that has ended.
+    Delegated,
     /// The journal took no more entries: the task was paused, ended, or taken over.
     Interrupted,
 }
@@ -79,9 +79,9 @@ struct Attempt {
     journal: Journal,
     cancel: CancellationToken,
     allowance: CallAllowance,
+    /// Steps that may still be begun, if that is limited.
+    steps_left: Option<u32>,
     mailbox: Mailbox,
-    /// The tools that the plan was made with; none where the step calls none.
-    frozen: Option<FrozenTools>,
 }
 
 /// Why an attempt stops before it is done; what `?` carries.
@@ -92,6 +92,7 @@ enum Stop {
     Unknown(String),
     Budget(Exceeded),
     Asking,
+    Delegated,
     Interrupted,
 }
 
@@ -129,8 +130,8 @@ impl Executor {
             journal,
             cancel,
             allowance,
+            steps_left: task.steps_left(),
             mailbox,
-            frozen: None,
         };
         let end = match attempt.run(task).await {
             Ok(output) => StepEnd::Done(output),
@@ -140,6 +141,7 @@ impl Executor {
             Err(Stop::Unknown(detail)) => StepEnd::Unknown(detail),
             Err(Stop::Budget(exceeded)) => StepEnd::Budget(exceeded),
             Err(Stop::Asking) => StepEnd::Asking,
+            Err(Stop::Delegated) => StepEnd::Delegated,
             Err(Stop::Interrupted) => StepEnd::Interrupted,
         };
         (end, attempt.journal.into_events())
@@ -148,10 +150,10 @@ impl Executor {
 
 impl Attempt {
     async fn run(&mut self, task: Arc<Task>) -> Result<Option<Payload>, Stop> {
-        if self.step.plan.kind == StepType::ToolCall {
-            self.frozen = self.orchestrator.tools_of(&task).await?;
-        }
         self.recover().await?;
+        if let Some(last) = self.step.calls.last() {
+            self.allowance.child_ended(self.index, last);
+        }
         let plan = &self.step.plan;
         if let (Some(condition), true) = (&plan.when, self.step.calls.is_empty())
             && let Some(reason) = self.unmet(&task, condition).await?

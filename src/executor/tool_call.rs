@@ -3,9 +3,10 @@
 use std::sync::Arc;
 
 use super::calls::{Dispatch, reported};
+use super::delegation::child_failed;
 use super::people::denied;
 use super::{Attempt, Stop};
-use crate::task::{Call, CallState, Fault, Payload, Task};
+use crate::task::{Call, CallState, Fault, Payload, Task, as_text};
 
 impl Attempt {
     /// Calls the tool the plan names, unless its outcome is recorded already.
@@ -16,6 +17,11 @@ impl Attempt {
                 "the plan names no tool for this step",
             )));
         };
+        if let Some(call) = self.step.call(1)
+            && let Some(fault) = self.failed_child(call).await?
+        {
+            return Err(Stop::Failed(fault));
+        }
         let attempt = match self.step.call(1) {
             Some(call) if call.state == CallState::Committed && !call.is_error => {
                 let result = call.result.clone();
@@ -26,10 +32,16 @@ impl Attempt {
             Some(call) => call.attempt + 1,
             None => 1,
         };
-        let tool = self.tool(&planned.name).map_err(|error| Stop::Failed(error.fault()))?;
         let arguments = self.with_outputs(&task, planned.arguments).await?;
         drop(task);
         let dispatch = Dispatch { number: 1, attempt, request_id: None, arguments };
+        if let Some(delegate) = self.delegate(&planned.name).await? {
+            return match self.hand_over(&delegate, dispatch).await? {
+                Ok(refused) => Err(Stop::Failed(child_failed(&as_text(refused.content)))),
+                Err(error) => Err(Stop::Failed(error.fault())),
+            };
+        }
+        let tool = self.tool(&planned.name).map_err(|error| Stop::Failed(error.fault()))?;
         match self.dispatch(tool.as_ref(), dispatch).await? {
             Ok(output) if output.is_error => {
                 Err(Stop::Failed(reported(&planned.name, tool.description().effect, &output)))

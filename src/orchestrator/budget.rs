@@ -22,11 +22,19 @@ impl Orchestrator {
     }
 
     /// Adds to the budget of a task that has not ended. One that was paused because its budget
-    /// was used up goes on at the step where it stood.
+    /// was used up goes on at the step where it stood. What is added to a child is added to the tasks above
+    /// it.
     pub async fn raise_budget(&self, id: TaskId, add: TopUp, by: &str) -> Result<Task, OrchestratorError> {
         let invalid = |problem: String| OrchestratorError::Invalid { field: "budget", problem };
         if add.is_nothing() {
             return Err(invalid("nothing is added: say how much of what".to_owned()));
+        }
+        let known = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+        if let Some(above) = known.spec().parent
+            && add.unlimited_in(&known.budget()).is_none()
+            && !known.status().is_terminal()
+        {
+            self.raise_above(above, add, by).await?;
         }
         let task = self
             .record(id, |task| {
@@ -37,7 +45,7 @@ impl Orchestrator {
                 if let Some(resource) = add.unlimited_in(&task.budget()) {
                     return Err(invalid(format!("this task has no limit of {}", resource.words())));
                 }
-                let mut events = vec![Event::BudgetRaised { add, by: by.to_owned() }];
+                let mut events = vec![Event::BudgetRaised { add, by: by.to_owned(), child: None }];
                 if is_out_of_budget(task) {
                     events.push(Event::Resumed { by: by.to_owned() });
                 }

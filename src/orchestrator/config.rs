@@ -29,6 +29,9 @@ pub struct OrchestratorConfig {
     pub retry: RetryPolicy,
     /// What needs a person's approval in new tasks.
     pub approval: ApprovalPolicy,
+    /// Workflows (`workflow_NAME`, or `workflow_*` for all) and `sub_task`, offered to every task: their
+    /// calls are carried out by tasks of their own.
+    pub offer: Vec<String>,
     /// Named terms that requests may begin from; the `[presets]` tables of the configuration.
     #[serde(skip)]
     pub presets: BTreeMap<String, Preset>,
@@ -48,6 +51,7 @@ impl Default for OrchestratorConfig {
             budget: Budget::usual(),
             retry: RetryPolicy::default(),
             approval: ApprovalPolicy::default(),
+            offer: Vec::new(),
             presets: BTreeMap::new(),
             agents: BTreeMap::new(),
         }

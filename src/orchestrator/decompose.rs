@@ -33,7 +33,7 @@ impl Orchestrator {
     /// Breaks the goal of a new task down into steps. Fails only if no model answers: an
     /// answer that is no plan leads to a one-step plan marked as degraded.
     pub async fn decompose_goal(&self, spec: &TaskSpec) -> Result<(Plan, Planner), OrchestratorError> {
-        let tools = self.tool_specs(spec)?;
+        let tools = self.tool_specs(spec).await?;
         let planning = Planning {
             spec,
             tools: &tools,
@@ -157,8 +157,8 @@ impl Orchestrator {
         }
     }
 
-    /// The tools a task may use, as a model sees them.
-    pub(crate) fn tool_specs(&self, spec: &TaskSpec) -> Result<Vec<ToolSpec>, OrchestratorError> {
+    /// The tools a task may call itself, as a model sees them.
+    pub(super) fn own_tool_specs(&self, spec: &TaskSpec) -> Result<Vec<ToolSpec>, OrchestratorError> {
         let offered = self.tools.offered(&spec.tools)?;
         Ok(offered
             .iter()

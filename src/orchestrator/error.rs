@@ -68,6 +68,11 @@ pub enum OrchestratorError {
 }
 
 impl OrchestratorError {
+    /// Whether the database may answer another time.
+    pub(crate) fn is_passing(&self) -> bool {
+        matches!(self, Self::Repository(_))
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {

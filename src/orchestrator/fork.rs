@@ -124,7 +124,7 @@ impl Orchestrator {
         let journal = self.whole_journal(other.id).await?;
         let inherited = inherit(&journal, cut)
             .map_err(|error| OrchestratorError::Invalid { field: "at", problem: error.to_string() })?;
-        let repeated = would_repeat(other.id, &journal, &inherited);
+        let repeated = self.would_repeat(other.id, &journal, &inherited).await?;
         if !repeated.is_empty() && !wish.repeat_effects {
             return Err(OrchestratorError::WouldRepeat(repeated));
         }
@@ -149,6 +149,30 @@ impl Orchestrator {
         Ok(task)
     }
 
+    /// What the other task did to the world, or may have done, that the fork may do once more; its children
+    /// included.
+    async fn would_repeat(
+        &self,
+        id: TaskId,
+        journal: &[Entry],
+        inherited: &Inheritance,
+    ) -> Result<Vec<EffectRecord>, OrchestratorError> {
+        let mut effects = Effects::of(id);
+        journal.iter().for_each(|entry| effects.take(entry));
+        let is_left_out = |step: u32, call: u32| inherited.left_out.contains(&(step, call));
+        let mut records = effects.into_records();
+        records.retain(|effect| is_left_out(effect.step, effect.call));
+        for entry in journal {
+            if let Event::ChildStarted { step, call, child, .. } = &entry.event
+                && is_left_out(*step, *call)
+            {
+                records.extend(self.effects_of_child(*child).await?);
+            }
+        }
+        records.retain(EffectRecord::may_have_happened);
+        Ok(records)
+    }
+
     /// All entries of a task.
     pub(super) async fn whole_journal(&self, id: TaskId) -> Result<Vec<Entry>, OrchestratorError> {
         let mut journal: Vec<Entry> = Vec::new();
@@ -168,8 +192,13 @@ impl Orchestrator {
         from: ForkPoint,
         wish: &ForkWish,
     ) -> Result<TaskSpec, OrchestratorError> {
-        let mut spec =
-            TaskSpec { priority: other.state().priority, forked_from: Some(from), ..other.spec().clone() };
+        let mut spec = TaskSpec {
+            priority: other.state().priority,
+            forked_from: Some(from),
+            // Nobody waits for it.
+            parent: None,
+            ..other.spec().clone()
+        };
         if let Some(goal) = &wish.goal {
             spec.goal = self.config.goal(goal)?;
         }
@@ -222,13 +251,4 @@ fn failed_steps(task: &Task) -> BTreeSet<u32> {
         if items.is_empty() { vec![index] } else { items }
     });
     failed.collect()
-}
-
-/// What the other task did to the world, or may have done, that the fork may do once more.
-fn would_repeat(id: TaskId, journal: &[Entry], inherited: &Inheritance) -> Vec<EffectRecord> {
-    let mut effects = Effects::of(id);
-    journal.iter().for_each(|entry| effects.take(entry));
-    let records = effects.into_records().into_iter();
-    let is_left_out = |effect: &EffectRecord| inherited.left_out.contains(&(effect.step, effect.call));
-    records.filter(|effect| effect.may_have_happened() && is_left_out(effect)).collect()
 }

@@ -6,13 +6,12 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::decompose::check_plan;
-use super::frozen::frozen;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Blob, CallState, EffectRecord, Effects, Entry, Event, Fault, FrozenTools, Ground, MAX_DEPTH, Pause,
-    PauseReason, Payload, Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
+    Blob, CallState, EffectRecord, Effects, Entry, Event, Fault, Ground, MAX_DEPTH, Pause, PauseReason,
+    Payload, Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
 };
 
 /// How often a write is tried again after somebody else wrote first. Each failure means that
@@ -41,8 +40,9 @@ impl Orchestrator {
     pub async fn start(&self, request: TaskRequest) -> Result<Task, OrchestratorError> {
         let (request, template) = self.with_template(request).await?;
         let spec = TaskSpec { template, ..request.spec(&self.config)? };
+        let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         // A collision among the tools is the caller's to mend before anything is created.
-        let offered = self.tools.offered(&spec.tools)?;
+        self.tools.offered(&spec.tools)?;
         let (plan, by) = match request.plan {
             Some(plan) => (self.accept_plan(&spec, plan)?, Planner::default()),
             None => self.decompose_goal(&spec).await?,
@@ -50,10 +50,7 @@ impl Orchestrator {
         let thread = self.open_thread(&spec).await?;
         let detection = request.detection.unwrap_or_else(Detection::by_caller);
         let id = request.id.unwrap_or_else(|| TaskId(Uuid::now_v7()));
-        let tools = frozen(&offered, &plan);
-        let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
-        let (task, entries) = self.first_entries(id, spec, &detection, made)?;
-        self.know_tools(&task, tools);
+        let (task, entries) = self.first_entries(id, spec, &detection, plan, by)?;
         let answer = request.key.as_ref().map(|key| key.answer(&task));
         self.repository.create(&task, entries, answer.as_ref()).await?;
         tracing::info!(task = %task.id, %thread, steps = task.steps().len(), "task created");
@@ -66,7 +63,9 @@ impl Orchestrator {
     pub(super) fn accept_plan(&self, spec: &TaskSpec, mut plan: Plan) -> Result<Plan, OrchestratorError> {
         plan.wait_for_outputs();
         let offered = self.tools.offered(&spec.tools)?;
-        let is_tool = |name: &str| offered.iter().any(|tool| tool.description().name == name);
+        let is_tool = |name: &str| {
+            spec.tools.delegates(name) || offered.iter().any(|tool| tool.description().name == name)
+        };
         let mut named = plan.steps.iter().filter_map(|step| step.model.as_ref());
         if let Some(model) = named.find(|name| !self.models.allowed().contains(name)) {
             let problem = format!("{model} is not one of the models a step may name (models.allowed)");
@@ -87,18 +86,19 @@ impl Orchestrator {
         Ok(thread.id)
     }
 
-    fn first_entries(
+    pub(super) fn first_entries(
         &self,
         id: TaskId,
         spec: TaskSpec,
         detection: &Detection,
-        made: Event,
+        plan: Plan,
+        by: Planner,
     ) -> Result<(Task, Vec<Entry>), OrchestratorError> {
         let now = self.now();
         let created = Entry { seq: 1, epoch: 0, at: now, event: Event::Created { spec: Box::new(spec) } };
         let mut task = Task::begin(id, &created)?;
         let detected = task.record(now, detection.event())?;
-        let planned = task.record(now, made)?;
+        let planned = task.record(now, Event::Planned { revision: 1, plan, by })?;
         let mut entries = vec![created, detected, planned];
         if task.plan_ask().is_some() {
             // No worker has to find out that there is nothing to do yet.
@@ -118,20 +118,31 @@ impl Orchestrator {
             })
             .await?;
         self.queue.forget(id).await;
+        self.after_end(&task).await;
         Ok(task)
     }
 
-    /// What the calls of a task did to the world, or may have done, in order. Reads its whole
-    /// journal; a task whose journal was removed has no effects to tell of.
+    /// What the calls of a task did to the world, or may have done, in order; and then what the tasks
+    /// below it did. Reads their whole journals; a task whose journal was removed has no effects to tell
+    /// of.
     pub async fn effects(&self, id: TaskId) -> Result<Vec<EffectRecord>, OrchestratorError> {
-        let mut effects = Effects::of(id);
+        let (mut effects, mut children) = (Effects::of(id), Vec::new());
         let mut after = 0;
         loop {
             let entries = self.repository.journal(id, after, PAGE).await?;
-            let Some(last) = entries.last() else { return Ok(effects.into_records()) };
+            let Some(last) = entries.last() else { break };
             after = last.seq;
             entries.iter().for_each(|entry| effects.take(entry));
+            children.extend(entries.iter().filter_map(|entry| match &entry.event {
+                Event::ChildStarted { child, .. } => Some(*child),
+                _ => None,
+            }));
         }
+        let mut records = effects.into_records();
+        for child in children {
+            records.extend(self.effects_of_child(child).await?);
+        }
+        Ok(records)
     }
 
     /// Says how urgent a task is from now on. It keeps its place among those that are as urgent:
@@ -151,12 +162,16 @@ impl Orchestrator {
 
     /// Stops a task until somebody resumes it. A call in flight ends and is recorded.
     pub async fn pause(&self, id: TaskId, by: &str) -> Result<Task, OrchestratorError> {
-        self.record(id, |task| {
-            expect(task, "pause", &[Status::Pending, Status::Running])?;
-            let detail = format!("paused by {by}: resume it to go on");
-            Ok(vec![Event::Paused { pause: Pause { reason: PauseReason::User, detail }, by: by.to_owned() }])
-        })
-        .await
+        let task = self
+            .record(id, |task| {
+                expect(task, "pause", &[Status::Pending, Status::Running])?;
+                let detail = format!("paused by {by}: resume it to go on");
+                let pause = Pause { reason: PauseReason::User, detail };
+                Ok(vec![Event::Paused { pause, by: by.to_owned() }])
+            })
+            .await?;
+        self.reach_children(&task).await;
+        Ok(task)
     }
 
     /// Lets a paused task go on. One that waits for a word about an unknown outcome needs that
@@ -175,6 +190,11 @@ impl Orchestrator {
                         ),
                     });
                 }
+                if task.state().pause.as_ref().is_some_and(|pause| pause.reason == PauseReason::Parent) {
+                    let parent = task.spec().parent.map(|of| of.task.to_string()).unwrap_or_default();
+                    let problem = format!("the task that it works for is paused: resume that one ({parent})");
+                    return Err(OrchestratorError::Invalid { field: "parent", problem });
+                }
                 if task.state().pause.as_ref().is_some_and(|pause| waits_for_people(pause.reason)) {
                     let problem = "the task waits for a person's word: answer what is in the inbox".to_owned();
                     return Err(OrchestratorError::Invalid { field: "inbox", problem });
@@ -183,6 +203,7 @@ impl Orchestrator {
             })
             .await?;
         self.wake(Wake::again(&task, Duration::ZERO)).await;
+        self.reach_children(&task).await;
         Ok(task)
     }
 
@@ -221,6 +242,16 @@ impl Orchestrator {
         id: TaskId,
         decide: impl Fn(&Task) -> Result<Vec<Event>, OrchestratorError>,
     ) -> Result<Task, OrchestratorError> {
+        self.record_as(id, Lease::Keep, decide).await
+    }
+
+    /// The same, with what becomes of the lease.
+    pub(super) async fn record_as(
+        &self,
+        id: TaskId,
+        lease: Lease,
+        decide: impl Fn(&Task) -> Result<Vec<Event>, OrchestratorError>,
+    ) -> Result<Task, OrchestratorError> {
         let mut tries = 0;
         let mut written: Option<(Entry, RepositoryError)> = None;
         loop {
@@ -238,7 +269,7 @@ impl Orchestrator {
             let events = decide(&task)?;
             let (entries, blobs) = self.apply(&mut task, events)?;
             let first = entries.first().cloned();
-            match (self.repository.commit(Commit::new(&task, entries, blobs, Lease::Keep)).await, first) {
+            match (self.repository.commit(Commit::new(&task, entries, blobs, lease)).await, first) {
                 (Err(refusal), Some(entry)) => written = Some((entry, refusal)),
                 (outcome, _) => return Ok(outcome.map(|()| task)?),
             }
@@ -285,10 +316,7 @@ pub(super) fn expect(task: &Task, verb: &'static str, allowed: &[Status]) -> Res
 
 /// Whether a task that is paused for this goes on by an answer, and not by being resumed.
 pub(super) fn waits_for_people(reason: PauseReason) -> bool {
-    matches!(
-        reason,
-        PauseReason::Approval | PauseReason::Input | PauseReason::ToolChanged | PauseReason::Unverified
-    )
+    matches!(reason, PauseReason::Approval | PauseReason::Input | PauseReason::Unverified)
 }
 
 /// The call whose outcome nobody knows, if there is one: its step and its number.

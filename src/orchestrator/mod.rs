@@ -8,6 +8,7 @@
 //!
 //! Nothing here executes a step: that is the executor's, one floor up.
 
+mod birth;
 mod budget;
 mod checkpoint;
 mod compare;
@@ -19,9 +20,9 @@ mod digest;
 mod draft;
 mod error;
 mod evaluate;
+mod family;
 mod firing;
 mod fork;
-mod frozen;
 mod inbox;
 mod judge;
 mod lifecycle;
@@ -38,6 +39,7 @@ mod summarize;
 mod template;
 mod template_steps;
 mod unverified;
+mod workflow;
 
 use std::sync::Arc;
 
@@ -47,6 +49,7 @@ use crate::repository::Repository;
 use crate::task::Timestamp;
 use crate::tools::{Probes, Toolbox};
 
+pub(crate) use birth::{Calling, Unborn};
 pub(crate) use budget::{budget_question, wrap_up};
 pub use compare::{StepDiff, StepSide, TaskDiff, TaskSide};
 pub use config::OrchestratorConfig;
@@ -58,7 +61,6 @@ pub use detect::Detection;
 pub use error::OrchestratorError;
 pub use evaluate::{Evaluation, Revised};
 pub use fork::{ForkAt, ForkWish};
-pub use frozen::ShownChange;
 pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
 pub use judge::Judgement;
 pub use lifecycle::OutcomeDecision;
@@ -72,6 +74,7 @@ pub use speech::{Part, Said, Speaking, Speech};
 pub(crate) use summarize::by_rules;
 pub use summarize::{Compression, Folded, Summary};
 pub use template::{TemplateUse, TemplateWish};
+pub(crate) use workflow::{Delegate, is_delegate};
 
 /// Reads the wall clock. Passed in at the wiring, so that tests can own the time.
 pub type Clock = Arc<dyn Fn() -> Timestamp + Send + Sync>;
@@ -92,7 +95,6 @@ pub struct Orchestrator {
     clock: Clock,
     speech: Speech,
     probes: Arc<Probes>,
-    known_tools: frozen::KnownTools,
 }
 
 impl Orchestrator {
@@ -106,17 +108,7 @@ impl Orchestrator {
         clock: Clock,
     ) -> Self {
         let (config, speech) = (Arc::new(config), Speech::default());
-        Self {
-            repository,
-            queue,
-            models,
-            tools,
-            config,
-            clock,
-            speech,
-            probes: Arc::default(),
-            known_tools: frozen::KnownTools::default(),
-        }
+        Self { repository, queue, models, tools, config, clock, speech, probes: Arc::default() }
     }
 
     /// Where the tasks live.

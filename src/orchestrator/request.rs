@@ -133,6 +133,7 @@ impl TaskRequest {
             retry: terms.retry,
             approval,
             forked_from: None,
+            parent: None,
         })
     }
 }

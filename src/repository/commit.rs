@@ -14,6 +14,9 @@ pub enum Lease {
     /// the line; one that had none, because it was paused, becomes due if it is live. For commits
     /// within a lease, and for writers without one.
     Keep,
+    /// The same for whoever holds it; a task that nobody holds becomes due at once. For news that a
+    /// waiting task has been waiting for.
+    Due,
     /// The task is given back and is due after this while, if it is live. A while and not a
     /// moment: it is counted by the database's clock, which alone says what is due.
     Release(Duration),
@@ -190,7 +193,13 @@ fn unfinished(task: &Task) -> impl Iterator<Item = u32> {
 
 /// Whether an entry about a call changes what the step's row says of its usage.
 fn is_counted(event: &Event) -> bool {
-    matches!(event, Event::ModelAnswered { .. } | Event::ToolDispatched { .. })
+    matches!(
+        event,
+        Event::ModelAnswered { .. }
+            | Event::ToolDispatched { .. }
+            | Event::ChildStarted { .. }
+            | Event::ChildEnded { .. }
+    )
 }
 
 impl Commit {

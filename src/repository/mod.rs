@@ -42,8 +42,8 @@ pub use conversations::Conversations;
 pub use error::{Cause, RepositoryError};
 pub use postgres::PostgresRepository;
 pub use records::{
-    Answer, Beat, Change, Claim, Claimed, Grant, ListFilter, Message, Place, Presence, Pruned, Rate, Renewal,
-    Requests, Retention, Stats, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
+    Answer, Beat, Change, Claim, Claimed, Fate, Grant, ListFilter, Message, Place, Presence, Pruned, Rate,
+    Renewal, Requests, Retention, Stats, Stray, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 pub use schedule::{Overlap, Schedule, ScheduleId, ScheduledTask, Timing};
 pub use sqlite::{SqliteDurability, SqliteRepository};
@@ -126,6 +126,10 @@ pub trait Repository: Send + Sync {
 
     /// Tasks, newest first.
     async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>, RepositoryError>;
+
+    /// Children that have not ended and do not stand as their parents do, some of them if there are many.
+    /// It costs by how many children have not ended.
+    async fn strays(&self) -> Result<Vec<Stray>, RepositoryError>;
 
     /// The content that a payload stands for.
     async fn content(&self, payload: &Payload) -> Result<Value, RepositoryError>;

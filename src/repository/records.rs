@@ -195,6 +195,10 @@ pub struct ListFilter {
     pub statuses: Vec<Status>,
     /// Only those that wait for a person, live or paused.
     pub requests: Option<Requests>,
+    /// Only the children of this task.
+    pub parent: Option<TaskId>,
+    /// Only those that are nobody's children.
+    pub roots: bool,
     /// Only those created before this one.
     pub before: Option<TaskId>,
     /// At most so many; 0 means 100.
@@ -248,6 +252,9 @@ pub struct TaskSummary {
     pub completed_at: Option<Timestamp>,
     /// Which worker holds it.
     pub worker: Option<String>,
+    /// The task that it works for, if it is a child.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub parent_id: Option<TaskId>,
     /// When it is looked at again, while it runs and no worker holds it: if that lies ahead, it waits for
     /// the next attempt of a step.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -255,6 +262,28 @@ pub struct TaskSummary {
     /// What it is at: the description of the first step that runs, or waits for its next attempt.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub current_step: Option<String>,
+}
+
+/// A child that does not stand as its parent does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Stray {
+    /// The child.
+    pub id: TaskId,
+    /// Its parent.
+    pub parent: TaskId,
+    /// What has to become of the child.
+    pub fate: Fate,
+}
+
+/// What has to become of a child.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Fate {
+    /// Its parent has ended: it is cancelled.
+    End,
+    /// Its parent is paused: so is it.
+    Pause,
+    /// Its parent goes on: so does it.
+    Resume,
 }
 
 /// A conversation.

@@ -131,6 +131,7 @@ fn of_tasks() -> Router<AppState> {
         .route("/api/tasks", get(tasks::list))
         .route("/api/tasks/{id}", get(tasks::show).patch(tasks::change))
         .route("/api/tasks/{id}/steps", get(tasks::steps))
+        .route("/api/tasks/{id}/children", get(tasks::children))
         .route("/api/tasks/{id}/traces", get(tasks::traces))
         .route("/api/tasks/{id}/traces/{seq}", get(tasks::entry))
         .route("/api/tasks/{id}/jobs", get(tasks::jobs))

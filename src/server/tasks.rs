@@ -28,6 +28,19 @@ pub(super) struct Which {
     status: Option<String>,
     /// Only tasks of this conversation.
     thread_id: Option<String>,
+    /// Only tasks that are nobody's sub-tasks.
+    roots: Option<bool>,
+    /// At most so many; 100 if absent.
+    #[schemars(range(min = 1, max = MOST))]
+    limit: Option<u32>,
+    /// Only tasks created before the one with this id.
+    #[schemars(with = "Option<TaskId>")]
+    before: Option<String>,
+}
+
+/// The query of a list of sub-tasks.
+#[derive(Debug, Deserialize, JsonSchema)]
+pub(super) struct Children {
     /// At most so many; 100 if absent.
     #[schemars(range(min = 1, max = MOST))]
     limit: Option<u32>,
@@ -115,6 +128,8 @@ impl Which {
             thread_id: self.thread_id,
             statuses,
             requests: None,
+            parent: None,
+            roots: self.roots.unwrap_or(false),
             before,
             limit,
         })
@@ -149,6 +164,23 @@ pub(super) async fn change(
     let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.prioritize(task.id, change.priority, &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
+}
+
+/// `GET /api/tasks/{id}/children`: the tasks that carry out calls of a task, newest first.
+pub(super) async fn children(
+    State(state): State<AppState>,
+    caller: Caller,
+    Path(id): Path<String>,
+    Params(page): Params<Children>,
+) -> Result<Json<TaskList>, ApiError> {
+    let before = page.before.map(|id| id.parse::<TaskId>()).transpose();
+    let before = before.map_err(|_| ApiError::invalid("before", "is not the id of a task"))?;
+    let limit = limit(page.limit)?;
+    let task = state.task_of(&caller, &id).await?;
+    let filter = ListFilter { parent: Some(task.id), before, limit, ..ListFilter::default() };
+    let tasks = state.repository().list(&filter).await?;
+    let next = tasks.last().filter(|_| tasks.len() == limit as usize).map(|last| last.id);
+    Ok(Json(TaskList { tasks, next_before: next }))
 }
 
 /// `GET /api/tasks/{id}/steps`: every step of every revision, in order.

@@ -11,8 +11,8 @@ use crate::queue::Job;
 use crate::repository::{Repository, RepositoryError, TaskSummary};
 use crate::task::{
     Asking, Call, CallSubject, Check, Condition, Effect, EffectRecord, EffectState, Entry, Event, Evidence,
-    Fault, ForEach, ForkPoint, Item, Limits, ModelName, Pause, Payload, Priority, Status, Step, StepStatus,
-    StepType, Task, TaskId, TemplateRef, Timestamp, ToolUse, TraceType, Usage, Verification,
+    Fault, ForEach, ForkPoint, Item, Limits, ModelName, Parent, Pause, Payload, Priority, Status, Step,
+    StepStatus, StepType, Task, TaskId, TemplateRef, Timestamp, ToolUse, TraceType, Usage, Verification,
 };
 
 /// Tasks, newest first.
@@ -66,6 +66,9 @@ pub(super) struct EffectView {
     result: Option<Value>,
     /// Why it is not known or did not happen; or that the tool called its result an error.
     detail: Option<String>,
+    /// The task below this one whose call it is, if it is not its own.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    child: Option<TaskId>,
 }
 
 /// A task.
@@ -98,6 +101,9 @@ pub(super) struct TaskDetail {
     #[serde(skip_serializing_if = "Vec::is_empty")]
     evidence: Vec<Evidence>,
     chat_model: Option<ModelName>,
+    /// Whose sub-task it is, if it is one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    parent: Option<Parent>,
     /// The task whose facts it began with, if it is a fork.
     #[serde(skip_serializing_if = "Option::is_none")]
     forked_from: Option<ForkPoint>,
@@ -176,7 +182,7 @@ struct CallView {
     call: u32,
     /// How often it was dispatched.
     attempt: u32,
-    /// `dispatched`, `committed`, `failed`, `lost` or `unknown`.
+    /// `dispatched`, `delegated`, `committed`, `failed`, `lost` or `unknown`.
     state: &'static str,
     dispatched_at: Timestamp,
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -188,6 +194,9 @@ struct CallView {
     arguments: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     effect: Option<Effect>,
+    /// The task that carries it out, if one does.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    child: Option<TaskId>,
 }
 
 /// An entry of the journal.
@@ -257,6 +266,7 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         output,
         evidence: task.evidence(),
         chat_model: spec.chat_model.clone(),
+        parent: spec.parent,
         forked_from: spec.forked_from,
         agent_id: spec.agent_id.clone(),
         preset: spec.preset.clone(),
@@ -299,6 +309,7 @@ impl EffectView {
             at: effect.at,
             result: effect.result.as_ref().map(short),
             detail: effect.detail.clone(),
+            child: effect.child,
         }
     }
 }
@@ -363,5 +374,6 @@ fn call(call: &Call) -> CallView {
         tool,
         arguments,
         effect,
+        child: call.child.as_ref().map(|child| child.task),
     }
 }

@@ -16,6 +16,8 @@ pub(super) enum Posting {
     Release(Reserve),
     /// Nobody knows what it consumed.
     Forfeit(Reserve),
+    /// A child has ended: what it used, and which part of that is in no usage.
+    Close { reserve: Reserve, used: Reserve, besides: Reserve },
 }
 
 impl Task {
@@ -38,7 +40,7 @@ impl Task {
             }
             Event::CallFailed { step, call, .. } => Posting::Release(self.reserved_by(*step, *call)),
             Event::CallLost { step, call, .. } => Posting::Forfeit(self.reserved_by(*step, *call)),
-            _ => Posting::Nothing,
+            about_child => self.child_posting(about_child)?,
         })
     }
 
@@ -50,6 +52,11 @@ impl Task {
             Posting::Reserve(reserve) => spent.reserved = spent.reserved.plus(reserve),
             Posting::Settle { reserve, used } => {
                 spent.reserved = spent.reserved.minus(reserve);
+                spent.beyond = spent.beyond.plus(used.minus(reserve));
+            }
+            Posting::Close { reserve, used, besides } => {
+                spent.reserved = spent.reserved.minus(reserve);
+                spent.lost = spent.lost.plus(besides);
                 spent.beyond = spent.beyond.plus(used.minus(reserve));
             }
             Posting::Release(reserve) => spent.reserved = spent.reserved.minus(reserve),

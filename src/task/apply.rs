@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::fan_out::FanOut;
 use super::state::{State, Summary};
 use super::{
-    Entry, Event, Fault, FrozenAt, Pause, PauseReason, Payload, Plan, PlanAsk, Return, Status, Step,
-    StepStatus, TaskId, TaskSpec, Timestamp,
+    Entry, Event, Fault, Pause, PauseReason, Payload, Plan, PlanAsk, Return, Status, Step, StepStatus,
+    TaskId, TaskSpec, Timestamp,
 };
 
 /// An entry that contradicts what has already happened. The task is unchanged.
@@ -135,9 +135,8 @@ impl Task {
             Event::Created { .. } => Err("the task exists already".into()),
             Event::Promoted { .. } if entry.seq == 2 => Ok(()),
             Event::Promoted { .. } => Err("only a task that has just begun was an answer before".into()),
-            Event::Planned { revision, plan, by, tools } => {
+            Event::Planned { revision, plan, by } => {
                 self.planned(*revision, plan, entry.at)?;
-                self.freeze(tools.as_ref(), entry.seq);
                 self.charge(&by.usage)
             }
             Event::Detected { usage, .. } | Event::Evaluated { usage, .. } => self.charge(usage),
@@ -158,8 +157,11 @@ impl Task {
                 self.state.priority = *priority;
                 Ok(())
             }
-            Event::BudgetRaised { add, .. } => {
-                self.state.raised = self.state.raised.plus(add);
+            Event::BudgetRaised { add, child, .. } => {
+                if child.is_some() {
+                    self.call_event(event, entry)?;
+                }
+                self.budget_raised(add, child.as_ref());
                 Ok(())
             }
             Event::PlanApproved { revision, .. } | Event::PlanDenied { revision, .. } => {
@@ -195,11 +197,9 @@ impl Task {
                 self.call_event(about_call, entry)?;
                 self.post(posting);
                 match about_call {
-                    Event::ConversationSummarized { usage, .. } => return self.charge(usage),
-                    Event::ToolAccepted { tools, .. } => self.freeze(Some(tools), entry.seq),
-                    _ => {}
+                    Event::ConversationSummarized { usage, .. } => self.charge(usage),
+                    _ => Ok(()),
                 }
-                Ok(())
             }
         }
     }
@@ -224,11 +224,6 @@ impl Task {
         let approval = &self.spec.approval;
         self.state.plan_ask = approval.plan.then(|| PlanAsk { revision, expires_at: approval.expiry(at) });
         Ok(())
-    }
-
-    /// Takes the tools that it may use from now on. A plan that needs none leaves those before it.
-    fn freeze(&mut self, tools: Option<&Payload>, seq: i64) {
-        self.state.tools = tools.map(|tools| FrozenAt { hash: tools.hash(), seq }).or(self.state.tools);
     }
 
     /// Takes a step that is not done out of the plan. What has been completed stays.
@@ -276,9 +271,7 @@ impl Task {
     fn paused(&mut self, pause: &Pause, at: Timestamp) -> Verdict {
         self.expect_status(&[Status::Pending, Status::Running])?;
         let asks_nobody = match pause.reason {
-            PauseReason::Approval | PauseReason::Input | PauseReason::ToolChanged => {
-                self.pause_for_people().is_none()
-            }
+            PauseReason::Approval | PauseReason::Input => self.pause_for_people().is_none(),
             PauseReason::Unverified => self.unverified().is_empty(),
             _ => false,
         };
@@ -366,6 +359,7 @@ impl Task {
         }
         self.is_verified(index)?;
         let step = self.running_step(index)?;
+        step.has_no_child_at_work()?;
         // What was claimed and verified is what it brought.
         if step.checks().is_empty() {
             step.bring(output, entry.seq);
@@ -385,6 +379,7 @@ impl Task {
         at: Timestamp,
     ) -> Verdict {
         let step = self.running_step(index)?;
+        step.has_no_child_at_work()?;
         step.fault = Some(fault.clone());
         step.retry_at = retry_at;
         step.status = StepStatus::Failed;
@@ -408,6 +403,7 @@ impl Task {
         if step.is_settled() {
             return Err(format!("step {index} is {}", step.status));
         }
+        step.has_no_child_at_work()?;
         self.settle(index, StepStatus::Skipped, at);
         Ok(())
     }

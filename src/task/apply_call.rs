@@ -33,11 +33,12 @@ impl Task {
                 self.digested(*step, *through, summary)
             }
             asked if asked.is_about_people() => self.ask_event(asked, entry),
+            about_child if about_child.is_about_child() => self.child_event(about_child, at, entry.seq),
             outcome => self.outcome(outcome, entry.seq),
         }
     }
 
-    fn dispatched(
+    pub(super) fn dispatched(
         &mut self,
         step: u32,
         number: u32,
@@ -124,7 +125,7 @@ impl Task {
         Ok(())
     }
 
-    fn call_in(&mut self, step: u32, number: u32, state: &CallState) -> Result<&mut Call, String> {
+    pub(super) fn call_in(&mut self, step: u32, number: u32, state: &CallState) -> Result<&mut Call, String> {
         let step = self.step_mut(step)?;
         let call = step.calls.iter_mut().find(|call| call.number == number);
         let call = call.ok_or_else(|| format!("there is no call {number}"))?;

@@ -55,7 +55,7 @@ pub struct TopUp {
     pub steps: u32,
 }
 
-/// What one model call is expected to consume at most.
+/// What one model call, or a child, is expected to consume at most.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Reserve {
@@ -68,6 +68,12 @@ pub struct Reserve {
     /// Model calls: 1.
     #[serde(skip_serializing_if = "is_none")]
     pub model_calls: u32,
+    /// Tool calls: those of a child.
+    #[serde(skip_serializing_if = "is_none")]
+    pub tool_calls: u32,
+    /// Steps: those of a child.
+    #[serde(skip_serializing_if = "is_none")]
+    pub steps: u32,
 }
 
 fn is_zero(number: &u64) -> bool {
@@ -82,7 +88,7 @@ fn is_none(number: &u32) -> bool {
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct Spent {
-    /// Reserved by calls in flight.
+    /// Reserved by calls in flight and by children at work.
     #[serde(skip_serializing_if = "Reserve::is_nothing")]
     pub reserved: Reserve,
     /// Reserved by calls that may have been answered although nobody recorded it: it stays charged.
@@ -92,6 +98,9 @@ pub struct Spent {
     /// that belong to no step. `usage + lost + reserved - beyond` never exceeds the budget.
     #[serde(skip_serializing_if = "Reserve::is_nothing")]
     pub beyond: Reserve,
+    /// What was added to this budget for children, in all.
+    #[serde(skip_serializing_if = "Reserve::is_nothing")]
+    pub passed_on: Reserve,
     /// Milliseconds it was paused, the pause it is in not counted.
     #[serde(skip_serializing_if = "is_zero")]
     pub paused_ms: u64,
@@ -224,6 +233,8 @@ impl Reserve {
             tokens: usage.input_tokens.saturating_add(usage.output_tokens),
             cost_usd: usage.cost_usd,
             model_calls: usage.model_calls,
+            tool_calls: usage.tool_calls,
+            steps: 0,
         }
     }
 
@@ -233,6 +244,8 @@ impl Reserve {
             tokens: self.tokens.saturating_add(more.tokens),
             cost_usd: self.cost_usd + more.cost_usd,
             model_calls: self.model_calls.saturating_add(more.model_calls),
+            tool_calls: self.tool_calls.saturating_add(more.tool_calls),
+            steps: self.steps.saturating_add(more.steps),
         }
     }
 
@@ -242,6 +255,8 @@ impl Reserve {
             tokens: self.tokens.saturating_sub(less.tokens),
             cost_usd: self.cost_usd.saturating_sub(less.cost_usd),
             model_calls: self.model_calls.saturating_sub(less.model_calls),
+            tool_calls: self.tool_calls.saturating_sub(less.tool_calls),
+            steps: self.steps.saturating_sub(less.steps),
         }
     }
 }

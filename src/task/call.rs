@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Ask, Effect, Fault, ModelName, Payload, Reserve, Timestamp, View};
+use super::{Ask, Child, Effect, Fault, ModelName, Payload, Reserve, Timestamp, View};
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,13 +36,12 @@ pub enum CallState {
     Asked(Ask),
     /// Not dispatched: a person approved it, with the arguments it has now.
     Approved,
-    /// Not dispatched: a person accepted its tool as it is now. Whether it needs approval is another
-    /// question.
-    Accepted,
     /// Not dispatched: a person denied it, with these words.
     Denied(String),
     /// The intent is recorded; the outcome is not.
     Dispatched,
+    /// The intent is recorded, and a task of its own carries it out.
+    Delegated,
     /// The outcome is recorded and is never asked for again.
     Committed,
     /// It is known that it had no outcome.
@@ -63,24 +62,6 @@ pub struct ToolRequest {
     pub tool: String,
     /// The arguments as JSON.
     pub arguments: Value,
-}
-
-/// What became of a tool: each is a [`FrozenTool`](super::FrozenTool).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-pub struct ToolChange {
-    /// As it was when the plan was made.
-    pub before: Payload,
-    /// As it is now.
-    pub now: Payload,
-}
-
-/// A change of a tool that waits for a person.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Noticed {
-    /// What became of it.
-    pub change: ToolChange,
-    /// The entry that says so: whoever accepts it means this change and no later one.
-    pub seq: i64,
 }
 
 /// A call of a step that has not ended.
@@ -112,8 +93,8 @@ pub struct Call {
     pub is_approved: bool,
     /// Whether that person changed its arguments.
     pub is_edited: bool,
-    /// What became of its tool, if that is why it waits.
-    pub change: Option<Box<Noticed>>,
+    /// The task that carries it out, if one does.
+    pub child: Option<Box<Child>>,
 }
 
 /// The beginning of a conversation, as it was recorded.
@@ -128,10 +109,7 @@ pub struct Opening {
 impl Call {
     /// Whether it was never dispatched, or not since it was asked for anew.
     pub fn is_held(&self) -> bool {
-        matches!(
-            self.state,
-            CallState::Asked(_) | CallState::Approved | CallState::Accepted | CallState::Denied(_)
-        )
+        matches!(self.state, CallState::Asked(_) | CallState::Approved | CallState::Denied(_))
     }
 
     /// Whether dispatching it again is allowed without a person's word.
@@ -159,7 +137,7 @@ impl Call {
             opening: None,
             is_approved: false,
             is_edited: false,
-            change: None,
+            child: None,
         }
     }
 
@@ -171,22 +149,11 @@ impl Call {
             CallState::Lost => self.may_repeat(),
             CallState::Committed => self.is_error && self.may_repeat(),
             CallState::Dispatched
+            | CallState::Delegated
             | CallState::Unknown
             | CallState::Asked(_)
             | CallState::Approved
-            | CallState::Accepted
             | CallState::Denied(_) => false,
-        }
-    }
-
-    /// Whether it goes on with `next` under its own number: an attempt behind one that left nothing, or
-    /// the same one, which was not made yet and may have to wait for something else as well.
-    pub(super) fn goes_on_with(&self, next: &Self) -> bool {
-        match self.state {
-            CallState::Accepted => next.attempt == self.attempt,
-            // What was approved is a call of the tool as it was.
-            CallState::Approved if next.change.is_some() => next.attempt == self.attempt,
-            _ => next.attempt == self.attempt + 1 && self.may_be_dispatched_again(),
         }
     }
 
@@ -214,9 +181,9 @@ impl CallState {
         match self {
             Self::Asked(_) => "asked",
             Self::Approved => "approved",
-            Self::Accepted => "accepted",
             Self::Denied(_) => "denied",
             Self::Dispatched => "dispatched",
+            Self::Delegated => "delegated",
             Self::Committed => "committed",
             Self::Failed(_) => "failed",
             Self::Lost => "lost",

@@ -95,6 +95,11 @@ impl Task {
         if let Some(index) = undone.iter().find(|index| self.steps[**index as usize].is_in_doubt()) {
             return Err(format!("a call of step {index} may take effect: say how it ended first"));
         }
+        if let Some(index) =
+            undone.iter().find(|index| self.steps[**index as usize].child_at_work().is_some())
+        {
+            return Err(format!("a task of its own works for step {index}: cancel that first"));
+        }
         self.check_return(&back.plan)?;
         for index in undone {
             self.undo(index, at);

@@ -49,6 +49,9 @@ pub struct EffectRecord {
     /// Why it is not known or did not happen; or that the tool called its result an error.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub detail: Option<String>,
+    /// The task below this one whose call it is, if it is not its own.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub child: Option<TaskId>,
 }
 
 /// All effects of a task, in the order of their first mention.
@@ -72,8 +75,7 @@ impl Effects {
     /// Takes the next entry of the task's journal.
     pub fn take(&mut self, entry: &Entry) {
         match &entry.event {
-            Event::ApprovalRequested { step, call, attempt, tool, arguments, effect, .. }
-            | Event::ToolChanged { step, call, attempt, tool, arguments, effect, .. } => {
+            Event::ApprovalRequested { step, call, attempt, tool, arguments, effect, .. } => {
                 self.prepare(
                     (*step, *call, *attempt),
                     tool,
@@ -140,6 +142,7 @@ impl Effects {
             at,
             result: None,
             detail: None,
+            child: None,
         };
         match self.find(step, call) {
             Some(known) => *known = record,

@@ -1,9 +1,8 @@
-//! A line of the journal: a fact with its number, its epoch and its time.
+//! One line of a journal: an event with its number, its epoch and its time.
 
-use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Event, ModelName, Timestamp, Usage};
+use super::{Event, Timestamp};
 
 /// One line of a task's journal.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -17,24 +16,6 @@ pub struct Entry {
     /// What happened.
     #[serde(flatten)]
     pub event: Event,
-}
-
-/// Who made a plan.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Planner {
-    /// The model, or none where the caller brought the plan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<ModelName>,
-    /// Whether this is only the best that could be done: the model gave no usable plan.
-    #[serde(default)]
-    pub degraded: bool,
-    /// What making it consumed.
-    #[serde(default)]
-    pub usage: Usage,
-    /// Why the plan is as it is, or why it was revised.
-    #[serde(default)]
-    pub reason: String,
 }
 
 impl Entry {

@@ -7,10 +7,28 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlobHash, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, ModelName, OnExpiry, Pause,
-    Payload, Plan, Planner, Priority, Reserve, Summary, TaskSpec, Timestamp, ToolChange, ToolRequest, TopUp,
-    Usage, View,
+    BlobHash, Budget, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, ModelName, OnExpiry,
+    Pause, Payload, Plan, Priority, Reserve, Status, Summary, TaskId, TaskSpec, TemplateRef, Timestamp,
+    ToolRequest, TopUp, Usage, View,
 };
+
+/// Who made a plan.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Planner {
+    /// The model, or none where the caller brought the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
+    /// Whether this is only the best that could be done: the model gave no usable plan.
+    #[serde(default)]
+    pub degraded: bool,
+    /// What making it consumed.
+    #[serde(default)]
+    pub usage: Usage,
+    /// Why the plan is as it is, or why it was revised.
+    #[serde(default)]
+    pub reason: String,
+}
 
 fn is_zero(index: &u32) -> bool {
     *index == 0
@@ -69,12 +87,6 @@ pub enum Event {
         plan: Plan,
         /// Who made it and why.
         by: Planner,
-        /// The tools that it was made with, where it needs any: a list of [`FrozenTool`]. The task may
-        /// call no others until the next revision.
-        ///
-        /// [`FrozenTool`]: super::FrozenTool
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        tools: Option<Payload>,
     },
     /// A worker took the task over; recorded with the first commit of its epoch.
     Claimed {
@@ -166,6 +178,50 @@ pub enum Event {
         /// Whether the tool itself calls that an error.
         #[serde(default, skip_serializing_if = "std::ops::Not::not")]
         is_error: bool,
+    },
+    /// A call is to be carried out by a task of its own, which is created once this is durable.
+    ChildStarted {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// From 1.
+        attempt: u32,
+        /// The full name of the tool that it is offered as.
+        tool: String,
+        /// The arguments, as dispatched.
+        arguments: Payload,
+        /// The model's own id for this call; none if the plan itself named the tool.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        request_id: Option<String>,
+        /// The task that carries it out.
+        child: TaskId,
+        /// The template that it is made from; none if it makes its own plan.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        template: Option<TemplateRef>,
+        /// What it may consume; it counts against the budget until the child has ended.
+        #[serde(default, skip_serializing_if = "Budget::is_default")]
+        grant: Budget,
+    },
+    /// The task that carried out a call has ended, or could not be created.
+    ChildEnded {
+        /// Which step.
+        step: u32,
+        /// Its number within the step.
+        call: u32,
+        /// How it ended.
+        status: Status,
+        /// What it brought, or why it brought nothing.
+        result: Payload,
+        /// Whether it did not reach its goal.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        is_error: bool,
+        /// What it and its own children consumed.
+        #[serde(default, skip_serializing_if = "Usage::is_nothing")]
+        usage: Usage,
+        /// What counts against the budget besides: calls whose end nobody knows, and its steps.
+        #[serde(default, skip_serializing_if = "Reserve::is_nothing")]
+        besides: Reserve,
     },
     /// A call is known to have had no outcome: refused, timed out before it was sent, cut.
     CallFailed {
@@ -284,42 +340,6 @@ pub enum Event {
         call: u32,
         /// Why; may be empty.
         reason: String,
-        /// Who said so.
-        by: String,
-    },
-    /// A tool is not any more what it was when the plan was made: the call waits until somebody has
-    /// seen it.
-    ToolChanged {
-        /// Which step.
-        step: u32,
-        /// Its number within the step.
-        call: u32,
-        /// The attempt that it would be, from 1.
-        attempt: u32,
-        /// The tool's full name.
-        tool: String,
-        /// What it would be called with.
-        arguments: Payload,
-        /// What calling it does to the world now.
-        effect: Effect,
-        /// The model's own id for this call; none if the plan itself named the tool.
-        #[serde(default, skip_serializing_if = "Option::is_none")]
-        request_id: Option<String>,
-        /// The tool as it was, and as it is.
-        change: ToolChange,
-        /// Until when it can be accepted.
-        expires_at: Timestamp,
-        /// What happens then.
-        on_expiry: OnExpiry,
-    },
-    /// Somebody accepted a tool as it is now. Its calls are made under the same rules as any other.
-    ToolAccepted {
-        /// Which step.
-        step: u32,
-        /// The call that waited for it.
-        call: u32,
-        /// The tools that the task may use from now on: all of them.
-        tools: Payload,
         /// Who said so.
         by: String,
     },
@@ -533,6 +553,9 @@ pub enum Event {
         add: TopUp,
         /// Who said so.
         by: String,
+        /// The call whose child it was added for, if it was: it is set aside for that.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        child: Option<CallAt>,
     },
     /// The task waits for a person.
     Paused {

@@ -9,20 +9,16 @@ impl Event {
     pub fn payloads_mut(&mut self) -> Vec<&mut Payload> {
         match self {
             Self::Promoted { said, .. } => vec![said],
-            Self::Planned { tools, .. } => tools.iter_mut().collect(),
-            Self::ToolChanged { arguments, change, .. } => {
-                vec![arguments, &mut change.before, &mut change.now]
-            }
-            Self::ToolAccepted { tools, .. } => vec![tools],
             Self::ModelRequested { parts, .. } => parts.iter_mut().collect(),
             Self::ModelAnswered { text, .. } => vec![text],
             Self::ToolDispatched { arguments, .. }
+            | Self::ChildStarted { arguments, .. }
             | Self::ApprovalRequested { arguments, .. }
             | Self::InputRequested { arguments, .. } => vec![arguments],
             Self::ApprovalGiven { arguments, .. } => arguments.iter_mut().collect(),
             Self::InputGiven { answer, .. } => vec![answer],
             Self::MessageReceived { text, .. } => vec![text],
-            Self::ToolReturned { result, .. } => vec![result],
+            Self::ToolReturned { result, .. } | Self::ChildEnded { result, .. } => vec![result],
             Self::OutcomeDecided { result, .. } => result.iter_mut().collect(),
             Self::StepCompleted { output, .. } | Self::StepClaimed { output, .. } => {
                 output.iter_mut().collect()

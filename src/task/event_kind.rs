@@ -46,14 +46,14 @@ impl Event {
             | Self::ModelAnswered { step, .. }
             | Self::ToolDispatched { step, .. }
             | Self::ToolReturned { step, .. }
+            | Self::ChildStarted { step, .. }
+            | Self::ChildEnded { step, .. }
             | Self::CallFailed { step, .. }
             | Self::CallLost { step, .. }
             | Self::OutcomeDecided { step, .. }
             | Self::ApprovalRequested { step, .. }
             | Self::ApprovalGiven { step, .. }
             | Self::ApprovalDenied { step, .. }
-            | Self::ToolChanged { step, .. }
-            | Self::ToolAccepted { step, .. }
             | Self::InputRequested { step, .. }
             | Self::InputGiven { step, .. }
             | Self::InputDeclined { step, .. }
@@ -68,6 +68,7 @@ impl Event {
             Self::CheckpointTaken { step, .. }
             | Self::ContextSummarized { step, .. }
             | Self::FactPinned { step, .. } => *step,
+            Self::BudgetRaised { child, .. } => child.map(|of| of.step),
             _ => None,
         }
     }
@@ -77,6 +78,7 @@ impl Event {
         self.is_outcome()
             || self.is_dispatch()
             || self.is_about_people()
+            || self.is_about_child()
             || matches!(
                 self,
                 Self::CallLost { .. } | Self::OutcomeDecided { .. } | Self::ConversationSummarized { .. }
@@ -85,7 +87,15 @@ impl Event {
 
     /// Whether it is the intent of a call.
     pub fn is_dispatch(&self) -> bool {
-        matches!(self, Self::ModelRequested { .. } | Self::ToolDispatched { .. })
+        matches!(self, Self::ModelRequested { .. } | Self::ToolDispatched { .. } | Self::ChildStarted { .. })
+    }
+
+    /// Whether it is about a task that carries out a call.
+    pub fn is_about_child(&self) -> bool {
+        matches!(
+            self,
+            Self::ChildStarted { .. } | Self::ChildEnded { .. } | Self::BudgetRaised { child: Some(_), .. }
+        )
     }
 
     /// Whether a call waits for a person because of it, or does not any more.
@@ -95,8 +105,6 @@ impl Event {
             Self::ApprovalRequested { .. }
                 | Self::ApprovalGiven { .. }
                 | Self::ApprovalDenied { .. }
-                | Self::ToolChanged { .. }
-                | Self::ToolAccepted { .. }
                 | Self::InputRequested { .. }
                 | Self::InputGiven { .. }
                 | Self::InputDeclined { .. }
@@ -110,19 +118,19 @@ impl Event {
 
     /// Whether a person may have something to answer because of it.
     pub(super) fn is_request_to_people(&self) -> bool {
-        matches!(
-            self,
-            Self::ApprovalRequested { .. }
-                | Self::InputRequested { .. }
-                | Self::ToolChanged { .. }
-                | Self::Planned { .. }
-        )
+        matches!(self, Self::ApprovalRequested { .. } | Self::InputRequested { .. } | Self::Planned { .. })
     }
 
     /// Whether it tells how a dispatched call ended. Outcomes are recorded even when they
     /// come late, for they did happen.
     pub fn is_outcome(&self) -> bool {
-        matches!(self, Self::ModelAnswered { .. } | Self::ToolReturned { .. } | Self::CallFailed { .. })
+        matches!(
+            self,
+            Self::ModelAnswered { .. }
+                | Self::ToolReturned { .. }
+                | Self::CallFailed { .. }
+                | Self::ChildEnded { .. }
+        )
     }
 
     /// Whether it may be recorded after the end of the task: what is known of a call that was
@@ -136,7 +144,10 @@ impl Event {
         match self {
             Self::ModelRequested { .. } => TraceType::LlmRequest,
             Self::ModelAnswered { .. } => TraceType::LlmResponse,
-            Self::ToolDispatched { .. } | Self::ToolReturned { .. } => TraceType::ToolCall,
+            Self::ToolDispatched { .. }
+            | Self::ToolReturned { .. }
+            | Self::ChildStarted { .. }
+            | Self::ChildEnded { .. } => TraceType::ToolCall,
             Self::CheckpointTaken { .. }
             | Self::ContextSummarized { .. }
             | Self::ConversationSummarized { .. } => TraceType::Checkpoint,
@@ -162,6 +173,8 @@ impl Event {
             Self::ModelAnswered { .. } => "model_answered",
             Self::ToolDispatched { .. } => "tool_dispatched",
             Self::ToolReturned { .. } => "tool_returned",
+            Self::ChildStarted { .. } => "child_started",
+            Self::ChildEnded { .. } => "child_ended",
             Self::CallFailed { .. } => "call_failed",
             Self::CallLost { .. } => "call_lost",
             Self::OutcomeDecided { .. } => "outcome_decided",
@@ -171,8 +184,6 @@ impl Event {
             Self::InputRequested { .. } => "input_requested",
             Self::InputGiven { .. } => "input_given",
             Self::InputDeclined { .. } => "input_declined",
-            Self::ToolChanged { .. } => "tool_changed",
-            Self::ToolAccepted { .. } => "tool_accepted",
             Self::PlanApproved { .. } => "plan_approved",
             Self::PlanDenied { .. } => "plan_denied",
             Self::MessageReceived { .. } => "message_received",

@@ -1,18 +1,18 @@
 //! What an event says to people, in one line.
 
-use super::{CheckDecision, Event, Fault, Payload, Plan, Planner, Timestamp, ToolRequest};
+use super::{
+    CheckDecision, Event, Fault, ForkPoint, Payload, Plan, Planner, Status, Timestamp, ToolRequest, TopUp,
+};
 
 impl Event {
     /// One line for people.
     pub fn message(&self) -> String {
         match self {
             Self::Created { spec } => format!("Task created: {}", Payload::text(&spec.goal).preview()),
-            Self::Forked { from, by, .. } => {
-                format!("{by} forked it from entry {} of task {}", from.seq, from.task)
-            }
+            Self::Forked { from, by, .. } => forked_message(*from, by),
             Self::Detected { by, score, .. } => format!("Needs orchestration (score {score:.2}, by {by})"),
             Self::Promoted { reason, .. } => format!("A chat answer became this task: {reason}"),
-            Self::Planned { revision, plan, by, .. } => planned_message(*revision, plan, by),
+            Self::Planned { revision, plan, by } => planned_message(*revision, plan, by),
             Self::Claimed { worker, .. } => format!("Taken over by worker {worker}"),
             Self::StepStarted { step, attempt } => format!("Step {} started (attempt {attempt})", step + 1),
             Self::ModelRequested { model, .. } => format!("Asked model {model}"),
@@ -22,6 +22,8 @@ impl Event {
                 format!("Tool returned: {}", result.preview())
             }
             Self::ToolReturned { result, .. } => format!("Tool reported an error: {}", result.preview()),
+            Self::ChildStarted { tool, child, .. } => format!("Task {child} carries out {tool}"),
+            Self::ChildEnded { status, result, is_error, .. } => ended_message(*status, result, *is_error),
             Self::CallFailed { fault, .. } => format!("Call failed: {fault}"),
             Self::CallLost { detail, .. } => format!("Outcome of a call is not known: {detail}"),
             Self::OutcomeDecided { by, result: Some(_), .. } => format!("{by}: the call took effect"),
@@ -34,8 +36,6 @@ impl Event {
                 format!("{by} approved the call with other arguments: {}", arguments.preview())
             }
             Self::ApprovalDenied { reason, by, .. } => denied_message("the call", reason, by),
-            Self::ToolChanged { tool, .. } => changed_message(tool),
-            Self::ToolAccepted { by, .. } => format!("{by} accepted the tool as it is now"),
             Self::InputRequested { arguments, .. } => format!("Answer needed: {}", arguments.preview()),
             Self::InputGiven { answer, by, .. } => format!("{by} answered: {}", answer.preview()),
             Self::InputDeclined { reason, by, .. } => denied_message("an answer", reason, by),
@@ -51,7 +51,9 @@ impl Event {
             }
             Self::CheckDecided { step, decision, by } => decided_message(*step, *decision, by),
             Self::StepSkipped { step, reason } => format!("Step {} skipped: {reason}", step + 1),
-            Self::CheckpointTaken { completed, .. } => checkpoint_message(*completed),
+            Self::CheckpointTaken { completed, .. } => {
+                format!("Checkpoint after {completed} completed steps")
+            }
             Self::ContextSummarized { tokens_before, tokens_after, by, .. } => {
                 format!("Context summarized from {tokens_before} to {tokens_after} tokens by {by}")
             }
@@ -65,7 +67,7 @@ impl Event {
             Self::FactPinned { text, by, .. } => format!("{by} pinned: {}", text.preview()),
             Self::Evaluated { verdict, reason, .. } => format!("Progress evaluated: {verdict} ({reason})"),
             Self::Prioritized { priority, by } => format!("Priority set to {priority} by {by}"),
-            Self::BudgetRaised { add, by } => format!("Budget raised by {by}: {add}"),
+            Self::BudgetRaised { add, by, child } => raised_message(add, by, child.is_some()),
             Self::Paused { pause, .. } => format!("Paused: {}", pause.detail),
             Self::Resumed { by } => format!("Resumed by {by}"),
             Self::Completed { output } => format!("Task completed: {}", output.preview()),
@@ -75,12 +77,18 @@ impl Event {
     }
 }
 
-fn changed_message(tool: &str) -> String {
-    format!("{tool} is not what it was when the plan was made: its call waits for a person")
+fn forked_message(from: ForkPoint, by: &str) -> String {
+    format!("{by} forked it from entry {} of task {}", from.seq, from.task)
 }
 
-fn checkpoint_message(completed: u32) -> String {
-    format!("Checkpoint after {completed} completed steps")
+fn raised_message(add: &TopUp, by: &str, is_for_child: bool) -> String {
+    let whose = if is_for_child { " for a sub-task" } else { "" };
+    format!("Budget raised by {by}{whose}: {add}")
+}
+
+fn ended_message(status: Status, result: &Payload, is_error: bool) -> String {
+    let what = if is_error { "brought nothing".to_owned() } else { status.to_string() };
+    format!("Sub-task {what}: {}", result.preview())
 }
 
 fn folded_message(step: u32, before: u64, after: u64, by: &str) -> String {

@@ -79,6 +79,12 @@ pub enum ForkError {
         .0.call, .0.step + 1
     )]
     InFlight(CallAt),
+    /// A call was being carried out there by a task that has not ended.
+    #[error(
+        "a task of its own carries out call {} of step {} and has not ended: wait for it, cancel it, or fork \
+         before it", .0.call, .0.step + 1
+    )]
+    ChildAtWork(CallAt),
 }
 
 /// What of a whole journal counts for a fork.
@@ -131,6 +137,7 @@ fn limit(journal: &[Entry], cut: &Cut) -> Result<i64, ForkError> {
         Cut::Result(at, _) => {
             let returned = journal.iter().rev().find(|entry| {
                 matches!(&entry.event, Event::ToolReturned { step, call, .. } | Event::InputGiven { step, call, .. }
+                    | Event::ChildEnded { step, call, .. }
                     if (*step, *call) == (at.step, at.call))
             });
             returned.map(|entry| entry.seq).filter(|seq| *seq <= end).ok_or(ForkError::NoResult(*at))
@@ -251,7 +258,9 @@ fn is_inherited(entry: &Entry, anew: &Anew) -> bool {
 
 fn dispatch(entry: &Entry) -> Option<(u32, u32)> {
     match &entry.event {
-        Event::ToolDispatched { step, call, .. } => Some((*step, *call)),
+        Event::ToolDispatched { step, call, .. } | Event::ChildStarted { step, call, .. } => {
+            Some((*step, *call))
+        }
         _ => None,
     }
 }
@@ -259,7 +268,10 @@ fn dispatch(entry: &Entry) -> Option<(u32, u32)> {
 fn replace(entries: &mut [Entry], at: CallAt, value: &Value) {
     for entry in entries.iter_mut().rev() {
         match &mut entry.event {
-            Event::ToolReturned { step, call, result, is_error } if (*step, *call) == (at.step, at.call) => {
+            Event::ToolReturned { step, call, result, is_error }
+            | Event::ChildEnded { step, call, result, is_error, .. }
+                if (*step, *call) == (at.step, at.call) =>
+            {
                 (*result, *is_error) = (Payload::Inline(value.clone()), false);
                 return;
             }
@@ -279,7 +291,9 @@ fn close_calls(entries: &mut Vec<Entry>, journal: &[Entry], limit: i64) -> Resul
     let mut open: HashMap<CallAt, Vec<usize>> = HashMap::new();
     for (position, entry) in entries.iter().enumerate() {
         let Some(at) = call_of(&entry.event) else { continue };
-        if is_under_way(&entry.event) {
+        if opens(&entry.event) {
+            open.insert(at, vec![position]);
+        } else if continues(&entry.event) {
             open.entry(at).or_default().push(position);
         } else {
             open.remove(&at);
@@ -296,6 +310,7 @@ fn close_calls(entries: &mut Vec<Entry>, journal: &[Entry], limit: i64) -> Resul
             Some(Event::ToolDispatched { effect, .. }) if *effect != Effect::ReadOnly => {
                 return Err(ForkError::InFlight(at));
             }
+            Some(Event::ChildStarted { .. }) => return Err(ForkError::ChildAtWork(at)),
             _ => gone.extend(positions),
         }
     }
@@ -316,14 +331,14 @@ fn call_of(event: &Event) -> Option<CallAt> {
         | Event::ModelAnswered { step, call, .. }
         | Event::ToolDispatched { step, call, .. }
         | Event::ToolReturned { step, call, .. }
+        | Event::ChildStarted { step, call, .. }
+        | Event::ChildEnded { step, call, .. }
         | Event::CallFailed { step, call, .. }
         | Event::CallLost { step, call, .. }
         | Event::OutcomeDecided { step, call, .. }
         | Event::ApprovalRequested { step, call, .. }
         | Event::ApprovalGiven { step, call, .. }
         | Event::ApprovalDenied { step, call, .. }
-        | Event::ToolChanged { step, call, .. }
-        | Event::ToolAccepted { step, call, .. }
         | Event::InputRequested { step, call, .. }
         | Event::InputGiven { step, call, .. }
         | Event::InputDeclined { step, call, .. } => Some(CallAt { step: *step, call: *call }),
@@ -331,18 +346,17 @@ fn call_of(event: &Event) -> Option<CallAt> {
     }
 }
 
-/// Whether a call is under way because of it: asked for, allowed, or made.
-fn is_under_way(event: &Event) -> bool {
+/// Whether a call is under way because of it that was not before.
+fn opens(event: &Event) -> bool {
     matches!(
         event,
-        Event::ApprovalRequested { .. }
-            | Event::ApprovalGiven { .. }
-            | Event::ToolChanged { .. }
-            | Event::ToolAccepted { .. }
-            | Event::InputRequested { .. }
-            | Event::ModelRequested { .. }
-            | Event::ToolDispatched { .. }
+        Event::ApprovalRequested { .. } | Event::InputRequested { .. } | Event::ModelRequested { .. }
     )
+}
+
+/// Whether a call that was asked for goes on with it.
+fn continues(event: &Event) -> bool {
+    matches!(event, Event::ApprovalGiven { .. } | Event::ToolDispatched { .. } | Event::ChildStarted { .. })
 }
 
 /// Whether it says how a dispatched call ended, or that nobody knows.

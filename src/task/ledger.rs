@@ -19,7 +19,8 @@ const SOFT_PERCENT: u8 = 80;
 pub struct Ledger {
     budget: Budget,
     used: Reserve,
-    tool_calls: u32,
+    /// What was added to the budget for children by then.
+    passed_on: Reserve,
     /// When the task would have been created if it had never been paused.
     since: Timestamp,
 }
@@ -38,7 +39,7 @@ pub struct Consumed {
     pub model_calls: u32,
     /// Tool calls.
     pub tool_calls: u32,
-    /// Steps that were started.
+    /// Steps that were started, those of children included.
     pub steps: u32,
     /// Model calls whose price nobody knows: `cost_usd` does not hold them.
     pub unpriced_calls: u32,
@@ -52,15 +53,17 @@ impl Ledger {
         Self {
             budget,
             used: Reserve::of(&state.usage).plus(state.spent.lost).plus(state.spent.reserved),
-            tool_calls: state.usage.tool_calls,
+            passed_on: state.spent.passed_on,
             since: state.created_at.plus(Duration::from_millis(state.spent.paused_ms)),
         }
     }
 
-    /// Takes over the limits, for they may have been raised; what is used stays.
+    /// Takes over the limits, for they may have been raised; what is used stays, with what was added
+    /// for children.
     pub fn follow(&mut self, task: &Task) {
         let fresh = Self::of(task);
-        (self.budget, self.since) = (fresh.budget, fresh.since);
+        self.used = self.used.plus(fresh.passed_on.minus(self.passed_on));
+        (self.budget, self.since, self.passed_on) = (fresh.budget, fresh.since, fresh.passed_on);
     }
 
     /// Charges a model call, if it fits.
@@ -71,28 +74,30 @@ impl Ledger {
         Ok(())
     }
 
-    /// Whether a model call fits, the time apart.
+    /// Whether a model call or a child fits, time and steps apart.
     pub fn fits(&self, reserve: Reserve) -> Result<(), Exceeded> {
         let (budget, used) = (&self.budget, &self.used);
         room(Resource::Tokens, budget.tokens, used.tokens, reserve.tokens)?;
         let cost = budget.cost_usd.map(Usd::nanos);
         room(Resource::CostUsd, cost, used.cost_usd.nanos(), reserve.cost_usd.nanos())?;
         let calls = (u64::from(used.model_calls), u64::from(reserve.model_calls));
-        room(Resource::ModelCalls, budget.model_calls.map(u64::from), calls.0, calls.1)
+        room(Resource::ModelCalls, budget.model_calls.map(u64::from), calls.0, calls.1)?;
+        let calls = (u64::from(used.tool_calls), u64::from(reserve.tool_calls));
+        room(Resource::ToolCalls, budget.tool_calls.map(u64::from), calls.0, calls.1)
     }
 
     /// Charges a tool call, if it fits.
     pub fn take_tool_call(&mut self, now: Timestamp) -> Result<(), Exceeded> {
         self.has_time(now)?;
         self.fits_tool_call()?;
-        self.tool_calls += 1;
+        self.used.tool_calls = self.used.tool_calls.saturating_add(1);
         Ok(())
     }
 
     /// Whether a tool call fits, the time apart.
     pub fn fits_tool_call(&self) -> Result<(), Exceeded> {
         let limit = self.budget.tool_calls.map(u64::from);
-        room(Resource::ToolCalls, limit, u64::from(self.tool_calls), 1)
+        room(Resource::ToolCalls, limit, u64::from(self.used.tool_calls), 1)
     }
 
     /// Whether there is time left.
@@ -108,6 +113,51 @@ impl Ledger {
 
     fn time_used(&self, now: Timestamp) -> u64 {
         u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX)
+    }
+
+    /// What a child may consume that is called now: what is asked for, at most what is left; half of
+    /// what is left where nothing is asked for. Time passes for all alike. `steps` are those that may
+    /// still be begun, if that is limited.
+    ///
+    /// # Errors
+    /// [`Exceeded`] if nothing is left.
+    pub fn grant(&self, asked: &Budget, steps: Option<u32>, now: Timestamp) -> Result<Budget, Exceeded> {
+        let (budget, used) = (&self.budget, &self.used);
+        self.has_time(now)?;
+        self.fits_tool_call()?;
+        // The call itself is one.
+        let calls = budget.tool_calls.map(|limit| limit.saturating_sub(1));
+        let share = |resource, limit: Option<u64>, used, asked| share(resource, limit, used, asked);
+        let number = |shared: Option<u64>| shared.map(|shared| u32::try_from(shared).unwrap_or(u32::MAX));
+        let cost = (budget.cost_usd.map(Usd::nanos), asked.cost_usd.map(Usd::nanos));
+        let asked_ms = asked.wall_time_ms.filter(|ms| *ms > 0);
+        let left_ms = budget.wall_time_ms.map(|limit| limit.saturating_sub(self.time_used(now)));
+        let wide = |limit: Option<u32>| limit.map(u64::from);
+        Ok(Budget {
+            tokens: share(Resource::Tokens, budget.tokens, used.tokens, asked.tokens)?,
+            cost_usd: share(Resource::CostUsd, cost.0, used.cost_usd.nanos(), cost.1)?.map(Usd::from_nanos),
+            wall_time_ms: left_ms.map(|left| asked_ms.unwrap_or(left).min(left)).or(asked_ms),
+            model_calls: number(share(
+                Resource::ModelCalls,
+                wide(budget.model_calls),
+                used.model_calls.into(),
+                wide(asked.model_calls),
+            )?),
+            tool_calls: number(share(
+                Resource::ToolCalls,
+                wide(calls),
+                used.tool_calls.into(),
+                wide(asked.tool_calls),
+            )?),
+            steps: number(share(Resource::Steps, wide(steps), 0, wide(asked.steps))?),
+            soft_percent: asked.soft_percent.or(budget.soft_percent),
+        })
+    }
+
+    /// Charges a child, from before it exists until its end.
+    pub fn charge_child(&mut self, grant: &Budget) {
+        let call = Reserve { tool_calls: 1, ..Reserve::default() };
+        self.used = self.used.plus(grant.reserve()).plus(call);
     }
 
     /// Exchanges what a call reserved for what it used.
@@ -128,7 +178,7 @@ impl Ledger {
             (Resource::Tokens, budget.tokens, used.tokens),
             (Resource::CostUsd, budget.cost_usd.map(Usd::nanos), used.cost_usd.nanos()),
             (Resource::ModelCalls, budget.model_calls.map(u64::from), u64::from(used.model_calls)),
-            (Resource::ToolCalls, budget.tool_calls.map(u64::from), u64::from(self.tool_calls)),
+            (Resource::ToolCalls, budget.tool_calls.map(u64::from), u64::from(used.tool_calls)),
             (Resource::WallTimeMs, budget.wall_time_ms, self.time_used(now)),
         ];
         let shares = shares.into_iter().filter_map(|(resource, limit, used)| {
@@ -141,7 +191,22 @@ impl Ledger {
     }
 }
 
-fn room(resource: Resource, limit: Option<u64>, used: u64, wanted: u64) -> Result<(), Exceeded> {
+/// A child's share of a resource.
+fn share(
+    resource: Resource,
+    limit: Option<u64>,
+    used: u64,
+    asked: Option<u64>,
+) -> Result<Option<u64>, Exceeded> {
+    let asked = asked.filter(|asked| *asked > 0);
+    let Some(limit) = limit else { return Ok(asked) };
+    match limit.saturating_sub(used) {
+        0 => Err(Exceeded { resource, limit, used, wanted: 1 }),
+        left => Ok(Some(asked.unwrap_or(left.div_ceil(2)).min(left))),
+    }
+}
+
+pub(super) fn room(resource: Resource, limit: Option<u64>, used: u64, wanted: u64) -> Result<(), Exceeded> {
     match limit {
         Some(limit) if used.saturating_add(wanted) > limit && wanted > 0 => {
             Err(Exceeded { resource, limit, used, wanted })
@@ -166,20 +231,21 @@ impl Task {
             cost_usd: ledger.used.cost_usd,
             wall_time_ms: ledger.time_used(until),
             model_calls: ledger.used.model_calls,
-            tool_calls: ledger.tool_calls,
+            tool_calls: ledger.used.tool_calls,
             steps: u32::try_from(self.steps_begun()).unwrap_or(u32::MAX),
             unpriced_calls: state.usage.unpriced_calls,
         }
     }
 
-    fn steps_begun(&self) -> u64 {
-        self.steps().iter().filter(|step| step.attempts > 0).count() as u64
+    /// Its own, and those of its children.
+    pub(super) fn steps_begun(&self) -> u64 {
+        let spent = &self.state().spent;
+        let of_children = spent.lost.steps.saturating_add(spent.reserved.steps);
+        self.steps().iter().filter(|step| step.attempts > 0).count() as u64 + u64::from(of_children)
     }
 
     /// Whether another step may be started; the next attempt of a step is no other step.
     pub fn fits_step(&self) -> Result<(), Exceeded> {
-        // Counted only where there is a limit: a plan may be long.
-        let Some(limit) = self.budget().steps else { return Ok(()) };
-        room(Resource::Steps, Some(u64::from(limit)), self.steps_begun(), 1)
+        self.fits_steps(1)
     }
 }

@@ -30,6 +30,8 @@ pub struct Limits {
     pub max_items: u32,
     /// How often a step may mend what did not pass its checks.
     pub max_repairs: u32,
+    /// Tasks that may stand above a task: its calls of workflows and sub-tasks are refused from there on.
+    pub max_depth: u32,
     /// Worker deaths during one step before it is taken for poison.
     pub max_crashes: u32,
     /// The same tool with the same arguments and the same result, this often in one step,
@@ -52,6 +54,7 @@ impl Default for Limits {
             max_parallel_steps: 4,
             max_items: 200,
             max_repairs: 2,
+            max_depth: 3,
             max_crashes: 3,
             max_repeats: 3,
             max_output_bytes: 8 * 1024 * 1024,

@@ -1,5 +1,6 @@
 //! What a task wants next: a pure question to its state.
 
+use super::child::is_delegated;
 use super::{Step, StepStatus, Task, Timestamp};
 
 /// The next thing to do for a task.
@@ -9,6 +10,9 @@ pub enum Next {
     Run(Vec<u32>),
     /// Nothing before this moment: every step that could run waits for its next attempt.
     WaitUntil(Timestamp),
+    /// Nothing before a task ends that works for this one; or before this moment, if a step is tried
+    /// again then.
+    Children(Option<Timestamp>),
     /// Nothing before a person answers: a plan waits for approval, or every step that could go on
     /// waits for somebody's word.
     Ask,
@@ -35,16 +39,24 @@ impl Task {
             self.frontier().iter().copied().filter(of)
         };
         // Those that run already count first: a step that becomes due must not make one too many.
+        // So do those that wait for their children, which would be without number otherwise.
+        let waiting: Vec<u32> = among(is_delegated).collect();
         let most = self.spec().limits.max_parallel_steps.max(1) as usize;
+        let most = most.saturating_sub(waiting.len());
         let mut runnable: Vec<u32> = among(is_running).take(most).collect();
         let room = most - runnable.len();
-        let ready: Vec<u32> = self.within_lists(&runnable, among(is_ready)).take(room).collect();
+        let busy = [runnable.as_slice(), &waiting].concat();
+        let ready: Vec<u32> = self.within_lists(&busy, among(is_ready)).take(room).collect();
         runnable.extend(ready);
         if !runnable.is_empty() {
             return Next::Run(runnable);
         }
         let open = || self.frontier().iter().filter_map(|index| Some((*index, self.step(*index)?)));
-        if let Some(at) = open().filter_map(|(_, step)| step.retry_at).min() {
+        let retry_at = open().filter_map(|(_, step)| step.retry_at).min();
+        if !waiting.is_empty() {
+            return Next::Children(retry_at);
+        }
+        if let Some(at) = retry_at {
             return Next::WaitUntil(at);
         }
         if self.asks().next().is_some() {
@@ -58,7 +70,7 @@ impl Task {
 }
 
 fn is_running(step: &Step, _: Timestamp) -> bool {
-    step.status == StepStatus::Running && !step.is_asking()
+    step.status == StepStatus::Running && !step.is_asking() && step.child_at_work().is_none()
 }
 
 fn is_ready(step: &Step, now: Timestamp) -> bool {

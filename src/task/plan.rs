@@ -147,11 +147,6 @@ impl Task {
 }
 
 impl Plan {
-    /// Whether one of its steps may call tools.
-    pub fn calls_tools(&self) -> bool {
-        self.steps.iter().any(|step| step.kind == StepType::ToolCall)
-    }
-
     /// Checks this plan as the continuation of what stays from before.
     pub fn validate(&self, ground: &Ground<'_>, limits: &Limits) -> Result<(), PlanError> {
         if self.steps.is_empty() {

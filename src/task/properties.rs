@@ -25,6 +25,7 @@ fn spec() -> TaskSpec {
         retry: RetryPolicy::default(),
         approval: ApprovalPolicy::default(),
         forked_from: None,
+        parent: None,
     }
 }
 
@@ -52,8 +53,7 @@ pub(super) fn at(seq: i64) -> Timestamp {
 fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
     let created = Entry { seq: 1, epoch: 0, at: at(1), event: Event::Created { spec: Box::new(spec) } };
     let mut task = Task::begin(TaskId(Uuid::nil()), &created).unwrap();
-    let (plan, tools) = (plan(0, STEPS), Some(Payload::Inline(json!([]))));
-    let planned = Event::Planned { revision: 1, plan, by: Planner::default(), tools };
+    let planned = Event::Planned { revision: 1, plan: plan(0, STEPS), by: Planner::default() };
     let planned = task.record(at(2), planned).unwrap();
     (task, vec![created, planned])
 }
@@ -61,7 +61,7 @@ fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
 /// Any event, about any step and call, sensible or not.
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
-    (0..55u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+    (0..56u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
         0..=3 => Event::StepStarted { step, attempt },
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
@@ -110,7 +110,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             Event::Paused { pause: Pause { reason: PauseReason::User, detail: "d".into() }, by: "p".into() }
         }
         19 => Event::Resumed { by: "p".into() },
-        20 => planned(attempt, flag),
+        20 => Event::Planned { revision: attempt, plan: plan(STEPS, 2), by: Planner::default() },
         21 => Event::Completed { output: Payload::text("o") },
         22 if attempt == 3 => Event::Failed { fault: Fault::permanent("x", "x") },
         23 if attempt == 3 => Event::Cancelled { by: "p".into() },
@@ -119,20 +119,15 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             by: "p".into(),
         },
         25..=35 => people_event(kind, step, call, attempt, flag),
-        51..=53 => tool_event(kind, step, call, attempt, flag),
         50 => Event::Promoted { said: Payload::text("s"), through: 5, reason: "r".into() },
         37..=45 => plan_event(kind, step, attempt, flag),
         36 if attempt == 3 => {
-            Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into() }
+            Event::BudgetRaised { add: TopUp { tokens: 5, ..TopUp::default() }, by: "p".into(), child: None }
         }
+        51..=55 => child_event(kind, step, call, attempt, flag),
         46..=49 => context_event(kind, step, call, attempt, flag),
         _ => Event::StepCompleted { step, output: None },
     })
-}
-
-fn planned(revision: u32, has_tools: bool) -> Event {
-    let tools = has_tools.then(|| Payload::Inline(json!([{"name": "t"}])));
-    Event::Planned { revision, plan: plan(STEPS, 2), by: Planner::default(), tools }
 }
 
 /// Any event about lists and checks.
@@ -156,26 +151,6 @@ fn plan_event(kind: u8, step: u32, attempt: u32, flag: bool) -> Event {
             let decision = if flag { CheckDecision::Accept } else { CheckDecision::Retry };
             Event::CheckDecided { step, decision, by: "p".into() }
         }
-    }
-}
-
-/// Any event about a tool that has changed.
-fn tool_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Event {
-    let tools = |name: &str| Payload::Inline(json!([{"name": name}]));
-    if kind == 53 {
-        return Event::ToolAccepted { step, call, tools: tools("changed"), by: "p".into() };
-    }
-    Event::ToolChanged {
-        step,
-        call,
-        attempt,
-        tool: "t".into(),
-        arguments: Payload::Inline(json!({"n": attempt % 2})),
-        effect: if flag { Effect::Unsafe } else { Effect::ReadOnly },
-        request_id: None,
-        change: ToolChange { before: tools("t"), now: tools("changed") },
-        expires_at: at(attempt.into()),
-        on_expiry: OnExpiry::Deny,
     }
 }
 
@@ -204,6 +179,41 @@ fn context_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Ev
             notice: Payload::text("n"),
             by: "p".into(),
         },
+    }
+}
+
+/// Any event about tasks that carry out calls.
+fn child_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Event {
+    match kind {
+        51..=53 => Event::ChildStarted {
+            step,
+            call,
+            attempt,
+            tool: "t".into(),
+            arguments: Payload::Inline(json!({"n": attempt % 2})),
+            request_id: None,
+            child: TaskId(Uuid::from_u128(attempt.into())),
+            template: None,
+            grant: Budget {
+                tokens: Some(2 * u64::from(attempt)),
+                tool_calls: Some(1),
+                steps: flag.then_some(1),
+                ..Budget::default()
+            },
+        },
+        54 => Event::ChildEnded {
+            step,
+            call,
+            status: Status::Completed,
+            result: Payload::text("r"),
+            is_error: flag,
+            usage: Usage { input_tokens: 3, model_calls: 1, tool_calls: attempt, ..Usage::default() },
+            besides: Reserve { tokens: 1, steps: 1, ..Reserve::default() },
+        },
+        _ => {
+            let add = TopUp { tokens: 5, ..TopUp::default() };
+            Event::BudgetRaised { add, by: "p".into(), child: Some(CallAt { step, call }) }
+        }
     }
 }
 

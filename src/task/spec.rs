@@ -6,7 +6,9 @@ use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
-use super::{ApprovalPolicy, Budget, ForkPoint, Limits, ModelName, Priority, RetryPolicy, TemplateRef};
+use super::{
+    ApprovalPolicy, Budget, ForkPoint, Limits, ModelName, Parent, Priority, RetryPolicy, TemplateRef,
+};
 
 /// A request to carry one goal to its end.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -54,6 +56,16 @@ pub struct TaskSpec {
     /// The task whose facts it begins with, if it is a fork.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<ForkPoint>,
+    /// Whose child it is, if it carries out a call of another task.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub parent: Option<Parent>,
+}
+
+impl TaskSpec {
+    /// How many tasks stand above it.
+    pub fn depth(&self) -> u32 {
+        self.parent.map_or(0, |parent| parent.depth)
+    }
 }
 
 /// Whether it is the default: most tasks need no approval, and their first entries stay short.
@@ -106,6 +118,13 @@ pub struct ToolAllowance {
     /// what is in each of them is offered.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub only: Vec<Vec<String>>,
+    /// The templates that are offered as tools: those that were named when the task was created, in the
+    /// versions of then.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub workflows: Vec<TemplateRef>,
+    /// Whether sub-tasks for goals of the model's own are offered.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub sub_tasks: bool,
 }
 
 /// The tools of one MCP server that may be used.
@@ -181,6 +200,13 @@ pub enum Mention {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         icon: Option<serde_json::Value>,
     },
+}
+
+impl Mention {
+    /// Whether it names a tool, or the tools of a server.
+    pub fn is_tool(&self) -> bool {
+        !matches!(self, Self::Workflow { .. } | Self::Agent { .. })
+    }
 }
 
 #[cfg(test)]

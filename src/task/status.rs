@@ -92,6 +92,8 @@ pub enum PauseReason {
     Poison,
     /// The task repeats itself.
     NoProgress,
+    /// The task that it works for is paused.
+    Parent,
 }
 
 /// Why a task is paused.

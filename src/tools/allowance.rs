@@ -8,8 +8,13 @@ use super::{Origin, ToolDescription};
 /// is among them.
 pub(super) fn permits(allowance: &ToolAllowance, tool: &ToolDescription) -> bool {
     is_allowed(allowance, tool)
-        && allowance.only.iter().all(|names| names.iter().any(|name| fits(name, &tool.name)))
+        && is_listed(&allowance.only, &tool.name)
         && (!names_tools(allowance) || is_mentioned(allowance, tool))
+}
+
+/// Whether a tool is in each of these lists.
+pub(crate) fn is_listed(lists: &[Vec<String>], tool: &str) -> bool {
+    lists.iter().all(|names| names.iter().any(|name| fits(name, tool)))
 }
 
 /// Whether a tool has this name, or begins with what stands before the `*`.
@@ -31,8 +36,7 @@ fn is_allowed(allowance: &ToolAllowance, tool: &ToolDescription) -> bool {
 }
 
 fn names_tools(allowance: &ToolAllowance) -> bool {
-    let is_tool = |mention: &Mention| !matches!(mention, Mention::Workflow { .. } | Mention::Agent { .. });
-    allowance.mentions.iter().any(is_tool)
+    allowance.mentions.iter().any(Mention::is_tool)
 }
 
 fn is_mentioned(allowance: &ToolAllowance, tool: &ToolDescription) -> bool {

@@ -21,8 +21,9 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::task::{Effect, FrozenTool};
+use crate::task::Effect;
 
+pub(crate) use allowance::is_listed;
 pub(crate) use app::{answer_problem, is_question, question_problem};
 pub use config::{HttpRequestConfig, McpServerConfig, McpToolConfig, ToolsConfig};
 pub use error::ToolError;
@@ -64,21 +65,6 @@ pub struct ToolDescription {
     pub effect: Effect,
     /// Where it comes from.
     pub origin: Origin,
-}
-
-impl ToolDescription {
-    /// The MCP server it comes from, if it does.
-    pub fn server(&self) -> Option<&str> {
-        match &self.origin {
-            Origin::Mcp { server, .. } => Some(server),
-            Origin::App { .. } => None,
-        }
-    }
-
-    /// The tool as a plan that is made now takes it down.
-    pub fn frozen(&self) -> FrozenTool {
-        FrozenTool::new(&self.name, &self.description, &self.schema, self.effect, self.server())
-    }
 }
 
 /// Where a tool comes from; what allowances and mentions refer to.

@@ -27,6 +27,9 @@ pub struct WorkerConfig {
     pub cancel_ms: u64,
     /// How long one tool call may take, in milliseconds.
     pub tool_timeout_ms: u64,
+    /// How often a task that waits for its sub-tasks looks how they are, in milliseconds. They tell it
+    /// when they end, so this is for what was lost.
+    pub children_ms: u64,
     /// Pause between two steps of a task, in milliseconds. The original waited 1000.
     pub continuation_delay_ms: u64,
 }
@@ -67,6 +70,7 @@ impl Default for WorkerConfig {
             drain_ms: 30_000,
             cancel_ms: 5_000,
             tool_timeout_ms: 120_000,
+            children_ms: 60_000,
             continuation_delay_ms: 0,
         }
     }

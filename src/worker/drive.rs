@@ -55,6 +55,8 @@ pub(super) struct Drive {
     steps_back: bool,
     /// Since when the task has ended while steps still run.
     over_since: Option<Instant>,
+    /// How often the task had lost its worker, until it is written who has taken it over.
+    taken_over: Option<u32>,
 }
 
 /// What to do after looking at the task.
@@ -78,6 +80,7 @@ pub(super) async fn drive(shared: Arc<Shared>, taken: Taken) -> Option<Arc<Task>
     match drive.run(claimed.crashes).await {
         Ok(()) => {
             tracing::debug!(task = %id, "task given back");
+            shared.orchestrator.after_end(&drive.writer.task).await;
             Some(drive.writer.task)
         }
         Err(Lost) => {
@@ -121,6 +124,7 @@ impl Drive {
             began: Instant::now(),
             steps_back: false,
             over_since: None,
+            taken_over: None,
         }
     }
 
@@ -129,7 +133,10 @@ impl Drive {
         if crashes > 0 && crashes + 1 == limit && !self.take_place() {
             return self.rest(crashes).await;
         }
-        self.writer.note(Event::Claimed { worker: self.shared.name.clone(), crashes });
+        self.taken_over = Some(crashes);
+        if crashes > 0 {
+            self.say_who();
+        }
         self.stop_poison(crashes);
         loop {
             if self.writer.task.state().crashes == 0 && self.writer.is_written() {
@@ -142,6 +149,14 @@ impl Drive {
                 Turn::Leave(wake) if self.running.is_empty() => return self.writer.release(wake).await,
                 Turn::Leave(_) => self.wait().await?,
             }
+        }
+    }
+
+    /// Notes once who has taken the task over. Not for a look at children that brings nothing: a task that
+    /// waits for them for days would tell of nothing else.
+    pub(super) fn say_who(&mut self) {
+        if let Some(crashes) = self.taken_over.take() {
+            self.writer.note(Event::Claimed { worker: self.shared.name.clone(), crashes });
         }
     }
 
@@ -171,7 +186,7 @@ impl Drive {
         let message = format!("{crashes} workers were lost while they worked on it");
         tracing::warn!(task = %task.id, crashes, "poison");
         let running: Vec<u32> =
-            task.frontier().iter().copied().filter(|index| is_running(&task, *index)).collect();
+            task.frontier().iter().copied().filter(|index| is_at_work(&task, *index)).collect();
         if self.ask_about_calls_in_flight(&task, &running) {
             return;
         }
@@ -215,7 +230,11 @@ impl Drive {
         if let Next::Run(steps) = &next
             && (self.shared.draining.is_cancelled() || self.lets_others_go_first(steps))
         {
+            self.say_who();
             return Ok(Turn::Leave(now));
+        }
+        if !matches!(next, Next::Children(_)) {
+            self.say_who();
         }
         match next {
             Next::Run(steps) => self.start(steps).await,
@@ -227,6 +246,7 @@ impl Drive {
                 Ok(Turn::Leave(now))
             }
             _ if !self.running.is_empty() => Ok(Turn::Wait),
+            Next::Children(until) => self.look_after_children(until).await,
             Next::Ask => {
                 self.wait_for_people();
                 Ok(Turn::Again)
@@ -461,7 +481,7 @@ impl Drive {
             StepEnd::Budget(exceeded) => {
                 self.pause_for_budget(&exceeded);
             }
-            StepEnd::Asking | StepEnd::Interrupted => {}
+            StepEnd::Asking | StepEnd::Delegated | StepEnd::Interrupted => {}
         }
         Ok(())
     }
@@ -479,6 +499,11 @@ impl Drive {
 fn is_running(task: &Task, index: u32) -> bool {
     task.status() == Status::Running
         && task.step(index).is_some_and(|step| step.status == StepStatus::Running)
+}
+
+/// Whether this worker, and no task of its own, is at work on a step.
+fn is_at_work(task: &Task, index: u32) -> bool {
+    is_running(task, index) && task.step(index).is_some_and(|step| step.child_at_work().is_none())
 }
 
 fn asks_model(step: &Step) -> bool {

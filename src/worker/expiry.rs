@@ -1,4 +1,5 @@
-//! Ends requests to people that nobody answered in time.
+//! Ends requests to people that nobody answered in time, and sees to children that do not stand as their
+//! parents do.
 
 use std::time::Duration;
 
@@ -13,6 +14,9 @@ pub(super) async fn watch(orchestrator: Orchestrator, every: Duration) {
         ticks.tick().await;
         if let Err(error) = orchestrator.expire_requests().await {
             tracing::debug!(%error, "expired requests were not looked for, trying again later");
+        }
+        if let Err(error) = orchestrator.see_to_strays().await {
+            tracing::debug!(%error, "children were not looked for, trying again later");
         }
     }
 }

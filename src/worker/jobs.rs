@@ -81,6 +81,10 @@ pub(super) async fn pass_on(shared: &Shared, queue: &dyn Queue, task: &Task) -> 
     let now = (shared.clock)();
     let wait = match task.next(now) {
         Next::WaitUntil(at) => at.since(now),
+        Next::Children(until) => {
+            let look = Duration::from_millis(shared.config.children_ms);
+            until.map_or(look, |at| at.since(now).min(look))
+        }
         Next::Run(_) | Next::Ask | Next::Revise(_) | Next::Conclude | Next::Rest => Duration::ZERO,
     };
     if let Err(error) = queue.push(Wake::again(task, wait)).await {

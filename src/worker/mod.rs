@@ -8,6 +8,7 @@
 //! writer. If the worker dies, its leases end and others go on from the journal.
 
 mod budget;
+mod children;
 mod config;
 mod drive;
 mod expiry;

@@ -93,7 +93,7 @@ impl Writer {
         Ok(())
     }
 
-    async fn write(&mut self, lease: Lease) -> Result<bool, Lost> {
+    async fn write(&mut self, mut lease: Lease) -> Result<bool, Lost> {
         let mut all_kept = true;
         let mut wait = WAITS.0;
         loop {
@@ -126,6 +126,10 @@ impl Writer {
                 return Ok(all_kept);
             }
             all_kept &= self.rebase(fresh);
+            // What was waited for may be what is new.
+            if let Lease::Release(wait) = &mut lease {
+                *wait = Duration::ZERO;
+            }
         }
     }
 

@@ -5,7 +5,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use async_trait::async_trait;
-use longhaul::repository::{Commit, Repository, RepositoryError};
+use longhaul::orchestrator::TemplateWish;
+use longhaul::repository::{Answer, Commit, ListFilter, Repository, RepositoryError};
 use longhaul::task::{Entry, Event, Payload, Status, StepType, Task, TaskId};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
@@ -71,6 +72,19 @@ impl Faulty {
 
 #[async_trait]
 impl Interference for Faulty {
+    /// Of a child: that its parent is created is no call of a worker.
+    async fn create(
+        &self,
+        inner: &dyn Repository,
+        task: &Task,
+        entries: Vec<Entry>,
+        answer: Option<&Answer>,
+    ) -> Result<(), RepositoryError> {
+        match task.spec().parent {
+            Some(_) => self.pass(inner.create(task, entries, answer)).await,
+            None => inner.create(task, entries, answer).await,
+        }
+    }
     async fn load(&self, inner: &dyn Repository, id: TaskId) -> Result<Option<Task>, RepositoryError> {
         self.pass(inner.load(id)).await
     }
@@ -95,6 +109,8 @@ fn script() -> Value {
     json!({"rules": [
         {"role": "execute", "contains": "Your step (step-3)", "turn": 0, "reply": {"toolCalls": [
             {"tool": "read", "arguments": {"q": 1}}, {"tool": "keyed", "arguments": {"q": 2}}]}},
+        {"role": "execute", "contains": "):\nUse a workflow", "turn": 0, "reply": {"toolCalls": [
+            {"tool": "workflow_echo", "arguments": {"text": "short"}}]}},
         {"role": "execute", "turn": 1, "reply": {"text": "agent done"}},
         {"role": "execute", "contains": "Your step (step-4)", "reply": {"text": "the answer"}},
     ]})
@@ -114,7 +130,9 @@ fn steps() -> longhaul::task::Plan {
 fn essence(journal: &[Entry]) -> Vec<(&'static str, Option<u32>)> {
     let is_essential = |entry: &&Entry| match &entry.event {
         Event::Claimed { .. } | Event::CallLost { .. } => false,
-        Event::ModelRequested { attempt, .. } | Event::ToolDispatched { attempt, .. } => *attempt == 1,
+        Event::ModelRequested { attempt, .. }
+        | Event::ToolDispatched { attempt, .. }
+        | Event::ChildStarted { attempt, .. } => *attempt == 1,
         Event::StepStarted { attempt, .. } => *attempt == 1,
         // A passing failure to read a stored content fails an attempt, not the step.
         Event::StepFailed { retry_at, .. } => retry_at.is_none(),
@@ -123,14 +141,40 @@ fn essence(journal: &[Entry]) -> Vec<(&'static str, Option<u32>)> {
     journal.iter().filter(is_essential).map(|entry| (entry.event.kind(), entry.event.step())).collect()
 }
 
+/// A planned call of a workflow, and one that a model makes beside it.
+fn family() -> longhaul::task::Plan {
+    let mut beside = plan(vec![
+        call("workflow_echo", json!({"text": "long ".repeat(1000)})),
+        step(StepType::ToolCall, "Use a workflow"),
+    ]);
+    beside.steps[1].depends_on = Vec::new();
+    beside
+}
+
+/// The template of the workflow: its one step gives back what it was given.
+async fn echo(world: &World) {
+    let wish = json!({
+        "name": "echo", "goal": "Say it", "parameters": {"properties": {"text": {"type": "string"}}},
+        "steps": [{"description": "Say it", "type": "tool-call",
+            "tool": {"name": "keyed", "arguments": {"text": "{{text}}"}}}],
+    });
+    let wish: TemplateWish = serde_json::from_value(wish).unwrap();
+    world.orchestrator.put_template("user", wish).await.unwrap();
+}
+
 /// Runs the task with a fault at the n-th call. `None` if it ended before that call.
-async fn run(fault: Fault, at: usize) -> (Option<usize>, Vec<(&'static str, Option<u32>)>) {
+async fn run(
+    steps: fn() -> longhaul::task::Plan,
+    fault: Fault,
+    at: usize,
+) -> (Option<usize>, Vec<(&'static str, Option<u32>)>) {
     let (_directory, inner) = sqlite().await;
     let died = Arc::new(Notify::new());
     let interference = Faulty { fault, left: AtomicUsize::new(at), died: died.clone() };
     let faulty = Arc::new(Wrapped { inner, interference });
     let world =
         World::new(Setup { script: script(), repository: Some(faulty.clone()), ..Setup::default() }).await;
+    echo(&world).await;
     let task = world.start(steps()).await;
     let worker = world.work("first");
     let ended = tokio::select! {
@@ -149,23 +193,42 @@ async fn run(fault: Fault, at: usize) -> (Option<usize>, Vec<(&'static str, Opti
     assert!(violations.is_empty(), "{fault:?} at {at}: {violations:#?}");
     let journal = faulty.inner.journal(task.id, 0, 1000).await.unwrap();
     assert!(world.calls().values().all(|calls| *calls <= 2), "{fault:?} at {at}: {:?}", world.calls());
+    let called = journal.iter().filter(|entry| matches!(entry.event, Event::ChildStarted { .. })).count();
+    let children = ListFilter { parent: Some(task.id), ..ListFilter::default() };
+    let children = faulty.inner.list(&children).await.unwrap();
+    assert_eq!(children.len(), called, "{fault:?} at {at}");
+    assert!(children.iter().all(|child| child.status == Status::Completed), "{fault:?} at {at}");
     ((left == 0).then_some(at), essence(&journal))
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn whatever_call_fails_or_dies_the_journal_ends_the_same() {
-    let (_, expected) = run(Fault::FailBefore, 100_000).await;
+    always_ends_the_same(steps, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn whatever_call_fails_or_dies_children_are_neither_doubled_nor_lost() {
+    always_ends_the_same(family, 20).await;
+}
+
+async fn always_ends_the_same(steps: fn() -> longhaul::task::Plan, least: usize) {
+    // Steps beside each other are written in any order.
+    let sorted = |mut essence: Vec<(&'static str, Option<u32>)>| {
+        essence.sort_by_key(|(kind, step)| (*step, *kind));
+        essence
+    };
+    let (_, expected) = run(steps, Fault::FailBefore, 100_000).await;
     for fault in [Fault::FailBefore, Fault::FailAfter, Fault::DieBefore, Fault::DieAfter] {
         let mut at = 1;
         loop {
-            let (hit, essence) = run(fault, at).await;
-            assert_eq!(essence, expected, "{fault:?} at call {at}");
+            let (hit, essence) = run(steps, fault, at).await;
+            assert_eq!(sorted(essence), sorted(expected.clone()), "{fault:?} at call {at}");
             if hit.is_none() {
                 break;
             }
             at += 1;
         }
-        assert!(at > 10, "{fault:?}: only {at} calls were tried");
+        assert!(at > least, "{fault:?}: only {at} calls were tried");
     }
 }
 

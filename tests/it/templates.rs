@@ -12,6 +12,25 @@ fn example(name: &str) -> String {
 }
 
 #[test]
+fn a_template_calls_another_one_for_each_item_of_a_list() {
+    let program = Program::new(&json!({"rules": []}));
+    program.file("a.txt", "one FIXME\nand another TODO");
+    for name in ["todo-report.toml", "todo-reports.toml"] {
+        let (code, _, errors) = program.run(&["template", "add", &example(name)]);
+        assert_eq!(code, 0, "{errors}");
+    }
+    let (code, text, errors) = program.run(&["template", "run", "todo-reports"]);
+    assert_eq!(code, 0, "{text}{errors}");
+    let workspace = program.directory.path().join("workspace");
+    for term in ["TODO", "FIXME"] {
+        let report = std::fs::read_to_string(workspace.join(format!("{term}.md"))).unwrap();
+        assert!(report.contains("a.txt") && report.contains(term), "{report}");
+    }
+    let (_, text, _) = program.run(&["task", "list", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap().as_array().map(Vec::len), Some(3), "{text}");
+}
+
+#[test]
 fn a_template_is_added_run_and_made_again_from_the_task() {
     // Nothing is planned: no rule of the script is ever used.
     let program = Program::new(&json!({"rules": []}));

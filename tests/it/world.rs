@@ -51,6 +51,8 @@ pub(crate) struct Setup {
     pub(crate) probes: Value,
     /// The models instead of the scripted ones.
     pub(crate) models: Option<Models>,
+    /// Workflows and sub-tasks that every task is offered.
+    pub(crate) offer: Vec<String>,
 }
 
 impl Default for Setup {
@@ -67,6 +69,7 @@ impl Default for Setup {
             tools: None,
             probes: json!({}),
             models: None,
+            offer: Vec::new(),
         }
     }
 }
@@ -125,6 +128,7 @@ impl World {
                 limits: setup.limits,
                 retry: setup.retry,
                 judge: setup.judge,
+                offer: setup.offer,
                 ..OrchestratorConfig::default()
             },
             system_clock(),
@@ -135,6 +139,7 @@ impl World {
             lease_ms: 400,
             heartbeat_ms: 100,
             poll_ms: 5,
+            children_ms: 300,
             ..WorkerConfig::default()
         };
         Self { repository, ledger: setup.ledger, orchestrator, queue, worker_config, directory }

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use longhaul::repository::analytics::Analytics;
 use longhaul::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Grant, ListFilter, Message, Place, Pruned,
-    Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary,
+    Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, Stray, TaskSummary,
     Templates, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 use longhaul::task::{Entry, Payload, Task, TaskId, TraceType};
@@ -17,6 +17,15 @@ use tokio::sync::broadcast;
 /// The calls that a test may interfere with. All others pass.
 #[async_trait]
 pub(crate) trait Interference: Send + Sync {
+    async fn create(
+        &self,
+        inner: &dyn Repository,
+        task: &Task,
+        entries: Vec<Entry>,
+        answer: Option<&Answer>,
+    ) -> Result<(), RepositoryError> {
+        inner.create(task, entries, answer).await
+    }
     async fn load(&self, inner: &dyn Repository, id: TaskId) -> Result<Option<Task>, RepositoryError> {
         inner.load(id).await
     }
@@ -71,7 +80,7 @@ impl<I: Interference> Repository for Wrapped<I> {
         entries: Vec<Entry>,
         answer: Option<&Answer>,
     ) -> Result<(), RepositoryError> {
-        self.inner.create(task, entries, answer).await
+        self.interference.create(self.inner.as_ref(), task, entries, answer).await
     }
     async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>, RepositoryError> {
         self.inner.answer(user_id, key).await
@@ -130,6 +139,9 @@ impl<I: Interference> Repository for Wrapped<I> {
     }
     async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>, RepositoryError> {
         self.inner.list(filter).await
+    }
+    async fn strays(&self) -> Result<Vec<Stray>, RepositoryError> {
+        self.inner.strays().await
     }
     async fn content(&self, payload: &Payload) -> Result<Value, RepositoryError> {
         self.interference.content(self.inner.as_ref(), payload).await

@@ -14,6 +14,7 @@
 
 mod analytics;
 mod chat;
+mod children;
 mod cluster;
 mod fencing;
 mod journal;
@@ -81,6 +82,7 @@ pub async fn exercise(repository: Arc<dyn Repository>) -> Vec<Outcome> {
         line::CHECKS,
         analytics::CHECKS,
         chat::CHECKS,
+        children::CHECKS,
         cluster::CHECKS,
         people::CHECKS,
         retention::CHECKS,

@@ -9,8 +9,8 @@ use uuid::Uuid;
 use super::Broken;
 use crate::repository::{Claim, Claimed, Commit, Lease, Repository, RepositoryError};
 use crate::task::{
-    Blob, Effect, Entry, Event, Payload, Plan, PlannedStep, Planner, Priority, StepType, Task, TaskId,
-    TaskSpec, Timestamp,
+    Blob, Effect, Entry, Event, Parent, Payload, Plan, PlannedStep, Planner, Priority, StepType, Task,
+    TaskId, TaskSpec, Timestamp,
 };
 
 /// The worker that claims in most checks.
@@ -45,6 +45,7 @@ impl World {
             retry: crate::task::RetryPolicy::default(),
             approval: crate::task::ApprovalPolicy::default(),
             forked_from: None,
+            parent: None,
         }
     }
 
@@ -59,8 +60,7 @@ impl World {
         let created = Entry { seq: 1, epoch: 0, at, event };
         let mut task = Task::begin(TaskId(Uuid::now_v7()), &created)?;
         let plan = Plan { steps: (0..steps).map(planned).collect() };
-        let planned =
-            task.record(at, Event::Planned { revision: 1, plan, by: Planner::default(), tools: None })?;
+        let planned = task.record(at, Event::Planned { revision: 1, plan, by: Planner::default() })?;
         Ok((task, vec![created, planned]))
     }
 
@@ -80,6 +80,11 @@ impl World {
 
     pub(super) async fn load(&self, id: TaskId) -> Result<Task, Broken> {
         self.repository.load(id).await?.ok_or_else(|| Broken(format!("task {id} is not there")))
+    }
+
+    /// A child in memory with its first entries.
+    pub(super) fn child_draft(&self, goal: &str, parent: Parent) -> Result<(Task, Vec<Entry>), Broken> {
+        self.begin(TaskSpec { parent: Some(parent), ..self.spec(goal) }, 1)
     }
 
     /// Claims one task for a while.

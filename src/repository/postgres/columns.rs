@@ -54,6 +54,7 @@ pub(super) fn bind_moves<'q>(query: Statement<'q>, rows: &[TaskMove<'_>]) -> Res
         .bind(column(rows, |row| row.pause_reason.clone()))
         .bind(column(rows, |row| row.live))
         .bind(column(rows, |row| row.keep))
+        .bind(column(rows, |row| row.due))
         .bind(column(rows, |row| row.wake_in))
         .bind(column(rows, |row| i64::from(row.priority)))
         .bind(column(rows, |row| i64::from(row.crashes)))
@@ -83,7 +84,8 @@ pub(super) fn bind_new_tasks<'q>(query: Statement<'q>, rows: &[NewTask<'_>]) -> 
         .bind(json_column(rows, |row| row.moved.state)?)
         .bind(column(rows, |row| time(row.created_at)))
         .bind(column(rows, |row| time(row.moved.updated_at)))
-        .bind(column(rows, |row| row.moved.completed_at.map(time))))
+        .bind(column(rows, |row| row.moved.completed_at.map(time)))
+        .bind(column(rows, |row| row.parent_id.map(|parent| parent.0))))
 }
 
 /// The parameters of `add_entries!`.

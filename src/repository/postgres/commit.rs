@@ -59,21 +59,19 @@ macro_rules! written {
 #[rustfmt::skip]
 const WRITE: &str = concat!(
     "WITH moved AS (",
-    move_tasks!(listed, listed_rows ["$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$10" "$11" "$12" "$13" "$14"
-        "$15" "$16"]),
+    move_tasks!(listed, listed_rows ["$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$10" "$11" "$12" "$13" "$14" "$15" "$16" "$17"]),
     " RETURNING id), born AS (",
-    add_task!(listed, listed_rows ["$17" "$18" "$19" "$20" "$21" "$22" "$23" "$24" "$25" "$26" "$27" "$28" "$29"
-        "$30" "$31" "$32" "$33"]),
+    add_task!(listed, listed_rows ["$18" "$19" "$20" "$21" "$22" "$23" "$24" "$25" "$26" "$27" "$28" "$29" "$30" "$31" "$32" "$33"
+        "$34" "$35"]),
     " ON CONFLICT (id) DO NOTHING RETURNING id), added AS (",
-    add_entries!(listed, listed_rows ["$34" "$35" "$36" "$37" "$38" "$39" "$40" "$41"]),
+    add_entries!(listed, listed_rows ["$36" "$37" "$38" "$39" "$40" "$41" "$42" "$43"]),
     written!(" WHERE"),
     "), planned AS (",
-    add_steps!(listed, listed_rows ["$42" "$43" "$44" "$45" "$46" "$47" "$48" "$49" "$50" "$51" "$52" "$53" "$54"
-        "$55" "$56" "$57" "$58" "$59" "$60" "$61"]),
+    add_steps!(listed, listed_rows ["$44" "$45" "$46" "$47" "$48" "$49" "$50" "$51" "$52" "$53" "$54" "$55" "$56" "$57" "$58" "$59"
+        "$60" "$61" "$62" "$63"]),
     written!(" WHERE"),
     "), advanced AS (",
-    move_steps!(listed, listed_rows ["$62" "$63" "$64" "$65" "$66" "$67" "$68" "$69" "$70" "$71" "$72" "$73"
-        "$74"]),
+    move_steps!(listed, listed_rows ["$64" "$65" "$66" "$67" "$68" "$69" "$70" "$71" "$72" "$73" "$74" "$75" "$76"]),
     written!(" AND"),
     ") SELECT id FROM moved UNION ALL SELECT id FROM born"
 );

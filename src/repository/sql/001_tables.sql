@@ -3,7 +3,8 @@
 
 -- A task as its newest entry left it. Exactly the live tasks have a wake-up: there is no way
 -- to strand one. While a worker holds a task, wake_at is the moment its lease ends. What was asked
--- for is in the journal, in entry 1; spec holds it only where retention has removed the entries.
+-- for is in the journal, in entry 1; spec holds it only where retention has removed the entries. A task that
+-- carries out a call of another one names that as its parent, which may be gone before it.
 CREATE TABLE task_execution (
     id {uuid} NOT NULL PRIMARY KEY,
     user_id text NOT NULL,
@@ -24,6 +25,7 @@ CREATE TABLE task_execution (
     created_at {time} NOT NULL,
     updated_at {time} NOT NULL,
     completed_at {time},
+    parent_id {uuid},
     CONSTRAINT task_status_known CHECK
         (status = 'running' OR status = 'pending' OR status = 'paused' OR status = 'completed'
         OR status = 'failed' OR status = 'cancelled'),
@@ -43,6 +45,10 @@ CREATE INDEX task_execution_by_user ON task_execution (user_id, id);
 CREATE INDEX task_execution_by_thread ON task_execution (thread_id, id);
 CREATE INDEX task_execution_paused ON task_execution (user_id, id) WHERE status = 'paused';
 CREATE INDEX task_execution_ended ON task_execution (completed_at) WHERE completed_at IS NOT NULL;
+-- The children of a task, and those of all tasks that have not ended.
+CREATE INDEX task_execution_children ON task_execution (parent_id, id) WHERE parent_id IS NOT NULL;
+CREATE INDEX task_execution_open_children ON task_execution (parent_id)
+    WHERE parent_id IS NOT NULL AND completed_at IS NULL;
 
 -- A step of a task's plan, over all revisions. What it brought is in the journal, in the entry
 -- output_seq; output holds it only where retention has removed the entries.

@@ -10,7 +10,7 @@ const EXAMPLES: usize = 5;
 
 /// Each text selects the ids of the tasks that break the invariant. Tasks whose entries went
 /// by retention are passed over where the entries are needed.
-const INVARIANTS: [(&str, &str); 11] = [
+const INVARIANTS: [(&str, &str); 13] = [
     (
         "entries are numbered 1..n without gaps, and n is what the task says",
         "SELECT t.id FROM task_execution AS t JOIN (SELECT task_id, min(seq) AS low, max(seq) AS high, \
@@ -60,6 +60,8 @@ const INVARIANTS: [(&str, &str); 11] = [
     ("an unsafe call is dispatched again only after it is known to have had no outcome", UNSAFE_TWICE),
     ("what was dispatched after an approval are the arguments that were approved", NOT_AS_APPROVED),
     ("whatever waited for a person was dispatched only after an approval of its own", NOT_APPROVED),
+    ("a task has no more children than it called", CHILD_TWICE),
+    ("every child that is at work has a parent that has not ended", LEFT_ALONE),
 ];
 
 /// A number within a task's state, 0 if it is not there.
@@ -142,6 +144,19 @@ const NOT_APPROVED: &str = concat!(
     "(SELECT 1 FROM task_execution_trace AS g WHERE g.task_id = a.task_id AND g.seq > a.seq ",
     "AND g.seq < d.seq AND g.kind = 'approval_given' AND g.step_index = a.step_index ",
     "AND g.data->>'call' = a.data->>'call')"
+);
+
+const CHILD_TWICE: &str = "SELECT c.parent_id FROM (SELECT parent_id, count(*) AS children FROM task_execution \
+     WHERE parent_id IS NOT NULL GROUP BY parent_id) AS c JOIN (SELECT task_id, \
+     count(CASE WHEN kind = 'child_started' THEN 1 END) AS called FROM task_execution_trace GROUP BY task_id) AS e \
+     ON e.task_id = c.parent_id WHERE c.children > e.called";
+
+/// The workers see to that every few seconds; a minute is long enough for any of them.
+const LEFT_ALONE: &str = concat!(
+    "SELECT c.id FROM task_execution AS c LEFT JOIN task_execution AS p ON p.id = c.parent_id ",
+    "WHERE c.parent_id IS NOT NULL AND c.wake_at IS NOT NULL AND (p.id IS NULL OR p.completed_at < ",
+    now_plus!("-60000"),
+    ")"
 );
 
 /// The invariants that do not hold.

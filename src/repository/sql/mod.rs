@@ -2,6 +2,7 @@
 
 mod answers;
 mod chat;
+mod children;
 pub(super) mod claim;
 mod counting;
 mod figures;
@@ -29,7 +30,7 @@ use crate::repository::analytics::{Analytics, FailureGroup, Figure, FigureFilter
 use crate::repository::commit::Creation;
 use crate::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Grant, ListFilter, Message, Place, Pruned,
-    Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, TaskSummary,
+    Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, Stray, TaskSummary,
     Templates, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 use crate::task::{Entry, Payload, Task, TaskId, Timestamp, TraceType};
@@ -150,6 +151,11 @@ impl Repository for Store {
     async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>> {
         let mut conn = self.link.reader().await?;
         read::list(&mut conn, filter).await
+    }
+
+    async fn strays(&self) -> Result<Vec<Stray>> {
+        let mut conn = self.link.reader().await?;
+        children::strays(&mut conn).await
     }
 
     async fn content(&self, payload: &Payload) -> Result<Value> {

@@ -116,7 +116,8 @@ async fn calls_of_open_steps(
          WHERE task_id = $1 AND seq > $2 AND step_index IS NOT NULL AND kind IN ('model_requested', \
          'model_answered', 'tool_dispatched', 'tool_returned', 'call_failed', 'call_lost', \
          'outcome_decided', 'approval_requested', 'approval_given', 'approval_denied', \
-         'tool_changed', 'tool_accepted', 'input_requested', 'input_given', 'input_declined', 'conversation_summarized') ORDER BY seq";
+         'input_requested', 'input_given', 'input_declined', 'conversation_summarized', \
+         'child_started', 'child_ended', 'budget_raised') ORDER BY seq";
     let mut calls = HashMap::new();
     for (id, steps) in steps {
         let open = |step: &&Step| {
@@ -195,7 +196,7 @@ pub(super) fn entry(row: &Row) -> Result<Entry> {
 macro_rules! summaries {
     () => {
         concat!(
-            "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner, wake_at, ",
+            "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner, wake_at, parent_id, ",
             "CASE WHEN wake_at IS NOT NULL THEN (SELECT s.description FROM task_execution_step s ",
             "WHERE s.task_id = task_execution.id AND NOT s.replaced ",
             "AND (s.status = 'running' OR s.retry_at IS NOT NULL) ORDER BY s.step_index LIMIT 1) END AS at_work ",
@@ -215,7 +216,7 @@ pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<Tas
         "WHERE ($1 IS NULL OR user_id = $1) AND ($2 IS NULL OR thread_id = $2) ",
         "AND ($3 IS NULL OR id < $3) AND ($4 IS NULL OR status IN (SELECT r.word FROM ",
         rows!("$4"; word text),
-        ")) ORDER BY id DESC LIMIT $5"
+        ")) AND ($6 IS NULL OR parent_id = $6) AND ($7 IS NULL OR parent_id IS NULL) ORDER BY id DESC LIMIT $5"
     );
     #[derive(serde::Serialize)]
     struct Word {
@@ -230,6 +231,8 @@ pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<Tas
         .bind(filter.before.map(key))
         .bind(words)
         .bind(i64::from(limit))
+        .bind(filter.parent.map(key))
+        .bind(filter.roots.then_some(1_i64))
         .fetch_all(conn)
         .await?;
     rows.iter().map(summary).collect()
@@ -285,6 +288,7 @@ fn summary(row: &Row) -> Result<TaskSummary> {
         updated_at: state.updated_at,
         completed_at: state.completed_at,
         worker,
+        parent_id: row.try_get::<Option<Key>, _>("parent_id")?.map(task_id),
         wake_at: if rests { time_in(row, "wake_at")? } else { None },
         current_step: row.try_get("at_work")?,
     })

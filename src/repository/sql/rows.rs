@@ -72,6 +72,7 @@ pub(in crate::repository) struct TaskMove<'a> {
     pub(in crate::repository) pause_reason: Option<String>,
     pub(in crate::repository) live: bool,
     pub(in crate::repository) keep: bool,
+    pub(in crate::repository) due: bool,
     /// Milliseconds from now.
     pub(in crate::repository) wake_in: i64,
     pub(in crate::repository) priority: u8,
@@ -87,7 +88,7 @@ impl<'a> TaskMove<'a> {
     pub(in crate::repository) fn of(commit: &'a Commit) -> Self {
         let state = &commit.state;
         let (keep, wait) = match commit.lease {
-            Lease::Keep => (true, Duration::ZERO),
+            Lease::Keep | Lease::Due => (true, Duration::ZERO),
             Lease::Release(wait) => (false, wait),
         };
         Self {
@@ -99,6 +100,7 @@ impl<'a> TaskMove<'a> {
             pause_reason: pause_reason(state),
             live: state.status.is_live(),
             keep,
+            due: commit.lease == Lease::Due,
             wake_in: i64::try_from(wait.as_millis()).unwrap_or(i64::MAX),
             priority: state.priority.number(),
             crashes: state.crashes,
@@ -118,6 +120,7 @@ pub(in crate::repository) struct NewTask<'a> {
     pub(in crate::repository) thread_id: &'a str,
     pub(in crate::repository) goal: &'a str,
     pub(in crate::repository) created_at: Timestamp,
+    pub(in crate::repository) parent_id: Option<TaskId>,
 }
 
 impl<'a> NewTask<'a> {
@@ -129,6 +132,7 @@ impl<'a> NewTask<'a> {
             thread_id: &spec.thread_id,
             goal: &spec.goal,
             created_at: commit.state.created_at,
+            parent_id: spec.parent.map(|parent| parent.task),
         }
     }
 }

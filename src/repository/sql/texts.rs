@@ -9,15 +9,15 @@ macro_rules! add_task {
         concat!(
             "INSERT INTO task_execution (id, user_id, thread_id, goal, status, pause_reason, seq, epoch, ",
             "wake_at, priority, crashes, completed_steps, total_steps, state, created_at, updated_at, ",
-            "completed_at) SELECT ", $arg!(task_id), ", ", $arg!(user_id), ", ", $arg!(thread_id), ", ",
+            "completed_at, parent_id) SELECT ", $arg!(task_id), ", ", $arg!(user_id), ", ", $arg!(thread_id), ", ",
             $arg!(goal), ", ", $arg!(status), ", ", $arg!(pause_reason), ", ", $arg!(seq), ", ",
             $arg!(epoch), ", CASE WHEN ", $arg!(live), " THEN ", now!(), " END, ", $arg!(priority), ", ",
             $arg!(crashes), ", ", $arg!(completed_steps), ", ", $arg!(total_steps), ", ", $arg!(state), ", ",
-            $arg!(created_at), ", ", $arg!(updated_at), ", ", $arg!(completed_at),
+            $arg!(created_at), ", ", $arg!(updated_at), ", ", $arg!(completed_at), ", ", $arg!(parent_id),
             $from!($list; task_id uuid, user_id text, thread_id text, goal text, status text,
                 pause_reason text, seq bigint, epoch bigint, live boolean, priority bigint, crashes bigint,
                 completed_steps bigint, total_steps bigint, state json, created_at time,
-                updated_at time, completed_at time)
+                updated_at time, completed_at time, parent_id uuid)
         )
     };
 }
@@ -26,7 +26,8 @@ macro_rules! add_task {
 ///
 /// A worker that goes on keeps the wake-up, which is the end of its lease; so does a task that
 /// waits, for its wake-up is its place in the line. A task that was paused has none; resumed while
-/// its worker still holds it, it gets the end of a lease again.
+/// its worker still holds it, it gets the end of a lease again. What makes a task due leaves a worker that
+/// holds it alone.
 macro_rules! move_tasks {
     ($arg:ident, $from:ident $list:tt) => {
         concat!(
@@ -37,12 +38,13 @@ macro_rules! move_tasks {
             ", completed_at = ", $arg!(completed_at),
             ", lease_owner = CASE WHEN ", $arg!(keep), " AND ", $arg!(completed_at),
             " IS NULL THEN task_execution.lease_owner END, wake_at = CASE WHEN NOT ", $arg!(live),
-            " THEN NULL WHEN ", $arg!(keep), " AND task_execution.wake_at IS NOT NULL THEN task_execution.wake_at ",
+            " THEN NULL WHEN ", $arg!(keep), " AND task_execution.wake_at IS NOT NULL AND NOT (", $arg!(due),
+            " AND task_execution.lease_owner IS NULL) THEN task_execution.wake_at ",
             // The lease of the promises; the worker's next heartbeat sets its own.
             "WHEN ", $arg!(keep), " AND task_execution.lease_owner IS NOT NULL THEN ", now_plus!("15000"),
             " ELSE ", now_plus!($arg!(wake_in)), " END",
             $from!($list; task_id uuid, epoch bigint, base_seq bigint, seq bigint, status text,
-                pause_reason text, live boolean, keep boolean, wake_in bigint,
+                pause_reason text, live boolean, keep boolean, due boolean, wake_in bigint,
                 priority bigint, crashes bigint, completed_steps bigint, total_steps bigint, state json,
                 updated_at time, completed_at time),
             " WHERE task_execution.id = ", $arg!(task_id), " AND task_execution.epoch = ", $arg!(epoch),

@@ -243,6 +243,7 @@ impl<'c> Statements<'c> {
             ":created_at": row.created_at.as_millis(),
             ":updated_at": moved.updated_at.as_millis(),
             ":completed_at": moved.completed_at.map(Timestamp::as_millis),
+            ":parent_id": row.parent_id.as_ref().map(|parent| parent.0.as_bytes()),
         });
         match added {
             Err(rusqlite::Error::SqliteFailure(cause, _)) if is_taken(cause) => Err(RepositoryError::Exists),
@@ -260,6 +261,7 @@ impl<'c> Statements<'c> {
             ":pause_reason": row.pause_reason,
             ":live": row.live,
             ":keep": row.keep,
+            ":due": row.due,
             ":wake_in": row.wake_in,
             ":priority": row.priority,
             ":crashes": row.crashes,

@@ -214,12 +214,7 @@ mod tests {
             )
             .unwrap()
         });
-        Event::Planned {
-            revision,
-            plan: Plan { steps: steps.collect() },
-            by: Planner::default(),
-            tools: None,
-        }
+        Event::Planned { revision, plan: Plan { steps: steps.collect() }, by: Planner::default() }
     }
 
     fn dispatched(call: u32) -> Event {

@@ -23,7 +23,7 @@ use crate::server::presets::{AgentList, PresetList};
 use crate::server::schedules::{FireTimes, Pattern, Range as ScheduleRange, ScheduleList, ScheduleView};
 use crate::server::socket::{Command, Control, TaskFrame};
 use crate::server::status::TaskStatus;
-use crate::server::tasks::{Change, Range, Resume, Which};
+use crate::server::tasks::{Change, Children, Range, Resume, Which};
 use crate::server::templates::{Range as TemplateRange, Run, TemplateList, Which as WhichVersion};
 use crate::server::threads::{
     Conversation, Draft, Page, Range as ThreadRange, Rename, ThreadList, ThreadView,
@@ -200,6 +200,10 @@ fn tasks() -> Vec<Operation> {
             .refuses(&[404, 409]),
         Operation::get("/api/tasks/{id}/steps", "listSteps", "Every step of every revision of the plan.")
             .reply::<StepList>()
+            .refuses(&[404]),
+        Operation::get("/api/tasks/{id}/children", "listChildren", "The sub-tasks of a task, newest first.")
+            .query::<Children>()
+            .reply::<TaskList>()
             .refuses(&[404]),
         Operation::get("/api/tasks/{id}/plan", "showPlan", "The plan, revision by revision.")
             .about("What each revision kept, dropped and added, who made it and why.")

@@ -192,6 +192,7 @@ fn summary(task: &Task) -> TaskSummary {
         updated_at: state.updated_at,
         completed_at: state.completed_at,
         worker: None,
+        parent_id: spec.parent.map(|parent| parent.task),
         wake_at: None,
         current_step: None,
     }

@@ -39,7 +39,7 @@ export function TaskBadge({ task, now }: { task: TaskSummary; now: number }) {
 export function pauseWord(reason: string): string {
   const words: Record<string, string> = {
     approval: "Needs approval", input: "Needs an answer", "unknown-outcome": "Outcome unknown", budget: "Budget used up", provider: "Provider down",
-    "tool-changed": "Tool changed", poison: "Poisoned", "no-progress": "No progress", unverified: "Not verified", user: "Paused",
+    "tool-changed": "Tool changed", poison: "Poisoned", "no-progress": "No progress", unverified: "Not verified", user: "Paused", parent: "Paused with its task",
   };
   return words[reason] ?? reason.replaceAll("-", " ");
 }
@@ -50,6 +50,7 @@ export function TasksScreen() {
   const wanted = new Set((query.get("status") ?? "").split(",").filter(Boolean));
   const search = query.get("q") ?? "";
   const thread = query.get("thread");
+  const roots = query.get("roots") !== null;
   const sort = (query.get("sort") ?? "created") as SortBy;
   const upwards = query.get("order") === "up";
   const { tasks, complete, error, loaded } = taskList.value;
@@ -69,11 +70,11 @@ export function TasksScreen() {
     const words = search.toLowerCase().split(/\s+/).filter(Boolean);
     const value = values[sort] ?? values.created;
     const fits = tasks.filter((task) =>
-      (wanted.size === 0 || wanted.has(task.status)) && (!thread || task.threadId === thread)
+      (wanted.size === 0 || wanted.has(task.status)) && !(roots && task.parentId) && (!thread || task.threadId === thread)
       && words.every((word) => task.goal.toLowerCase().includes(word) || task.currentStep?.toLowerCase().includes(word) || task.id.includes(word) || task.threadId.toLowerCase().includes(word)));
     if (sort !== "created") fits.sort((one, other) => (value(one) < value(other) ? 1 : value(one) > value(other) ? -1 : 0));
     return upwards ? fits.reverse() : fits;
-  }, [tasks, statusKey, search, thread, sort, upwards]);
+  }, [tasks, statusKey, search, thread, roots, sort, upwards]);
 
   const chosen = shown.filter((task) => selected.has(task.id));
   const toggle = (index: number, range: boolean) => {
@@ -124,6 +125,7 @@ export function TasksScreen() {
         </label>
         <div class="chips" role="group" aria-label="Status">
           {statuses.map((status) => <Chip key={status} on={wanted.has(status)} onClick={() => filter(status)}><i class={`spot is-${status}`} />{status}<span class="faint">{number(counts[status] ?? 0)}</span></Chip>)}
+          <Chip on={roots} onClick={() => setQuery({ roots: roots ? null : "only" })}>without sub-tasks</Chip>
           {thread && <Chip on onClick={() => setQuery({ thread: null })}>thread {thread} ×</Chip>}
         </div>
       </div>
@@ -134,7 +136,7 @@ export function TasksScreen() {
           <pre>longhaul run "Find every TODO comment and write a report"</pre>
         </Empty>
       ) : shown.length === 0 ? (
-        <Empty icon="search" title="No task fits" action={<Button onClick={() => setQuery({ q: null, status: null, thread: null })}>Show all</Button>}><p>None of {number(tasks.length)} tasks has what you ask for.</p></Empty>
+        <Empty icon="search" title="No task fits" action={<Button onClick={() => setQuery({ q: null, status: null, thread: null, roots: null })}>Show all</Button>}><p>None of {number(tasks.length)} tasks has what you ask for.</p></Empty>
       ) : (
         <Virtual class="table tasks-table" count={shown.length} rowHeight={ROW} label="Tasks" role="grid" columns={9} active={active}
           head={

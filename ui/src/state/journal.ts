@@ -9,6 +9,8 @@ export interface Call {
   from: number; to: number | null; seq: number; endSeq: number | null; base: number | null; parts: Payload[];
   arguments: Payload | null; result: Payload | null; requests: { id: string; tool: string; arguments: unknown }[];
   effect: Effect | null; isError: boolean; finish: string | null; usage: Usage | null; fault: Fault | null; detail: string | null;
+  /** The task that carries it out, if one does. */
+  child: string | null;
 }
 
 export interface Attempt {
@@ -253,7 +255,7 @@ function aboutCall(story: Story, step: StepState, entry: Entry, data: Data, at: 
     const call: Call = {
       key, step: step.index, number: data.call, attempt: data.attempt ?? 1, kind, name, state: "running", from: at, to: null, seq: entry.seq,
       endSeq: null, base: data.base ?? null, parts: data.parts ?? [], arguments: data.arguments ?? null, result: null, requests: [],
-      effect: data.effect ?? null, isError: false, finish: null, usage: null, fault: null, detail: null,
+      effect: data.effect ?? null, isError: false, finish: null, usage: null, fault: null, detail: null, child: data.child ?? null,
     };
     story.calls.set(key, call);
     step.attempts.at(-1)?.calls.push(call);
@@ -273,11 +275,16 @@ function aboutCall(story: Story, step: StepState, entry: Entry, data: Data, at: 
       if (call?.state === "asked") { call.state = "running"; call.arguments = data.arguments ?? call.arguments; return; }
       open("tool", data.tool);
       return;
-    case "approval_requested": case "input_requested": case "tool_changed":
-      // The same call may wait for one thing after the other.
-      if (call?.state === "asked") { call.arguments = data.arguments ?? call.arguments; return; }
-      open("tool", data.tool).state = "asked";
+    case "child_started":
+      if (call?.state === "asked") { Object.assign(call, { state: "running", child: data.child, arguments: data.arguments ?? call.arguments }); return; }
+      open("tool", data.tool);
       return;
+    case "child_ended":
+      if (call) Object.assign(call, { result: data.result, isError: data.isError ?? false, usage: data.usage ?? null });
+      add(step.usage, data.usage);
+      add(story.usage, data.usage);
+      return end("done");
+    case "approval_requested": case "input_requested": open("tool", data.tool).state = "asked"; return;
     case "approval_given": if (call && data.arguments) call.arguments = data.arguments; return;
     case "approval_denied": case "input_declined": if (call) call.detail = data.reason || `declined by ${data.by}`; return end("failed");
     case "input_given": if (call) call.result = data.answer; return end("done");

@@ -9,7 +9,7 @@ import { Diff } from "../../components/diff";
 import { Icon } from "../../components/icons";
 import { Value } from "../../components/json";
 import { Markdown } from "../../components/markdown";
-import { bytes, clock, cost, duration, number, text, tokens } from "../../format";
+import { bytes, clock, cost, duration, number, shortId, text, tokens } from "../../format";
 import { setQuery } from "../../router";
 import { checkWords, conditionWords, listWords } from "../../state/condition";
 import { promptOf, type Attempt, type Call, type StepState, type Story } from "../../state/journal";
@@ -143,6 +143,7 @@ function CallView({ id, story, call, fork }: { id: string; story: Story; call: C
     <details class="call" open={call.state !== "done" || call.kind === "model"}>
       <summary>
         <Badge small status={call.isError ? "failed" : state.badge} label={state.word} /><Icon name={call.kind === "model" ? "model" : "tools"} size={13} /><strong>{call.name}</strong>
+        {call.child && <a href={`/tasks/${call.child}`} title="The task that carries this call out"><code>{shortId(call.child)}</code></a>}
         {call.effect && call.effect !== "read-only" && <span class={`tag${call.effect === "unsafe" ? " is-warn" : ""}`}>{call.effect}</span>}
         {call.attempt > 1 && <span class="tag">attempt {call.attempt}</span>}
         <span class="mono faint grow end">{call.usage ? `${number(call.usage.inputTokens)} → ${number(call.usage.outputTokens)} · ` : ""}{duration(end - call.from)}</span>

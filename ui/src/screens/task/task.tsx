@@ -19,6 +19,7 @@ import { pauseWord } from "../tasks";
 import { SaveAsTemplate } from "../templates";
 import { CheckpointsTab, ContextTab } from "./context";
 import { EffectsTab } from "./effects";
+import { ChildrenTab } from "./children";
 import { ForkDialog, RetryDialog, type ForkPlace } from "./fork";
 import { GraphTab } from "./graph";
 import { Inspector } from "./inspector";
@@ -101,7 +102,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
           <h1 title={task.goal}>{task.goal}</h1>
           <div class="actions">
             {canPause(status) && <Button icon="pause" busy={busy} onClick={() => void doIt("pause")}>Pause</Button>}
-            {canResume(status) && task.pause?.reason !== "unknown-outcome" && task.pause?.reason !== "approval" && task.pause?.reason !== "input" && task.pause?.reason !== "tool-changed" && <Button icon="play" kind="primary" busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
+            {canResume(status) && task.pause?.reason !== "unknown-outcome" && task.pause?.reason !== "approval" && task.pause?.reason !== "input" && task.pause?.reason !== "parent" && <Button icon="play" kind="primary" busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
             {!isEnded(status) && <Button icon="send" onClick={() => setAsking("message")}>Message</Button>}
             {!isEnded(status) && <Button icon="plus" onClick={() => setAsking("budget")}>Budget</Button>}
             {canCancel(status) && <Button icon="stop" kind="danger" busy={busy} onClick={() => setAsking("cancel")}>Cancel</Button>}
@@ -142,9 +143,15 @@ function tabsOf(id: string, story: Story, task: TaskDetail | undefined) {
   const href = (tab: string) => `/tasks/${id}/${tab}${more ? `?${more}` : ""}`;
   const all: [string, string, number?][] = [
     ["timeline", "Timeline"], ["trace", "Trace", story.entries.length], ["graph", "Plan", story.revisions.length > 1 ? story.revisions.length : undefined],
-    ["output", "Result"], ["chat", "Chat"], ["context", "Context"], ["checkpoints", "Checkpoints", story.checkpoints.length], ["effects", "Effects", task?.effects?.length], ["jobs", "Jobs"], ["raw", "Raw"],
+    ["output", "Result"], ["chat", "Chat"], ["context", "Context"], ["checkpoints", "Checkpoints", story.checkpoints.length], ["effects", "Effects", task?.effects?.length], ...childrenOf(story), ["jobs", "Jobs"], ["raw", "Raw"],
   ];
   return all.map(([tab, name, count]) => ({ id: tab, name, href: href(tab), count }));
+}
+
+/** The view of the sub-tasks, if there are any. */
+function childrenOf(story: Story): [string, string, number][] {
+  const count = [...story.calls.values()].filter((call) => call.child).length;
+  return count > 0 ? [["children", "Sub-tasks", count]] : [];
 }
 
 function view(tab: string, props: ViewProps) {
@@ -156,6 +163,7 @@ function view(tab: string, props: ViewProps) {
     case "context": return <ContextTab {...props} />;
     case "checkpoints": return <CheckpointsTab {...props} />;
     case "effects": return <EffectsTab {...props} />;
+    case "children": return <ChildrenTab {...props} />;
     case "jobs": return <JobsTab {...props} />;
     case "raw": return <RawTab {...props} />;
     default: return <TimelineTab {...props} />;
@@ -186,6 +194,7 @@ function Facts({ task, story, status }: { task: TaskDetail; story: Story; status
         <Fact name="Priority"><Priority task={task} /></Fact>
         <Fact name="Started"><Ago at={task.createdAt} /></Fact>
         {task.chatModel && <Fact name="Model"><code>{task.chatModel}</code></Fact>}
+        {task.parent && <Fact name="Sub-task of"><a href={`/tasks/${task.parent.task}?step=${task.parent.step}`}><code>{shortId(task.parent.task)}</code></a>{task.parent.depth > 1 && <> · <a href={`/tasks/${task.parent.root}`}>top of the tree</a></>}</Fact>}
         {task.forkedFrom && <Fact name="Forked from"><a href={`/tasks/${task.forkedFrom.task}?seq=${task.forkedFrom.seq}`}><code>{shortId(task.forkedFrom.task)}</code></a> · <a href={`/tasks/${task.forkedFrom.task}/compare/${task.id}`}>compare</a></Fact>}
         {task.template && <Fact name="Template"><a href={`/templates?template=${encodeURIComponent(task.template.name)}`}><code>{task.template.name}</code></a></Fact>}
         <Fact name="Thread"><a href={`/chat/${encodeURIComponent(task.threadId)}`}>{task.threadId.length > 16 ? `${task.threadId.slice(0, 14)}…` : task.threadId}</a></Fact>

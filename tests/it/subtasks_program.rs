@@ -1,0 +1,139 @@
+//! Sub-tasks as a user meets them: over HTTP, on the command line, and while the program is killed.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+
+use crate::postgres;
+use crate::program::{Program, Server};
+
+/// A plan that calls a workflow outright, and a model that calls it twice.
+fn script() -> Value {
+    json!({"rules": [
+        {"role": "plan", "reply": {"json": {"steps": [
+            {"id": "a", "description": "Count outright", "type": "tool-call",
+             "tool": {"name": "workflow_count", "arguments": {"label": "outright"}}},
+            {"id": "b", "description": "Count as you like", "type": "tool-call", "dependsOn": []},
+            {"id": "c", "description": "Answer", "type": "llm-reasoning", "dependsOn": ["a", "b"]},
+        ]}}},
+        {"role": "execute", "contains": "Your step (step-3)", "delayMs": 10, "reply": {"text": "the answer"}},
+        {"role": "execute", "turn": 0, "delayMs": 10, "reply": {"toolCalls": [
+            {"tool": "workflow_count", "arguments": {"label": "first"}},
+            {"tool": "workflow_count", "arguments": {"label": "second"}}]}},
+        {"role": "execute", "reply": {"text": "counted"}},
+    ]})
+}
+
+async fn add_template(program: &Program, server: &Server) {
+    let step = |tool: &str| {
+        json!({"description": "Count {{label}}", "type": "tool-call",
+            "tool": {"name": tool, "arguments": {"label": "{{label}}", "ms": 5}}})
+    };
+    let body = json!({
+        "name": "count", "goal": "Count {{label}}", "description": "Counts once.",
+        "parameters": {"required": ["label"], "properties": {"label": {"type": "string"}}},
+        "steps": [step("world_read"), step("world_keyed")],
+    });
+    let (status, reply) = program.post(server, "/api/templates", &body).await.unwrap();
+    assert!(status < 300, "{reply}");
+}
+
+/// Starts a task that mentions the workflow. None if the server did not answer.
+async fn start(program: &Program, server: &Server, goal: &str) -> Option<String> {
+    let mention = json!({"type": "workflow", "name": "Count", "workflowId": "count"});
+    let body = json!({"goal": goal, "threadId": "thread", "mentions": [mention]});
+    let (status, reply) = program.post(server, "/api/chat/orchestrate", &body).await?;
+    assert_eq!(status, 200, "{reply}");
+    Some(reply["taskId"].as_str().unwrap().to_owned())
+}
+
+/// Each call had one child, each child brought its result once, and nothing else was called.
+async fn check(program: &Program, server: &Server, id: &str) {
+    let traces = program.traces(server, id).await;
+    let of = |kind: &str| traces.iter().filter(|trace| trace["kind"] == *kind).collect::<Vec<_>>();
+    let called: BTreeSet<&str> =
+        of("child_started").iter().map(|trace| trace["data"]["child"].as_str().unwrap()).collect();
+    assert_eq!((called.len(), of("child_started").len(), of("child_ended").len()), (3, 3, 3), "{traces:#?}");
+    assert!(of("child_ended").iter().all(|trace| trace["data"]["isError"] != true));
+    let (_, listed) = program.get(server, &format!("/api/tasks/{id}/children")).await;
+    let listed: BTreeSet<&str> =
+        listed["tasks"].as_array().unwrap().iter().map(|task| task["id"].as_str().unwrap()).collect();
+    assert_eq!(called, listed);
+    for child in listed {
+        let ledger = program.ledger("tool-ledger.jsonl");
+        let keys: BTreeSet<&str> = ledger
+            .iter()
+            .filter(|line| line["tool"] == "keyed")
+            .filter_map(|line| line["key"].as_str().filter(|key| key.starts_with(child)))
+            .collect();
+        assert_eq!(keys.len(), 1, "one key however often it was called: {keys:?}");
+    }
+}
+
+async fn survives(database: Option<String>, kills: u64, tasks: usize) {
+    let program = Program::on(database, &script(), "");
+    let mut ids: Vec<String> = Vec::new();
+    let server = program.serve(&[]).await;
+    add_template(&program, &server).await;
+    server.kill();
+    for kill in 0..kills {
+        let server = program.serve(&[]).await;
+        if ids.len() < tasks {
+            ids.extend(start(&program, &server, &format!("goal {}", ids.len())).await);
+        }
+        // Another moment each time, over all phases of a call.
+        tokio::time::sleep(Duration::from_millis(7 * kill % 97)).await;
+        server.kill();
+    }
+    let server = program.serve(&[]).await;
+    for id in &ids {
+        let task = program.until(&server, id, &["completed", "failed", "paused"]).await;
+        assert_eq!(task["status"], "completed", "{task:#}\n{}", program.printed());
+        check(&program, &server, id).await;
+    }
+    let (code, printed, _) = program.run(&["doctor"]);
+    assert_eq!(code, 0, "{printed}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_on_sqlite_double_no_child_and_lose_no_result() {
+    survives(None, 25, 10).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn kills_on_postgres_double_no_child_and_lose_no_result() {
+    survives(Some(postgres::fresh_url().await), 15, 8).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_tree_is_seen_over_http_and_on_the_command_line() {
+    let program = Program::new(&script());
+    let server = program.serve(&[]).await;
+    add_template(&program, &server).await;
+    let id = start(&program, &server, "Count things").await.unwrap();
+    let task = program.until(&server, &id, &["completed", "failed", "paused"]).await;
+    assert_eq!(task["status"], "completed", "{task:#}");
+    check(&program, &server, &id).await;
+    let (_, listed) = program.get(&server, &format!("/api/tasks/{id}/children?limit=1")).await;
+    let child = listed["tasks"][0]["id"].as_str().unwrap().to_owned();
+    assert_eq!((&listed["tasks"][0]["parentId"], &listed["nextBefore"]), (&json!(id), &json!(child)));
+    let (_, detail) = program.get(&server, &format!("/api/tasks/{child}")).await;
+    assert_eq!((&detail["parent"]["task"], &detail["parent"]["depth"]), (&json!(id), &json!(1)));
+    assert_eq!(detail["template"], json!({"name": "count", "version": 1}));
+    let (_, all) = program.get(&server, "/api/tasks").await;
+    let (_, roots) = program.get(&server, "/api/tasks?roots=true").await;
+    let count = |list: &Value| list["tasks"].as_array().map(Vec::len);
+    assert_eq!((count(&all), count(&roots)), (Some(4), Some(1)));
+    let (code, text, errors) = program.run(&["task", "show", &id]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(text.contains("SUB-TASK") && text.contains("Count outright"), "{text}");
+    let (_, text, _) = program.run(&["task", "show", &child]);
+    assert!(text.contains("Parent") && text.contains(&id), "{text}");
+    let (_, text, _) = program.run(&["task", "list", "--roots", "--json"]);
+    assert_eq!(serde_json::from_str::<Value>(&text).unwrap().as_array().map(Vec::len), Some(1), "{text}");
+    let mention = json!({"type": "workflow", "name": "Nobody", "workflowId": "nobody"});
+    let body = json!({"goal": "Do it", "threadId": "thread", "mentions": [mention]});
+    let (status, reply) = program.post(&server, "/api/chat/orchestrate", &body).await.unwrap();
+    assert!(status == 400 && reply["error"].as_str().unwrap().contains("nobody"), "{reply}");
+}
