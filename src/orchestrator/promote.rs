@@ -1,6 +1,7 @@
 //! A chat answer that grew becomes a task: what was done for it is recorded as facts, so that the
 //! task goes on behind them and nothing is asked or called again.
 
+use super::workflow::is_delegate;
 use super::{Orchestrator, OrchestratorError, TaskRequest, cut};
 use crate::models::{Answer, ToolSpec};
 use crate::queue::Wake;
@@ -70,8 +71,16 @@ pub enum Called {
 impl Orchestrator {
     /// The tools that an answer may ask for. Whether it may call them is another question: see
     /// [`Orchestrator::needs_task`].
-    pub fn tools_for_chat(&self, request: &TaskRequest) -> Result<Vec<ToolSpec>, OrchestratorError> {
-        self.own_tool_specs(&request.spec(&self.config)?)
+    pub async fn tools_for_chat(&self, request: &TaskRequest) -> Result<Vec<ToolSpec>, OrchestratorError> {
+        let spec = self.with_workflows(request.spec(&self.config)?, None).await?;
+        self.tool_specs(&spec).await
+    }
+
+    /// Why a call of one of these tools is one for a task, if it is: another task carries it out, and
+    /// there has to be one that waits for it.
+    pub fn hands_over(&self, offered: &[ToolSpec], tool: &str) -> Option<String> {
+        let is_offered = is_delegate(tool) && offered.iter().any(|known| known.name == tool);
+        is_offered.then(|| format!("{tool} is carried out by a task"))
     }
 
     /// Why a tool cannot be called without a task, if it cannot: there is no ledger in which the

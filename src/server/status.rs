@@ -204,10 +204,10 @@ fn tool_results(entries: &[Entry]) -> Vec<(&str, &Payload)> {
     let mut results = Vec::new();
     for entry in entries {
         match &entry.event {
-            Event::ToolDispatched { step, call, tool, .. } => {
+            Event::ToolDispatched { step, call, tool, .. } | Event::ChildStarted { step, call, tool, .. } => {
                 called.insert((*step, *call), tool.as_str());
             }
-            Event::ToolReturned { step, call, result, .. } => {
+            Event::ToolReturned { step, call, result, .. } | Event::ChildEnded { step, call, result, .. } => {
                 results.extend(called.get(&(*step, *call)).map(|tool| (*tool, result)));
             }
             _ => {}

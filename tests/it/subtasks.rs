@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use longhaul::orchestrator::{ForkAt, ForkWish, OrchestratorError, TaskRequest, TemplateWish};
+use longhaul::orchestrator::{Decision, ForkAt, ForkWish, OrchestratorError, TaskRequest, TemplateWish};
 use longhaul::repository::{Commit, Lease, ListFilter, Repository, RepositoryError};
 use longhaul::task::{
     Budget, Event, Limits, Mention, Pause, PauseReason, Payload, Plan, PlannedStep, Status, StepType, Task,
@@ -386,6 +386,30 @@ async fn a_fork_waits_for_a_child_at_work_and_keeps_what_one_brought() {
     assert_eq!(fork.steps()[0].output, done.steps()[0].output);
     world.is_sound(fork.id).await;
     working.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_call_that_needs_approval_is_handed_over_with_the_arguments_that_were_approved() {
+    let world = World::new(Setup::default()).await;
+    echo(&world).await;
+    let approval = serde_json::from_value(json!({"tools": {"workflow_echo": true}})).unwrap();
+    let wish = TaskRequest {
+        plan: Some(plan(vec![workflow("echo", "as asked")])),
+        approval: Some(approval),
+        ..request("Do it")
+    };
+    let task = world.orchestrator.start(wish).await.unwrap();
+    let _worker = world.work("w");
+    let paused = world.until(task.id, |task| task.status() == Status::Paused).await;
+    assert!(children(&world, task.id).await.is_empty(), "nothing is created before that");
+    let open = world.orchestrator.open_requests(&paused).await.unwrap().remove(0);
+    let edited = Decision::Approve(Some(json!({"word": "as approved"})));
+    world.orchestrator.decide(open.id.parse().unwrap(), edited, "ada").await.unwrap();
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{task:#?}");
+    assert_eq!(text(&world, task.state().output.as_ref().unwrap()).await["given"]["word"], "as approved");
+    assert_eq!(children(&world, task.id).await.len(), 1);
+    world.is_sound(task.id).await;
 }
 
 /// Counts how often children are created.

@@ -107,6 +107,28 @@ async fn kills_on_postgres_double_no_child_and_lose_no_result() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_chat_answer_that_calls_a_workflow_becomes_a_task_on_the_same_stream() {
+    let script = json!({"rules": [
+        {"role": "chat", "turn": 0, "reply": {"toolCalls": [
+            {"tool": "workflow_count", "arguments": {"label": "asked"}}]}},
+        {"role": "execute", "turn": 1, "reply": {"text": "It is counted."}},
+    ]});
+    let program = Program::new(&script);
+    let server = program.serve(&[]).await;
+    add_template(&program, &server).await;
+    let said = json!({"id": "m", "role": "user", "parts": [{"type": "text", "text": "How many are there?"}]});
+    let mention = json!({"type": "workflow", "name": "Count", "workflowId": "count"});
+    let body = json!({"id": "thread", "message": said, "mentions": [mention]});
+    let request = program.request("POST", &server, "/api/chat").header("accept", "text/event-stream");
+    let stream = request.json(&body).send().await.unwrap().text().await.unwrap();
+    assert!(stream.contains("tool-output-available") && stream.contains("It is counted."), "{stream}");
+    let (_, roots) = program.get(&server, "/api/tasks?roots=true").await;
+    let id = roots["tasks"][0]["id"].as_str().unwrap();
+    let (_, children) = program.get(&server, &format!("/api/tasks/{id}/children")).await;
+    assert_eq!(children["tasks"][0]["goal"], "Count asked", "{children}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_tree_is_seen_over_http_and_on_the_command_line() {
     let program = Program::new(&script());
     let server = program.serve(&[]).await;

@@ -77,7 +77,11 @@ impl Orchestrator {
             let mut is_over = false;
             for entry in about {
                 match entry.event {
-                    Event::ToolReturned { call, result, .. } if call == number => found = Some(result),
+                    Event::ToolReturned { call, result, .. } | Event::ChildEnded { call, result, .. }
+                        if call == number =>
+                    {
+                        found = Some(result);
+                    }
                     Event::OutcomeDecided { call, result: Some(result), .. } if call == number => {
                         found = Some(result);
                     }

@@ -72,7 +72,8 @@ impl TaskFrames {
                     .extend(UiChunk::text(&format!("entry-{}", entry.seq), self.plan(1, plan, &entry.event)));
                 chunks
             }
-            Event::ToolDispatched { step, call, tool, arguments, .. } => {
+            Event::ToolDispatched { step, call, tool, arguments, .. }
+            | Event::ChildStarted { step, call, tool, arguments, .. } => {
                 let tool_call_id = call_id(*step, *call);
                 self.tools.insert(tool_call_id.clone());
                 vec![UiChunk::ToolInputAvailable {
@@ -81,7 +82,8 @@ impl TaskFrames {
                     input: shown(arguments),
                 }]
             }
-            Event::ToolReturned { step, call, result, is_error } => {
+            Event::ToolReturned { step, call, result, is_error }
+            | Event::ChildEnded { step, call, result, is_error, .. } => {
                 self.returned(call_id(*step, *call), result, *is_error)
             }
             Event::CallFailed { step, call, fault, .. } => {

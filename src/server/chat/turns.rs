@@ -69,7 +69,7 @@ impl Work {
 impl Answering {
     /// Turn by turn to the end of the answer; or why it has to become a task.
     pub(super) async fn turns(&self, saying: &Saying, work: &mut Work) -> Result<Option<String>, Cut> {
-        let tools = self.tools()?;
+        let tools = self.tools().await?;
         loop {
             let answer = self.ask(saying, work, &tools).await?;
             if answer.requests.is_empty() {
@@ -77,7 +77,8 @@ impl Answering {
             }
             for request in answer.requests {
                 let tool = self.tool(&request.tool);
-                if let Some(reason) = self.outgrows(work, tool.as_deref()) {
+                let handed_over = self.state.orchestrator.hands_over(&tools, &request.tool);
+                if let Some(reason) = handed_over.or_else(|| self.outgrows(work, tool.as_deref())) {
                     return Ok(Some(reason));
                 }
                 self.call(saying, work, tool.as_deref(), request).await;
@@ -86,9 +87,9 @@ impl Answering {
         }
     }
 
-    fn tools(&self) -> Result<Vec<ToolSpec>, Cut> {
+    async fn tools(&self) -> Result<Vec<ToolSpec>, Cut> {
         match self.has_tools() {
-            true => self.state.orchestrator.tools_for_chat(&self.as_task()).map_err(Cut::Engine),
+            true => self.state.orchestrator.tools_for_chat(&self.as_task()).await.map_err(Cut::Engine),
             false => Ok(Vec::new()),
         }
     }
