@@ -60,11 +60,11 @@ function answerOf(operation) {
 function functionOf(method, path, operation) {
   const inPath = parametersIn(operation, "path");
   const inQuery = parametersIn(operation, "query");
-  const body = operation.requestBody?.content["application/json"];
+  const [media, body] = Object.entries(operation.requestBody?.content ?? {})[0] ?? [];
   const queried = `{ ${inQuery.map((one) => `${one.name}${one.required ? "" : "?"}: ${typeOf(one.schema)}`).join("; ")} }`;
   const takes = [
     ...inPath.map((one) => `${one.name}: ${typeOf(one.schema)}`),
-    ...(body ? [`body${operation.requestBody.required ? "" : "?"}: ${typeOf(body.schema)}`] : []),
+    ...(body ? [`body${operation.requestBody.required ? "" : "?"}: ${media === "application/json" ? typeOf(body.schema) : "Blob"}`] : []),
     ...(inQuery.length > 0 ? [inQuery.some((one) => one.required) ? `query: ${queried}` : `query: ${queried} = {}`] : []),
   ];
   const address = inPath.length > 0 ? `\`${path.replaceAll(/\{(\w+)\}/g, "${encodeURIComponent($1)}")}\`` : literal(path);

@@ -9,6 +9,7 @@ use serde_json::Value;
 
 use super::config::Overrides;
 use super::fork::{DiffArgs, ForkArgs, RetryArgs};
+use super::recording::{ExportArgs, ImportArgs};
 use super::schedule_args::ScheduleCommand;
 use super::template_args::{ParameterArgs, TemplateCommand};
 use super::{bench, duration, exit};
@@ -304,6 +305,10 @@ pub(super) enum TaskCommand {
     Retry(RetryArgs),
     /// Show two tasks side by side, step by step
     Diff(DiffArgs),
+    /// Write a task as one file, with all that its journal names
+    Export(ExportArgs),
+    /// Take a task that was exported, as a record that never runs
+    Import(ImportArgs),
     /// Show the budget of a task, or add to it
     Budget {
         #[command(flatten)]

@@ -22,6 +22,7 @@ mod ids;
 mod inbox;
 mod logging;
 mod plan;
+mod recording;
 mod run;
 mod schedule;
 mod schedule_args;

@@ -10,7 +10,7 @@ use super::follow::Follower;
 use super::terminal::Terminal;
 use super::watch::{Watch, took};
 use super::wiring::Engine;
-use super::{Exit, budget, context, duration, fork, ids, inbox, plan, signals};
+use super::{Exit, budget, context, duration, fork, ids, inbox, plan, recording, signals};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
 use crate::task::{EffectRecord, ModelName, Step, Task, TaskId};
@@ -84,6 +84,8 @@ pub(super) async fn run(
         TaskCommand::Fork(args) => fork::fork(engine, args, model, terminal).await,
         TaskCommand::Retry(args) => fork::retry(engine, args, terminal).await,
         TaskCommand::Diff(args) => fork::diff(engine, &args, terminal).await,
+        TaskCommand::Export(args) => recording::export(engine, args, terminal).await,
+        TaskCommand::Import(args) => recording::import(engine, args, terminal).await,
         TaskCommand::Budget { task, add, form } => {
             budget::run(engine, find(engine, &task.id).await?, &add, form.json, terminal).await
         }

@@ -4,7 +4,7 @@ use thiserror::Error;
 
 use crate::models::ModelError;
 use crate::repository::RepositoryError;
-use crate::task::{EffectRecord, Exceeded, Illegal, PlanError, Status};
+use crate::task::{EffectRecord, Exceeded, Illegal, PlanError, RecordingError, Status};
 use crate::tools::ToolboxError;
 
 /// Why something that was asked for did not happen. Nothing was changed then.
@@ -62,6 +62,9 @@ pub enum OrchestratorError {
     /// The database refuses.
     #[error(transparent)]
     Repository(#[from] RepositoryError),
+    /// The file is no recording that could be used, or none can be written.
+    #[error(transparent)]
+    Recording(#[from] RecordingError),
     /// The event contradicts the task.
     #[error(transparent)]
     Illegal(#[from] Illegal),
@@ -89,6 +92,7 @@ impl OrchestratorError {
             Self::OutOfBudget(_) => "budget_used_up",
             Self::Tools(_) => "tools_unavailable",
             Self::Repository(error) => error.code(),
+            Self::Recording(error) => error.code(),
             Self::Illegal(_) => "illegal_event",
         }
     }

@@ -199,6 +199,7 @@ impl Orchestrator {
             parent: None,
             ..other.spec().clone()
         };
+        spec = self.own_terms(spec)?;
         if let Some(goal) = &wish.goal {
             spec.goal = self.config.goal(goal)?;
         }

@@ -30,6 +30,7 @@ mod plan_text;
 mod preset;
 mod promote;
 mod prompts;
+mod recording;
 mod recurrence;
 mod request;
 mod revisions;

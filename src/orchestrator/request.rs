@@ -84,6 +84,17 @@ pub struct TaskRequest {
     pub key: Option<RequestKey>,
 }
 
+/// Whether a user and a conversation can be called so.
+pub(super) fn check_ids(user_id: &str, thread_id: &str) -> Result<(), OrchestratorError> {
+    for (field, id) in [("userId", user_id), ("threadId", thread_id)] {
+        if id.trim().is_empty() || id.len() > MAX_ID_BYTES || id.contains('\0') {
+            let problem = format!("must have 1 to {MAX_ID_BYTES} bytes and no NUL");
+            return Err(OrchestratorError::Invalid { field, problem });
+        }
+    }
+    Ok(())
+}
+
 impl OrchestratorConfig {
     /// A goal as a task has it, if it is acceptable.
     pub(super) fn goal(&self, goal: &str) -> Result<String, OrchestratorError> {
@@ -107,11 +118,7 @@ impl TaskRequest {
     pub(super) fn spec(&self, config: &OrchestratorConfig) -> Result<TaskSpec, OrchestratorError> {
         let invalid = |field, problem: String| OrchestratorError::Invalid { field, problem };
         let goal = config.goal(&self.goal)?;
-        for (field, id) in [("userId", &self.user_id), ("threadId", &self.thread_id)] {
-            if id.trim().is_empty() || id.len() > MAX_ID_BYTES || id.contains('\0') {
-                return Err(invalid(field, format!("must have 1 to {MAX_ID_BYTES} bytes and no NUL")));
-            }
-        }
+        check_ids(&self.user_id, &self.thread_id)?;
         let terms = config.terms(self.preset.as_deref(), self.agent())?;
         let approval = match &self.approval {
             None => terms.approval,
@@ -134,6 +141,7 @@ impl TaskRequest {
             approval,
             forked_from: None,
             parent: None,
+            imported: false,
         })
     }
 }

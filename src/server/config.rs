@@ -12,6 +12,8 @@ pub struct ServerConfig {
     pub bind: String,
     /// Bytes of a request's body at most.
     pub max_body_bytes: usize,
+    /// Bytes of a recording that is imported at most, unpacked.
+    pub max_recording_bytes: usize,
     /// What a complex message gets by default; see [`ChatReply`].
     pub chat_reply: ChatReply,
     /// Milliseconds of silence after which an open stream says that it is alive.
@@ -73,6 +75,7 @@ impl Default for ServerConfig {
             bind: "127.0.0.1:8080".to_owned(),
             // One mebibyte of content, and room for what stands around it.
             max_body_bytes: 1024 * 1024 + 64 * 1024,
+            max_recording_bytes: 64 * 1024 * 1024,
             chat_reply: ChatReply::default(),
             heartbeat_ms: 15_000,
             tool_trials: ToolTrials::default(),

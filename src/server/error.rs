@@ -20,7 +20,7 @@ use crate::models::ModelError;
 use crate::orchestrator::OrchestratorError;
 use crate::queue::QueueError;
 use crate::repository::RepositoryError;
-use crate::task::{MAX_DEPTH, TOO_DEEP, with_causes};
+use crate::task::{MAX_DEPTH, RecordingError, TOO_DEEP, with_causes};
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -152,6 +152,11 @@ impl ApiError {
         Self::new(StatusCode::BAD_REQUEST, TOO_DEEP, message)
     }
 
+    /// Reading a recording hit a defect.
+    pub(super) fn broken_recording() -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "recording_unreadable", "the recording cannot be read")
+    }
+
     /// A handler panicked.
     pub(super) fn panicked(_: Box<dyn Any + Send>) -> Response {
         // The panic hook has reported where and why.
@@ -244,6 +249,9 @@ impl From<OrchestratorError> for ApiError {
             }
             OrchestratorError::NoSchedule | OrchestratorError::NoTemplate => StatusCode::NOT_FOUND,
             OrchestratorError::Invalid { .. } => StatusCode::BAD_REQUEST,
+            OrchestratorError::Recording(RecordingError::NoJournal) => StatusCode::CONFLICT,
+            OrchestratorError::Recording(RecordingError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
+            OrchestratorError::Recording(_) => StatusCode::UNPROCESSABLE_ENTITY,
             OrchestratorError::Forbidden => StatusCode::FORBIDDEN,
             OrchestratorError::NotNow { .. }
             | OrchestratorError::Closed

@@ -32,6 +32,7 @@ mod orchestrate;
 mod parse;
 mod plans;
 mod presets;
+mod recordings;
 #[cfg(test)]
 mod route_tests;
 mod schedules;
@@ -85,6 +86,7 @@ pub fn router(state: AppState) -> Router {
         .route("/api/threads/{id}", get(threads::show).patch(threads::change).delete(threads::delete))
         .route("/api/ws", get(socket::all))
         .merge(of_tasks())
+        .merge(of_files(state.config.max_recording_bytes))
         .route("/api/inbox", get(inbox::list))
         .route("/api/inbox/{id}", post(inbox::decide))
         .route("/api/schedules", get(schedules::list).post(schedules::create))
@@ -142,6 +144,7 @@ fn of_tasks() -> Router<AppState> {
         .route("/api/tasks/{id}/cancel", post(tasks::cancel))
         .route("/api/tasks/{id}/fork", post(forks::fork))
         .route("/api/tasks/{id}/retry", post(forks::retry))
+        .route("/api/tasks/{id}/export", get(recordings::export))
         .route("/api/tasks/{id}/diff/{other}", get(forks::diff))
         .route("/api/tasks/{id}/budget", post(budget::raise))
         .route("/api/tasks/{id}/context", get(context::show))
@@ -150,6 +153,11 @@ fn of_tasks() -> Router<AppState> {
         .route("/api/tasks/{id}/messages", post(inbox::tell))
         .route("/api/tasks/{id}/effects", get(inbox::effects))
         .route("/api/tasks/{id}/plan", get(plans::show))
+}
+
+/// The routes that take files, which may be larger than other bodies.
+fn of_files(limit: usize) -> Router<AppState> {
+    Router::new().route("/api/tasks/import", post(recordings::import)).layer(DefaultBodyLimit::max(limit))
 }
 
 /// Serves until `shutdown` is cancelled; open streams end then, and other requests in flight

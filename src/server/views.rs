@@ -107,6 +107,9 @@ pub(super) struct TaskDetail {
     /// The task whose facts it began with, if it is a fork.
     #[serde(skip_serializing_if = "Option::is_none")]
     forked_from: Option<ForkPoint>,
+    /// Whether it was carried out elsewhere and is here as a recording.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    imported: bool,
     agent_id: Option<String>,
     /// The preset of the configuration that it began from.
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -268,6 +271,7 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         chat_model: spec.chat_model.clone(),
         parent: spec.parent,
         forked_from: spec.forked_from,
+        imported: spec.imported,
         agent_id: spec.agent_id.clone(),
         preset: spec.preset.clone(),
         template: spec.template.clone(),

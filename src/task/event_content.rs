@@ -27,7 +27,9 @@ impl Event {
             Self::FannedOut { items, .. } => items.iter_mut().map(|item| &mut item.value).collect(),
             Self::CallFailed { partial, .. } => partial.iter_mut().collect(),
             Self::CheckpointTaken { context, .. } => vec![context],
-            Self::Restored { notice, .. } => vec![notice],
+            Self::Restored { notice, summary, .. } => {
+                std::iter::once(notice).chain(summary.as_mut().map(|summary| &mut summary.text)).collect()
+            }
             Self::ContextSummarized { summary, .. } | Self::ConversationSummarized { summary, .. } => {
                 vec![summary]
             }

@@ -88,7 +88,7 @@ impl BlobHash {
 }
 
 /// JSON with sorted keys, so that equal contents have equal names whatever wrote them.
-fn canonical(value: &Value) -> Vec<u8> {
+pub(super) fn canonical(value: &Value) -> Vec<u8> {
     let mut sorted = value.clone();
     sorted.sort_all_objects();
     sorted.to_string().into_bytes()
@@ -109,7 +109,8 @@ pub fn as_text(value: Value) -> String {
 fn preview(value: &Value) -> String {
     let text = match value {
         Value::String(text) => text.clone(),
-        other => other.to_string(),
+        // As it reads once it is stored.
+        other => String::from_utf8_lossy(&canonical(other)).into_owned(),
     };
     match text.char_indices().map(|(at, _)| at).find(|at| *at >= PREVIEW_BYTES) {
         Some(end) => format!("{}…", &text[..end]),

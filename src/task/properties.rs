@@ -26,6 +26,7 @@ fn spec() -> TaskSpec {
         approval: ApprovalPolicy::default(),
         forked_from: None,
         parent: None,
+        imported: false,
     }
 }
 

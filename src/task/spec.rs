@@ -59,6 +59,9 @@ pub struct TaskSpec {
     /// Whose child it is, if it carries out a call of another task.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub parent: Option<Parent>,
+    /// Whether it was carried out elsewhere and is here as a recording: it never runs.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
 }
 
 impl TaskSpec {

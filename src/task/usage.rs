@@ -43,13 +43,14 @@ impl Usage {
 
 impl AddAssign for Usage {
     fn add_assign(&mut self, more: Self) {
-        self.input_tokens += more.input_tokens;
-        self.output_tokens += more.output_tokens;
-        self.cached_tokens += more.cached_tokens;
-        self.model_calls += more.model_calls;
-        self.tool_calls += more.tool_calls;
+        // What a provider says is not believed to the point of overflowing.
+        self.input_tokens = self.input_tokens.saturating_add(more.input_tokens);
+        self.output_tokens = self.output_tokens.saturating_add(more.output_tokens);
+        self.cached_tokens = self.cached_tokens.saturating_add(more.cached_tokens);
+        self.model_calls = self.model_calls.saturating_add(more.model_calls);
+        self.tool_calls = self.tool_calls.saturating_add(more.tool_calls);
         self.cost_usd += more.cost_usd;
-        self.unpriced_calls += more.unpriced_calls;
+        self.unpriced_calls = self.unpriced_calls.saturating_add(more.unpriced_calls);
     }
 }
 

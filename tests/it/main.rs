@@ -43,6 +43,7 @@ mod postgres_server;
 mod presets;
 mod program;
 mod queue_clients;
+mod recordings;
 mod redis;
 mod redis_server;
 mod schedules;

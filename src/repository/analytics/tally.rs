@@ -19,6 +19,8 @@ pub(in crate::repository) struct Counted {
     pub(in crate::repository) created_at: Timestamp,
     /// The name of the template that it was made from, if it was.
     pub(in crate::repository) template: Option<String>,
+    /// Whether it was carried out, and counted, elsewhere.
+    pub(in crate::repository) imported: bool,
 }
 
 /// What is known of a step besides its entries.
@@ -120,7 +122,7 @@ impl Tally {
         mut intents: HashMap<(u32, u32), Intent>,
         steps: &HashMap<u32, StepFacts>,
     ) {
-        for (entry, data) in entries {
+        for (entry, data) in entries.iter().filter(|_| !task.imported) {
             // What is older than its task counts for the task that this one was forked from.
             if entry.epoch == 0 && entry.at < task.created_at {
                 continue;
@@ -344,6 +346,7 @@ mod tests {
             user_id: "u".into(),
             created_at: Timestamp::from_millis(HOUR),
             template: Some("notes".into()),
+            imported: false,
         }
     }
 

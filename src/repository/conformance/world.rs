@@ -46,6 +46,7 @@ impl World {
             approval: crate::task::ApprovalPolicy::default(),
             forked_from: None,
             parent: None,
+            imported: false,
         }
     }
 

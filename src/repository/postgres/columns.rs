@@ -117,6 +117,7 @@ pub(super) fn bind_new_steps<'q>(query: Statement<'q>, rows: &[StepRow<'_>]) -> 
         .bind(json_column(rows, |row| row.depends_on)?)
         .bind(optional_json_column(rows, |row| row.input.as_ref())?)
         .bind(column(rows, |row| row.output_seq))
+        .bind(optional_json_column(rows, |row| row.verification)?)
         .bind(optional_json_column(rows, |row| row.error)?)
         .bind(json_column(rows, |row| &row.usage)?)
         .bind(column(rows, |row| i64::from(row.attempts)))

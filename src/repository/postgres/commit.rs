@@ -68,10 +68,10 @@ const WRITE: &str = concat!(
     written!(" WHERE"),
     "), planned AS (",
     add_steps!(listed, listed_rows ["$44" "$45" "$46" "$47" "$48" "$49" "$50" "$51" "$52" "$53" "$54" "$55" "$56" "$57" "$58" "$59"
-        "$60" "$61" "$62" "$63"]),
+        "$60" "$61" "$62" "$63" "$64"]),
     written!(" WHERE"),
     "), advanced AS (",
-    move_steps!(listed, listed_rows ["$64" "$65" "$66" "$67" "$68" "$69" "$70" "$71" "$72" "$73" "$74" "$75" "$76"]),
+    move_steps!(listed, listed_rows ["$65" "$66" "$67" "$68" "$69" "$70" "$71" "$72" "$73" "$74" "$75" "$76" "$77"]),
     written!(" AND"),
     ") SELECT id FROM moved UNION ALL SELECT id FROM born"
 );

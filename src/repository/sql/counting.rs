@@ -43,7 +43,8 @@ macro_rules! behind {
     ($which:expr) => {
         concat!(
             "SELECT t.id, t.user_id, t.created_at, t.seq, COALESCE(c.seq, 0) AS done, ",
-            "COALESCE(t.spec, f.data->'spec')->'template'->>'name' AS template FROM task_execution AS t ",
+            "COALESCE(t.spec, f.data->'spec')->'template'->>'name' AS template, ",
+            "COALESCE(t.spec, f.data->'spec')->'imported' IS NOT NULL AS imported FROM task_execution AS t ",
             "LEFT JOIN counted AS c ON c.task_id = t.id ",
             "LEFT JOIN task_execution_trace AS f ON f.task_id = t.id AND f.seq = 1 WHERE ",
             $which,
@@ -111,8 +112,13 @@ fn within(tasks: Vec<Behind>) -> Vec<Behind> {
 fn behind(row: &Row) -> Result<Behind> {
     let id = task_id(row.try_get::<Key, _>("id")?);
     let created_at = read::time_in(row, "created_at")?.unwrap_or_default();
-    let task =
-        Counted { id, user_id: row.try_get("user_id")?, created_at, template: row.try_get("template")? };
+    let task = Counted {
+        id,
+        user_id: row.try_get("user_id")?,
+        created_at,
+        template: row.try_get("template")?,
+        imported: row.try_get("imported")?,
+    };
     Ok(Behind { task_id: id, task, done: row.try_get("done")?, seq: row.try_get("seq")? })
 }
 

@@ -65,21 +65,21 @@ macro_rules! add_entries {
     };
 }
 
-/// Steps that a plan brings.
+/// Steps that a plan brings, or that another task brought so far.
 macro_rules! add_steps {
     ($arg:ident, $from:ident $list:tt) => {
         concat!(
             "INSERT INTO task_execution_step (task_id, step_index, step_id, revision, type, description, ",
-            "status, optional, replaced, depends_on, input, output_seq, error, usage, attempts, estimated_ms, ",
-            "first_seq, retry_at, started_at, completed_at) SELECT ",
+            "status, optional, replaced, depends_on, input, output_seq, verification, error, usage, attempts, ",
+            "estimated_ms, first_seq, retry_at, started_at, completed_at) SELECT ",
             $arg!(task_id), ", ", $arg!(step_index), ", ", $arg!(step_id), ", ", $arg!(revision), ", ",
             $arg!(type), ", ", $arg!(description), ", ", $arg!(status), ", ", $arg!(optional), ", ",
             $arg!(replaced), ", ", $arg!(depends_on), ", ", $arg!(input), ", ", $arg!(output_seq), ", ",
-            $arg!(error), ", ", $arg!(usage), ", ", $arg!(attempts), ", ", $arg!(estimated_ms), ", ",
+            $arg!(verification), ", ", $arg!(error), ", ", $arg!(usage), ", ", $arg!(attempts), ", ", $arg!(estimated_ms), ", ",
             $arg!(first_seq), ", ", $arg!(retry_at), ", ", $arg!(started_at), ", ", $arg!(completed_at),
             $from!($list; task_id uuid, step_index bigint, step_id text, revision bigint, type text,
                 description text, status text, optional boolean, replaced boolean, depends_on json,
-                input json, output_seq bigint, error json, usage json, attempts bigint, estimated_ms bigint,
+                input json, output_seq bigint, verification json, error json, usage json, attempts bigint, estimated_ms bigint,
                 first_seq bigint, retry_at time, started_at time, completed_at time)
         )
     };

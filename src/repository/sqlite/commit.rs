@@ -309,6 +309,7 @@ impl<'c> Statements<'c> {
             ":depends_on": json(&row.depends_on)?,
             ":input": row.input.as_ref().map(json).transpose()?,
             ":output_seq": row.output_seq,
+            ":verification": row.verification.map(json).transpose()?,
             ":error": row.error.map(json).transpose()?,
             ":usage": json(&row.usage)?,
             ":attempts": row.attempts,

@@ -35,6 +35,8 @@ pub(super) struct Operation {
     queries: Vec<SchemaOf>,
     headers: Vec<(&'static str, &'static str, Value)>,
     body: Option<(SchemaOf, bool)>,
+    /// Takes a file of this media type, described so.
+    file: Option<(&'static str, &'static str)>,
     replies: Vec<(u16, Reply)>,
     links: &'static [(&'static str, &'static str)],
     /// Refusals besides those that follow from the rest.
@@ -60,6 +62,7 @@ impl Operation {
             queries: Vec::new(),
             headers: Vec::new(),
             body: None,
+            file: None,
             replies: Vec::new(),
             links: &[],
             refusals: &[],
@@ -117,6 +120,11 @@ impl Operation {
         Self { body: Some((|generator| generator.subschema_for::<T>(), false)), ..self }
     }
 
+    /// Takes a file as its body.
+    pub(super) fn file(self, media: &'static str, description: &'static str) -> Self {
+        Self { file: Some((media, description)), ..self }
+    }
+
     /// Answers with a `T`.
     pub(super) fn reply<T: JsonSchema>(mut self) -> Self {
         self.replies.push((200, Reply::Json(|generator| generator.subschema_for::<T>())));
@@ -164,7 +172,7 @@ impl Operation {
     }
 
     pub(super) fn has_body(&self) -> bool {
-        self.body.is_some()
+        self.body.is_some() || self.file.is_some()
     }
 
     /// Whether there is anything about a request that can be wrong.
@@ -189,6 +197,10 @@ impl Operation {
             }
             described["requestBody"] =
                 json!({"required": is_required, "content": {"application/json": media}});
+        }
+        if let Some((media, description)) = self.file {
+            let schema = json!({"type": "string", "description": description});
+            described["requestBody"] = json!({"required": true, "content": {media: {"schema": schema}}});
         }
         let mut replies = self.successes(schemas, examples);
         refusals::add(self, schemas, &mut replies);

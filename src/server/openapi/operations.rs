@@ -20,6 +20,7 @@ use crate::server::inbox::{EffectList, Inbox, Range as InboxRange, Told, Word};
 use crate::server::orchestrate::{Cancelled, Start, Started, Which as WhichTask};
 use crate::server::plans::TaskPlan;
 use crate::server::presets::{AgentList, PresetList};
+use crate::server::recordings::{self, Where};
 use crate::server::schedules::{FireTimes, Pattern, Range as ScheduleRange, ScheduleList, ScheduleView};
 use crate::server::socket::{Command, Control, TaskFrame};
 use crate::server::status::TaskStatus;
@@ -64,6 +65,7 @@ const OF_A_TASK: &[(&str, &str)] = &[
     ("cancelTask", "id"),
     ("forkTask", "id"),
     ("retryTask", "id"),
+    ("exportTask", "id"),
     ("raiseBudget", "id"),
     ("showContext", "id"),
     ("listCheckpoints", "id"),
@@ -95,6 +97,7 @@ pub(super) fn all() -> Vec<Operation> {
         tagged(TASKS, tasks()),
         tagged(TASKS, control()),
         tagged(TASKS, forks()),
+        tagged(TASKS, recordings()),
         tagged(TASKS, streams()),
         tagged(INBOX, inbox()),
         tagged(SCHEDULES, schedules()),
@@ -269,6 +272,27 @@ fn control() -> Vec<Operation> {
         Operation::get("/api/tasks/{id}/effects", "listEffects", "What a task did to the world.")
             .reply::<EffectList>()
             .refuses(&[404]),
+    ]
+}
+
+fn recordings() -> Vec<Operation> {
+    const FILE: &str =
+        "Lines of JSON: a header, the entries of the journal, and the contents that they name.";
+    vec![
+        Operation::get("/api/tasks/{id}/export", "exportTask", "The task as one file.")
+            .about("Refused with 409 `journal_removed` if retention has removed its journal.")
+            .text(recordings::MEDIA, FILE)
+            .refuses(&[404, 409]),
+        Operation::post("/api/tasks/import", "importTask", "Takes a task that was exported, as a record.")
+            .about(
+                "It belongs to the caller and never runs: one that had not ended is cancelled. The file may be \
+                 packed with zstd. Refused with 409 `task_exists` if it is here already, and with 422 if it is cut, \
+                 was altered, or tells of what cannot have happened.",
+            )
+            .query::<Where>()
+            .file(recordings::MEDIA, FILE)
+            .reply::<TaskDetail>()
+            .refuses(&[409, 422]),
     ]
 }
 

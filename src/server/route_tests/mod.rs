@@ -9,6 +9,7 @@ mod forks;
 mod idempotency;
 mod inbox;
 mod orchestrate;
+mod recordings;
 mod schedules;
 mod sockets;
 mod tasks;

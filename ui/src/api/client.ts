@@ -54,7 +54,9 @@ export function lost(): void {
 export async function send({ method, path, body }: Operation<unknown>, init: { accept?: string; signal?: AbortSignal } = {}): Promise<Response> {
   const given: RequestInit = { method, headers: headers({ accept: init.accept ?? "application/json" }), cache: "no-store" };
   if (init.signal) given.signal = init.signal;
-  if (body !== undefined) {
+  if (body instanceof Blob) {
+    given.body = body;
+  } else if (body !== undefined) {
     given.body = JSON.stringify(body);
     given.headers = { ...given.headers, "content-type": "application/json" };
   }

@@ -33,6 +33,7 @@ const paths = {
   fork: "M7 4v16M7 13c0-4 10-2 10-8M17 4.5v.01M17 3a2 2 0 1 0 0 4 2 2 0 0 0 0-4zM7 18a2 2 0 1 0 0 4 2 2 0 0 0 0-4z",
   template: "M4 4h16v5H4zM4 13h7v7H4zM15 13h5v7h-5z",
   retry: "M4 12a8 8 0 1 1 2.3 5.6M4 12V7M4 12h5",
+  file: "M6 3h8l4 4v14H6zM14 3v4h4M12 11v7M9 15l3 3 3-3",
   sort: "M8 4v16M4 16l4 4 4-4M16 20V4M12 8l4-4 4 4",
 } as const;
 

@@ -1,5 +1,7 @@
 /** All tasks of the caller in one table. */
+import { importTask } from "#api";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { ask, message } from "../api/client";
 import type { Status, TaskSummary } from "../api/types";
 import { Ago, Badge, Button, Chip, Empty, Failure, Loading, Progress, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
@@ -42,6 +44,16 @@ export function pauseWord(reason: string): string {
     "tool-changed": "Tool changed", poison: "Poisoned", "no-progress": "No progress", unverified: "Not verified", user: "Paused", parent: "Paused with its task",
   };
   return words[reason] ?? reason.replaceAll("-", " ");
+}
+
+/** Takes a task that was exported, and shows it. */
+async function imported(input: HTMLInputElement): Promise<void> {
+  const file = input.files?.[0];
+  input.value = "";
+  if (!file) return;
+  try {
+    navigate(`/tasks/${(await ask(importTask(file))).id}`);
+  } catch (error) { notify(message(error), true); }
 }
 
 export function TasksScreen() {
@@ -116,7 +128,12 @@ export function TasksScreen() {
     <section class="screen is-full">
       <header class="screen-head">
         <h1>Tasks <span class="faint count">{number(shown.length)}{complete ? "" : "+"}</span></h1>
-        <a class="button is-primary" href="/new"><Icon name="plus" size={14} /><span>New task</span></a>
+        <div class="actions">
+          <label class="button is-plain" title="Take a task that was exported, as a record that never runs"><Icon name="file" size={14} /><span>Import</span>
+            <input class="sr-only" type="file" accept=".jsonl,.zst" onChange={(event) => void imported(event.currentTarget)} />
+          </label>
+          <a class="button is-primary" href="/new"><Icon name="plus" size={14} /><span>New task</span></a>
+        </div>
       </header>
       <div class="filters">
         <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search tasks</span>

@@ -1,7 +1,7 @@
 /** One task: what it wants, where it stands, how it got there, and what can be done with it. */
-import { changeTask, getTask, listRequests, raiseBudget, tellTask } from "#api";
+import { changeTask, exportTask, getTask, listRequests, raiseBudget, tellTask } from "#api";
 import { useEffect, useRef, useState } from "preact/hooks";
-import { ask, comebacks, message } from "../../api/client";
+import { ask, comebacks, message, send } from "../../api/client";
 import { forget, useResource } from "../../api/resource";
 import type { Budget, TaskDetail } from "../../api/types";
 import { isEnded } from "../../api/types";
@@ -24,7 +24,7 @@ import { ForkDialog, RetryDialog, type ForkPlace } from "./fork";
 import { GraphTab } from "./graph";
 import { Inspector } from "./inspector";
 import { JobsTab } from "./jobs";
-import { RawTab } from "./raw";
+import { RawTab, save } from "./raw";
 import { SpeechPanel } from "./speech";
 import { StepTree } from "./steps";
 import { ThreadTab } from "./thread";
@@ -108,6 +108,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
             {canCancel(status) && <Button icon="stop" kind="danger" busy={busy} onClick={() => setAsking("cancel")}>Cancel</Button>}
             {(status === "failed" || status === "cancelled") && <Button icon="retry" kind="primary" onClick={() => setRetrying({ step: null })}>Retry</Button>}
             <Button icon="fork" onClick={() => setForking({ words: "from where it stands" })}>Fork</Button>
+            <Button icon="file" title="Save the task as one file, to import or replay elsewhere" onClick={() => void exported(id)}>Export</Button>
             {status === "completed" && <Button icon="template" onClick={() => setAsking("template")}>Save as template</Button>}
             {isEnded(status) && <a class="button is-plain" href={`/new?goal=${encodeURIComponent(task.goal)}`}><Icon name="retry" size={14} /><span>Run again</span></a>}
             <Button icon="copy" kind="ghost" title="Copy as curl (y)" aria-label="Copy as curl" onClick={() => void copy(curl(getTask(id)), "Copied as curl")}>curl</Button>
@@ -134,6 +135,13 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
       {asking === "message" && <MessageDialog id={id} close={() => setAsking(null)} done={set} />}
     </section>
   );
+}
+
+/** Saves the task as one file, as the server writes it. */
+async function exported(id: string): Promise<void> {
+  try {
+    save(`longhaul-${id}.jsonl`, await (await send(exportTask(id), { accept: "application/x-ndjson" })).text(), "application/x-ndjson");
+  } catch (error) { notify(message(error), true); }
 }
 
 export interface ViewProps { id: string; story: Story; task: TaskDetail; version: number; chosenStep: number | null; chosenSeq: number | null; fork: (place: ForkPlace) => void; changed: (task: TaskDetail) => void }
@@ -196,6 +204,7 @@ function Facts({ task, story, status }: { task: TaskDetail; story: Story; status
         {task.chatModel && <Fact name="Model"><code>{task.chatModel}</code></Fact>}
         {task.parent && <Fact name="Sub-task of"><a href={`/tasks/${task.parent.task}?step=${task.parent.step}`}><code>{shortId(task.parent.task)}</code></a>{task.parent.depth > 1 && <> · <a href={`/tasks/${task.parent.root}`}>top of the tree</a></>}</Fact>}
         {task.forkedFrom && <Fact name="Forked from"><a href={`/tasks/${task.forkedFrom.task}?seq=${task.forkedFrom.seq}`}><code>{shortId(task.forkedFrom.task)}</code></a> · <a href={`/tasks/${task.forkedFrom.task}/compare/${task.id}`}>compare</a></Fact>}
+        {task.imported && <Fact name="Imported" title="It was carried out elsewhere and came as a file: a record that never runs">yes</Fact>}
         {task.template && <Fact name="Template"><a href={`/templates?template=${encodeURIComponent(task.template.name)}`}><code>{task.template.name}</code></a></Fact>}
         <Fact name="Thread"><a href={`/chat/${encodeURIComponent(task.threadId)}`}>{task.threadId.length > 16 ? `${task.threadId.slice(0, 14)}…` : task.threadId}</a></Fact>
       </dl>

@@ -1,0 +1,131 @@
+//! `longhaul task export` and `import`: tasks that go and come as files.
+
+use std::fs::File;
+use std::io::{self, BufWriter, Read, Write};
+use std::path::{Path, PathBuf};
+
+use clap::Args;
+use futures::StreamExt;
+
+use super::Exit;
+use super::args::TaskArg;
+use super::error::CliError;
+use super::task::{find, told};
+use super::terminal::Terminal;
+use super::wiring::Engine;
+use crate::orchestrator::OrchestratorError;
+use crate::task::{Recording, RecordingError, unpack_recording};
+
+/// Bytes of a recording that are read at most, unpacked.
+const MOST: u64 = 1024 * 1024 * 1024;
+
+/// How files end that are packed.
+const PACKED: &str = "zst";
+
+#[derive(Debug, Args)]
+pub(super) struct ExportArgs {
+    #[command(flatten)]
+    task: TaskArg,
+    /// Write to this file, packed if its name ends with .zst [default: standard output]
+    #[arg(short, long, value_name = "FILE")]
+    output: Option<PathBuf>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ImportArgs {
+    /// What `longhaul task export` wrote; - is standard input
+    file: PathBuf,
+    /// The conversation that it belongs to [default: one of its own]
+    #[arg(long, value_name = "ID")]
+    thread: Option<String>,
+}
+
+/// Writes a task as one file.
+pub(super) async fn export(engine: &Engine, args: ExportArgs, terminal: &Terminal) -> Result<Exit, CliError> {
+    let id = find(engine, &args.task.id).await?;
+    let mut lines = engine.orchestrator.export(id).await?;
+    let Some(path) = args.output else {
+        let mut out = BufWriter::new(io::stdout());
+        while let Some(line) = lines.next().await {
+            // Whoever closed the other end does not want to hear more.
+            if writeln!(out, "{}", line?).is_err() {
+                return Ok(Exit::Done);
+            }
+        }
+        let _ = out.flush();
+        return Ok(Exit::Done);
+    };
+    // Under its own name there is a whole file, or none.
+    let part = path.with_added_extension("part");
+    let mut file = Sink::create(&part, &path).map_err(|error| unwritable(&path, error))?;
+    while let Some(line) = lines.next().await {
+        file.line(&line?).map_err(|error| unwritable(&path, error))?;
+    }
+    let written = file.finish().and_then(|()| std::fs::rename(&part, &path));
+    written.map_err(|error| unwritable(&path, error))?;
+    terminal.result(format!("{id} {}", path.display()));
+    Ok(Exit::Done)
+}
+
+/// Where lines go: a file, packed if its name says so.
+enum Sink {
+    Plain(BufWriter<File>),
+    Packed(Box<zstd::Encoder<'static, BufWriter<File>>>),
+}
+
+impl Sink {
+    fn create(part: &Path, named: &Path) -> io::Result<Self> {
+        let file = BufWriter::new(File::create(part)?);
+        match named.extension().is_some_and(|ending| ending == PACKED) {
+            true => Ok(Self::Packed(Box::new(zstd::Encoder::new(file, 3)?))),
+            false => Ok(Self::Plain(file)),
+        }
+    }
+
+    fn line(&mut self, line: &str) -> io::Result<()> {
+        match self {
+            Self::Plain(file) => writeln!(file, "{line}"),
+            Self::Packed(file) => writeln!(file, "{line}"),
+        }
+    }
+
+    fn finish(self) -> io::Result<()> {
+        let file = match self {
+            Self::Plain(file) => file,
+            Self::Packed(file) => file.finish()?,
+        };
+        file.into_inner().map_err(io::IntoInnerError::into_error)?.sync_all()
+    }
+}
+
+/// Takes a task that was exported, as a record.
+pub(super) async fn import(engine: &Engine, args: ImportArgs, terminal: &Terminal) -> Result<Exit, CliError> {
+    let recording = read(&args.file)?;
+    if recording.missing() > 0 {
+        terminal.warn(format!("{} contents are missing from the recording", recording.missing()));
+    }
+    let user = &engine.settings.user;
+    told(&engine.orchestrator.import(&recording, user, args.thread.as_deref()).await?, terminal)
+}
+
+/// Reads a recording from a file or from standard input.
+pub(super) fn read(path: &Path) -> Result<Recording, CliError> {
+    let open = || -> io::Result<Vec<u8>> {
+        let mut bytes = Vec::new();
+        let source: Box<dyn Read> = match path.as_os_str() == "-" {
+            true => Box::new(io::stdin()),
+            false => Box::new(File::open(path)?),
+        };
+        source.take(MOST + 1).read_to_end(&mut bytes)?;
+        Ok(bytes)
+    };
+    let bytes = open().map_err(|error| {
+        CliError::failed("file_unreadable", format!("{} cannot be read", path.display()), Some(error))
+    })?;
+    let refused = |error: RecordingError| CliError::from(OrchestratorError::from(error));
+    Recording::read(&unpack_recording(bytes, MOST).map_err(refused)?).map_err(refused)
+}
+
+fn unwritable(path: &Path, error: io::Error) -> CliError {
+    CliError::failed("file_unwritable", format!("{} cannot be written", path.display()), Some(error))
+}
