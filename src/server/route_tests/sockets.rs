@@ -4,10 +4,10 @@ use std::time::Duration;
 
 use futures::{SinkExt, StreamExt};
 use serde_json::{Value, json};
-use tokio::net::{TcpListener, TcpStream};
+use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio_tungstenite::tungstenite::client::IntoClientRequest;
 use tokio_tungstenite::tungstenite::{Error, Message};
-use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, connect_async};
+use tokio_tungstenite::{MaybeTlsStream, WebSocketStream, client_async, connect_async};
 
 use super::super::fixture::{Fixture, USER};
 use super::super::{Access, ServerConfig, serve};
@@ -161,6 +161,49 @@ async fn a_thousand_clients_follow_one_task_over_one_feed() {
         let (numbers, control) = until_control(&mut client).await;
         assert_eq!((numbers, &control["control"]), (vec![4], &json!("ended")));
     }
+}
+
+/// A connection with room for a few frames: what is not read soon waits in the server.
+async fn narrow(fixture: &Fixture, path: &str) -> Socket {
+    let (listener, stream) = (TcpSocket::new_v4().unwrap(), TcpSocket::new_v4().unwrap());
+    listener.set_send_buffer_size(4096).unwrap();
+    stream.set_recv_buffer_size(4096).unwrap();
+    listener.bind("127.0.0.1:0".parse().unwrap()).unwrap();
+    let listener = listener.listen(8).unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(serve(listener, fixture.router(), fixture.shutdown.clone()));
+    let stream = MaybeTlsStream::Plain(stream.connect(address).await.unwrap());
+    client_async(format!("ws://{address}{path}"), stream).await.unwrap().0
+}
+
+#[tokio::test]
+async fn who_does_not_read_is_told_where_to_go_on_and_misses_nothing() {
+    const TURNS: i64 = 250;
+    let fixture = Fixture::new().await;
+    let task = fixture.task("g").await;
+    let mut socket = narrow(&fixture, &format!("/api/tasks/{}/ws", task.id)).await;
+    let feed = fixture.state.feeds.feed(&task);
+    for seq in 1..=3 {
+        assert_eq!(next(&mut socket).await.unwrap()["seq"], seq);
+    }
+    for _ in 0..TURNS {
+        fixture.orchestrator.pause(task.id, USER).await.unwrap();
+        fixture.orchestrator.resume(task.id, USER).await.unwrap();
+    }
+    let last = 3 + 2 * TURNS;
+    while feed.told() < last {
+        tokio::task::yield_now().await;
+    }
+    let (read, control) = until_control(&mut socket).await;
+    let seq = control["seq"].as_i64().unwrap();
+    assert_eq!(control, json!({"control": "resync", "taskId": task.id, "seq": seq}));
+    assert_eq!(read, (4..=seq).collect::<Vec<_>>());
+    assert!(seq < last, "it was dropped before the end");
+    assert_eq!(next(&mut socket).await, None);
+    fixture.orchestrator.cancel(task.id, USER).await.unwrap();
+    let path = format!("/api/tasks/{}/ws?after={seq}", task.id);
+    let (rest, control) = until_control(&mut connected(&listening(&fixture).await, &path).await).await;
+    assert_eq!((rest, &control["control"]), ((seq + 1..=last + 1).collect(), &json!("ended")));
 }
 
 #[tokio::test]
