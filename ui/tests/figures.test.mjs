@@ -1,5 +1,5 @@
 // Much of everything: the server's answers are made up here, so that there can be much of it at once.
-// Prints how long it takes; what is asserted is that only what is seen is drawn.
+// Only what is seen is drawn; scripts/measure-pages.mjs says how long it takes.
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { stage } from "./world.mjs";
@@ -30,21 +30,6 @@ test(`${TASKS} tasks scroll, of which only those on the screen are drawn`, async
   await page.goto(`${world.url}/tasks`);
   await page.getByRole("heading", { name: "10,000" }).waitFor();
   assert.ok(await page.locator(".row").count() < 60);
-  const frames = await page.evaluate(() => new Promise((resolve) => {
-    const list = document.querySelector(".virtual");
-    const times = [];
-    let last = performance.now();
-    const step = (now) => {
-      times.push(now - last);
-      last = now;
-      list.scrollTop += 160;
-      if (times.length < 240) requestAnimationFrame(step);
-      else resolve(times.slice(1));
-    };
-    requestAnimationFrame(step);
-  }));
-  const sorted = frames.toSorted((one, other) => one - other);
-  console.log(`a frame of the scrolling list took ${sorted[120].toFixed(1)} ms (median), ${sorted.at(-3).toFixed(1)} ms (99 %), ${frames.filter((one) => one > 25).length} of ${frames.length} were late`);
   assert.ok(await page.locator(".row").count() < 60);
   await page.locator(".virtual").evaluate((list) => { list.scrollTop = list.scrollHeight; });
   await page.locator(".row a", { hasText: "Goal number 0 " }).waitFor();
@@ -69,10 +54,8 @@ test(`a trace of ${ENTRIES} entries opens, and is searched`, async () => {
   });
   await page.route(/\/events\?/, (route) => route.fulfill({ status: 204 }));
   await page.route(new RegExp(`/api/tasks/${real}$`), (route) => route.fulfill({ json: { ...detail, seq: ENTRIES } }));
-  const began = Date.now();
   await page.goto(`${world.url}/tasks/${real}/trace`);
   await page.getByText("5,000 entries").waitFor();
-  console.log(`a trace of ${ENTRIES} entries was open after ${Date.now() - began} ms`);
   assert.ok(await page.locator(".entry").count() < 80);
   await page.getByLabel("Search the trace").fill("entry 4321 of");
   await page.locator(".entry-text", { hasText: "Entry 4321 of many" }).waitFor();

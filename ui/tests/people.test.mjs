@@ -44,6 +44,22 @@ on("a call is approved with other arguments, and its effect is on record", async
   await page.getByText("final").first().waitFor();
 });
 
+on("the inbox is worked off by keys, one request after the other", async () => {
+  for (const name of ["one", "another"]) await world.until(await world.task(`Please write a file for ${name}`, { approval: { tools: { workspace_write: true } } }), "paused");
+  return "/inbox";
+}, async (page) => {
+  await page.getByRole("article", { name: /for another/ }).waitFor();
+  const count = await page.locator(".request").count();
+  await page.keyboard.press("j");
+  await page.locator(".request.is-active").waitFor();
+  await page.keyboard.press("a");
+  await page.waitForFunction((before) => document.querySelectorAll(".request").length === before - 1, count);
+  await page.keyboard.press("j");
+  await page.locator(".request.is-active").waitFor();
+  await page.keyboard.press("d");
+  await page.waitForFunction((before) => document.querySelectorAll(".request").length === before - 2, count);
+});
+
 on("a question is answered by a choice", async () => {
   const { tools } = await world.ask("GET", "/api/tools");
   asking.tool = tools.find((tool) => tool.name.includes("ask"))?.name;

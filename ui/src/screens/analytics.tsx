@@ -10,6 +10,7 @@ import { Chart } from "../components/chart";
 import { Icon } from "../components/icons";
 import { duration, number, percent, short, usd } from "../format";
 import { address, setQuery } from "../router";
+import { useShortcuts } from "../state/keys";
 import { nowSecond } from "../state/session";
 import { save } from "./task/raw";
 
@@ -28,6 +29,8 @@ export function AnalyticsScreen() {
   const range = (asked in ranges ? asked : "24h") as keyof typeof ranges;
   const by = (query.get("by") ?? "tool") as keyof typeof timed;
   const consumer = (query.get("of") ?? "model") as keyof typeof used;
+  const within = (one: keyof typeof ranges) => setQuery({ range: one === "24h" ? null : one });
+  useShortcuts((Object.keys(ranges) as (keyof typeof ranges)[]).map((one, at) => ({ keys: String(at + 1), what: `The last ${one}`, group: "Analytics", run: () => within(one) })));
   // To the minute, so that the same figures are asked for under the same address.
   const from = new Date(Math.floor(nowSecond.value / 60_000) * 60_000 - ranges[range].ms).toISOString();
   const { bucket } = ranges[range];
@@ -49,7 +52,7 @@ export function AnalyticsScreen() {
   return (
     <section class="screen">
       <header class="screen-head"><h1>Analytics</h1>
-        <div class="row-of-buttons"><div class="chips" role="group" aria-label="Range">{(Object.keys(ranges) as (keyof typeof ranges)[]).map((one) => <Chip key={one} on={one === range} onClick={() => setQuery({ range: one === "24h" ? null : one })}>{one}</Chip>)}</div>
+        <div class="row-of-buttons"><div class="chips" role="group" aria-label="Range">{(Object.keys(ranges) as (keyof typeof ranges)[]).map((one) => <Chip key={one} on={one === range} onClick={() => within(one)}>{one}</Chip>)}</div>
           <Csv rows={getTaskSeries({ from, bucket, format: "csv" })} name={`tasks-${range}`} /></div>
       </header>
       {ended + tasks.created === 0 ? <Empty icon="analytics" title="Nothing happened in this time" action={<a class="button is-plain" href="/new"><Icon name="plus" size={14} /><span>Start a task</span></a>}><p>As soon as tasks run, you see here how many succeed, how long they take and what they cost. Counting is a few seconds behind.</p></Empty> : (

@@ -1,6 +1,6 @@
 /** What tasks ask people, and the answers. */
 import { decideRequest, listRequests, type Decision } from "#api";
-import { useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "../api/client";
 import { forget, useResource } from "../api/resource";
 import type { InboxRequest } from "../api/types";
@@ -9,6 +9,7 @@ import { Icon, type IconName } from "../components/icons";
 import { Value } from "../components/json";
 import { Markdown } from "../components/markdown";
 import { duration, text } from "../format";
+import { useShortcuts } from "../state/keys";
 import { notify, nowSecond } from "../state/session";
 
 const kinds: Record<string, { name: string; icon: IconName; ask: string }> = {
@@ -24,6 +25,15 @@ const words: Record<string, string> = { approve: "Approve", deny: "Deny", skip: 
 export function InboxScreen() {
   const read = useResource(listRequests(), 2000);
   const requests = read.data?.requests ?? [];
+  const [chosen, setChosen] = useState<string | null>(null);
+  const go = (by: number) => {
+    const at = requests.findIndex((one) => one.id === chosen);
+    setChosen(requests[at < 0 ? 0 : Math.max(0, Math.min(requests.length - 1, at + by))]?.id ?? null);
+  };
+  useShortcuts([
+    { keys: "j", what: "Next", group: "Inbox", run: () => go(1) },
+    { keys: "k", what: "Previous", group: "Inbox", run: () => go(-1) },
+  ]);
   return (
     <section class="screen">
       <header class="screen-head"><h1>Inbox {requests.length > 0 && <span class="faint count">{requests.length}</span>}</h1></header>
@@ -32,7 +42,7 @@ export function InboxScreen() {
           <p>Tasks ask here before calls that need approval, when a model has a question, and when a crash left open whether a call took effect.</p>
           <p>To be asked before a task begins, tick “Approve the plan first” when you start it.</p>
         </Empty>
-      ) : <div class="stack">{requests.map((request) => <RequestCard key={request.id} request={request} answered={read.reload} />)}</div>}
+      ) : <div class="stack">{requests.map((request) => <RequestCard key={request.id} request={request} answered={read.reload} active={request.id === chosen} />)}</div>}
     </section>
   );
 }
@@ -42,7 +52,9 @@ function parsed(typed: string): { value?: unknown; problem?: string } {
   try { return { value: JSON.parse(typed) as unknown }; } catch { return { problem: "This is not JSON." }; }
 }
 
-export function RequestCard({ request, answered, inTask }: { request: InboxRequest; answered: () => void; inTask?: boolean }) {
+export function RequestCard({ request, answered, inTask, active }: { request: InboxRequest; answered: () => void; inTask?: boolean; active?: boolean }) {
+  const card = useRef<HTMLElement>(null);
+  useEffect(() => { if (active) card.current?.focus(); }, [active]);
   const kind = kinds[request.kind] ?? { name: request.kind, icon: "alert" as const, ask: request.description };
   const [busy, run] = useAction();
   const [reason, setReason] = useState("");
@@ -62,10 +74,12 @@ export function RequestCard({ request, answered, inTask }: { request: InboxReque
     notify(`${words[decision] ?? decision}: done`);
     answered();
   });
+  const decides = (decision: string, keys: string) => (active && request.decisions.includes(decision as never) ? [{ keys, what: words[decision] ?? decision, group: "Inbox", run: () => void decide(decision) }] : []);
+  useShortcuts([...decides("approve", "a"), ...decides("accept", "a"), ...decides("deny", "d"), ...decides("retry", "r"), ...decides("skip", "s")]);
   const left = request.expiresAt ? Date.parse(request.expiresAt) - nowSecond.value : null;
   const steps = request.kind === "plan" && Array.isArray(request.arguments) ? (request.arguments as { id?: string; description?: string; type?: string; tool?: { name: string } }[]) : null;
   return (
-    <article class="card request" aria-label={`${kind.name}: ${request.goal}`}>
+    <article ref={card} tabIndex={-1} class={`card request${active ? " is-active" : ""}`} aria-label={`${kind.name}: ${request.goal}`}>
       <header class="card-head">
         <span class={`request-kind is-${request.kind}`}><Icon name={kind.icon} size={13} />{kind.name}</span>
         {!inTask && <a class="request-goal" href={`/tasks/${request.taskId}${request.step === undefined ? "" : `?step=${request.step}`}`}>{request.goal}</a>}

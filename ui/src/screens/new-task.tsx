@@ -1,5 +1,5 @@
 /** Starts a task outright. */
-import { detect, draftPlan, listModels, listTools, startTask, type StartTask } from "#api";
+import { detect, draftPlan, listModels, listTemplates, listTools, startTask, type StartTask } from "#api";
 import { useEffect, useState } from "preact/hooks";
 import { ask } from "../api/client";
 import { useResource } from "../api/resource";
@@ -30,6 +30,7 @@ function useVerdict(goal: string): Detection | null {
 export function NewTaskScreen() {
   const models = useResource(listModels());
   const tools = useResource(listTools());
+  const templates = useResource(listTemplates({ limit: 1000 }));
   const [goal, setGoal] = useState(address.value.query.get("goal") ?? "");
   const [thread, setThread] = useState(address.value.query.get("thread") ?? "");
   const [model, setModel] = useState("");
@@ -80,7 +81,9 @@ export function NewTaskScreen() {
   );
   return (
     <section class="screen is-narrow">
-      <header class="screen-head"><h1>New task</h1></header>
+      <header class="screen-head"><h1>New task</h1>
+        {(templates.data?.templates.length ?? 0) > 0 && <select class="inline-select" aria-label="From a template" value="" onChange={(event) => navigate(`/templates?template=${encodeURIComponent(event.currentTarget.value)}`)}><option value="" disabled>From a template…</option>{templates.data?.templates.map((one) => <option key={one.name} value={one.name}>{one.name}</option>)}</select>}
+      </header>
       <form class="stack" onSubmit={(event) => { event.preventDefault(); void start(); }}>
         <Field label="Goal"><textarea autoFocus rows={4} value={goal} placeholder="Find every TODO comment in this repository and write a report" onInput={(event) => setGoal(event.currentTarget.value)} /></Field>
         <Verdict verdict={verdict} />

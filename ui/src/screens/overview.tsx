@@ -75,7 +75,7 @@ export function OverviewScreen() {
                 ...paused.filter((task) => !requests.some((one) => one.taskId === task.id)).slice(0, 5).map((task) => <Line key={task.id} task={task} now={now} />)]}
             </Panel>
             <Panel title="Running now" href="/tasks?status=running" empty="Nothing runs.">{live.filter((task) => task.status === "running").slice(0, 6).map((task) => <Line key={task.id} task={task} now={now} progress />)}</Panel>
-            {groups.current.length > 0 && <Panel title="What fails most, in 24 h" href="/analytics" empty="">{groups.current.slice(0, 4).map((one) => <a key={one.place + one.code + one.message} class="line" href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to"><span class="mono line-count">{number(one.count)}×</span><span class="line-text"><code>{one.code}</code> <span class="faint">{one.message}</span></span></a>)}</Panel>}
+            {groups.current.length > 0 && <Panel title="What fails most, in 24 h" href="/analytics" empty="">{groups.current.slice(0, 4).map((one) => <a key={one.place + one.code + one.message} class="line" href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to"><span class="mono line-count">{number(one.count)}×</span><span class="line-text"><code>{one.code}</code> <span class="faint">{one.place}: {one.message}</span></span></a>)}</Panel>}
             <Panel title="Last failures" href="/tasks?status=failed" empty="Nothing has failed.">{failures.map((task) => <Line key={task.id} task={task} now={now} />)}</Panel>
           </div>
         </div>

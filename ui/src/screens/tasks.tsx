@@ -63,6 +63,7 @@ export function TasksScreen() {
   const search = query.get("q") ?? "";
   const thread = query.get("thread");
   const roots = query.get("roots") !== null;
+  const onlyRetrying = query.has("retrying");
   const sort = (query.get("sort") ?? "created") as SortBy;
   const upwards = query.get("order") === "up";
   const { tasks, complete, error, loaded } = taskList.value;
@@ -77,16 +78,18 @@ export function TasksScreen() {
     for (const task of tasks) counted[task.status] = (counted[task.status] ?? 0) + 1;
     return counted;
   }, [tasks]);
+  const retrying = useMemo(() => tasks.reduce((sum, task) => sum + (retryAt(task, now) === null ? 0 : 1), 0), [tasks, now]);
   const statusKey = [...wanted].join();
   const shown = useMemo(() => {
     const words = search.toLowerCase().split(/\s+/).filter(Boolean);
     const value = values[sort] ?? values.created;
     const fits = tasks.filter((task) =>
+      (!onlyRetrying || retryAt(task, now) !== null) &&
       (wanted.size === 0 || wanted.has(task.status)) && !(roots && task.parentId) && (!thread || task.threadId === thread)
       && words.every((word) => task.goal.toLowerCase().includes(word) || task.currentStep?.toLowerCase().includes(word) || task.id.includes(word) || task.threadId.toLowerCase().includes(word)));
     if (sort !== "created") fits.sort((one, other) => (value(one) < value(other) ? 1 : value(one) > value(other) ? -1 : 0));
     return upwards ? fits.reverse() : fits;
-  }, [tasks, statusKey, search, thread, roots, sort, upwards]);
+  }, [tasks, statusKey, search, thread, roots, sort, upwards, onlyRetrying && now]);
 
   const chosen = shown.filter((task) => selected.has(task.id));
   const toggle = (index: number, range: boolean) => {
@@ -143,6 +146,7 @@ export function TasksScreen() {
         <div class="chips" role="group" aria-label="Status">
           {statuses.map((status) => <Chip key={status} on={wanted.has(status)} onClick={() => filter(status)}><i class={`spot is-${status}`} />{status}<span class="faint">{number(counts[status] ?? 0)}</span></Chip>)}
           <Chip on={roots} onClick={() => setQuery({ roots: roots ? null : "only" })}>without sub-tasks</Chip>
+          {(onlyRetrying || retrying > 0) && <Chip on={onlyRetrying} onClick={() => setQuery({ retrying: onlyRetrying ? null : "1" })}><i class="spot is-paused" />retrying<span class="faint">{number(retrying)}</span></Chip>}
           {thread && <Chip on onClick={() => setQuery({ thread: null })}>thread {thread} ×</Chip>}
         </div>
       </div>
@@ -153,7 +157,7 @@ export function TasksScreen() {
           <pre>longhaul run "Find every TODO comment and write a report"</pre>
         </Empty>
       ) : shown.length === 0 ? (
-        <Empty icon="search" title="No task fits" action={<Button onClick={() => setQuery({ q: null, status: null, thread: null, roots: null })}>Show all</Button>}><p>None of {number(tasks.length)} tasks has what you ask for.</p></Empty>
+        <Empty icon="search" title="No task fits" action={<Button onClick={() => setQuery({ q: null, status: null, thread: null, roots: null, retrying: null })}>Show all</Button>}><p>None of {number(tasks.length)} tasks has what you ask for.</p></Empty>
       ) : (
         <Virtual class="table tasks-table" count={shown.length} rowHeight={ROW} label="Tasks" role="grid" columns={9} active={active}
           head={

@@ -9,6 +9,7 @@ import { Value } from "../components/json";
 import { Markdown } from "../components/markdown";
 import { duration, number, percent, short } from "../format";
 import { address, setQuery } from "../router";
+import { useShortcuts } from "../state/keys";
 import { nowSecond } from "../state/session";
 import { TryTool } from "./tool-trial";
 
@@ -34,12 +35,22 @@ export function ToolsScreen() {
   const used = new Map(last.current.map((row) => [row.name, row]));
   const chosen = address.value.query.get("tool");
   const group = address.value.query.get("from");
-  if (read.error && !read.data) return <Failure error={read.error} retry={read.reload} />;
-  if (!read.data) return <section class="screen"><Loading /></section>;
-  const { tools, mcpServers } = read.data;
+  const { tools, mcpServers } = read.data ?? { tools: [], mcpServers: [] };
   const origins = [...new Set(tools.map(origin))];
   const shown = tools.filter((tool) => (!group || origin(tool) === group) && `${tool.name} ${tool.description}`.toLowerCase().includes(search.toLowerCase()));
   const tool = tools.find((one) => one.name === chosen);
+  const box = useRef<HTMLInputElement>(null);
+  const go = (by: number) => {
+    const next = shown[Math.max(0, Math.min(shown.length - 1, shown.findIndex((one) => one.name === chosen) + by))];
+    if (next) setQuery({ tool: next.name });
+  };
+  useShortcuts([
+    { keys: "/", what: "Search", group: "Tools", run: () => box.current?.focus() },
+    { keys: "j", what: "Next", group: "Tools", run: () => go(1) },
+    { keys: "k", what: "Previous", group: "Tools", run: () => go(-1) },
+  ]);
+  if (read.error && !read.data) return <Failure error={read.error} retry={read.reload} />;
+  if (!read.data) return <section class="screen"><Loading /></section>;
   return (
     <section class="screen">
       <header class="screen-head"><h1>Tools <span class="faint count">{tools.length}</span></h1></header>
@@ -54,7 +65,7 @@ export function ToolsScreen() {
         {mcpServers.length === 0 && <div class="card hint"><Icon name="tools" /><div><strong>No MCP server is configured</strong><p class="faint">Servers are named in the configuration file only, never over the API:</p><pre>{"[tools.mcp.github]\ncommand = \"github-mcp-server\"\nargs = [\"stdio\"]"}</pre></div></div>}
       </section>
       <div class="filters">
-        <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search tools</span><input type="text" inputMode="search" placeholder="Search tools" value={search} onInput={(event) => setSearch(event.currentTarget.value)} /></label>
+        <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search tools</span><input ref={box} type="text" inputMode="search" placeholder="Search tools" value={search} onInput={(event) => setSearch(event.currentTarget.value)} /></label>
         <div class="chips" role="group" aria-label="From">{origins.map((name) => <Chip key={name} on={group === name} onClick={() => setQuery({ from: group === name ? null : name })}>{name}</Chip>)}</div>
       </div>
       {tools.length === 0 ? <Empty icon="tools" title="No tools"><p>Without tools a task can only think. Built-in toolkits are switched on under <code>[tools]</code>.</p></Empty> : (

@@ -4,7 +4,7 @@ import { Chip, Empty } from "../../components/basics";
 import { Diff } from "../../components/diff";
 import { Markdown } from "../../components/markdown";
 import { clock } from "../../format";
-import { setQuery } from "../../router";
+import { address, setQuery } from "../../router";
 import type { Revision, StepState, Story } from "../../state/journal";
 import { stepWords } from "./steps";
 import type { ViewProps } from "./task";
@@ -35,6 +35,16 @@ function layout(steps: StepState[]): { placed: Map<number, Placed>; width: numbe
   return { placed, width: widest * (WIDTH + GAP_X) - GAP_X, height: Math.max(1, taken.length) * (HEIGHT + GAP_Y) - GAP_Y };
 }
 
+/** A line from one step to another. One that would run behind a step in between goes round it. */
+function way(x1: number, y1: number, x2: number, y2: number, placed: Placed[]): string {
+  const bend = Math.max(GAP_Y / 2, (y2 - y1) / 2);
+  const hidden = placed.filter(({ x, y }) => y > y1 && y + HEIGHT < y2 && x < (x1 + x2) / 2 && x + WIDTH > (x1 + x2) / 2);
+  if (hidden.length === 0) return `M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}`;
+  const aside = Math.max(...hidden.map(({ x }) => x)) + WIDTH + GAP_X / 2;
+  const turn = GAP_Y * 0.8;
+  return `M${x1} ${y1}C${x1} ${y1 + turn} ${aside} ${y1} ${aside} ${y1 + turn}L${aside} ${y2 - turn}C${aside} ${y2} ${x2} ${y2 - turn} ${x2} ${y2}`;
+}
+
 function lines(text: string): [string, string] {
   const most = 33;
   if (text.length <= most) return [text, ""];
@@ -51,7 +61,8 @@ function asText(story: Story, revision: Revision): string {
 }
 
 export function GraphTab({ story, chosenStep }: ViewProps) {
-  const [shown, setShown] = useState<number | null>(null);
+  const shown = Number(address.value.query.get("revision"));
+  const setShown = (number: number) => setQuery({ revision: number === story.revisions.at(-1)?.number ? null : String(number) });
   const [compare, setCompare] = useState(false);
   const revision = story.revisions.find((one) => one.number === shown) ?? story.revisions.at(-1);
   if (!revision) return <Empty icon="bolt" title="No plan yet"><p>A model, or the rules, are asked for one.</p></Empty>;
@@ -68,13 +79,12 @@ export function GraphTab({ story, chosenStep }: ViewProps) {
       {revision.reason && <div class="graph-reason"><Markdown text={revision.reason} /></div>}
       {compare && before && <section class="graph-diff" aria-label={`From revision ${before.number} to ${revision.number}`}><Diff one={asText(story, before)} other={asText(story, revision)} /></section>}
       <div class="graph-scroll" tabIndex={0} role="region" aria-label="Plan">
-        <svg width={width + 8} height={height + 8} viewBox={`-4 -4 ${width + 8} ${height + 8}`} role="group" aria-label={`Plan of ${steps.length} steps`}>
+        <svg width={width + GAP_X} height={height + 8} viewBox={`-4 -4 ${width + GAP_X} ${height + 8}`} role="group" aria-label={`Plan of ${steps.length} steps`}>
           {steps.flatMap((step) => step.dependsOn.map((on) => {
             const [from, to] = [placed.get(on), placed.get(step.index)];
             if (!from || !to) return null;
             const [x1, y1, x2, y2] = [from.x + WIDTH / 2, from.y + HEIGHT, to.x + WIDTH / 2, to.y];
-            const bend = Math.max(GAP_Y / 2, (y2 - y1) / 2);
-            return <path key={`${on}-${step.index}`} class={`edge is-${from.step.status}`} d={`M${x1} ${y1}C${x1} ${y1 + bend} ${x2} ${y2 - bend} ${x2} ${y2}`} />;
+            return <path key={`${on}-${step.index}`} class={`edge is-${from.step.status}`} d={way(x1, y1, x2, y2, [...placed.values()])} />;
           }))}
           {steps.map((step) => {
             const at = placed.get(step.index);

@@ -10,7 +10,7 @@ import { Icon } from "../../components/icons";
 import { Value } from "../../components/json";
 import { Markdown } from "../../components/markdown";
 import { bytes, clock, cost, duration, number, shortId, text, tokens } from "../../format";
-import { setQuery } from "../../router";
+import { address, setQuery } from "../../router";
 import { checkWords, conditionWords, listWords } from "../../state/condition";
 import { promptOf, type Attempt, type Call, type StepState, type Story } from "../../state/journal";
 import { now } from "../../state/session";
@@ -47,7 +47,7 @@ export function Content({ id, seq, payload, path, markdown }: { id: string; seq:
 }
 
 function StepView({ id, story, step, close, version, fork, retry }: { id: string; story: Story; step: StepState; close: preact.VNode; version: number } & Acts) {
-  const [chosen, setChosen] = useState<number | null>(null);
+  const chosen = Number(address.value.query.get("attempt"));
   const [compare, setCompare] = useState(false);
   const attempt = step.attempts.find((one) => one.number === chosen) ?? step.attempts.at(-1);
   const steps = useResource(listSteps(id), undefined, step.endedAt === null ? version : "end");
@@ -80,7 +80,7 @@ function StepView({ id, story, step, close, version, fork, retry }: { id: string
         )}
         {step.attempts.length > 1 && (
           <div class="chips" role="group" aria-label="Attempt">
-            {step.attempts.map((one) => <Chip key={one.seq} on={one === attempt} onClick={() => setChosen(one.number)}>attempt {one.number}</Chip>)}
+            {step.attempts.map((one) => <Chip key={one.seq} on={one === attempt} onClick={() => setQuery({ attempt: one === step.attempts.at(-1) ? null : String(one.number) })}>attempt {one.number}</Chip>)}
             {before && <Chip on={compare} onClick={() => setCompare(!compare)}>differences</Chip>}
           </div>
         )}

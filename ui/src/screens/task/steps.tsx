@@ -22,7 +22,7 @@ export function stepTime(step: StepState, at: number): number | null {
 export function StepTree({ story, chosen }: { story: Story; chosen: number | null }) {
   const current = plannedSteps(story);
   const replaced = story.steps.filter((step) => step.replaced && !step.item);
-  const open = (step: StepState) => setQuery({ step: chosen === step.index && !address.value.query.has("seq") ? null : String(step.index), seq: null });
+  const open = (step: StepState) => setQuery({ step: chosen === step.index && !address.value.query.has("seq") ? null : String(step.index), seq: null, attempt: null });
   const line = (step: StepState): VNode => {
     const time = stepTime(step, story.to ?? now.value);
     const retry = step.status === "failed" && step.attempts.at(-1)?.retryAt;

@@ -86,7 +86,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
     { keys: "y", what: "Copy as curl", group: "This task", run: () => void copy(curl(getTask(id)), "Copied as curl") },
     { keys: "f", what: "Fork from where it stands", group: "This task", run: () => setForking({ words: "from where it stands" }) },
     { keys: "R", what: "Retry what failed", group: "This task", run: () => { if (status === "failed" || status === "cancelled") setRetrying({ step: null }); } },
-    { keys: "Escape", what: "Close the inspector", group: "This task", run: () => setQuery({ step: null, seq: null }) },
+    { keys: "Escape", what: "Close the inspector", group: "This task", run: () => setQuery({ step: null, seq: null, attempt: null }) },
     { keys: "u", what: "Back to all tasks", group: "This task", run: () => navigate("/tasks") },
   ]);
   if (refused && !task) return <Failure error={refused} />;

@@ -4,7 +4,7 @@ import { isEnded } from "../../api/types";
 import { Button, Empty } from "../../components/basics";
 import { Virtual } from "../../components/virtual";
 import { clock, duration } from "../../format";
-import { setQuery } from "../../router";
+import { address, setQuery } from "../../router";
 import { readyAt, type StepState, type Story } from "../../state/journal";
 import { now } from "../../state/session";
 import type { ViewProps } from "./task";
@@ -21,6 +21,10 @@ function segments(story: Story, step: StepState, end: number): Segment[] {
     const to = attempt.to ?? end;
     const kind = attempt.end === "failed" ? "failed" : attempt.end === "completed" ? "completed" : attempt.end === null ? "running" : "cut";
     list.push({ kind, from: attempt.from, to, title: `Attempt ${attempt.number}: ${duration(to - attempt.from)}${attempt.fault ? ` – ${attempt.fault.code}: ${attempt.fault.message}` : ""}`, seq: attempt.seq });
+    for (const pause of story.pauses) {
+      const [from, until] = [Math.max(pause.from, attempt.from), Math.min(pause.to ?? end, to)];
+      if (until > from) list.push({ kind: "pause", from, to: until, title: `Paused ${duration(until - from)}: ${pause.detail}` });
+    }
     const next = step.attempts[at + 1];
     if (attempt.end === "failed" && (next || attempt.retryAt)) {
       const until = next?.from ?? Math.min(attempt.retryAt ?? to, Math.max(end, to));
@@ -28,6 +32,12 @@ function segments(story: Story, step: StepState, end: number): Segment[] {
     }
   }
   return list;
+}
+
+/** The part of the time that the address names, in milliseconds since the beginning of the task. */
+function chosenPart(begin: number): [number, number] | null {
+  const [from, to] = (address.value.query.get("time") ?? "").split("-").map(Number);
+  return from !== undefined && to !== undefined && to > from ? [begin + from, begin + to] : null;
 }
 
 /** Round moments, no closer than their names are wide. */
@@ -41,7 +51,8 @@ function ticks(from: number, to: number, width: number): number[] {
 }
 
 export function TimelineTab({ story, task, chosenStep }: ViewProps) {
-  const [zoom, setZoom] = useState<[number, number] | null>(null);
+  const zoom = chosenPart(story.from);
+  const setZoom = (part: [number, number] | null) => setQuery({ time: part === null ? null : `${Math.round(part[0] - story.from)}-${Math.round(part[1] - story.from)}` });
   const axis = useRef<HTMLSpanElement>(null);
   const [width, setWidth] = useState(500);
   useLayoutEffect(() => {
@@ -53,7 +64,7 @@ export function TimelineTab({ story, task, chosenStep }: ViewProps) {
   }, [story.steps.length > 0]);
   const live = !isEnded(task.status) && story.to === null;
   const last = Date.parse(story.entries.at(-1)?.at ?? task.updatedAt);
-  const end = live && story.status !== "paused" ? Math.max(now.value, last) : last;
+  const end = live ? Math.max(now.value, last) : last;
   const whole: [number, number] = [story.from, Math.max(end, story.from + 50)];
   const [from, to] = zoom ?? whole;
   const place = (at: number) => ((at - from) / (to - from)) * 100;
@@ -79,10 +90,11 @@ export function TimelineTab({ story, task, chosenStep }: ViewProps) {
   return (
     <div class="timeline">
       <Brush story={story} whole={whole} zoom={zoom} setZoom={setZoom} end={end} />
-      <div class="lane-axis" aria-hidden="true">
+      <div class="lane-axis">
         <span class="lane-name">{zoom ? <Button kind="ghost" onClick={() => setZoom(null)}>Whole time</Button> : <span class="faint">{clock(story.from)}</span>}</span>
-        <span class="lane-track" ref={axis}>
+        <span class="lane-track" ref={axis} aria-hidden="true">
           {ticks(from, to, width).map((at) => <span key={at} class="tick" style={{ left: `${(at / (to - from)) * 100}%` }}>{duration(from - story.from + at)}</span>)}
+          {live && place(end) <= 100 && place(end) >= 0 && <span class="now-mark" style={{ left: `${place(end)}%` }} title="Now" />}
           {story.pauses.map((pause) => {
             const [left, right] = [Math.max(place(pause.from), 0), Math.min(place(pause.to ?? end), 100)];
             return right <= 0 || left >= 100 || right <= left ? null : <span key={pause.from} class="pause-mark" title={`Paused: ${pause.detail}`} style={{ left: `${left}%`, width: `${right - left}%` }} />;

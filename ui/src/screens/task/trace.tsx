@@ -1,12 +1,12 @@
 /** The journal, entry by entry. */
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef } from "preact/hooks";
 import type { Entry, TraceType } from "../../api/types";
 import { isEnded } from "../../api/types";
 import { Chip, Empty } from "../../components/basics";
 import { Icon, type IconName } from "../../components/icons";
 import { Virtual } from "../../components/virtual";
 import { number } from "../../format";
-import { setQuery } from "../../router";
+import { address, setQuery } from "../../router";
 import { useShortcuts } from "../../state/keys";
 import type { ViewProps } from "./task";
 
@@ -24,8 +24,12 @@ function since(at: number, from: number): string {
 }
 
 export function TraceTab({ story, version, chosenSeq, task }: ViewProps) {
-  const [wanted, setWanted] = useState(new Set<TraceType>());
-  const [search, setSearch] = useState("");
+  // What is looked for stands in the address, so that it can be sent to somebody.
+  const kinds = address.value.query.get("kinds") ?? "";
+  const wanted = useMemo(() => new Set(kinds.split(",").filter(Boolean)), [kinds]);
+  const search = address.value.query.get("find") ?? "";
+  const setSearch = (words: string) => setQuery({ find: words });
+  const toggle = (type: TraceType) => { const next = new Set(wanted); if (!next.delete(type)) next.add(type); setQuery({ kinds: [...next].join(",") }); };
   const box = useRef<HTMLInputElement>(null);
   const entries = story.entries;
   const counts = useMemo(() => {
@@ -43,7 +47,7 @@ export function TraceTab({ story, version, chosenSeq, task }: ViewProps) {
       return words.every((word) => text.includes(word));
     };
     return entries.filter(fits);
-  }, [version, search, wanted]);
+  }, [version, search, wanted, entries]);
   const at = shown.findIndex((entry) => entry.seq === chosenSeq);
   const go = (by: number) => {
     const entry = shown[Math.max(0, Math.min(shown.length - 1, at < 0 ? 0 : at + by))];
@@ -62,7 +66,7 @@ export function TraceTab({ story, version, chosenSeq, task }: ViewProps) {
         <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search the trace</span><input ref={box} type="text" inputMode="search" placeholder="Search messages and data" value={search} onInput={(event) => setSearch(event.currentTarget.value)} onKeyDown={(event) => { if (event.key === "Escape") event.currentTarget.blur(); }} /></label>
         <span class="faint">{shown.length === entries.length ? `${number(entries.length)} entries` : `${number(shown.length)} of ${number(entries.length)}`}</span>
         <div class="chips" role="group" aria-label="Kinds of entries">
-          {types.map(({ type, name, icon }) => <Chip key={type} on={wanted.has(type)} onClick={() => { const next = new Set(wanted); if (!next.delete(type)) next.add(type); setWanted(next); }}><Icon name={icon} size={12} />{name}<span class="faint">{number(counts[type] ?? 0)}</span></Chip>)}
+          {types.map(({ type, name, icon }) => <Chip key={type} on={wanted.has(type)} onClick={() => toggle(type)}><Icon name={icon} size={12} />{name}<span class="faint">{number(counts[type] ?? 0)}</span></Chip>)}
         </div>
       </div>
       {shown.length === 0 ? <Empty icon="search" title="No entry fits" /> : (
