@@ -45,6 +45,9 @@ on("a task that waits for its next attempt says so in the list", async () => {
   return "/tasks";
 }, async (page) => {
   await page.locator(".row .badge.is-retrying", { hasText: "Retry" }).waitFor();
+  await page.getByRole("button", { name: /^retrying/ }).click();
+  assert.equal(await page.locator(".row:not(.is-head)").count(), 1);
+  await page.getByRole("button", { name: /^retrying/ }).click();
   await page.locator(".row", { hasText: "Ask a limited model" }).locator(".badge.is-completed").waitFor();
 });
 

@@ -64,7 +64,7 @@ on("the inspector shows calls, prompts and the difference between attempts", asy
   await inspector.waitFor({ state: "detached" });
 });
 
-on("what is looked at stands in the address: part of the time, words of the trace, an attempt, a filter", async () => `/tasks/${await world.ended("Ask a flaky model for the address")}?time=0-400`, async (page) => {
+on("what is looked at stands in the address: part of the time, words of the trace, an attempt, a filter", async () => `/tasks/${await world.ended("A faltering look at the address")}?time=0-400`, async (page) => {
   const task = page.url().split("?")[0];
   await page.getByRole("button", { name: "Whole time" }).waitFor();
   const strip = await page.getByRole("group", { name: /Time range/ }).boundingBox();
@@ -72,7 +72,7 @@ on("what is looked at stands in the address: part of the time, words of the trac
   await page.mouse.down();
   await page.mouse.move(strip.x + strip.width * 0.9, strip.y + 10, { steps: 4 });
   await page.mouse.up();
-  assert.match(page.url(), /time=\d{3,}-\d{4}/);
+  assert.match(page.url(), /time=\d{3,}-\d{3,}/);
   await page.getByRole("button", { name: "Whole time" }).click();
   assert.doesNotMatch(page.url(), /time=/);
   await page.goto(`${task}?step=0&attempt=1`);

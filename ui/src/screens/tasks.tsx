@@ -85,7 +85,7 @@ export function TasksScreen() {
     const value = values[sort] ?? values.created;
     const fits = tasks.filter((task) =>
       (!onlyRetrying || retryAt(task, now) !== null) &&
-      (wanted.size === 0 || wanted.has(task.status)) && !(roots && task.parentId) && (!thread || task.threadId === thread)
+      (!onlyRetrying || retryAt(task, now) !== null) && (wanted.size === 0 || wanted.has(task.status)) && !(roots && task.parentId) && (!thread || task.threadId === thread)
       && words.every((word) => task.goal.toLowerCase().includes(word) || task.currentStep?.toLowerCase().includes(word) || task.id.includes(word) || task.threadId.toLowerCase().includes(word)));
     if (sort !== "created") fits.sort((one, other) => (value(one) < value(other) ? 1 : value(one) > value(other) ? -1 : 0));
     return upwards ? fits.reverse() : fits;

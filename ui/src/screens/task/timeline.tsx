@@ -23,7 +23,7 @@ function segments(story: Story, step: StepState, end: number): Segment[] {
     list.push({ kind, from: attempt.from, to, title: `Attempt ${attempt.number}: ${duration(to - attempt.from)}${attempt.fault ? ` – ${attempt.fault.code}: ${attempt.fault.message}` : ""}`, seq: attempt.seq });
     for (const pause of story.pauses) {
       const [from, until] = [Math.max(pause.from, attempt.from), Math.min(pause.to ?? end, to)];
-      if (until > from) list.push({ kind: "pause", from, to: until, title: `Paused ${duration(until - from)}: ${pause.detail}` });
+      if (until > from) list.push({ kind: "pause", from, to: until, title: `Paused ${duration(until - from)}` });
     }
     const next = step.attempts[at + 1];
     if (attempt.end === "failed" && (next || attempt.retryAt)) {
@@ -75,7 +75,7 @@ export function TimelineTab({ story, task, chosenStep }: ViewProps) {
     <div key={step.index} role="listitem" class={`lane${step.replaced ? " is-replaced" : ""}${step.item ? " is-item" : ""}`}>
       <button type="button" class="lane-button" aria-pressed={chosenStep === step.index} onClick={() => setQuery({ step: String(step.index), seq: null })}>
         <span class="lane-name" title={step.description}><span class="mono faint">{step.index + 1}</span> {step.description}<span class="sr-only">, {step.status}, </span></span>
-        <span class="lane-track">
+        <span class="lane-track" aria-hidden="true">
           {segments(story, step, end).map((one) => {
             const left = Math.max(place(one.from), 0);
             const right = Math.min(place(one.to), 100);
