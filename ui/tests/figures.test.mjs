@@ -6,7 +6,7 @@ import { stage } from "./world.mjs";
 
 const TASKS = 10_000;
 const ENTRIES = 5_000;
-const { world, visit } = stage();
+const { world, visit } = stage({ more: "[presets.long]\nlimits = { maxSteps = 1000, maxToolCalls = 1000 }\nbudget = { toolCalls = 0, steps = 0 }\n" });
 
 const usage = { inputTokens: 1200, outputTokens: 340, cachedTokens: 0, modelCalls: 3, toolCalls: 2, costUsd: 0.0123 };
 const id = (number) => `01a20000-0000-7000-8000-${String(number).padStart(12, "0")}`;
@@ -62,6 +62,22 @@ test(`a trace of ${ENTRIES} entries opens, and is searched`, async () => {
   await page.keyboard.press("Escape");
   await page.keyboard.press("j");
   await page.getByLabel("Inspector").getByText("Entry 4321 of many").waitFor();
+  assert.deepEqual(page.problems, []);
+  await page.context().close();
+});
+
+test("of a plan with hundreds of steps only those on the screen are drawn", async () => {
+  const plan = Array.from({ length: 300 }, (_, number) => ({ id: `s${number}`, description: `Look at the clock, ${number + 1}`, type: "tool-call", tool: { name: "clock_now", arguments: {} } }));
+  const id = await world.task("A long plan", { preset: "long", plan });
+  await world.until(id, "completed");
+  const page = await visit(`/tasks/${id}?step=250`);
+  await page.getByLabel("Inspector").getByText("Look at the clock, 251").waitFor();
+  const steps = page.getByRole("navigation", { name: "Steps" });
+  await steps.getByRole("button", { name: /clock, 251/, pressed: true }).waitFor();
+  assert.ok(await steps.getByRole("button").count() < 60);
+  await steps.locator(".virtual").evaluate((list) => { list.scrollTop = 0; });
+  await steps.getByRole("button", { name: /clock, 1 / }).click();
+  await page.getByLabel("Inspector").getByRole("heading", { name: "1 Look at the clock, 1", exact: true }).waitFor();
   assert.deepEqual(page.problems, []);
   await page.context().close();
 });

@@ -2,6 +2,7 @@
 import type { VNode } from "preact";
 import { Badge } from "../../components/basics";
 import { Icon, type IconName } from "../../components/icons";
+import { Virtual } from "../../components/virtual";
 import { duration } from "../../format";
 import { address, setQuery } from "../../router";
 import { plannedSteps, type StepState, type Story } from "../../state/journal";
@@ -10,6 +11,10 @@ import { now } from "../../state/session";
 
 export const stepIcons: Record<string, IconName> = { "llm-reasoning": "model", "tool-call": "tools", checkpoint: "flag", summarization: "sort" };
 export const stepWords: Record<string, string> = { "llm-reasoning": "Reasoning", "tool-call": "Tool call", checkpoint: "Checkpoint", summarization: "Summary" };
+
+/** More steps than this are drawn only where they are seen, each on as many pixels. */
+const MANY = 100;
+const ROW = 44;
 
 /** Items of one list that are shown beside its step. */
 const ITEMS = 50;
@@ -21,16 +26,16 @@ export function stepTime(step: StepState, at: number): number | null {
 
 export function StepTree({ story, chosen }: { story: Story; chosen: number | null }) {
   const current = plannedSteps(story);
+  const isLong = current.length > MANY;
   const replaced = story.steps.filter((step) => step.replaced && !step.item);
   const open = (step: StepState) => setQuery({ step: chosen === step.index && !address.value.query.has("seq") ? null : String(step.index), seq: null, attempt: null });
-  const line = (step: StepState): VNode => {
+  const button = (step: StepState): VNode => {
     const time = stepTime(step, story.to ?? now.value);
     const retry = step.status === "failed" && step.attempts.at(-1)?.retryAt;
     const items = step.items.map((index) => story.steps[index]).filter((item) => item !== undefined);
     const open_ = items.filter((item) => item.endedAt === null).length;
     const refused = step.claims.at(-1)?.verdicts.some((verdict) => !verdict.passed) ?? false;
     return (
-      <li key={step.index} class={step.item ? "is-item" : undefined}>
         <button type="button" class={`step${step.replaced ? " is-replaced" : ""}`} aria-pressed={chosen === step.index} onClick={() => open(step)} title={step.description}>
           <Badge small status={retry ? "retrying" : step.status} />
           <span class="step-text"><span class="step-name">{step.description}</span>
@@ -41,14 +46,23 @@ export function StepTree({ story, chosen }: { story: Story; chosen: number | nul
           </span>
           <span class="mono faint step-time">{time === null ? "" : duration(time)}</span>
         </button>
+    );
+  };
+  const line = (step: StepState): VNode => {
+    const items = step.items.map((index) => story.steps[index]).filter((item) => item !== undefined);
+    return (
+      <li key={step.index} class={step.item ? "is-item" : undefined}>
+        {button(step)}
         {items.length > 0 && <details class="step-items" open={items.length <= 6 || items.some((item) => item.index === chosen)}><summary>{items.length} items</summary><ol>{items.slice(0, ITEMS).map(line)}</ol>{items.length > ITEMS && <p class="faint pad">and {items.length - ITEMS} more; the timeline has all</p>}</details>}
       </li>
     );
   };
   return (
-    <nav class="steps" aria-label="Steps">
+    <nav class={`steps${isLong ? " is-long" : ""}`} aria-label="Steps">
       <h2 class="steps-head">Steps<span class="faint">{story.revisions.length > 1 ? `revision ${story.revisions.length}` : ""}</span></h2>
-      <ol>{current.map(line)}</ol>
+      {isLong
+        ? <Virtual count={current.length} rowHeight={ROW} label="Steps" active={current.findIndex((step) => step.index === chosen)} row={(index) => { const step = current[index] as StepState; return <div key={step.index} role="listitem" class="step-row">{button(step)}</div>; }} />
+        : <ol>{current.map(line)}</ol>}
       {replaced.length > 0 && <details><summary>{replaced.length} replaced by a revision</summary><ol>{replaced.map(line)}</ol></details>}
     </nav>
   );
