@@ -145,7 +145,7 @@ export function TasksScreen() {
         </label>
         <div class="chips" role="group" aria-label="Status">
           {statuses.map((status) => <Chip key={status} on={wanted.has(status)} onClick={() => filter(status)}><i class={`spot is-${status}`} />{status}<span class="faint">{number(counts[status] ?? 0)}</span></Chip>)}
-          <Chip on={roots} onClick={() => setQuery({ roots: roots ? null : "only" })}>without sub-tasks</Chip>
+          {(roots || tasks.some((task) => task.parentId)) && <Chip on={roots} onClick={() => setQuery({ roots: roots ? null : "only" })}>without sub-tasks</Chip>}
           {(onlyRetrying || retrying > 0) && <Chip on={onlyRetrying} onClick={() => setQuery({ retrying: onlyRetrying ? null : "1" })}><i class="spot is-paused" />retrying<span class="faint">{number(retrying)}</span></Chip>}
           {thread && <Chip on onClick={() => setQuery({ thread: null })}>thread {thread} ×</Chip>}
         </div>
