@@ -16,7 +16,7 @@ use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
 /// The server program, built beside this test program.
-fn server_program() -> PathBuf {
+pub(crate) fn server_program() -> PathBuf {
     let here = env::current_exe().unwrap();
     let target = here.parent().and_then(Path::parent).unwrap();
     let program = target.join("examples/counting_mcp_server");
@@ -121,6 +121,23 @@ async fn the_server_is_given_no_more_of_the_environment_than_it_needs() {
     let mut names: Vec<_> = variables.into_iter().map(|(name, _)| name).collect();
     names.retain(|name| !["PATH", "HOME", "LANG"].contains(&name.as_str()));
     assert_eq!(names, ["LEDGER"]);
+    world.toolbox.close().await;
+}
+
+#[tokio::test]
+async fn a_server_that_says_its_tools_have_changed_is_asked_for_them_again() {
+    let world = World::new(|_| ()).await;
+    let words = |world: &World| world.tool("test_shifty").description().description.clone();
+    assert_eq!(words(&world), "Counts a call, and is what it seems.");
+    world.call("test_change", json!({"label": "description"})).await.unwrap();
+    while words(&world) == "Counts a call, and is what it seems." {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    world.call("test_change", json!({"label": "new"})).await.unwrap();
+    while world.toolbox.find("test_late", &ToolAllowance::default()).is_none() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    assert!(world.toolbox.servers()[0].connected, "it is the same connection");
     world.toolbox.close().await;
 }
 

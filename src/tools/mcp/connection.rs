@@ -23,6 +23,7 @@ use tokio::task::JoinHandle;
 use tokio::time::timeout;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
+use super::changes::{self, Bell, Caller, Changes};
 use super::child::{self, Diagnostics};
 use super::content;
 use super::stdio::{HeldBack, StdioTransport, Unusable, unusable};
@@ -37,7 +38,7 @@ const SIGN_OF_LIFE: Duration = Duration::from_secs(5);
 /// Ending a server takes its grace twice at most, and a little more.
 const END: Duration = Duration::from_secs(10);
 
-type Service = RunningService<RoleClient, ClientConfig>;
+type Service = RunningService<RoleClient, Caller>;
 
 /// A live connection. Ends when it is dropped.
 pub(super) struct Connection {
@@ -57,19 +58,20 @@ pub(super) struct Opened {
     diagnostics: Diagnostics,
 }
 
-/// Connects and lists the tools.
+/// Connects and lists the tools. The changes tell when to list them again.
 pub(super) async fn open(
     name: &str,
     config: &McpServerConfig,
     limit: u64,
     secrets: &Secrets,
-) -> Result<Opened, String> {
+) -> Result<(Opened, Changes), String> {
     let stop = CancellationToken::new();
     // If this future is dropped or times out, whatever was started ends with it.
     let guard = stop.clone().drop_guard();
     let diagnostics = Diagnostics::default();
+    let (bell, changes) = changes::bell();
     let opening = async {
-        let (service, diagnostics) = serve(name, config, limit, secrets, stop.clone()).await?;
+        let (service, diagnostics) = serve(name, config, limit, secrets, stop.clone(), bell.clone()).await?;
         let tools = service.list_all_tools().await.map_err(|error| {
             explain(&without_keys(&format!("its tools cannot be listed: {error}")), &diagnostics)
         })?;
@@ -77,7 +79,8 @@ pub(super) async fn open(
     };
     match timeout(config.connect_timeout(), opening).await {
         Ok(Ok((service, tools, diagnostics))) => {
-            Ok(Opened { tools, service, stop: guard.disarm(), diagnostics })
+            changes::listen(service.peer().clone(), bell);
+            Ok((Opened { tools, service, stop: guard.disarm(), diagnostics }, changes))
         }
         Ok(Err(reason)) => Err(reason),
         Err(_) => Err(explain(&format!("no connection within {:?}", config.connect_timeout()), &diagnostics)),
@@ -90,11 +93,13 @@ async fn serve(
     limit: u64,
     secrets: &Secrets,
     stop: CancellationToken,
+    bell: Bell,
 ) -> Result<(Service, Diagnostics), String> {
     let client = ClientConfig::new(
         ClientCapabilities::default(),
         Implementation::new("longhaul", env!("CARGO_PKG_VERSION")),
     );
+    let client = Caller { config: client, bell };
     // The protocol without a handshake where the server speaks it, the older one otherwise.
     let lifecycle = ClientLifecycleMode::Auto {
         preferred_versions: vec![ProtocolVersion::V_2026_07_28],
@@ -207,6 +212,14 @@ impl Connection {
         let answer = sent.await_response().await;
         abandoned.request = None;
         answer
+    }
+
+    /// The tools as the server lists them now.
+    pub(super) async fn list(&self, patience: Duration) -> Result<Vec<RemoteTool>, String> {
+        match timeout(patience, self.peer.list_all_tools()).await {
+            Ok(listed) => listed.map_err(|error| without_keys(&error.to_string())),
+            Err(_) => Err(format!("no answer within {patience:?}")),
+        }
     }
 
     /// Whether the server still answers at all.

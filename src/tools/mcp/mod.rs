@@ -7,6 +7,7 @@
 //! A server that dies, hangs or talks nonsense costs its own calls and nobody else's.
 
 mod backoff;
+mod changes;
 mod child;
 mod connection;
 mod content;

@@ -3,12 +3,14 @@
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
+use rmcp::model::Tool as RemoteTool;
 use serde_json::{Map, Value};
 use tokio::runtime::Handle;
 use tokio_util::sync::CancellationToken;
 
 use super::ServerStatus;
 use super::backoff::{Failures, Verdict};
+use super::changes::Changes;
 use super::connection::{self, Connection};
 use super::tool::{McpTool, describe};
 use crate::tools::text::without_nul;
@@ -191,8 +193,9 @@ impl Server {
             () = self.closing.cancelled() => return Err("the tools are being closed".to_owned()),
             opened = connection::open(&self.name, &self.config, self.limits.max_output_bytes, &self.secrets) => opened,
         };
-        let opened = opened.map_err(|error| self.note_failure(self.secrets.redacted(without_nul(error))))?;
-        let tools = opened.tools.iter().map(|tool| describe(&self.name, &self.config, tool)).collect();
+        let (opened, changes) =
+            opened.map_err(|error| self.note_failure(self.secrets.redacted(without_nul(error))))?;
+        let tools = self.described(&opened.tools);
         let server = Arc::downgrade(self);
         let link = Arc::new(opened.watch(move || {
             if let Some(server) = server.upgrade() {
@@ -203,7 +206,49 @@ impl Server {
         state.tools = tools;
         state.link = Some(Arc::clone(&link));
         tracing::debug!(server = self.name, tools = state.tools.len(), "the MCP server is connected");
+        drop(state);
+        self.follow(&link, changes);
         Ok(link)
+    }
+
+    /// Reads the list of tools again whenever the server says that it has changed.
+    fn follow(self: &Arc<Self>, link: &Arc<Connection>, mut changes: Changes) {
+        let (server, link) = (Arc::downgrade(self), Arc::downgrade(link));
+        tokio::spawn(async move {
+            while changes.recv().await.is_some() {
+                let (Some(server), Some(link)) = (server.upgrade(), link.upgrade()) else { return };
+                server.relist(&link).await;
+            }
+        });
+    }
+
+    /// A list that cannot be read leaves the tools as they were: a call tells more than a guess.
+    async fn relist(&self, link: &Arc<Connection>) {
+        let listed = match link.list(self.config.connect_timeout()).await {
+            Ok(listed) => self.described(&listed),
+            Err(error) => {
+                tracing::warn!(
+                    server = self.name,
+                    error,
+                    "the changed tools of an MCP server cannot be listed"
+                );
+                return;
+            }
+        };
+        let mut state = self.state();
+        let is_current = state.link.as_ref().is_some_and(|current| Arc::ptr_eq(current, link));
+        if is_current && state.tools != listed {
+            tracing::info!(
+                server = self.name,
+                tools = listed.len(),
+                "the tools of the MCP server have changed"
+            );
+            state.tools = listed;
+        }
+    }
+
+    fn described(&self, listed: &[RemoteTool]) -> Vec<ToolDescription> {
+        listed.iter().map(|tool| describe(&self.name, &self.config, tool)).collect()
     }
 
     fn note_failure(&self, error: String) -> String {
