@@ -260,6 +260,13 @@ pub(super) enum TaskCommand {
         #[command(flatten)]
         request: RequestArg,
     },
+    /// Accept a tool that has changed since the plan was made, as it is now
+    Accept {
+        #[command(flatten)]
+        task: TaskArg,
+        #[command(flatten)]
+        request: RequestArg,
+    },
     /// Send a message to a task: its models read it at their next turn
     Tell {
         #[command(flatten)]

@@ -90,7 +90,7 @@ impl Display {
 
     fn lines(&self, entry: &Entry) {
         match &entry.event {
-            Event::Planned { revision, plan, by } => self.planned(*revision, plan, &by.reason),
+            Event::Planned { revision, plan, by, .. } => self.planned(*revision, plan, &by.reason),
             Event::StepStarted { step, attempt } => {
                 let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
                 self.line(*step, &format!("{}{again}", self.describe(*step)));

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::args::{InboxArgs, TaskArg, VerdictWord};
+use super::args::{InboxArgs, RequestArg, TaskArg, VerdictWord};
 use super::display::{cut, one_line};
 use super::error::CliError;
 use super::task::{find, new_table, told};
@@ -10,7 +10,7 @@ use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, ids};
 use crate::orchestrator::{
-    Decision, OpenRequest, OrchestratorError, OutcomeDecision, RequestId, RequestKind,
+    Decision, OpenRequest, OrchestratorError, OutcomeDecision, RequestId, RequestKind, ShownChange,
 };
 use crate::task::{CheckDecision, TaskId};
 
@@ -30,7 +30,7 @@ pub(super) async fn list(engine: &Engine, args: &InboxArgs, terminal: &Terminal)
             table.add_row(row(request));
         }
         terminal.result(table.trim_fmt());
-        terminal.note("Answer with: longhaul task approve|deny|answer|verdict TASK");
+        terminal.note("Answer with: longhaul task approve|deny|answer|verdict|accept TASK");
     }
     Ok(Exit::Done)
 }
@@ -42,9 +42,11 @@ fn row(request: &OpenRequest) -> [String; 6] {
         RequestKind::Outcome => "an outcome",
         RequestKind::Plan => "approval",
         RequestKind::Check => "a verdict",
+        RequestKind::Tool => "a look at a tool",
     };
     let until = request.expires_at.map(|at| at.to_datetime().format("%Y-%m-%d %H:%M").to_string());
     let about = match (&request.arguments, request.kind) {
+        (_, RequestKind::Tool) => request.change.as_ref().map(difference).unwrap_or_default(),
         (
             Some(arguments),
             RequestKind::Approval | RequestKind::Input | RequestKind::Outcome | RequestKind::Check,
@@ -81,8 +83,39 @@ pub(super) async fn deny(
     reason: String,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
-    let kinds = [RequestKind::Approval, RequestKind::Plan, RequestKind::Input];
+    let kinds = [RequestKind::Approval, RequestKind::Plan, RequestKind::Input, RequestKind::Tool];
     decide(engine, task, request, &kinds, Decision::Deny(reason), terminal).await
+}
+
+/// Accepts a tool that has changed.
+pub(super) async fn accept(
+    engine: &Engine,
+    task: &TaskArg,
+    request: &RequestArg,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let decision = Decision::Check(CheckDecision::Accept);
+    decide(engine, task, request.request.as_deref(), &[RequestKind::Tool], decision, terminal).await
+}
+
+/// What has changed about a tool, in a line.
+fn difference(change: &ShownChange) -> String {
+    let ShownChange { before, now } = change;
+    let mut parts = Vec::new();
+    if before.description != now.description {
+        parts.push(format!(
+            "said \"{}\", says \"{}\"",
+            one_line(&before.description),
+            one_line(&now.description)
+        ));
+    }
+    if before.schema != now.schema {
+        parts.push(format!("took {}, takes {}", before.schema, now.schema));
+    }
+    if before.effect != now.effect {
+        parts.push(format!("was {}, is {}", json!(before.effect), json!(now.effect)));
+    }
+    parts.join("; ")
 }
 
 /// Says whether what a step brought will do.

@@ -112,6 +112,7 @@ impl Watch {
                     // What is used up is not mended by a resume; the detail says what does.
                     Some(PauseReason::Budget) => None,
                     Some(PauseReason::Approval) => Some(format!("longhaul task approve {id} (or deny)")),
+                    Some(PauseReason::ToolChanged) => Some(format!("longhaul task accept {id} (or deny)")),
                     Some(PauseReason::Unverified) => {
                         Some(format!("longhaul task verdict {id} accept (or retry, fail)"))
                     }

@@ -86,7 +86,7 @@ impl Attempt {
     /// What the step is told. A conversation that has begun goes on from the opening that is
     /// recorded of it, whatever has happened beside it since.
     async fn told(&self, task: &Task, window: Window, with_tools: bool) -> Result<Told, Stop> {
-        let mut tools = if with_tools { self.orchestrator.tool_specs(&self.spec).await? } else { Vec::new() };
+        let mut tools = if with_tools { self.orchestrator.tool_specs_of(task).await? } else { Vec::new() };
         let own = recollection::specs().into_iter().filter(|_| with_tools);
         let own: Vec<ToolSpec> = own.filter(|own| tools.iter().all(|tool| tool.name != own.name)).collect();
         tools.extend(own);
@@ -264,6 +264,8 @@ impl Attempt {
                 self.pin(fact);
                 outcome
             }
+            // It will be there again: that is not the model's business.
+            (None, Err(error @ ToolError::Unreachable { .. })) => return Err(Stop::Failed(error.fault())),
             (None, Err(unknown)) => {
                 // It is in the journal as a call, so it counts as one.
                 self.allowance.take(self.orchestrator.now())?;

@@ -1,12 +1,11 @@
 //! Calls: the intent is recorded before the world can change, the outcome after.
 
-use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
 
 use super::reconcile::Reconciled;
-use super::{Attempt, Stop, recollection};
+use super::{Attempt, Stop};
 use crate::task::{
     CallState, CallSubject, Effect, Event, Fault, FaultClass, MAX_DEPTH, Payload, TOO_DEEP, Task, is_too_deep,
 };
@@ -48,15 +47,6 @@ impl Attempt {
             self.step.calls[position] = call;
         }
         Ok(())
-    }
-
-    /// Finds a tool that this task may use.
-    pub(super) fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolError> {
-        let allowance = &self.spec.tools;
-        let found = self.orchestrator.tools().find(name, allowance);
-        found
-            .or_else(|| recollection::tool(name, &self.orchestrator, self.task_id))
-            .ok_or_else(|| ToolError::Unknown(name.to_owned()))
     }
 
     /// Calls a tool: records the intent, waits for the outcome, records that.

@@ -103,7 +103,7 @@ impl Conversation {
                         is_error: call.is_error,
                     });
                 }
-                (_, CallState::Asked(_) | CallState::Approved) => {
+                (_, CallState::Asked(_) | CallState::Approved | CallState::Accepted) => {
                     self.again = Some((call.number, call.attempt));
                 }
                 // A failure that is known to have had no effect was answered to the model, if

@@ -6,6 +6,7 @@
 mod agent;
 mod allowance;
 mod calls;
+mod changed;
 mod checkpoint;
 mod checks;
 mod compaction;
@@ -27,7 +28,9 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::orchestrator::{Orchestrator, OrchestratorError};
-use crate::task::{Event, Exceeded, FannedItem, Fault, Payload, Step, StepType, Task, TaskId, TaskSpec};
+use crate::task::{
+    Event, Exceeded, FannedItem, Fault, FrozenTools, Payload, Step, StepType, Task, TaskId, TaskSpec,
+};
 
 pub use allowance::CallAllowance;
 pub use journal::{Interrupted, Journal, Note};
@@ -82,6 +85,8 @@ struct Attempt {
     /// Steps that may still be begun, if that is limited.
     steps_left: Option<u32>,
     mailbox: Mailbox,
+    /// The tools that the plan was made with; none where the step calls none.
+    frozen: Option<FrozenTools>,
 }
 
 /// Why an attempt stops before it is done; what `?` carries.
@@ -132,6 +137,7 @@ impl Executor {
             allowance,
             steps_left: task.steps_left(),
             mailbox,
+            frozen: None,
         };
         let end = match attempt.run(task).await {
             Ok(output) => StepEnd::Done(output),
@@ -150,6 +156,9 @@ impl Executor {
 
 impl Attempt {
     async fn run(&mut self, task: Arc<Task>) -> Result<Option<Payload>, Stop> {
+        if self.step.plan.kind == StepType::ToolCall {
+            self.frozen = self.orchestrator.tools_of(&task).await?;
+        }
         self.recover().await?;
         if let Some(last) = self.step.calls.last() {
             self.allowance.child_ended(self.index, last);

@@ -19,17 +19,27 @@ impl Attempt {
         known: &ToolDescription,
         dispatch: Dispatch,
     ) -> Result<Dispatch, Stop> {
-        if let Some(call) = self.step.call(dispatch.number) {
-            match &call.state {
-                CallState::Asked(_) => return Err(Stop::Asking),
-                CallState::Denied(words) => return Err(Stop::Failed(denied(words))),
-                CallState::Approved => return self.as_approved(call, dispatch).await,
-                // The same call under the same key: what was approved is still what is done.
-                _ if call.is_approved && call.may_repeat() => {
-                    return self.as_approved(call, dispatch).await;
-                }
-                _ => {}
-            }
+        let call = self.step.call(dispatch.number);
+        match call.map(|call| &call.state) {
+            Some(CallState::Asked(_)) => return Err(Stop::Asking),
+            Some(CallState::Denied(words)) => return Err(Stop::Failed(denied(words))),
+            _ => {}
+        }
+        // The same call under the same key: what was approved is still what is done.
+        let is_approved = call
+            .is_some_and(|call| call.state == CallState::Approved || (call.is_approved && call.may_repeat()));
+        let is_accepted = call.is_some_and(|call| call.state == CallState::Accepted);
+        let dispatch = match call.filter(|_| is_approved || is_accepted) {
+            Some(call) => self.as_asked(call, dispatch).await?,
+            None => dispatch,
+        };
+        // What was approved is a call of the tool that was known then.
+        if let Some(change) = self.change_of(known) {
+            self.ask_about_change(change, known, dispatch);
+            return Err(Stop::Asking);
+        }
+        if is_approved {
+            return Ok(dispatch);
         }
         // A question that cannot be put to anybody is refused by the tool itself.
         if is_question(known) && question_problem(&dispatch.arguments).is_none() {
@@ -43,7 +53,8 @@ impl Attempt {
         Ok(dispatch)
     }
 
-    async fn as_approved(&self, call: &Call, dispatch: Dispatch) -> Result<Dispatch, Stop> {
+    /// The call with the arguments that a person saw.
+    async fn as_asked(&self, call: &Call, dispatch: Dispatch) -> Result<Dispatch, Stop> {
         let CallSubject::Tool { arguments, .. } = &call.subject else { return Ok(dispatch) };
         let arguments = self.content(arguments).await?;
         Ok(Dispatch { arguments, ..dispatch })

@@ -69,7 +69,12 @@ impl Attempt {
         call: u32,
         arguments: &Value,
     ) -> Option<(String, Option<ToolOutput>)> {
-        let name = self.tool(tool).ok()?.reconciler()?.to_owned();
+        let tool_now = self.tool(tool).ok()?;
+        // Nobody has looked at it yet as it is now.
+        if self.change_of(tool_now.description()).is_some() {
+            return None;
+        }
+        let name = tool_now.reconciler()?.to_owned();
         // The operator names it for the engine's own use, so the task need not be allowed to.
         let reconciler = self.orchestrator.tools().find(&name, &ToolAllowance::default());
         let reconciler = reconciler.filter(|known| known.description().effect == Effect::ReadOnly);

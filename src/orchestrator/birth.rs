@@ -2,12 +2,13 @@
 
 use serde_json::Value;
 
+use super::frozen::frozen;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest, TemplateUse};
 use crate::queue::Wake;
 use crate::repository::RepositoryError;
 use crate::task::{
-    ApprovalPolicy, ApprovalWish, Budget, Event, Limits, Mention, Parent, Payload, Planner, Reserve, Status,
-    Task, TaskId, TaskSpec, TemplateRef, ToolAllowance, Usage, with_causes,
+    ApprovalPolicy, ApprovalWish, Budget, Event, FrozenTools, Limits, Mention, Parent, Payload, Planner,
+    Reserve, Status, Task, TaskId, TaskSpec, TemplateRef, ToolAllowance, Usage, with_causes,
 };
 
 /// A call that a task of its own is to carry out.
@@ -62,11 +63,15 @@ impl Orchestrator {
         let (request, template) = self.with_template(request(calling)).await?;
         let spec = self.child_spec(calling, &request, template)?;
         let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
+        let offered = self.tools.offered(&spec.tools)?;
         let (plan, by) = match request.plan {
             Some(plan) => (self.accept_plan(&spec, plan)?, Planner::default()),
             None => self.decompose_goal(&spec).await?,
         };
-        let (task, entries) = self.first_entries(calling.child, spec, &Detection::by_caller(), plan, by)?;
+        let tools = frozen(&offered, &plan);
+        let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
+        let (task, entries) = self.first_entries(calling.child, spec, &Detection::by_caller(), made)?;
+        self.know_tools(&task, tools);
         self.repository.create(&task, entries, None).await?;
         tracing::info!(task = %task.id, parent = %calling.task, "sub-task created");
         if task.status().is_live() {

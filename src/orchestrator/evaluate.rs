@@ -4,10 +4,12 @@
 use serde::Deserialize;
 
 use super::decompose::{Planning, describe_fault};
+use super::frozen::frozen;
 use super::{Orchestrator, OrchestratorError, plan_text, prompts};
 use crate::models::{Request, Role};
 use crate::task::{
-    Event, Exceeded, Fault, FaultClass, Ledger, Next, Payload, Plan, Planner, StepStatus, Task, Usage,
+    Event, Exceeded, Fault, FaultClass, FrozenTools, Ledger, Next, Payload, Plan, Planner, StepStatus, Task,
+    Usage,
 };
 
 /// How a task goes on.
@@ -33,6 +35,8 @@ pub struct Revised {
     /// The plan. `None` if the planner had no usable answer, which leaves nothing to try; an error
     /// if no model answers or the budget has no room.
     pub plan: Result<Option<Plan>, OrchestratorError>,
+    /// The tools that it was made with, where it needs any.
+    pub tools: Option<FrozenTools>,
     /// Who was asked, and what that consumed, whatever came of it.
     pub by: Planner,
 }
@@ -128,8 +132,11 @@ impl Orchestrator {
     /// be on the account that this looks at.
     pub async fn revise(&self, task: &Task, reason: &str) -> Revised {
         let mut by = Planner::default();
+        // Taken down before a model is asked: what changes while it thinks has not been seen by it.
+        let offered = self.tools.offered(&task.spec().tools).unwrap_or_default();
         let plan = self.next_plan(task, reason, &mut by).await;
-        Revised { plan: plan.map(|plan| (!by.degraded).then_some(plan)), by }
+        let tools = plan.as_ref().ok().and_then(|plan| frozen(&offered, plan));
+        Revised { plan: plan.map(|plan| (!by.degraded).then_some(plan)), tools, by }
     }
 
     async fn next_plan(

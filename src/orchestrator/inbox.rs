@@ -11,6 +11,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::context::pin_in;
+use super::frozen::ShownChange;
 use super::lifecycle::{decided, expect, waits_for_people};
 use super::unverified::check_answer;
 use super::{Orchestrator, OrchestratorError, OutcomeDecision};
@@ -46,6 +47,15 @@ pub enum About {
         /// Its attempt.
         attempt: u32,
     },
+    /// A tool that has changed since the plan was made.
+    Tool {
+        /// The index of the step that calls it.
+        step: u32,
+        /// The number of the call that waits.
+        call: u32,
+        /// The entry that tells what became of it.
+        entry: i64,
+    },
     /// What a step brought, which did not pass its checks.
     Check {
         /// The step's index.
@@ -61,6 +71,7 @@ impl fmt::Display for RequestId {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self.about {
             About::Call { step, call, attempt } => write!(f, "{}.{step}.{call}.{attempt}", self.task),
+            About::Tool { step, call, entry } => write!(f, "{}.tool.{step}.{call}.{entry}", self.task),
             About::Check { step, attempt } => write!(f, "{}.check.{step}.{attempt}", self.task),
             About::Plan(revision) => write!(f, "{}.plan.{revision}", self.task),
         }
@@ -71,13 +82,18 @@ impl FromStr for RequestId {
     type Err = &'static str;
 
     fn from_str(text: &str) -> Result<Self, Self::Err> {
-        let wrong = "is not the id of a request: ids look like TASK.STEP.CALL.ATTEMPT, TASK.plan.REVISION or \
-            TASK.check.STEP.ATTEMPT";
+        let wrong = "is not the id of a request: ids look like TASK.STEP.CALL.ATTEMPT, TASK.plan.REVISION, \
+            TASK.check.STEP.ATTEMPT or TASK.tool.STEP.CALL.ENTRY";
         let parts: Vec<&str> = text.split('.').collect();
         let number = |text: &str| text.parse::<u32>().map_err(|_| wrong);
         let task = |text: &str| text.parse::<TaskId>().map_err(|_| wrong);
         match parts.as_slice() {
             [id, "plan", revision] => Ok(Self { task: task(id)?, about: About::Plan(number(revision)?) }),
+            [id, "tool", step, call, entry] => {
+                let entry = entry.parse().map_err(|_| wrong)?;
+                let about = About::Tool { step: number(step)?, call: number(call)?, entry };
+                Ok(Self { task: task(id)?, about })
+            }
             [id, "check", step, attempt] => {
                 let about = About::Check { step: number(step)?, attempt: number(attempt)? };
                 Ok(Self { task: task(id)?, about })
@@ -106,6 +122,8 @@ pub enum RequestKind {
     Plan,
     /// Whether what a step brought will do although it did not pass its checks.
     Check,
+    /// Whether a tool that has changed since the plan was made may be called as it is now.
+    Tool,
 }
 
 /// An open request to people.
@@ -139,6 +157,9 @@ pub struct OpenRequest {
     /// What the call does to the world.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
+    /// What became of the tool, if that is what is asked about.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub change: Option<ShownChange>,
     /// Since when it is open.
     pub asked_at: Timestamp,
     /// Until when it can be answered; none if it never expires.
@@ -159,7 +180,8 @@ pub enum Decision {
     Answer(Value),
     /// How a call ended; and, for every call, `skip` and `fail` its step.
     Outcome(OutcomeDecision),
-    /// Whether a step will do that did not pass its checks.
+    /// Whether a step will do that did not pass its checks; and, to accept, whether a tool will that
+    /// has changed.
     Check(CheckDecision),
 }
 
@@ -187,13 +209,14 @@ impl Orchestrator {
         let mut open: Vec<OpenRequest> = plan_request(task).into_iter().collect();
         for (step, call, kind, expires_at) in calls_that_ask(task) {
             let CallSubject::Tool { tool, arguments, effect, .. } = &call.subject else { continue };
-            let about = About::Call { step, call: call.number, attempt: call.attempt };
+            let about = about_call(step, call);
             open.push(OpenRequest {
                 step: Some(step),
                 call: Some(call.number),
                 tool: Some(tool.clone()),
                 arguments: Some(self.repository.content(arguments).await?),
                 effect: Some(*effect),
+                change: self.shown_change(call).await?,
                 description: task.step(step).map(|step| step.plan.description.clone()).unwrap_or_default(),
                 ..request(task, about, kind, call.dispatched_at, expires_at)
             });
@@ -214,10 +237,14 @@ impl Orchestrator {
         by: &str,
     ) -> Result<Task, OrchestratorError> {
         self.check(id, &decision).await?;
+        let accepted = self.acceptance(id, &decision).await?;
         let now = self.now();
         let task = self
             .record(id.task, |task| {
-                let mut events = answer(task, id.about, &decision, by, now)?;
+                let mut events = match &accepted {
+                    Some(tool) => vec![self.accepted(task, id.about, tool, by)?],
+                    None => answer(task, id.about, &decision, by, now)?,
+                };
                 let waited = task.state().pause.as_ref().is_some_and(|pause| {
                     waits_for_people(pause.reason) || pause.reason == PauseReason::UnknownOutcome
                 });
@@ -346,6 +373,7 @@ fn calls_that_ask(task: &Task) -> impl Iterator<Item = (u32, &Call, RequestKind,
                 let kind = match ask.kind {
                     AskKind::Approval => RequestKind::Approval,
                     AskKind::Input => RequestKind::Input,
+                    AskKind::Change => RequestKind::Tool,
                 };
                 Some((index, call, kind, Some(ask.expires_at)))
             }
@@ -403,6 +431,7 @@ pub(super) fn request(
         tool: None,
         arguments: None,
         effect: None,
+        change: None,
         asked_at,
         expires_at,
         decisions: words(kind),
@@ -416,6 +445,7 @@ fn words(kind: RequestKind) -> &'static [&'static str] {
         RequestKind::Outcome => &["happened", "did_not_happen", "skip", "fail"],
         RequestKind::Plan => &["approve", "deny"],
         RequestKind::Check => &["accept", "retry", "fail"],
+        RequestKind::Tool => &["accept", "deny", "skip", "fail"],
     }
 }
 
@@ -434,17 +464,29 @@ fn answer(
             plan_answer(revision, decision, by)
         }
         About::Check { step, attempt } => check_answer(task, step, attempt, decision, by),
-        About::Call { step, call, attempt } => {
-            let mut asking = calls_that_ask(task);
-            let (_, _, kind, expires_at) = asking
-                .find(|(index, known, _, _)| (*index, known.number, known.attempt) == (step, call, attempt))
-                .ok_or(OrchestratorError::Closed)?;
-            if expires_at.is_some_and(|expires_at| expires_at <= now) {
-                return Err(OrchestratorError::Closed);
-            }
+        About::Call { step, call, .. } | About::Tool { step, call, .. } => {
+            let kind = open_kind(task, about, now)?;
             call_answer(step, call, kind, decision, by)
         }
     }
+}
+
+/// By what a request about a call is known.
+fn about_call(step: u32, call: &Call) -> About {
+    match &call.change {
+        Some(noticed) => About::Tool { step, call: call.number, entry: noticed.seq },
+        None => About::Call { step, call: call.number, attempt: call.attempt },
+    }
+}
+
+/// What a call asks for, if it still does.
+pub(super) fn open_kind(task: &Task, about: About, now: Timestamp) -> Result<RequestKind, OrchestratorError> {
+    let mut asking = calls_that_ask(task);
+    let (_, _, kind, expires_at) = asking
+        .find(|(index, known, _, _)| about_call(*index, known) == about)
+        .ok_or(OrchestratorError::Closed)?;
+    let is_over = expires_at.is_some_and(|expires_at| expires_at <= now);
+    if is_over { Err(OrchestratorError::Closed) } else { Ok(kind) }
 }
 
 fn plan_answer(revision: u32, decision: &Decision, by: &str) -> Result<Vec<Event>, OrchestratorError> {
@@ -475,7 +517,7 @@ fn call_answer(
             let arguments = arguments.clone().map(Payload::Inline);
             vec![Event::ApprovalGiven { step, call, arguments, by: by_whom }]
         }
-        (RequestKind::Approval | RequestKind::Input, Decision::Deny(reason)) => {
+        (RequestKind::Approval | RequestKind::Input | RequestKind::Tool, Decision::Deny(reason)) => {
             vec![denied(step, call, kind, reason, by)]
         }
         (RequestKind::Input, Decision::Answer(answer)) => {
@@ -551,7 +593,8 @@ mod tests {
     fn ids_of_requests_survive_the_text_form() {
         let task = TaskId(Uuid::now_v7());
         let call = About::Call { step: 0, call: 3, attempt: 1 };
-        for about in [About::Plan(2), call, About::Check { step: 4, attempt: 2 }] {
+        let tool = About::Tool { step: 4, call: 2, entry: 17 };
+        for about in [About::Plan(2), call, tool, About::Check { step: 4, attempt: 2 }] {
             let id = RequestId { task, about };
             assert_eq!(id.to_string().parse(), Ok(id));
         }

@@ -6,12 +6,13 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::decompose::check_plan;
+use super::frozen::frozen;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Blob, CallState, EffectRecord, Effects, Entry, Event, Fault, Ground, MAX_DEPTH, Pause, PauseReason,
-    Payload, Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
+    Blob, CallState, EffectRecord, Effects, Entry, Event, Fault, FrozenTools, Ground, MAX_DEPTH, Pause,
+    PauseReason, Payload, Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
 };
 
 /// How often a write is tried again after somebody else wrote first. Each failure means that
@@ -42,7 +43,7 @@ impl Orchestrator {
         let spec = TaskSpec { template, ..request.spec(&self.config)? };
         let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         // A collision among the tools is the caller's to mend before anything is created.
-        self.tools.offered(&spec.tools)?;
+        let offered = self.tools.offered(&spec.tools)?;
         let (plan, by) = match request.plan {
             Some(plan) => (self.accept_plan(&spec, plan)?, Planner::default()),
             None => self.decompose_goal(&spec).await?,
@@ -50,7 +51,10 @@ impl Orchestrator {
         let thread = self.open_thread(&spec).await?;
         let detection = request.detection.unwrap_or_else(Detection::by_caller);
         let id = request.id.unwrap_or_else(|| TaskId(Uuid::now_v7()));
-        let (task, entries) = self.first_entries(id, spec, &detection, plan, by)?;
+        let tools = frozen(&offered, &plan);
+        let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
+        let (task, entries) = self.first_entries(id, spec, &detection, made)?;
+        self.know_tools(&task, tools);
         let answer = request.key.as_ref().map(|key| key.answer(&task));
         self.repository.create(&task, entries, answer.as_ref()).await?;
         tracing::info!(task = %task.id, %thread, steps = task.steps().len(), "task created");
@@ -91,14 +95,13 @@ impl Orchestrator {
         id: TaskId,
         spec: TaskSpec,
         detection: &Detection,
-        plan: Plan,
-        by: Planner,
+        made: Event,
     ) -> Result<(Task, Vec<Entry>), OrchestratorError> {
         let now = self.now();
         let created = Entry { seq: 1, epoch: 0, at: now, event: Event::Created { spec: Box::new(spec) } };
         let mut task = Task::begin(id, &created)?;
         let detected = task.record(now, detection.event())?;
-        let planned = task.record(now, Event::Planned { revision: 1, plan, by })?;
+        let planned = task.record(now, made)?;
         let mut entries = vec![created, detected, planned];
         if task.plan_ask().is_some() {
             // No worker has to find out that there is nothing to do yet.
@@ -316,7 +319,10 @@ pub(super) fn expect(task: &Task, verb: &'static str, allowed: &[Status]) -> Res
 
 /// Whether a task that is paused for this goes on by an answer, and not by being resumed.
 pub(super) fn waits_for_people(reason: PauseReason) -> bool {
-    matches!(reason, PauseReason::Approval | PauseReason::Input | PauseReason::Unverified)
+    matches!(
+        reason,
+        PauseReason::Approval | PauseReason::Input | PauseReason::ToolChanged | PauseReason::Unverified
+    )
 }
 
 /// The call whose outcome nobody knows, if there is one: its step and its number.

@@ -23,6 +23,7 @@ mod evaluate;
 mod family;
 mod firing;
 mod fork;
+mod frozen;
 mod inbox;
 mod judge;
 mod lifecycle;
@@ -62,6 +63,7 @@ pub use detect::Detection;
 pub use error::OrchestratorError;
 pub use evaluate::{Evaluation, Revised};
 pub use fork::{ForkAt, ForkWish};
+pub use frozen::ShownChange;
 pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
 pub use judge::Judgement;
 pub use lifecycle::OutcomeDecision;
@@ -96,6 +98,7 @@ pub struct Orchestrator {
     clock: Clock,
     speech: Speech,
     probes: Arc<Probes>,
+    known_tools: frozen::KnownTools,
 }
 
 impl Orchestrator {
@@ -109,7 +112,17 @@ impl Orchestrator {
         clock: Clock,
     ) -> Self {
         let (config, speech) = (Arc::new(config), Speech::default());
-        Self { repository, queue, models, tools, config, clock, speech, probes: Arc::default() }
+        Self {
+            repository,
+            queue,
+            models,
+            tools,
+            config,
+            clock,
+            speech,
+            probes: Arc::default(),
+            known_tools: frozen::KnownTools::default(),
+        }
     }
 
     /// Where the tasks live.

@@ -6,8 +6,8 @@ use super::{Orchestrator, OrchestratorError, TaskRequest, cut};
 use crate::models::{Answer, ToolSpec};
 use crate::queue::Wake;
 use crate::task::{
-    Effect, Entry, Event, Fault, Limits, ModelName, Payload, Plan, PlannedStep, Planner, StepType, Task,
-    TaskId, TaskSpec, Timestamp, ToolRequest,
+    Effect, Entry, Event, Fault, FrozenTools, Limits, ModelName, Payload, Plan, PlannedStep, Planner,
+    StepType, Task, TaskId, TaskSpec, Timestamp, ToolRequest,
 };
 use crate::tools::{ToolDescription, ToolOutput, is_question};
 
@@ -105,22 +105,29 @@ impl Orchestrator {
     pub async fn promote(&self, mut grown: Grown) -> Result<Task, OrchestratorError> {
         grown.request.goal = cut(grown.request.goal.trim(), self.config.max_goal_bytes / 2);
         let spec = self.with_workflows(grown.request.spec(&self.config)?, None).await?;
-        self.tools.offered(&spec.tools)?;
+        let offered = self.tools.offered(&spec.tools)?;
         self.open_thread(&spec).await?;
-        let (task, entries) = self.grown_entries(spec, grown)?;
+        let tools = FrozenTools::new(offered.iter().map(|tool| tool.description().frozen()));
+        let (task, entries) = self.grown_entries(spec, grown, &tools)?;
+        self.know_tools(&task, Some(tools));
         self.repository.create(&task, entries, None).await?;
         tracing::info!(task = %task.id, "a chat answer became a task");
         self.wake(Wake::first(&task)).await;
         Ok(task)
     }
 
-    fn grown_entries(&self, spec: TaskSpec, grown: Grown) -> Result<(Task, Vec<Entry>), OrchestratorError> {
+    fn grown_entries(
+        &self,
+        spec: TaskSpec,
+        grown: Grown,
+        tools: &FrozenTools,
+    ) -> Result<(Task, Vec<Entry>), OrchestratorError> {
         let began = grown.calls.first().map_or_else(|| self.now(), |call| call.asked_at);
         let created = Entry { seq: 1, epoch: 0, at: began, event: Event::Created { spec: Box::new(spec) } };
         let mut task = Task::begin(grown.id, &created)?;
         let step = grown.calls.iter().enumerate();
         let step: Vec<_> = step.flat_map(|(position, call)| call.events(position as u32 + 1)).collect();
-        let opening = opening(&grown);
+        let opening = opening(&grown, tools);
         // What is told here was told in the chat: the last number is known before the first is used.
         let through = 2 + opening.len() as i64 + step.len() as i64;
         let promoted =
@@ -135,7 +142,7 @@ impl Orchestrator {
 }
 
 /// Why there is a task, its plan of one step, and that this step was begun.
-fn opening(grown: &Grown) -> Vec<Event> {
+fn opening(grown: &Grown, tools: &FrozenTools) -> Vec<Event> {
     let step = PlannedStep::new("step-1", StepType::ToolCall, STEP);
     let detected = Event::Detected {
         by: "chat".to_owned(),
@@ -145,7 +152,8 @@ fn opening(grown: &Grown) -> Vec<Event> {
         usage: crate::task::Usage::default(),
     };
     let by = Planner { reason: grown.reason.clone(), ..Planner::default() };
-    let mut events = vec![detected, Event::Planned { revision: 1, plan: Plan { steps: vec![step] }, by }];
+    let (plan, tools) = (Plan { steps: vec![step] }, Some(tools.content()));
+    let mut events = vec![detected, Event::Planned { revision: 1, plan, by, tools }];
     if !grown.before.is_empty() {
         events.push(Event::MessageReceived { text: Payload::text(&grown.before), by: "chat".to_owned() });
     }

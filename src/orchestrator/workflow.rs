@@ -207,9 +207,16 @@ impl Orchestrator {
         Delegate { description, template: Some(found), budget }
     }
 
-    /// All tools that a task may use, as a model sees them.
+    /// All tools that a request may use, as a model sees them.
     pub(crate) async fn tool_specs(&self, spec: &TaskSpec) -> Result<Vec<ToolSpec>, OrchestratorError> {
         let mut specs = self.own_tool_specs(spec)?;
+        specs.extend(self.delegate_specs(spec).await?);
+        Ok(specs)
+    }
+
+    /// Those of them whose calls are carried out by tasks of their own.
+    pub(super) async fn delegate_specs(&self, spec: &TaskSpec) -> Result<Vec<ToolSpec>, OrchestratorError> {
+        let mut specs = Vec::new();
         if spec.depth() >= spec.limits.max_depth {
             return Ok(specs);
         }

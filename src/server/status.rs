@@ -239,7 +239,7 @@ mod tests {
         let mut task = Task::begin(TaskId(Uuid::nil()), &first).unwrap();
         let plan = Plan { steps: (0..steps).map(planned).collect() };
         let mut entries = vec![first];
-        let planned = Event::Planned { revision: 1, plan, by: Planner::default() };
+        let planned = Event::Planned { revision: 1, plan, by: Planner::default(), tools: None };
         for (event, second) in std::iter::once(planned).chain(events).zip(1..) {
             entries.push(task.record(at(second), event).unwrap());
         }

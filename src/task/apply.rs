@@ -8,8 +8,8 @@ use thiserror::Error;
 use super::fan_out::FanOut;
 use super::state::{State, Summary};
 use super::{
-    Entry, Event, Fault, Pause, PauseReason, Payload, Plan, PlanAsk, Return, Status, Step, StepStatus,
-    TaskId, TaskSpec, Timestamp,
+    Entry, Event, Fault, FrozenAt, Pause, PauseReason, Payload, Plan, PlanAsk, Return, Status, Step,
+    StepStatus, TaskId, TaskSpec, Timestamp,
 };
 
 /// An entry that contradicts what has already happened. The task is unchanged.
@@ -135,8 +135,9 @@ impl Task {
             Event::Created { .. } => Err("the task exists already".into()),
             Event::Promoted { .. } if entry.seq == 2 => Ok(()),
             Event::Promoted { .. } => Err("only a task that has just begun was an answer before".into()),
-            Event::Planned { revision, plan, by } => {
+            Event::Planned { revision, plan, by, tools } => {
                 self.planned(*revision, plan, entry.at)?;
+                self.freeze(tools.as_ref(), entry.seq);
                 self.charge(&by.usage)
             }
             Event::Detected { usage, .. } | Event::Evaluated { usage, .. } => self.charge(usage),
@@ -197,9 +198,11 @@ impl Task {
                 self.call_event(about_call, entry)?;
                 self.post(posting);
                 match about_call {
-                    Event::ConversationSummarized { usage, .. } => self.charge(usage),
-                    _ => Ok(()),
+                    Event::ConversationSummarized { usage, .. } => return self.charge(usage),
+                    Event::ToolAccepted { tools, .. } => self.freeze(Some(tools), entry.seq),
+                    _ => {}
                 }
+                Ok(())
             }
         }
     }
@@ -224,6 +227,11 @@ impl Task {
         let approval = &self.spec.approval;
         self.state.plan_ask = approval.plan.then(|| PlanAsk { revision, expires_at: approval.expiry(at) });
         Ok(())
+    }
+
+    /// Takes the tools that it may use from now on. A plan that needs none leaves those before it.
+    fn freeze(&mut self, tools: Option<&Payload>, seq: i64) {
+        self.state.tools = tools.map(|tools| FrozenAt { hash: tools.hash(), seq }).or(self.state.tools);
     }
 
     /// Takes a step that is not done out of the plan. What has been completed stays.
@@ -271,7 +279,9 @@ impl Task {
     fn paused(&mut self, pause: &Pause, at: Timestamp) -> Verdict {
         self.expect_status(&[Status::Pending, Status::Running])?;
         let asks_nobody = match pause.reason {
-            PauseReason::Approval | PauseReason::Input => self.pause_for_people().is_none(),
+            PauseReason::Approval | PauseReason::Input | PauseReason::ToolChanged => {
+                self.pause_for_people().is_none()
+            }
             PauseReason::Unverified => self.unverified().is_empty(),
             _ => false,
         };

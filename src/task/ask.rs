@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Verdict;
 use super::{
-    Call, CallState, CallSubject, Effect, Entry, Event, OnExpiry, PauseReason, Payload, Step, StepStatus,
-    Task, Timestamp,
+    Call, CallState, CallSubject, Effect, Entry, Event, Noticed, OnExpiry, PauseReason, Payload, Step,
+    StepStatus, Task, Timestamp, ToolNotice,
 };
 
 /// What a call waits for.
@@ -21,6 +21,8 @@ pub enum AskKind {
     Approval,
     /// Somebody's answer.
     Input,
+    /// Somebody's look at a tool that has changed.
+    Change,
 }
 
 /// An open request to a person.
@@ -80,6 +82,7 @@ impl Task {
         self.asks().next().map(|(_, _, ask)| match ask.kind {
             AskKind::Approval => PauseReason::Approval,
             AskKind::Input => PauseReason::Input,
+            AskKind::Change => PauseReason::ToolChanged,
         })
     }
 
@@ -90,40 +93,54 @@ impl Task {
 
     pub(super) fn ask_event(&mut self, event: &Event, entry: &Entry) -> Verdict {
         match event {
-            Event::ApprovalRequested { .. } | Event::InputRequested { .. } => self.asked(event, entry.at),
+            Event::ApprovalRequested { .. } | Event::InputRequested { .. } | Event::ToolChanged(_) => {
+                self.asked(event, entry)
+            }
             Event::ApprovalGiven { step, call, arguments, .. } => {
-                self.asked_call(*step, *call, AskKind::Approval)?.approve(arguments.as_ref());
+                self.asked_call(*step, *call, &[AskKind::Approval])?.approve(arguments.as_ref());
+                Ok(())
+            }
+            Event::ToolAccepted { step, call, .. } => {
+                let call = self.asked_call(*step, *call, &[AskKind::Change])?;
+                (call.state, call.change) = (CallState::Accepted, None);
                 Ok(())
             }
             Event::ApprovalDenied { step, call, reason, by } => {
-                self.asked_call(*step, *call, AskKind::Approval)?.deny(by, reason);
+                self.asked_call(*step, *call, &[AskKind::Approval, AskKind::Change])?.deny(by, reason);
                 Ok(())
             }
             Event::InputGiven { step, call, answer, .. } => {
-                self.asked_call(*step, *call, AskKind::Input)?.answer(answer, entry.seq);
+                self.asked_call(*step, *call, &[AskKind::Input])?.answer(answer, entry.seq);
                 Ok(())
             }
             Event::InputDeclined { step, call, reason, by } => {
-                self.asked_call(*step, *call, AskKind::Input)?.deny(by, reason);
+                self.asked_call(*step, *call, &[AskKind::Input])?.deny(by, reason);
                 Ok(())
             }
             other => Err(format!("'{}' is no request to a person", other.kind())),
         }
     }
 
-    fn asked(&mut self, event: &Event, at: Timestamp) -> Verdict {
+    fn asked(&mut self, event: &Event, entry: &Entry) -> Verdict {
         let (step, number, attempt, subject, ask) = request(event)?;
-        let call = Call { state: CallState::Asked(ask), ..Call::new(number, attempt, subject, at) };
+        let change = match event {
+            Event::ToolChanged(notice) => {
+                Some(Box::new(Noticed { change: notice.change.clone(), seq: entry.seq }))
+            }
+            _ => None,
+        };
+        let call =
+            Call { state: CallState::Asked(ask), change, ..Call::new(number, attempt, subject, entry.at) };
         self.calling_step(step)?.begin_call(call).map_err(|why| format!("step {step}: {why}"))
     }
 
-    fn asked_call(&mut self, step: u32, number: u32, kind: AskKind) -> Result<&mut Call, String> {
+    fn asked_call(&mut self, step: u32, number: u32, kinds: &[AskKind]) -> Result<&mut Call, String> {
         // A step that is over asks nothing any more.
         let step = self.running_step(step)?;
         let call = step.calls.iter_mut().find(|call| call.number == number);
         let call = call.ok_or_else(|| format!("there is no call {number}"))?;
         match call.state {
-            CallState::Asked(ask) if ask.kind == kind => Ok(call),
+            CallState::Asked(ask) if kinds.contains(&ask.kind) => Ok(call),
             _ => Err(format!("call {number} is {}", call.state.as_str())),
         }
     }
@@ -177,6 +194,13 @@ fn request(event: &Event) -> Result<(u32, u32, u32, CallSubject, Ask), String> {
             let subject = subject(tool, arguments, Effect::ReadOnly, request_id.as_ref());
             let ask = Ask { kind: AskKind::Input, expires_at: *expires_at, on_expiry: *on_expiry };
             Ok((*step, *call, *attempt, subject, ask))
+        }
+        Event::ToolChanged(notice) => {
+            let ToolNotice { tool, arguments, effect, request_id, expires_at, on_expiry, .. } =
+                notice.as_ref();
+            let subject = subject(tool, arguments, *effect, request_id.as_ref());
+            let ask = Ask { kind: AskKind::Change, expires_at: *expires_at, on_expiry: *on_expiry };
+            Ok((notice.step, notice.call, notice.attempt, subject, ask))
         }
         other => Err(format!("'{}' is no request to a person", other.kind())),
     }

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Ask, Child, Effect, Fault, ModelName, Payload, Reserve, Timestamp, View};
+use super::{Ask, Child, Effect, Fault, ModelName, OnExpiry, Payload, Reserve, Timestamp, View};
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq)]
@@ -36,6 +36,9 @@ pub enum CallState {
     Asked(Ask),
     /// Not dispatched: a person approved it, with the arguments it has now.
     Approved,
+    /// Not dispatched: a person accepted its tool as it is now. Whether it needs approval is another
+    /// question.
+    Accepted,
     /// Not dispatched: a person denied it, with these words.
     Denied(String),
     /// The intent is recorded; the outcome is not.
@@ -62,6 +65,51 @@ pub struct ToolRequest {
     pub tool: String,
     /// The arguments as JSON.
     pub arguments: Value,
+}
+
+/// What became of a tool: each is a [`FrozenTool`](super::FrozenTool).
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct ToolChange {
+    /// As it was when the plan was made.
+    pub before: Payload,
+    /// As it is now.
+    pub now: Payload,
+}
+
+/// A call that waits until somebody has seen what became of its tool.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct ToolNotice {
+    /// Which step.
+    pub step: u32,
+    /// Its number within the step.
+    pub call: u32,
+    /// The attempt that it would be, from 1.
+    pub attempt: u32,
+    /// The tool's full name.
+    pub tool: String,
+    /// What it would be called with.
+    pub arguments: Payload,
+    /// What calling it does to the world now.
+    pub effect: Effect,
+    /// The model's own id for this call; none if the plan itself named the tool.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub request_id: Option<String>,
+    /// The tool as it was, and as it is.
+    pub change: ToolChange,
+    /// Until when it can be accepted.
+    pub expires_at: Timestamp,
+    /// What happens then.
+    pub on_expiry: OnExpiry,
+}
+
+/// A change of a tool that waits for a person.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Noticed {
+    /// What became of it.
+    pub change: ToolChange,
+    /// The entry that says so: whoever accepts it means this change and no later one.
+    pub seq: i64,
 }
 
 /// A call of a step that has not ended.
@@ -95,6 +143,8 @@ pub struct Call {
     pub is_edited: bool,
     /// The task that carries it out, if one does.
     pub child: Option<Box<Child>>,
+    /// What became of its tool, if that is why it waits.
+    pub change: Option<Box<Noticed>>,
 }
 
 /// The beginning of a conversation, as it was recorded.
@@ -109,7 +159,10 @@ pub struct Opening {
 impl Call {
     /// Whether it was never dispatched, or not since it was asked for anew.
     pub fn is_held(&self) -> bool {
-        matches!(self.state, CallState::Asked(_) | CallState::Approved | CallState::Denied(_))
+        matches!(
+            self.state,
+            CallState::Asked(_) | CallState::Approved | CallState::Accepted | CallState::Denied(_)
+        )
     }
 
     /// Whether dispatching it again is allowed without a person's word.
@@ -138,6 +191,7 @@ impl Call {
             is_approved: false,
             is_edited: false,
             child: None,
+            change: None,
         }
     }
 
@@ -153,7 +207,19 @@ impl Call {
             | CallState::Unknown
             | CallState::Asked(_)
             | CallState::Approved
+            | CallState::Accepted
             | CallState::Denied(_) => false,
+        }
+    }
+
+    /// Whether it goes on with `next` under its own number: an attempt behind one that left nothing, or
+    /// the same one, which was not made yet and may have to wait for something else as well.
+    pub(super) fn goes_on_with(&self, next: &Self) -> bool {
+        match self.state {
+            CallState::Accepted => next.attempt == self.attempt,
+            // What was approved is a call of the tool as it was.
+            CallState::Approved if next.change.is_some() => next.attempt == self.attempt,
+            _ => next.attempt == self.attempt + 1 && self.may_be_dispatched_again(),
         }
     }
 
@@ -181,6 +247,7 @@ impl CallState {
         match self {
             Self::Asked(_) => "asked",
             Self::Approved => "approved",
+            Self::Accepted => "accepted",
             Self::Denied(_) => "denied",
             Self::Dispatched => "dispatched",
             Self::Delegated => "delegated",

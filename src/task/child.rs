@@ -226,7 +226,8 @@ mod tests {
         let mut task = Task::begin(TaskId(Uuid::nil()), &first).unwrap();
         let step = |id: &str| json!({"id": id, "description": "d", "type": "tool-call"});
         let plan = serde_json::from_value(json!([step("a"), step("b"), step("c")])).unwrap();
-        task.record(at(2), Event::Planned { revision: 1, plan, by: Planner::default() }).unwrap();
+        task.record(at(2), Event::Planned { revision: 1, plan, by: Planner::default(), tools: None })
+            .unwrap();
         for step in [0, 1] {
             task.record(at(3), Event::StepStarted { step, attempt: 1 }).unwrap();
         }

@@ -85,6 +85,11 @@ impl Effects {
                     EffectState::Prepared,
                 );
             }
+            Event::ToolChanged(notice) => {
+                let at = (notice.step, notice.call, notice.attempt);
+                let prepared = EffectState::Prepared;
+                self.prepare(at, &notice.tool, &notice.arguments, notice.effect, entry.at, prepared);
+            }
             Event::ToolDispatched { step, call, attempt, tool, arguments, effect, .. } => {
                 self.prepare(
                     (*step, *call, *attempt),

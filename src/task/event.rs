@@ -8,27 +8,9 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BlobHash, Budget, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, ModelName, OnExpiry,
-    Pause, Payload, Plan, Priority, Reserve, Status, Summary, TaskId, TaskSpec, TemplateRef, Timestamp,
-    ToolRequest, TopUp, Usage, View,
+    Pause, Payload, Plan, Planner, Priority, Reserve, Status, Summary, TaskId, TaskSpec, TemplateRef,
+    Timestamp, ToolNotice, ToolRequest, TopUp, Usage, View,
 };
-
-/// Who made a plan.
-#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub struct Planner {
-    /// The model, or none where the caller brought the plan.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<ModelName>,
-    /// Whether this is only the best that could be done: the model gave no usable plan.
-    #[serde(default)]
-    pub degraded: bool,
-    /// What making it consumed.
-    #[serde(default)]
-    pub usage: Usage,
-    /// Why the plan is as it is, or why it was revised.
-    #[serde(default)]
-    pub reason: String,
-}
 
 fn is_zero(index: &u32) -> bool {
     *index == 0
@@ -87,6 +69,10 @@ pub enum Event {
         plan: Plan,
         /// Who made it and why.
         by: Planner,
+        /// The tools that it was made with, a list of `FrozenTool`, where it needs
+        /// any. The task may call no others until the next revision.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        tools: Option<Payload>,
     },
     /// A worker took the task over; recorded with the first commit of its epoch.
     Claimed {
@@ -340,6 +326,19 @@ pub enum Event {
         call: u32,
         /// Why; may be empty.
         reason: String,
+        /// Who said so.
+        by: String,
+    },
+    /// A tool is not what it was when the plan was made: its call waits until somebody has seen it.
+    ToolChanged(Box<ToolNotice>),
+    /// Somebody accepted a tool as it is now. Its calls are made under the same rules as any other.
+    ToolAccepted {
+        /// Which step.
+        step: u32,
+        /// The call that waited for it.
+        call: u32,
+        /// The tools that the task may use from now on: all of them.
+        tools: Payload,
         /// Who said so.
         by: String,
     },

@@ -2,13 +2,19 @@
 
 use serde_json::Value;
 
-use super::{Event, Payload};
+use super::{Event, Payload, ToolNotice};
 
 impl Event {
     /// Every payload in it, so that large ones can be stored by name.
     pub fn payloads_mut(&mut self) -> Vec<&mut Payload> {
         match self {
             Self::Promoted { said, .. } => vec![said],
+            Self::Planned { tools, .. } => tools.iter_mut().collect(),
+            Self::ToolChanged(notice) => {
+                let ToolNotice { arguments, change, .. } = notice.as_mut();
+                vec![arguments, &mut change.before, &mut change.now]
+            }
+            Self::ToolAccepted { tools, .. } => vec![tools],
             Self::ModelRequested { parts, .. } => parts.iter_mut().collect(),
             Self::ModelAnswered { text, .. } => vec![text],
             Self::ToolDispatched { arguments, .. }

@@ -54,6 +54,7 @@ impl Event {
             | Self::ApprovalRequested { step, .. }
             | Self::ApprovalGiven { step, .. }
             | Self::ApprovalDenied { step, .. }
+            | Self::ToolAccepted { step, .. }
             | Self::InputRequested { step, .. }
             | Self::InputGiven { step, .. }
             | Self::InputDeclined { step, .. }
@@ -65,6 +66,7 @@ impl Event {
             | Self::CheckDecided { step, .. }
             | Self::StepSkipped { step, .. }
             | Self::ConversationSummarized { step, .. } => Some(*step),
+            Self::ToolChanged(notice) => Some(notice.step),
             Self::CheckpointTaken { step, .. }
             | Self::ContextSummarized { step, .. }
             | Self::FactPinned { step, .. } => *step,
@@ -105,6 +107,8 @@ impl Event {
             Self::ApprovalRequested { .. }
                 | Self::ApprovalGiven { .. }
                 | Self::ApprovalDenied { .. }
+                | Self::ToolChanged(_)
+                | Self::ToolAccepted { .. }
                 | Self::InputRequested { .. }
                 | Self::InputGiven { .. }
                 | Self::InputDeclined { .. }
@@ -118,7 +122,13 @@ impl Event {
 
     /// Whether a person may have something to answer because of it.
     pub(super) fn is_request_to_people(&self) -> bool {
-        matches!(self, Self::ApprovalRequested { .. } | Self::InputRequested { .. } | Self::Planned { .. })
+        matches!(
+            self,
+            Self::ApprovalRequested { .. }
+                | Self::InputRequested { .. }
+                | Self::ToolChanged(_)
+                | Self::Planned { .. }
+        )
     }
 
     /// Whether it tells how a dispatched call ended. Outcomes are recorded even when they
@@ -184,6 +194,8 @@ impl Event {
             Self::InputRequested { .. } => "input_requested",
             Self::InputGiven { .. } => "input_given",
             Self::InputDeclined { .. } => "input_declined",
+            Self::ToolChanged(_) => "tool_changed",
+            Self::ToolAccepted { .. } => "tool_accepted",
             Self::PlanApproved { .. } => "plan_approved",
             Self::PlanDenied { .. } => "plan_denied",
             Self::MessageReceived { .. } => "message_received",

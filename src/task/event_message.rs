@@ -12,7 +12,7 @@ impl Event {
             Self::Forked { from, by, .. } => forked_message(*from, by),
             Self::Detected { by, score, .. } => format!("Needs orchestration (score {score:.2}, by {by})"),
             Self::Promoted { reason, .. } => format!("A chat answer became this task: {reason}"),
-            Self::Planned { revision, plan, by } => planned_message(*revision, plan, by),
+            Self::Planned { revision, plan, by, .. } => planned_message(*revision, plan, by),
             Self::Claimed { worker, .. } => format!("Taken over by worker {worker}"),
             Self::StepStarted { step, attempt } => format!("Step {} started (attempt {attempt})", step + 1),
             Self::ModelRequested { model, .. } => format!("Asked model {model}"),
@@ -36,6 +36,8 @@ impl Event {
                 format!("{by} approved the call with other arguments: {}", arguments.preview())
             }
             Self::ApprovalDenied { reason, by, .. } => denied_message("the call", reason, by),
+            Self::ToolChanged(notice) => changed_message(&notice.tool),
+            Self::ToolAccepted { by, .. } => format!("{by} accepted the tool as it is now"),
             Self::InputRequested { arguments, .. } => format!("Answer needed: {}", arguments.preview()),
             Self::InputGiven { answer, by, .. } => format!("{by} answered: {}", answer.preview()),
             Self::InputDeclined { reason, by, .. } => denied_message("an answer", reason, by),
@@ -51,9 +53,7 @@ impl Event {
             }
             Self::CheckDecided { step, decision, by } => decided_message(*step, *decision, by),
             Self::StepSkipped { step, reason } => format!("Step {} skipped: {reason}", step + 1),
-            Self::CheckpointTaken { completed, .. } => {
-                format!("Checkpoint after {completed} completed steps")
-            }
+            Self::CheckpointTaken { completed, .. } => checkpoint_message(*completed),
             Self::ContextSummarized { tokens_before, tokens_after, by, .. } => {
                 format!("Context summarized from {tokens_before} to {tokens_after} tokens by {by}")
             }
@@ -89,6 +89,14 @@ fn raised_message(add: &TopUp, by: &str, is_for_child: bool) -> String {
 fn ended_message(status: Status, result: &Payload, is_error: bool) -> String {
     let what = if is_error { "brought nothing".to_owned() } else { status.to_string() };
     format!("Sub-task {what}: {}", result.preview())
+}
+
+fn changed_message(tool: &str) -> String {
+    format!("{tool} is not what it was when the plan was made: its call waits for a person")
+}
+
+fn checkpoint_message(completed: u32) -> String {
+    format!("Checkpoint after {completed} completed steps")
 }
 
 fn folded_message(step: u32, before: u64, after: u64, by: &str) -> String {

@@ -291,9 +291,7 @@ fn close_calls(entries: &mut Vec<Entry>, journal: &[Entry], limit: i64) -> Resul
     let mut open: HashMap<CallAt, Vec<usize>> = HashMap::new();
     for (position, entry) in entries.iter().enumerate() {
         let Some(at) = call_of(&entry.event) else { continue };
-        if opens(&entry.event) {
-            open.insert(at, vec![position]);
-        } else if continues(&entry.event) {
+        if is_under_way(&entry.event) {
             open.entry(at).or_default().push(position);
         } else {
             open.remove(&at);
@@ -339,24 +337,28 @@ fn call_of(event: &Event) -> Option<CallAt> {
         | Event::ApprovalRequested { step, call, .. }
         | Event::ApprovalGiven { step, call, .. }
         | Event::ApprovalDenied { step, call, .. }
+        | Event::ToolAccepted { step, call, .. }
         | Event::InputRequested { step, call, .. }
         | Event::InputGiven { step, call, .. }
         | Event::InputDeclined { step, call, .. } => Some(CallAt { step: *step, call: *call }),
+        Event::ToolChanged(notice) => Some(CallAt { step: notice.step, call: notice.call }),
         _ => None,
     }
 }
 
-/// Whether a call is under way because of it that was not before.
-fn opens(event: &Event) -> bool {
+/// Whether a call is under way because of it: asked for, allowed, or made.
+fn is_under_way(event: &Event) -> bool {
     matches!(
         event,
-        Event::ApprovalRequested { .. } | Event::InputRequested { .. } | Event::ModelRequested { .. }
+        Event::ApprovalRequested { .. }
+            | Event::ApprovalGiven { .. }
+            | Event::ToolChanged(_)
+            | Event::ToolAccepted { .. }
+            | Event::InputRequested { .. }
+            | Event::ModelRequested { .. }
+            | Event::ToolDispatched { .. }
+            | Event::ChildStarted { .. }
     )
-}
-
-/// Whether a call that was asked for goes on with it.
-fn continues(event: &Event) -> bool {
-    matches!(event, Event::ApprovalGiven { .. } | Event::ToolDispatched { .. } | Event::ChildStarted { .. })
 }
 
 /// Whether it says how a dispatched call ended, or that nobody knows.

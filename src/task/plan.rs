@@ -8,7 +8,7 @@ use serde_json::Value;
 use thiserror::Error;
 
 use super::reference::outputs_in;
-use super::{Check, CheckKind, Condition, ForEach, Limits, ModelName, RetryPolicy, StepType, Task};
+use super::{Check, CheckKind, Condition, ForEach, Limits, ModelName, RetryPolicy, StepType, Task, Usage};
 
 /// Checks of one step at most.
 const MAX_CHECKS: usize = 16;
@@ -146,7 +146,30 @@ impl Task {
     }
 }
 
+/// Who made a plan.
+#[derive(Debug, Clone, PartialEq, Default, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct Planner {
+    /// The model, or none where the caller brought the plan.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
+    /// Whether this is only the best that could be done: the model gave no usable plan.
+    #[serde(default)]
+    pub degraded: bool,
+    /// What making it consumed.
+    #[serde(default)]
+    pub usage: Usage,
+    /// Why the plan is as it is, or why it was revised.
+    #[serde(default)]
+    pub reason: String,
+}
+
 impl Plan {
+    /// Whether one of its steps may call tools.
+    pub fn calls_tools(&self) -> bool {
+        self.steps.iter().any(|step| step.kind == StepType::ToolCall)
+    }
+
     /// Checks this plan as the continuation of what stays from before.
     pub fn validate(&self, ground: &Ground<'_>, limits: &Limits) -> Result<(), PlanError> {
         if self.steps.is_empty() {

@@ -54,7 +54,8 @@ pub(super) fn at(seq: i64) -> Timestamp {
 fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
     let created = Entry { seq: 1, epoch: 0, at: at(1), event: Event::Created { spec: Box::new(spec) } };
     let mut task = Task::begin(TaskId(Uuid::nil()), &created).unwrap();
-    let planned = Event::Planned { revision: 1, plan: plan(0, STEPS), by: Planner::default() };
+    let (plan, tools) = (plan(0, STEPS), Some(Payload::Inline(json!([]))));
+    let planned = Event::Planned { revision: 1, plan, by: Planner::default(), tools };
     let planned = task.record(at(2), planned).unwrap();
     (task, vec![created, planned])
 }
@@ -62,7 +63,7 @@ fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
 /// Any event, about any step and call, sensible or not.
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
-    (0..56u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
+    (0..59u8, numbers).prop_map(|(kind, (step, call, attempt, flag))| match kind {
         0..=3 => Event::StepStarted { step, attempt },
         4 | 5 => Event::StepCompleted { step, output: flag.then(|| Payload::text("done")) },
         6 => Event::StepFailed {
@@ -111,7 +112,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             Event::Paused { pause: Pause { reason: PauseReason::User, detail: "d".into() }, by: "p".into() }
         }
         19 => Event::Resumed { by: "p".into() },
-        20 => Event::Planned { revision: attempt, plan: plan(STEPS, 2), by: Planner::default() },
+        20 => planned(attempt, flag),
         21 => Event::Completed { output: Payload::text("o") },
         22 if attempt == 3 => Event::Failed { fault: Fault::permanent("x", "x") },
         23 if attempt == 3 => Event::Cancelled { by: "p".into() },
@@ -120,6 +121,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             by: "p".into(),
         },
         25..=35 => people_event(kind, step, call, attempt, flag),
+        56..=58 => tool_event(kind, step, call, attempt, flag),
         50 => Event::Promoted { said: Payload::text("s"), through: 5, reason: "r".into() },
         37..=45 => plan_event(kind, step, attempt, flag),
         36 if attempt == 3 => {
@@ -129,6 +131,11 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         46..=49 => context_event(kind, step, call, attempt, flag),
         _ => Event::StepCompleted { step, output: None },
     })
+}
+
+fn planned(revision: u32, has_tools: bool) -> Event {
+    let tools = has_tools.then(|| Payload::Inline(json!([{"name": "t"}])));
+    Event::Planned { revision, plan: plan(STEPS, 2), by: Planner::default(), tools }
 }
 
 /// Any event about lists and checks.
@@ -153,6 +160,26 @@ fn plan_event(kind: u8, step: u32, attempt: u32, flag: bool) -> Event {
             Event::CheckDecided { step, decision, by: "p".into() }
         }
     }
+}
+
+/// Any event about a tool that has changed.
+fn tool_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Event {
+    let tools = |name: &str| Payload::Inline(json!([{"name": name}]));
+    if kind == 58 {
+        return Event::ToolAccepted { step, call, tools: tools("changed"), by: "p".into() };
+    }
+    Event::ToolChanged(Box::new(ToolNotice {
+        step,
+        call,
+        attempt,
+        tool: "t".into(),
+        arguments: Payload::Inline(json!({"n": attempt % 2})),
+        effect: if flag { Effect::Unsafe } else { Effect::ReadOnly },
+        request_id: None,
+        change: ToolChange { before: tools("t"), now: tools("changed") },
+        expires_at: at(attempt.into()),
+        on_expiry: OnExpiry::Deny,
+    }))
 }
 
 /// Any event about what models are told of the past.

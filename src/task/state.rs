@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Asking, Entry, Fault, Pause, Payload, PlanAsk, Priority, Spent, Status, Step, Task, TaskId, TaskSpec,
-    Timestamp, TopUp, Usage,
+    Asking, Entry, Fault, FrozenAt, Pause, Payload, PlanAsk, Priority, Spent, Status, Step, Task, TaskId,
+    TaskSpec, Timestamp, TopUp, Usage,
 };
 
 /// The part of a task that its steps do not hold, as the tables keep it.
@@ -54,6 +54,9 @@ pub struct State {
     /// The plan that waits for approval, if it does.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub plan_ask: Option<PlanAsk>,
+    /// The tools that it may use: those that its plan was made with.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub tools: Option<FrozenAt>,
     /// The entries of the messages that people sent to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<i64>,
@@ -107,6 +110,7 @@ impl State {
             pause: None,
             asking: None,
             plan_ask: None,
+            tools: None,
             messages: Vec::new(),
             pins: Vec::new(),
             output: None,

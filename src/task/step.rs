@@ -208,10 +208,11 @@ impl Step {
         let comes_next = self.calls.len() as u32 + 1;
         match self.calls.last_mut() {
             Some(last) if last.number == call.number => {
-                if call.attempt != last.attempt + 1 || !last.may_be_dispatched_again() {
+                if !last.goes_on_with(&call) {
                     return Err(format!("call {} is {}", last.number, last.state.as_str()));
                 }
-                *last = call;
+                let is_edited = last.is_edited && last.attempt == call.attempt;
+                *last = Call { is_edited, ..call };
             }
             Some(open) if !open.state.is_outcome() => {
                 return Err(format!("call {} is {}", open.number, open.state.as_str()));

@@ -17,6 +17,17 @@ pub enum ToolError {
     /// No such tool, or not for this task.
     #[error("there is no tool '{0}' for this task")]
     Unknown(String),
+    /// The plan was made without it.
+    #[error(
+        "'{0}' was not among the tools when the plan was made: it can be called once the plan is revised"
+    )]
+    NotPlanned(String),
+    /// The plan was made with it, and it is not there any more.
+    #[error(
+        "'{0}' was among the tools when the plan was made and is not there any more: its server does not list \
+         it, or it is not configured"
+    )]
+    Gone(String),
     /// The arguments do not fit the tool's schema. Nothing was dispatched.
     #[error("the arguments do not fit: {0}")]
     Arguments(String),
@@ -63,6 +74,8 @@ impl ToolError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Unknown(_) => "tool_unknown",
+            Self::NotPlanned(_) => "tool_not_planned",
+            Self::Gone(_) => "tool_gone",
             Self::Arguments(_) => "tool_arguments",
             Self::Denied(_) => "tool_denied",
             Self::Unreachable { .. } => "tool_unreachable",

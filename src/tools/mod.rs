@@ -21,7 +21,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::task::Effect;
+use crate::task::{Effect, FrozenTool};
 
 pub(crate) use allowance::is_listed;
 pub(crate) use app::{answer_problem, is_question, question_problem};
@@ -65,6 +65,21 @@ pub struct ToolDescription {
     pub effect: Effect,
     /// Where it comes from.
     pub origin: Origin,
+}
+
+impl ToolDescription {
+    /// The MCP server it comes from, if it does.
+    pub fn server(&self) -> Option<&str> {
+        match &self.origin {
+            Origin::Mcp { server, .. } => Some(server),
+            Origin::App { .. } => None,
+        }
+    }
+
+    /// The tool as a plan that is made now takes it down.
+    pub fn frozen(&self) -> FrozenTool {
+        FrozenTool::new(&self.name, &self.description, &self.schema, self.effect, self.server())
+    }
 }
 
 /// Where a tool comes from; what allowances and mentions refer to.

@@ -35,6 +35,11 @@ fn people_question(task: &Task) -> String {
         (AskKind::Approval, CallSubject::Tool { tool, arguments, .. }) => {
             format!("{tool} {} needs approval", arguments.preview())
         }
+        (AskKind::Change, CallSubject::Tool { tool, .. }) => {
+            format!(
+                "{tool} is not what it was when the plan was made: accept it as it is now, or deny the call"
+            )
+        }
         (_, CallSubject::Tool { arguments, .. }) => format!("a person is asked: {}", arguments.preview()),
         (_, CallSubject::Model { model, .. }) => format!("{model} waits"),
     };

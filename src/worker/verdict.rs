@@ -4,7 +4,7 @@ use super::drive::{Drive, Turn};
 use super::people::check_question;
 use super::writer::Lost;
 use crate::orchestrator::{Evaluation, OrchestratorError, Revised};
-use crate::task::{Event, Exceeded, Fault, PauseReason, Task};
+use crate::task::{Event, Exceeded, Fault, FrozenTools, PauseReason, Task};
 
 impl Drive {
     /// Whether the context is smaller now, or what has no room for that; `None` if it was called off.
@@ -103,7 +103,7 @@ impl Drive {
         let shared = self.shared.clone();
         let revised = self.unless_called_off(shared.orchestrator.revise(task, reason)).await?;
         let Some(revised) = revised else { return Ok(Turn::Leave((self.shared.clock)())) };
-        let Revised { plan, by } = revised;
+        let Revised { plan, tools, by } = revised;
         if !matches!(plan, Ok(Some(_))) && by.usage.model_calls > 0 {
             // No plan tells what looking for one consumed, so this does.
             let planner = by.model.as_ref().map(ToString::to_string).unwrap_or_default();
@@ -113,7 +113,10 @@ impl Drive {
         match plan {
             Ok(Some(plan)) => {
                 let revision = task.state().revision + 1;
-                self.writer.note(Event::Planned { revision, plan, by });
+                let content = tools.as_ref().map(FrozenTools::content);
+                if self.writer.note(Event::Planned { revision, plan, by, tools: content }) {
+                    shared.orchestrator.know_tools(&self.writer.task, tools);
+                }
             }
             Ok(None) => {
                 let fault = Fault::permanent("no_plan", format!("{reason} No other plan was found."));

@@ -32,7 +32,7 @@ async fn fill(repository: &dyn Repository, number: u32, now: i64) {
         json!({"id": format!("s{step}"), "description": "d", "type": if step % 2 == 0 { "tool-call" } else { "llm-reasoning" }})
     });
     let plan = Plan { steps: serde_json::from_value(steps.collect()).unwrap() };
-    let planned = Event::Planned { revision: 1, plan, by: Planner::default() };
+    let planned = Event::Planned { revision: 1, plan, by: Planner::default(), tools: None };
     let planned = task.record(at(0), planned).unwrap();
     repository.create(&task, vec![created, planned], None).await.unwrap();
     let mut entries = Vec::new();

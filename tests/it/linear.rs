@@ -67,7 +67,8 @@ async fn long_plan(repository: &dyn Repository) -> (TaskId, usize) {
             "type": "tool-call", "dependsOn": before})
     });
     let plan = Plan { steps: serde_json::from_value(steps.collect()).unwrap() };
-    let planned = task.record(at, Event::Planned { revision: 1, plan, by: Planner::default() }).unwrap();
+    let planned =
+        task.record(at, Event::Planned { revision: 1, plan, by: Planner::default(), tools: None }).unwrap();
     repository.create(&task, vec![created, planned], None).await.unwrap();
     for step in 0..STEPS {
         let mut entries = Vec::new();

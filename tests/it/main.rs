@@ -53,6 +53,7 @@ mod subtasks;
 mod subtasks_program;
 mod templates;
 mod terminal;
+mod tool_changes;
 mod trap;
 mod waits;
 mod world;

@@ -119,7 +119,7 @@ impl Orchestrator {
         window: &Window,
     ) -> Result<Vec<ContextPart>, OrchestratorError> {
         let tools = match step.plan.kind {
-            StepType::ToolCall => Some(self.tool_specs(task.spec()).await?),
+            StepType::ToolCall => Some(self.tool_specs_of(task).await?),
             _ => None,
         };
         let recorded = step.calls.iter().find_map(|call| call.opening.as_ref());

@@ -61,7 +61,8 @@ impl World {
         let created = Entry { seq: 1, epoch: 0, at, event };
         let mut task = Task::begin(TaskId(Uuid::now_v7()), &created)?;
         let plan = Plan { steps: (0..steps).map(planned).collect() };
-        let planned = task.record(at, Event::Planned { revision: 1, plan, by: Planner::default() })?;
+        let planned =
+            task.record(at, Event::Planned { revision: 1, plan, by: Planner::default(), tools: None })?;
         Ok((task, vec![created, planned]))
     }
 

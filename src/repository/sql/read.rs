@@ -116,8 +116,8 @@ async fn calls_of_open_steps(
          WHERE task_id = $1 AND seq > $2 AND step_index IS NOT NULL AND kind IN ('model_requested', \
          'model_answered', 'tool_dispatched', 'tool_returned', 'call_failed', 'call_lost', \
          'outcome_decided', 'approval_requested', 'approval_given', 'approval_denied', \
-         'input_requested', 'input_given', 'input_declined', 'conversation_summarized', \
-         'child_started', 'child_ended', 'budget_raised') ORDER BY seq";
+         'tool_changed', 'tool_accepted', 'input_requested', 'input_given', 'input_declined', \
+         'conversation_summarized', 'child_started', 'child_ended', 'budget_raised') ORDER BY seq";
     let mut calls = HashMap::new();
     for (id, steps) in steps {
         let open = |step: &&Step| {

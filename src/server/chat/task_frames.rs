@@ -216,7 +216,12 @@ mod tests {
             )
             .unwrap()
         });
-        Event::Planned { revision, plan: Plan { steps: steps.collect() }, by: Planner::default() }
+        Event::Planned {
+            revision,
+            plan: Plan { steps: steps.collect() },
+            by: Planner::default(),
+            tools: None,
+        }
     }
 
     fn dispatched(call: u32) -> Event {

@@ -22,7 +22,7 @@ fn recorded() -> (TaskId, Vec<Entry>, Vec<Value>) {
     let mut output = Payload::Inline(text.clone());
     output.seal();
     let events = [
-        Event::Planned { revision: 1, plan, by: Planner::default() },
+        Event::Planned { revision: 1, plan, by: Planner::default(), tools: None },
         Event::StepStarted { step: 0, attempt: 1 },
         Event::StepCompleted { step: 0, output: Some(output.clone()) },
         Event::Completed { output },

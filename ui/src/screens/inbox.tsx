@@ -5,6 +5,7 @@ import { ask } from "../api/client";
 import { forget, useResource } from "../api/resource";
 import type { InboxRequest } from "../api/types";
 import { Ago, Button, Empty, Failure, Field, Loading, useAction } from "../components/basics";
+import { Diff } from "../components/diff";
 import { Icon, type IconName } from "../components/icons";
 import { Value } from "../components/json";
 import { Markdown } from "../components/markdown";
@@ -17,6 +18,7 @@ const kinds: Record<string, { name: string; icon: IconName; ask: string }> = {
   approval: { name: "Approval", icon: "check", ask: "May this call be made, with exactly these arguments?" },
   input: { name: "Question", icon: "chat", ask: "A model asks" },
   outcome: { name: "Unknown outcome", icon: "alert", ask: "Did this call take effect? Nobody knows." },
+  tool: { name: "Tool changed", icon: "alert", ask: "This tool is not what it was when the plan was made. May it be called as it is now?" },
   plan: { name: "Plan", icon: "tasks", ask: "May these steps be carried out?" },
 };
 
@@ -39,12 +41,18 @@ export function InboxScreen() {
       <header class="screen-head"><h1>Inbox {requests.length > 0 && <span class="faint count">{requests.length}</span>}</h1></header>
       {read.error && !read.data ? <Failure error={read.error} retry={read.reload} /> : !read.data ? <Loading /> : requests.length === 0 ? (
         <Empty icon="inbox" title="Nobody needs you">
-          <p>Tasks ask here before calls that need approval, when a model has a question, and when a crash left open whether a call took effect.</p>
+          <p>Tasks ask here before calls that need approval, when a tool has changed under them, when a model has a question, and when a crash left open whether a call took effect.</p>
           <p>To be asked before a task begins, tick “Approve the plan first” when you start it.</p>
         </Empty>
       ) : <div class="stack">{requests.map((request) => <RequestCard key={request.id} request={request} answered={read.reload} active={request.id === chosen} />)}</div>}
     </section>
   );
+}
+
+/** What a tool was and what it is, as one text each: descriptions may be long, and a schema is one object. */
+function ChangedTool({ change }: { change: NonNullable<InboxRequest["change"]> }) {
+  const told = ({ effect, description, schema }: typeof change.now) => `effect: ${effect}\n\n${description}\n\n${JSON.stringify(schema, null, 2)}`;
+  return <div class="request-arguments" role="group" aria-label="What has changed"><Diff one={told(change.before)} other={told(change.now)} /></div>;
 }
 
 /** The arguments as somebody typed them, or why they are no JSON. */
@@ -88,6 +96,7 @@ export function RequestCard({ request, answered, inTask, active }: { request: In
       <p>{question?.question ? "" : kind.ask}</p>
       {question?.question && <div class="question"><Markdown text={question.question} /></div>}
       {request.tool && request.kind !== "input" && <p><code>{request.tool}</code> {request.effect && <span class={`tag${request.effect === "unsafe" ? " is-warn" : ""}`}>{request.effect}</span>} <span class="faint">in step {(request.step ?? 0) + 1}: {request.description}</span></p>}
+      {request.change && <ChangedTool change={request.change} />}
       {steps ? <ol class="plan-steps">{steps.map((step, at) => <li key={at}>{step.description} {step.tool && <code>{step.tool.name}</code>}</li>)}</ol>
         : request.kind === "input" ? null : edited === null ? request.arguments !== undefined && <div class="request-arguments"><Value value={request.arguments} /></div>
         : <Field label="Arguments" hint={change?.problem}><textarea class="mono" rows={8} value={edited} onInput={(event) => setEdited(event.currentTarget.value)} aria-invalid={Boolean(change?.problem)} /></Field>}

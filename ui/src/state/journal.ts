@@ -284,7 +284,11 @@ function aboutCall(story: Story, step: StepState, entry: Entry, data: Data, at: 
       add(step.usage, data.usage);
       add(story.usage, data.usage);
       return end("done");
-    case "approval_requested": case "input_requested": open("tool", data.tool).state = "asked"; return;
+    case "approval_requested": case "input_requested": case "tool_changed":
+      // The same call may wait for one thing after the other.
+      if (call?.state === "asked") { call.arguments = data.arguments ?? call.arguments; return; }
+      open("tool", data.tool).state = "asked";
+      return;
     case "approval_given": if (call && data.arguments) call.arguments = data.arguments; return;
     case "approval_denied": case "input_declined": if (call) call.detail = data.reason || `declined by ${data.by}`; return end("failed");
     case "input_given": if (call) call.result = data.answer; return end("done");

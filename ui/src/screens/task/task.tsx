@@ -102,7 +102,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
           <h1 title={task.goal}>{task.goal}</h1>
           <div class="actions">
             {canPause(status) && <Button icon="pause" busy={busy} onClick={() => void doIt("pause")}>Pause</Button>}
-            {canResume(status) && task.pause?.reason !== "unknown-outcome" && task.pause?.reason !== "approval" && task.pause?.reason !== "input" && task.pause?.reason !== "parent" && <Button icon="play" kind="primary" busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
+            {canResume(status) && task.pause?.reason !== "unknown-outcome" && task.pause?.reason !== "approval" && task.pause?.reason !== "input" && task.pause?.reason !== "parent" && task.pause?.reason !== "tool-changed" && <Button icon="play" kind="primary" busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
             {!isEnded(status) && <Button icon="send" onClick={() => setAsking("message")}>Message</Button>}
             {!isEnded(status) && <Button icon="plus" onClick={() => setAsking("budget")}>Budget</Button>}
             {canCancel(status) && <Button icon="stop" kind="danger" busy={busy} onClick={() => setAsking("cancel")}>Cancel</Button>}
