@@ -46,6 +46,9 @@ fn row(request: &OpenRequest) -> [String; 6] {
     };
     let until = request.expires_at.map(|at| at.to_datetime().format("%Y-%m-%d %H:%M").to_string());
     let about = match (&request.arguments, request.kind) {
+        (Some(arguments), RequestKind::Approval) if request.reason.is_some() => {
+            format!("{} ({arguments})", request.reason.as_deref().unwrap_or_default())
+        }
         (_, RequestKind::Tool) => request.change.as_ref().map(difference).unwrap_or_default(),
         (
             Some(arguments),

@@ -249,6 +249,7 @@ impl Attempt {
         if request.tool == recollection::READ_TOOL {
             self.journal.flush().await?;
         }
+        let mut untrusted = false;
         let (content, is_error) = match (self.delegate(&request.tool).await?, self.tool(&request.tool)) {
             (Some(delegate), _) => {
                 let request_id = Some(request.id.clone());
@@ -256,6 +257,7 @@ impl Attempt {
                 as_told(self.hand_over(&delegate, dispatch).await?)?
             }
             (None, Ok(tool)) => {
+                untrusted = self.labels(tool.description()).untrusted;
                 let pins = recollection::is_of_context(tool.description()) && request.tool == PIN_TOOL;
                 let fact = recollection::fact(&request.arguments).ok().filter(|_| pins).map(Payload::text);
                 let request_id = Some(request.id.clone());
@@ -273,7 +275,8 @@ impl Attempt {
             }
         };
         let (tool, note) = (request.tool.as_str(), self.edit_of(number).await?);
-        let returned = Returned { number, tool, arguments, content: &content, note: &note, is_error };
+        let returned =
+            Returned { number, tool, arguments, content: &content, note: &note, untrusted, is_error };
         let repeats = conversation.returned(&returned);
         let most = self.spec.limits.max_repeats;
         if repeats >= most.max(1) {
@@ -305,6 +308,7 @@ impl Attempt {
             tool: request.tool.clone(),
             arguments: Payload::Inline(request.arguments.clone()),
             effect: crate::task::Effect::ReadOnly,
+            labels: crate::task::Labels::default(),
             request_id: Some(request.id.clone()),
         });
         let fault = error.fault();

@@ -65,6 +65,7 @@ impl Attempt {
         let dispatch = self.permitted(known, dispatch).await?;
         self.allowance.take(self.orchestrator.now())?;
         let (step, call, effect) = (self.index, dispatch.number, known.effect);
+        let labels = self.labels(known);
         self.journal.note(Event::ToolDispatched {
             step,
             call,
@@ -72,9 +73,11 @@ impl Attempt {
             tool: known.name.clone(),
             arguments: Payload::Inline(dispatch.arguments.clone()),
             effect,
+            labels,
             request_id: dispatch.request_id,
         });
-        if effect != Effect::ReadOnly || self.journal.is_in_doubt() {
+        // Of what leaves the house the intent is durable first: the task may have read more than this step.
+        if effect != Effect::ReadOnly || labels.outward || self.journal.is_in_doubt() {
             self.journal.flush().await?;
         }
         let context = CallContext {
@@ -86,6 +89,7 @@ impl Attempt {
         };
         let asked = tool.reconciler().map(|_| dispatch.arguments.clone());
         let outcome = self.await_call(tool.call(dispatch.arguments, context)).await?;
+        self.has_read(&known.name, labels, call, outcome.is_ok());
         match (self.record_outcome(call, effect, &known.name, outcome).await, asked) {
             // Whoever cancelled the task wants to hear what is known now, and nothing goes on.
             (Err(Stop::Unknown(detail)), Some(arguments)) if !self.cancel.is_cancelled() => {

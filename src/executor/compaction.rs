@@ -165,6 +165,7 @@ mod tests {
                 tool: "read",
                 arguments: BlobHash::of(b"x"),
                 content: &"r".repeat(*bytes),
+                untrusted: false,
                 note: "",
                 is_error: false,
             });

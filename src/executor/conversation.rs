@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::models::Message;
-use crate::orchestrator::excerpt;
+use crate::orchestrator::{excerpt, marked};
 use crate::task::{BlobHash, CallState, CallSubject, Payload, Step, ToolRequest};
 
 /// How much of its results a conversation shows, in bytes.
@@ -72,6 +72,8 @@ pub(super) struct Returned<'a> {
     pub(super) content: &'a str,
     /// What a model has to know before it reads the result.
     pub(super) note: &'a str,
+    /// Whether it came from outside.
+    pub(super) untrusted: bool,
     pub(super) is_error: bool,
 }
 
@@ -93,13 +95,14 @@ impl Conversation {
                     self.answered(call.number, call.text, call.requests);
                     call.refusal.into_iter().for_each(|words| self.tell(words));
                 }
-                (CallSubject::Tool { tool, arguments, .. }, CallState::Committed) => {
+                (CallSubject::Tool { tool, arguments, labels, .. }, CallState::Committed) => {
                     self.returned(&Returned {
                         number: call.number,
                         tool,
                         arguments: arguments.hash(),
                         content: &call.text,
                         note: &call.note,
+                        untrusted: labels.untrusted,
                         is_error: call.is_error,
                     });
                 }
@@ -159,6 +162,7 @@ impl Conversation {
         // What is left of the turn's share is divided among the results that are still to come.
         let even = self.shares.turn.saturating_sub(self.shown) / (self.open.len() + 1);
         let shown = excerpt(returned.content, self.shares.result.min(even), &self.handle(returned.number));
+        let shown = if returned.untrusted { marked(returned.tool, &shown) } else { shown };
         self.shown += shown.len();
         let message = Message::ToolResult {
             id: request.id,
@@ -242,6 +246,7 @@ mod tests {
         let subject = CallSubject::Tool {
             tool: name.into(),
             arguments: Payload::Inline(json!({})),
+            labels: Default::default(),
             effect: Effect::ReadOnly,
             request_id: Some(format!("id-{name}")),
         };
@@ -296,8 +301,15 @@ mod tests {
         ];
         let mut conversation = recall(calls);
         let arguments = Payload::Inline(json!({})).hash();
-        let again =
-            Returned { number: 6, tool: "a", arguments, content: "result", note: "", is_error: false };
+        let again = Returned {
+            number: 6,
+            tool: "a",
+            arguments,
+            content: "result",
+            note: "",
+            untrusted: false,
+            is_error: false,
+        };
         assert_eq!(conversation.returned(&again), 3);
     }
 

@@ -53,8 +53,9 @@ impl Attempt {
             })
             .await?;
         let (spec, template) = (self.spec.clone(), to.template_ref());
-        let (task, arguments) = (self.task_id, &dispatch.arguments);
-        let calling = Calling { task, spec: &spec, step, call, child, template, arguments, grant };
+        let (task, arguments, taint) = (self.task_id, &dispatch.arguments, self.taint.clone());
+        let calling =
+            Calling { task, spec: &spec, step, call, child, template, arguments, grant, taint: &taint };
         let begun = tokio::select! {
             begun = self.orchestrator.begin_child(&calling) => begun,
             () = self.cancel.cancelled() => return Err(Stop::Interrupted),
@@ -94,6 +95,7 @@ impl Attempt {
             tool: to.description.name.clone(),
             arguments: Payload::Inline(dispatch.arguments),
             effect: to.description.effect,
+            labels: crate::task::Labels::default(),
             request_id: dispatch.request_id,
         });
         self.journal.note(Event::ToolReturned {

@@ -20,6 +20,7 @@ mod people;
 mod recollection;
 mod reconcile;
 mod summarization;
+mod taint;
 mod tool_call;
 
 use std::sync::Arc;
@@ -29,7 +30,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::task::{
-    Event, Exceeded, FannedItem, Fault, FrozenTools, Payload, Step, StepType, Task, TaskId, TaskSpec,
+    Event, Exceeded, FannedItem, Fault, FrozenTools, Payload, Step, StepType, Taint, Task, TaskId, TaskSpec,
 };
 
 pub use allowance::CallAllowance;
@@ -87,6 +88,8 @@ struct Attempt {
     mailbox: Mailbox,
     /// The tools that the plan was made with; none where the step calls none.
     frozen: Option<FrozenTools>,
+    /// What the task had read when the attempt began, and what this attempt has read since.
+    taint: Taint,
 }
 
 /// Why an attempt stops before it is done; what `?` carries.
@@ -138,6 +141,7 @@ impl Executor {
             steps_left: task.steps_left(),
             mailbox,
             frozen: None,
+            taint: task.state().taint.clone(),
         };
         let end = match attempt.run(task).await {
             Ok(output) => StepEnd::Done(output),

@@ -5,7 +5,7 @@ use serde_json::Value;
 use super::calls::Dispatch;
 use super::{Attempt, Stop, recollection};
 use crate::orchestrator::cut;
-use crate::task::{Call, CallState, CallSubject, Event, Fault, Payload};
+use crate::task::{Call, CallState, CallSubject, Event, Fault, Payload, Taint};
 use crate::tools::{ToolDescription, is_question, question_problem};
 
 /// What a model is shown of arguments that a person changed, in bytes.
@@ -46,8 +46,11 @@ impl Attempt {
             self.ask_for_input(known, dispatch);
             return Err(Stop::Asking);
         }
+        if self.is_held_back(known) {
+            return Err(self.hold_back(known, dispatch));
+        }
         if self.spec.approval.needs(&known.name, known.effect) && !recollection::is_of_context(known) {
-            self.ask_for_approval(known, dispatch);
+            self.ask_for_approval(known, dispatch, None);
             return Err(Stop::Asking);
         }
         Ok(dispatch)
@@ -65,7 +68,12 @@ impl Attempt {
         content.map_err(|error| Stop::Failed(Fault::transient(error.code(), error.to_string())))
     }
 
-    fn ask_for_approval(&mut self, known: &ToolDescription, dispatch: Dispatch) {
+    pub(super) fn ask_for_approval(
+        &mut self,
+        known: &ToolDescription,
+        dispatch: Dispatch,
+        because: Option<Box<Taint>>,
+    ) {
         let terms = &self.spec.approval;
         self.journal.note(Event::ApprovalRequested {
             step: self.index,
@@ -77,6 +85,7 @@ impl Attempt {
             request_id: dispatch.request_id,
             expires_at: terms.expiry(self.orchestrator.now()),
             on_expiry: terms.on_expiry,
+            because,
         });
     }
 

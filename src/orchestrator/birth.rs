@@ -8,7 +8,7 @@ use crate::queue::Wake;
 use crate::repository::RepositoryError;
 use crate::task::{
     ApprovalPolicy, ApprovalWish, Budget, Event, FrozenTools, Limits, Mention, Parent, Payload, Planner,
-    Reserve, Status, Task, TaskId, TaskSpec, TemplateRef, ToolAllowance, Usage, with_causes,
+    Reserve, Status, Taint, Task, TaskId, TaskSpec, TemplateRef, ToolAllowance, Usage, with_causes,
 };
 
 /// A call that a task of its own is to carry out.
@@ -24,6 +24,8 @@ pub(crate) struct Calling<'a> {
     pub(crate) template: Option<TemplateRef>,
     pub(crate) arguments: &'a Value,
     pub(crate) grant: Budget,
+    /// What the task that calls has read.
+    pub(crate) taint: &'a Taint,
 }
 
 /// Why there is no child.
@@ -54,6 +56,7 @@ impl Orchestrator {
                     is_error: true,
                     usage: Usage::default(),
                     besides: Reserve::default(),
+                    taint: Taint::default(),
                 })))
             }
         }
@@ -104,6 +107,7 @@ impl Orchestrator {
             priority: parent.priority,
             limits: Limits { max_depth, ..limits },
             budget: calling.grant,
+            taint: inherited(calling),
             retry: if preset { own.retry } else { parent.retry.clone() },
             approval: match preset {
                 true => stricter(&parent.approval, &own.approval),
@@ -160,6 +164,7 @@ impl Orchestrator {
             template: child.template.clone(),
             arguments: &arguments,
             grant: child.grant,
+            taint: &task.state().taint,
         };
         match self.begin_child(&calling).await {
             Ok(()) => Ok(None),
@@ -194,6 +199,13 @@ fn request(calling: &Calling<'_>) -> TaskRequest {
     }
 }
 
+/// What a child has read before it begins: its parent chose the words of its goal.
+fn inherited(calling: &Calling<'_>) -> Taint {
+    let mut taint = Taint::default();
+    taint.join(calling.taint, calling.task);
+    taint
+}
+
 /// The approvals of both: a preset may ask for more than the task that calls, and waives nothing.
 fn stricter(parent: &ApprovalPolicy, own: &ApprovalPolicy) -> ApprovalPolicy {
     let wish = ApprovalWish {
@@ -205,6 +217,7 @@ fn stricter(parent: &ApprovalPolicy, own: &ApprovalPolicy) -> ApprovalPolicy {
             .collect(),
         classes: own.classes.clone(),
         plan: own.plan,
+        when_tainted: Some(parent.when_tainted.max(own.when_tainted)),
         ..ApprovalWish::default()
     };
     parent.and(&wish).unwrap_or_else(|_| parent.clone())

@@ -12,7 +12,7 @@ use super::{Orchestrator, OrchestratorError};
 use crate::queue::Wake;
 use crate::repository::{Fate, Lease};
 use crate::task::{
-    CallAt, EffectRecord, Event, Parent, Pause, PauseReason, Payload, Status, Task, TaskId, TopUp,
+    CallAt, EffectRecord, Event, Parent, Pause, PauseReason, Payload, Status, Taint, Task, TaskId, TopUp,
 };
 
 /// Entries in which the end of a task is looked for.
@@ -36,7 +36,23 @@ impl Orchestrator {
         };
         let (usage, besides) = (state.usage, child.consumed_besides());
         let is_error = status != Status::Completed;
-        Ok(Event::ChildEnded { step: of.step, call: of.call, status, result, is_error, usage, besides })
+        // What it had read before it began, its parent knows better.
+        let (known, mut taint) = (&child.spec().taint, Taint::default());
+        let own = Taint {
+            untrusted: state.taint.untrusted.clone().filter(|_| known.untrusted.is_none()),
+            private: state.taint.private.clone().filter(|_| known.private.is_none()),
+        };
+        taint.join(&own, child.id);
+        Ok(Event::ChildEnded {
+            step: of.step,
+            call: of.call,
+            status,
+            result,
+            is_error,
+            usage,
+            besides,
+            taint,
+        })
     }
 
     async fn who_cancelled(&self, id: TaskId) -> Result<Option<String>, OrchestratorError> {

@@ -157,6 +157,9 @@ pub struct OpenRequest {
     /// What the call does to the world.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub effect: Option<Effect>,
+    /// Why it is asked, if the call is held back for what the task has read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
     /// What became of the tool, if that is what is asked about.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub change: Option<ShownChange>,
@@ -217,6 +220,7 @@ impl Orchestrator {
                 arguments: Some(self.repository.content(arguments).await?),
                 effect: Some(*effect),
                 change: self.shown_change(call).await?,
+                reason: call.because.as_ref().map(ToString::to_string),
                 description: task.step(step).map(|step| step.plan.description.clone()).unwrap_or_default(),
                 ..request(task, about, kind, call.dispatched_at, expires_at)
             });
@@ -432,6 +436,7 @@ pub(super) fn request(
         arguments: None,
         effect: None,
         change: None,
+        reason: None,
         asked_at,
         expires_at,
         decisions: words(kind),

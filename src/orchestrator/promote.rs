@@ -6,8 +6,8 @@ use super::{Orchestrator, OrchestratorError, TaskRequest, cut};
 use crate::models::{Answer, ToolSpec};
 use crate::queue::Wake;
 use crate::task::{
-    Effect, Entry, Event, Fault, FrozenTools, Limits, ModelName, Payload, Plan, PlannedStep, Planner,
-    StepType, Task, TaskId, TaskSpec, Timestamp, ToolRequest,
+    Effect, Entry, Event, Fault, FrozenTools, Labels, Limits, ModelName, Payload, Plan, PlannedStep, Planner,
+    StepType, Taint, Task, TaskId, TaskSpec, Timestamp, ToolRequest,
 };
 use crate::tools::{ToolDescription, ToolOutput, is_question};
 
@@ -63,6 +63,8 @@ pub enum Called {
         request: ToolRequest,
         /// What calling the tool does to the world.
         effect: Effect,
+        /// What else is known of it.
+        labels: Labels,
         /// What came back.
         outcome: Result<ToolOutput, Fault>,
     },
@@ -85,11 +87,13 @@ impl Orchestrator {
 
     /// Why a tool cannot be called without a task, if it cannot: there is no ledger in which the
     /// call would stand, and nobody who could be asked.
-    pub fn needs_task(&self, tool: &ToolDescription) -> Option<String> {
+    pub fn needs_task(&self, tool: &ToolDescription, read: &Taint) -> Option<String> {
         let name = &tool.name;
+        let is_held_back = read.holds_back(self.tools.labels(tool), &self.config.approval);
         match () {
             () if is_question(tool) => Some(format!("{name} asks a person")),
             () if self.config.approval.needs(name, tool.effect) => Some(format!("{name} needs approval")),
+            () if is_held_back => Some(format!("{name} would go outward, and {read}")),
             () if tool.effect != Effect::ReadOnly => Some(format!("{name} may change something")),
             () => None,
         }
@@ -194,7 +198,7 @@ impl Called {
                     model: None,
                 },
             ),
-            Self::Tool { request, effect, outcome } => (
+            Self::Tool { request, effect, labels, outcome } => (
                 Event::ToolDispatched {
                     step: INDEX,
                     call,
@@ -202,6 +206,7 @@ impl Called {
                     tool: request.tool.clone(),
                     arguments: Payload::Inline(request.arguments.clone()),
                     effect: *effect,
+                    labels: *labels,
                     request_id: Some(request.id.clone()),
                 },
                 match outcome {

@@ -139,6 +139,7 @@ impl TaskRequest {
             budget: self.budget.or(&terms.budget),
             retry: terms.retry,
             approval,
+            taint: crate::task::Taint::default(),
             forked_from: None,
             parent: None,
             imported: false,

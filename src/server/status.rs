@@ -313,6 +313,7 @@ mod tests {
             tool: "t".into(),
             arguments: Payload::Inline(json!({})),
             effect: Effect::ReadOnly,
+            labels: Default::default(),
             request_id: None,
         };
         let returned = Event::ToolReturned { step: 0, call: 1, result: Payload::text("r"), is_error: false };

@@ -85,7 +85,7 @@ impl Task {
         Ok(Self {
             id,
             spec: Arc::new((**spec).clone()),
-            state: State::new(first.epoch, first.at, spec.priority),
+            state: State { taint: spec.taint.clone(), ..State::new(first.epoch, first.at, spec.priority) },
             steps: Vec::new(),
             frontier: BTreeSet::new(),
             dependents: HashMap::new(),
@@ -194,9 +194,11 @@ impl Task {
             Event::FannedOut { step, items } => self.fanned_out(*step, items, entry),
             about_check if about_check.is_about_check() => self.check_event(about_check, entry),
             about_call => {
+                self.is_let_out(about_call)?;
                 let posting = self.posting(about_call)?;
                 self.call_event(about_call, entry)?;
                 self.post(posting);
+                self.taint(about_call);
                 match about_call {
                     Event::ConversationSummarized { usage, .. } => return self.charge(usage),
                     Event::ToolAccepted { tools, .. } => self.freeze(Some(tools), entry.seq),

@@ -20,11 +20,12 @@ impl Task {
                     .map(|shows| Opening { parts: parts.iter().take(3).cloned().collect(), shows });
                 Ok(())
             }
-            Event::ToolDispatched { step, call, attempt, tool, arguments, effect, request_id } => {
+            Event::ToolDispatched { step, call, attempt, tool, arguments, effect, labels, request_id } => {
                 let subject = CallSubject::Tool {
                     tool: tool.clone(),
                     arguments: arguments.clone(),
                     effect: *effect,
+                    labels: *labels,
                     request_id: request_id.clone(),
                 };
                 self.dispatched(*step, *call, *attempt, subject, at)

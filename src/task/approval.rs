@@ -6,7 +6,7 @@ use std::time::Duration;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{Effect, Timestamp};
+use super::{Effect, Timestamp, WhenTainted};
 
 /// A day: long enough for people in other time zones, short enough that nothing waits for ever.
 const DAY_MS: u64 = 24 * 60 * 60 * 1000;
@@ -25,6 +25,8 @@ pub struct ApprovalPolicy {
     pub classes: Vec<Effect>,
     /// Whether each revision of the plan needs approval before its steps start.
     pub plan: bool,
+    /// What happens to a call that goes outward once the task has read untrusted and private content.
+    pub when_tainted: WhenTainted,
     /// How long a request for approval or an answer stays open, in milliseconds.
     pub expires_after_ms: u64,
     /// What happens then.
@@ -41,6 +43,9 @@ pub struct ApprovalWish {
     pub classes: Vec<Effect>,
     /// Whether the plan needs approval, too.
     pub plan: bool,
+    /// What happens to calls that go outward once it has read untrusted and private content: what is
+    /// stricter counts.
+    pub when_tainted: Option<WhenTainted>,
     /// How long requests stay open, if not as configured, in milliseconds.
     pub expires_after_ms: Option<u64>,
     /// What happens then, if not as configured.
@@ -66,6 +71,7 @@ impl Default for ApprovalPolicy {
             tools: BTreeMap::new(),
             classes: Vec::new(),
             plan: false,
+            when_tainted: WhenTainted::default(),
             expires_after_ms: DAY_MS,
             on_expiry: OnExpiry::Deny,
         }
@@ -91,6 +97,11 @@ impl ApprovalPolicy {
         }
         let mut both = self.clone();
         both.plan |= request.plan;
+        let asked = request.when_tainted.unwrap_or(self.when_tainted);
+        if asked < self.when_tainted {
+            return Err("whenTainted: a request can ask for approvals and cannot waive them".to_owned());
+        }
+        both.when_tainted = asked;
         both.classes.extend(request.classes.iter().filter(|class| !self.classes.contains(class)));
         both.tools.extend(request.tools.clone());
         both.expires_after_ms = request.expires_after_ms.unwrap_or(self.expires_after_ms);

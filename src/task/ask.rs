@@ -9,8 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use super::apply::Verdict;
 use super::{
-    Call, CallState, CallSubject, Effect, Entry, Event, Noticed, OnExpiry, PauseReason, Payload, Step,
-    StepStatus, Task, Timestamp, ToolNotice,
+    Call, CallState, CallSubject, Effect, Entry, Event, Labels, Noticed, OnExpiry, PauseReason, Payload,
+    Step, StepStatus, Task, Timestamp, ToolNotice,
 };
 
 /// What a call waits for.
@@ -129,8 +129,12 @@ impl Task {
             }
             _ => None,
         };
-        let call =
-            Call { state: CallState::Asked(ask), change, ..Call::new(number, attempt, subject, entry.at) };
+        let because = match event {
+            Event::ApprovalRequested { because, .. } => because.clone(),
+            _ => None,
+        };
+        let call = Call::new(number, attempt, subject, entry.at);
+        let call = Call { state: CallState::Asked(ask), change, because, ..call };
         self.calling_step(step)?.begin_call(call).map_err(|why| format!("step {step}: {why}"))
     }
 
@@ -185,6 +189,7 @@ fn request(event: &Event) -> Result<(u32, u32, u32, CallSubject, Ask), String> {
             request_id,
             expires_at,
             on_expiry,
+            ..
         } => {
             let subject = subject(tool, arguments, *effect, request_id.as_ref());
             let ask = Ask { kind: AskKind::Approval, expires_at: *expires_at, on_expiry: *on_expiry };
@@ -211,6 +216,7 @@ fn subject(tool: &str, arguments: &Payload, effect: Effect, request_id: Option<&
         tool: tool.to_owned(),
         arguments: arguments.clone(),
         effect,
+        labels: Labels::default(),
         request_id: request_id.cloned(),
     }
 }

@@ -4,7 +4,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use super::{Ask, Child, Effect, Fault, ModelName, OnExpiry, Payload, Reserve, Timestamp, View};
+use super::{
+    Ask, Child, Effect, Fault, Labels, ModelName, OnExpiry, Payload, Reserve, Taint, Timestamp, View,
+};
 
 /// What was called.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +26,8 @@ pub enum CallSubject {
         arguments: Payload,
         /// What calling it does to the world.
         effect: Effect,
+        /// What else is known of the tool.
+        labels: Labels,
         /// The model's own id for this call; none if the plan itself named the tool.
         request_id: Option<String>,
     },
@@ -141,6 +145,8 @@ pub struct Call {
     pub is_approved: bool,
     /// Whether that person changed its arguments.
     pub is_edited: bool,
+    /// What the task has read, if that is why it needs approval.
+    pub because: Option<Box<Taint>>,
     /// The task that carries it out, if one does.
     pub child: Option<Box<Child>>,
     /// What became of its tool, if that is why it waits.
@@ -190,6 +196,7 @@ impl Call {
             opening: None,
             is_approved: false,
             is_edited: false,
+            because: None,
             child: None,
             change: None,
         }

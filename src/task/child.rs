@@ -119,6 +119,7 @@ impl Task {
                 ..
             } => {
                 let subject = CallSubject::Tool {
+                    labels: super::Labels::default(),
                     tool: tool.clone(),
                     arguments: arguments.clone(),
                     effect: Effect::ReadOnly,
@@ -247,6 +248,7 @@ mod tests {
             result: Payload::text("r"),
             is_error: false,
             usage: Usage { input_tokens: tokens, tool_calls: calls, model_calls: 1, ..Usage::default() },
+            taint: crate::task::Taint::default(),
             besides: Reserve { tokens: 5, steps: 2, ..Reserve::default() },
         }
     }

@@ -202,7 +202,16 @@ mod tests {
 
     fn dispatched(call: u32, attempt: u32, effect: Effect) -> Event {
         let (tool, arguments) = ("t".to_owned(), Payload::Inline(json!({})));
-        Event::ToolDispatched { step: 0, call, attempt, tool, arguments, effect, request_id: None }
+        Event::ToolDispatched {
+            step: 0,
+            call,
+            attempt,
+            tool,
+            arguments,
+            effect,
+            labels: crate::task::Labels::default(),
+            request_id: None,
+        }
     }
 
     #[test]

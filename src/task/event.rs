@@ -7,9 +7,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    BlobHash, Budget, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, ModelName, OnExpiry,
-    Pause, Payload, Plan, Planner, Priority, Reserve, Status, Summary, TaskId, TaskSpec, TemplateRef,
-    Timestamp, ToolNotice, ToolRequest, TopUp, Usage, View,
+    BlobHash, Budget, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, Labels, ModelName,
+    OnExpiry, Pause, Payload, Plan, Planner, Priority, Reserve, Status, Summary, Taint, TaskId, TaskSpec,
+    TemplateRef, Timestamp, ToolNotice, ToolRequest, TopUp, Usage, View,
 };
 
 fn is_zero(index: &u32) -> bool {
@@ -149,6 +149,9 @@ pub enum Event {
         arguments: Payload,
         /// What calling it does to the world.
         effect: Effect,
+        /// What else is known of the tool.
+        #[serde(default, skip_serializing_if = "Labels::is_none")]
+        labels: Labels,
         /// The model's own id for this call; none if the plan itself named the tool.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         request_id: Option<String>,
@@ -208,6 +211,9 @@ pub enum Event {
         /// What counts against the budget besides: calls whose end nobody knows, and its steps.
         #[serde(default, skip_serializing_if = "Reserve::is_nothing")]
         besides: Reserve,
+        /// What it and its own children have read.
+        #[serde(default, skip_serializing_if = "Taint::is_none")]
+        taint: Taint,
     },
     /// A call is known to have had no outcome: refused, timed out before it was sent, cut.
     CallFailed {
@@ -263,6 +269,9 @@ pub enum Event {
         expires_at: Timestamp,
         /// What happens then.
         on_expiry: OnExpiry,
+        /// What the task has read, if that is why it is asked.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        because: Option<Box<Taint>>,
     },
     /// Somebody approved a call, once.
     ApprovalGiven {

@@ -24,6 +24,7 @@ fn spec() -> TaskSpec {
         budget: Budget::default(),
         retry: RetryPolicy::default(),
         approval: ApprovalPolicy::default(),
+        taint: Taint::default(),
         forked_from: None,
         parent: None,
         imported: false,
@@ -92,15 +93,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             usage: Usage { input_tokens: 3, output_tokens: 2, model_calls: 1, ..Usage::default() },
             model: None,
         },
-        11 | 12 => Event::ToolDispatched {
-            step,
-            call,
-            attempt,
-            tool: "t".into(),
-            arguments: Payload::Inline(json!({"n": attempt % 2})),
-            effect: if flag { Effect::Unsafe } else { Effect::ReadOnly },
-            request_id: None,
-        },
+        11 | 12 => dispatched(step, call, attempt, flag),
         13 | 14 => Event::ToolReturned { step, call, result: Payload::text("r"), is_error: flag },
         15 => {
             let class = if flag { FaultClass::Malformed } else { FaultClass::Transient };
@@ -131,6 +124,24 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         46..=49 => context_event(kind, step, call, attempt, flag),
         _ => Event::StepCompleted { step, output: None },
     })
+}
+
+fn dispatched(step: u32, call: u32, attempt: u32, flag: bool) -> Event {
+    Event::ToolDispatched {
+        step,
+        call,
+        attempt,
+        tool: "t".into(),
+        arguments: Payload::Inline(json!({"n": attempt % 2})),
+        effect: if flag { Effect::Unsafe } else { Effect::ReadOnly },
+        labels: labels(attempt),
+        request_id: None,
+    }
+}
+
+/// Tools of each kind.
+fn labels(number: u32) -> Labels {
+    Labels { untrusted: number == 1, private: number != 1, outward: number != 2 }
 }
 
 fn planned(revision: u32, has_tools: bool) -> Event {
@@ -236,6 +247,7 @@ fn child_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Even
             result: Payload::text("r"),
             is_error: flag,
             usage: Usage { input_tokens: 3, model_calls: 1, tool_calls: attempt, ..Usage::default() },
+            taint: Taint::default(),
             besides: Reserve { tokens: 1, steps: 1, ..Reserve::default() },
         },
         _ => {
@@ -258,6 +270,7 @@ fn people_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Eve
             request_id: None,
             expires_at: at(attempt.into()),
             on_expiry: OnExpiry::Deny,
+            because: None,
         },
         28 | 29 => Event::ApprovalGiven {
             step,
@@ -435,6 +448,22 @@ proptest! {
                     }
                 }
                 _ => {}
+            }
+        });
+    }
+
+    #[test]
+    fn what_was_read_is_never_forgotten_and_nothing_goes_outward_behind_both_without_approval(
+        events in prop::collection::vec(any_event(), 0..160),
+    ) {
+        live(events, |before, after, event, accepted| {
+            let (was, is) = (&before.state().taint, &after.state().taint);
+            assert!(was.untrusted.is_none() || was.untrusted == is.untrusted, "{event:?}");
+            assert!(was.private.is_none() || was.private == is.private, "{event:?}");
+            let Event::ToolDispatched { step, call, labels, .. } = event else { return };
+            if accepted && labels.outward && was.is_both() {
+                let known = before.step(*step).and_then(|step| step.call(*call)).unwrap();
+                assert!(known.is_approved, "{known:?}");
             }
         });
     }

@@ -7,7 +7,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::{
-    ApprovalPolicy, Budget, ForkPoint, Limits, ModelName, Parent, Priority, RetryPolicy, TemplateRef,
+    ApprovalPolicy, Budget, ForkPoint, Limits, ModelName, Parent, Priority, RetryPolicy, Taint, TemplateRef,
 };
 
 /// A request to carry one goal to its end.
@@ -53,6 +53,9 @@ pub struct TaskSpec {
     /// What needs a person's approval.
     #[serde(default, deserialize_with = "known_keys", skip_serializing_if = "is_usual")]
     pub approval: ApprovalPolicy,
+    /// What those had read who asked for it: it begins as if it had read that itself.
+    #[serde(default, skip_serializing_if = "Taint::is_none")]
+    pub taint: Taint,
     /// The task whose facts it begins with, if it is a fork.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub forked_from: Option<ForkPoint>,

@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Asking, Entry, Fault, FrozenAt, Pause, Payload, PlanAsk, Priority, Spent, Status, Step, Task, TaskId,
-    TaskSpec, Timestamp, TopUp, Usage,
+    Asking, Entry, Fault, FrozenAt, Pause, Payload, PlanAsk, Priority, Spent, Status, Step, Taint, Task,
+    TaskId, TaskSpec, Timestamp, TopUp, Usage,
 };
 
 /// The part of a task that its steps do not hold, as the tables keep it.
@@ -57,6 +57,9 @@ pub struct State {
     /// The tools that it may use: those that its plan was made with.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub tools: Option<FrozenAt>,
+    /// What it has read.
+    #[serde(default, skip_serializing_if = "Taint::is_none")]
+    pub taint: Taint,
     /// The entries of the messages that people sent to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<i64>,
@@ -111,6 +114,7 @@ impl State {
             asking: None,
             plan_ask: None,
             tools: None,
+            taint: Taint::default(),
             messages: Vec::new(),
             pins: Vec::new(),
             output: None,

@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::{Secrets, ToolboxError};
+use super::{LabelsConfig, Secrets, ToolboxError};
 use crate::task::Effect;
 
 /// The `[tools]` table of the configuration file.
@@ -24,6 +24,8 @@ pub struct ToolsConfig {
     pub call_timeout_ms: u64,
     /// How large one result may be at most, in bytes of JSON.
     pub max_output_bytes: u64,
+    /// What is to be known of tools, by toolkit or by the full name of a tool.
+    pub labels: BTreeMap<String, LabelsConfig>,
     /// MCP servers by name.
     pub mcp: BTreeMap<String, McpServerConfig>,
 }
@@ -75,6 +77,8 @@ pub struct McpServerConfig {
     pub headers: BTreeMap<String, String>,
     /// Whether the server's own word on the effects of its tools is believed.
     pub trusted: bool,
+    /// What is to be known of all its tools besides.
+    pub labels: LabelsConfig,
     /// What is known of single tools, by the server's name for them. Overrules the server.
     pub tools: BTreeMap<String, McpToolConfig>,
     /// How long connecting may take, in milliseconds, until its tools are listed.
@@ -155,6 +159,7 @@ impl Default for ToolsConfig {
             http_request: None,
             call_timeout_ms: 120_000,
             max_output_bytes: 8 * 1024 * 1024,
+            labels: BTreeMap::new(),
             mcp: BTreeMap::new(),
         }
     }
@@ -170,6 +175,7 @@ impl Default for McpServerConfig {
             url: None,
             headers: BTreeMap::new(),
             trusted: false,
+            labels: LabelsConfig::default(),
             tools: BTreeMap::new(),
             connect_timeout_ms: 30_000,
             call_timeout_ms: None,

@@ -11,9 +11,10 @@ use futures::future::join_all;
 use thiserror::Error;
 
 use super::allowance::permits;
+use super::labels::LabelRules;
 use super::mcp::{Limits, Server};
-use super::{Secrets, ServerStatus, Tool, ToolsConfig, app};
-use crate::task::ToolAllowance;
+use super::{Secrets, ServerStatus, Tool, ToolDescription, ToolsConfig, app};
+use crate::task::{Labels, ToolAllowance};
 
 /// Why there are no tools to offer.
 #[derive(Debug, Error)]
@@ -54,6 +55,7 @@ pub struct Toolbox {
     tools: Vec<Arc<dyn Tool>>,
     servers: Vec<Arc<Server>>,
     secrets: Secrets,
+    labels: LabelRules,
 }
 
 impl Toolbox {
@@ -85,7 +87,7 @@ impl Toolbox {
             servers.push(Server::new(name.clone(), server, limits, secrets.clone()));
         }
         join_all(servers.iter().map(Server::connect)).await;
-        Ok(Self { tools, servers, secrets })
+        Ok(Self { tools, servers, secrets, labels: LabelRules::of(config) })
     }
 
     /// A toolbox of exactly these tools, without servers.
@@ -114,6 +116,11 @@ impl Toolbox {
         let mut named = self.permitted(allowance).into_iter().filter(|tool| tool.description().name == name);
         let found = named.next()?;
         named.next().is_none().then_some(found)
+    }
+
+    /// What is to be known of a tool besides its effect, as the operator says now.
+    pub fn labels(&self, tool: &ToolDescription) -> Labels {
+        self.labels.labels(tool)
     }
 
     /// How the MCP servers are doing, in the order of their names.

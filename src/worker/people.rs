@@ -32,6 +32,10 @@ fn people_question(task: &Task) -> String {
     let mut asks = task.asks();
     let Some((_, call, ask)) = asks.next() else { return String::new() };
     let what = match (&ask.kind, &call.subject) {
+        (AskKind::Approval, CallSubject::Tool { tool, arguments, .. }) if call.because.is_some() => {
+            let because = call.because.as_ref().map(ToString::to_string).unwrap_or_default();
+            format!("{tool} {} needs approval, for {because}", arguments.preview())
+        }
         (AskKind::Approval, CallSubject::Tool { tool, arguments, .. }) => {
             format!("{tool} {} needs approval", arguments.preview())
         }

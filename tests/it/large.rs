@@ -63,6 +63,7 @@ fn events(step: u32, number: u32) -> [Event; 6] {
             tool: format!("tool_{}", (step + number) % 20),
             arguments: Payload::Inline(json!({"n": step})),
             effect: Effect::ReadOnly,
+            labels: Default::default(),
             request_id: None,
         },
         Event::ToolReturned {

@@ -96,6 +96,7 @@ fn events(step: u32) -> [Event; 4] {
             tool: "papers_read".into(),
             arguments: Payload::Inline(json!({"part": step})),
             effect: Effect::ReadOnly,
+            labels: Default::default(),
             request_id: None,
         },
         Event::ToolReturned { step, call, result, is_error: false },

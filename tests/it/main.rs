@@ -51,6 +51,7 @@ mod secrets;
 mod streams;
 mod subtasks;
 mod subtasks_program;
+mod taint;
 mod templates;
 mod terminal;
 mod tool_changes;

@@ -12,6 +12,7 @@ mod excerpt;
 mod facts;
 mod opening;
 mod recorded;
+mod untrusted;
 mod view;
 mod window;
 
@@ -26,6 +27,7 @@ pub(crate) use excerpt::{cut, excerpt};
 pub(crate) use facts::pin_in;
 pub use opening::StepOutput;
 pub use recorded::Recorded;
+pub(crate) use untrusted::marked;
 pub use view::{ContextPart, ContextView, FoldedRange};
 pub use window::Window;
 

@@ -40,6 +40,7 @@ fn ended() -> Event {
         result: Payload::Inline(json!("done")),
         is_error: false,
         usage: Usage::default(),
+        taint: Default::default(),
         besides: Reserve::default(),
     }
 }

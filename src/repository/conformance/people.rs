@@ -25,6 +25,7 @@ fn request(call: u32, expires_at: Timestamp) -> Event {
         effect: Effect::Unsafe,
         request_id: None,
         expires_at,
+        because: None,
         on_expiry: OnExpiry::Deny,
     }
 }

@@ -44,6 +44,7 @@ impl World {
             budget: crate::task::Budget::default(),
             retry: crate::task::RetryPolicy::default(),
             approval: crate::task::ApprovalPolicy::default(),
+            taint: crate::task::Taint::default(),
             forked_from: None,
             parent: None,
             imported: false,
@@ -168,6 +169,7 @@ pub(super) fn dispatched(step: u32, call: u32, effect: Effect) -> Event {
         tool: "tool".to_owned(),
         arguments: Payload::Inline(json!({"n": call})),
         effect,
+        labels: Default::default(),
         request_id: None,
     }
 }

@@ -232,6 +232,7 @@ mod tests {
             tool: "workspace_read".into(),
             arguments: Payload::Inline(json!({"path": "a"})),
             effect: Effect::ReadOnly,
+            labels: Default::default(),
             request_id: None,
         }
     }

@@ -13,9 +13,10 @@ use super::live::Saying;
 use super::request::ToolChoice;
 use super::task_frames::call_id;
 use crate::models::{Answer, Chunk, Message as ModelMessage, ModelError, Request, Role, ToolSpec};
-use crate::orchestrator::{Called, GrownCall, cut};
+use crate::orchestrator::{Called, GrownCall, cut, marked};
 use crate::task::{
-    Effect, Fault, FaultClass, MAX_DEPTH, TOO_DEEP, Task, Timestamp, ToolRequest, is_too_deep,
+    Effect, Fault, FaultClass, Labels, MAX_DEPTH, Source, TOO_DEEP, Taint, Task, Timestamp, ToolRequest,
+    is_too_deep,
 };
 use crate::tools::{CallContext, Fence, Tool, ToolOutput};
 
@@ -35,6 +36,8 @@ pub(super) struct Work {
     messages: Vec<ModelMessage>,
     tool_calls: u32,
     tokens: u64,
+    /// What it has read.
+    taint: Taint,
     began: Instant,
 }
 
@@ -46,6 +49,7 @@ impl Default for Work {
             messages: Vec::new(),
             tool_calls: 0,
             tokens: 0,
+            taint: Taint::default(),
             began: Instant::now(),
         }
     }
@@ -165,7 +169,9 @@ impl Answering {
     /// Why the next call is one for a task, if it is.
     fn outgrows(&self, work: &Work, tool: Option<&dyn Tool>) -> Option<String> {
         let limits = &self.state.config.chat;
-        if let Some(reason) = tool.and_then(|tool| self.state.orchestrator.needs_task(tool.description())) {
+        if let Some(reason) =
+            tool.and_then(|tool| self.state.orchestrator.needs_task(tool.description(), &work.taint))
+        {
             return Some(reason);
         }
         match () {
@@ -197,6 +203,11 @@ impl Answering {
             Some(tool) => self.outcome(tool, number, request.arguments.clone()).await,
             None => Err(Fault::permanent("tool_unknown", format!("there is no tool {}", request.tool))),
         };
+        let labels = tool.map(|tool| self.state.orchestrator.tools().labels(tool.description()));
+        let labels = labels.unwrap_or_default();
+        let source = Source { tool: request.tool.clone(), step: 0, call: number, task: None };
+        let read = Labels { private: labels.private && outcome.is_ok(), ..labels };
+        work.taint.take(read, &source);
         let (text, is_error) = told(&outcome);
         let shown = match (&outcome, is_error) {
             (Ok(output), false) => Ok(output.content.clone()),
@@ -206,10 +217,14 @@ impl Answering {
         work.messages.push(ModelMessage::ToolResult {
             id: request.id.clone(),
             tool: request.tool.clone(),
-            content: cut(&text, RESULT_BYTES),
+            content: if labels.untrusted {
+                marked(&request.tool, &cut(&text, RESULT_BYTES))
+            } else {
+                cut(&text, RESULT_BYTES)
+            },
             is_error,
         });
-        let what = Called::Tool { request, effect: Effect::ReadOnly, outcome };
+        let what = Called::Tool { request, effect: Effect::ReadOnly, labels, outcome };
         work.calls.push(GrownCall { asked_at, ended_at: self.now(), what });
     }
 

@@ -96,6 +96,7 @@ export function RequestCard({ request, answered, inTask, active }: { request: In
       <p>{question?.question ? "" : kind.ask}</p>
       {question?.question && <div class="question"><Markdown text={question.question} /></div>}
       {request.tool && request.kind !== "input" && <p><code>{request.tool}</code> {request.effect && <span class={`tag${request.effect === "unsafe" ? " is-warn" : ""}`}>{request.effect}</span>} <span class="faint">in step {(request.step ?? 0) + 1}: {request.description}</span></p>}
+      {request.reason && <div class="callout is-wait"><Icon name="alert" /><div><p>This call would tell somebody outside, and {request.reason}.</p></div></div>}
       {request.change && <ChangedTool change={request.change} />}
       {steps ? <ol class="plan-steps">{steps.map((step, at) => <li key={at}>{step.description} {step.tool && <code>{step.tool.name}</code>}</li>)}</ol>
         : request.kind === "input" ? null : edited === null ? request.arguments !== undefined && <div class="request-arguments"><Value value={request.arguments} /></div>
