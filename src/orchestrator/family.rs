@@ -208,12 +208,19 @@ impl Orchestrator {
         Ok(())
     }
 
-    /// What the children of a task did to the world, or may have done.
-    pub(super) fn effects_of_child(
-        &self,
+    /// What a child of a user's task did to the world, or may have done. A journal that came as a file may
+    /// name any task: those of others, and those that are nobody's children, are passed over.
+    pub(super) fn effects_of_child<'a>(
+        &'a self,
         child: TaskId,
-    ) -> BoxFuture<'_, Result<Vec<EffectRecord>, OrchestratorError>> {
+        user: &'a str,
+    ) -> BoxFuture<'a, Result<Vec<EffectRecord>, OrchestratorError>> {
         Box::pin(async move {
+            let known = self.repository.load(child).await?;
+            let is_child = |known: &Task| known.spec().user_id == user && known.spec().parent.is_some();
+            if !known.as_ref().is_some_and(is_child) {
+                return Ok(Vec::new());
+            }
             let mut records = self.effects(child).await?;
             records.iter_mut().for_each(|record| {
                 record.child.get_or_insert(child);

@@ -124,7 +124,7 @@ impl Orchestrator {
         let journal = self.whole_journal(other.id).await?;
         let inherited = inherit(&journal, cut)
             .map_err(|error| OrchestratorError::Invalid { field: "at", problem: error.to_string() })?;
-        let repeated = self.would_repeat(other.id, &journal, &inherited).await?;
+        let repeated = self.would_repeat(other, &journal, &inherited).await?;
         if !repeated.is_empty() && !wish.repeat_effects {
             return Err(OrchestratorError::WouldRepeat(repeated));
         }
@@ -153,11 +153,11 @@ impl Orchestrator {
     /// included.
     async fn would_repeat(
         &self,
-        id: TaskId,
+        other: &Task,
         journal: &[Entry],
         inherited: &Inheritance,
     ) -> Result<Vec<EffectRecord>, OrchestratorError> {
-        let mut effects = Effects::of(id);
+        let mut effects = Effects::of(other.id);
         journal.iter().for_each(|entry| effects.take(entry));
         let is_left_out = |step: u32, call: u32| inherited.left_out.contains(&(step, call));
         let mut records = effects.into_records();
@@ -166,7 +166,7 @@ impl Orchestrator {
             if let Event::ChildStarted { step, call, child, .. } = &entry.event
                 && is_left_out(*step, *call)
             {
-                records.extend(self.effects_of_child(*child).await?);
+                records.extend(self.effects_of_child(*child, &other.spec().user_id).await?);
             }
         }
         records.retain(EffectRecord::may_have_happened);

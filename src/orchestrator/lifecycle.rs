@@ -142,8 +142,12 @@ impl Orchestrator {
             }));
         }
         let mut records = effects.into_records();
+        if children.is_empty() {
+            return Ok(records);
+        }
+        let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
         for child in children {
-            records.extend(self.effects_of_child(child).await?);
+            records.extend(self.effects_of_child(child, &task.spec().user_id).await?);
         }
         Ok(records)
     }
