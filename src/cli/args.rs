@@ -9,7 +9,7 @@ use serde_json::Value;
 
 use super::config::Overrides;
 use super::fork::{DiffArgs, ForkArgs, RetryArgs};
-use super::recording::{ExportArgs, ImportArgs};
+use super::recording::{ExportArgs, ImportArgs, ReplayArgs};
 use super::schedule_args::ScheduleCommand;
 use super::template_args::{ParameterArgs, TemplateCommand};
 use super::{bench, duration, exit};
@@ -316,6 +316,8 @@ pub(super) enum TaskCommand {
     Export(ExportArgs),
     /// Take a task that was exported, as a record that never runs
     Import(ImportArgs),
+    /// Carry a recorded task out again, offline, and say whether it goes the same way
+    Replay(ReplayArgs),
     /// Show the budget of a task, or add to it
     Budget {
         #[command(flatten)]

@@ -94,7 +94,8 @@ impl CliError {
             Self::Database(RepositoryError::NotFound | RepositoryError::Exists) => Exit::Failed,
             Self::Database(_) => Exit::Database,
             Self::Models(_) => Exit::NoModel,
-            Self::Refused(OrchestratorError::Invalid { .. }) | Self::Usage { .. } => Exit::Usage,
+            Self::Refused(OrchestratorError::Invalid { .. } | OrchestratorError::Recording(_))
+            | Self::Usage { .. } => Exit::Usage,
             Self::Refused(_) | Self::Failed { .. } => Exit::Failed,
         }
     }

@@ -39,7 +39,7 @@ use std::process::ExitCode;
 
 use clap::{CommandFactory, Parser};
 
-use self::args::{Command, CommandLine, Global};
+use self::args::{Command, CommandLine, Global, TaskCommand};
 use self::config::{Environment, Settings};
 use self::schedule_args::ScheduleCommand;
 use self::template_args::TemplateCommand;
@@ -82,6 +82,11 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
         clap_complete::generate(shell, &mut CommandLine::command(), "longhaul", &mut script);
         terminal.result(String::from_utf8_lossy(&script).trim_end());
         return Ok(Exit::Done);
+    }
+    if let Command::Task(TaskCommand::Replay(args)) = &command
+        && args.is_of_file()
+    {
+        return recording::replay_file(args, terminal).await;
     }
     let environment = Environment::of_process();
     let settings = Settings::load(&global.overrides(), &environment)?;

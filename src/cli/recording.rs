@@ -6,15 +6,18 @@ use std::path::{Path, PathBuf};
 
 use clap::Args;
 use futures::StreamExt;
+use serde_json::json;
 
 use super::Exit;
-use super::args::TaskArg;
+use super::args::{JsonArg, TaskArg};
+use super::display::one_line;
 use super::error::CliError;
 use super::task::{find, told};
 use super::terminal::Terminal;
 use super::wiring::Engine;
 use crate::orchestrator::OrchestratorError;
-use crate::task::{Recording, RecordingError, unpack_recording};
+use crate::task::{Recording, RecordingError, unpack_recording, words_of};
+use crate::worker::replay;
 
 /// Bytes of a recording that are read at most, unpacked.
 const MOST: u64 = 1024 * 1024 * 1024;
@@ -38,6 +41,75 @@ pub(super) struct ImportArgs {
     /// The conversation that it belongs to [default: one of its own]
     #[arg(long, value_name = "ID")]
     thread: Option<String>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ReplayArgs {
+    /// What `longhaul task export` wrote, or a task
+    #[arg(value_name = "FILE|TASK")]
+    of: String,
+    #[command(flatten)]
+    form: JsonArg,
+}
+
+impl ReplayArgs {
+    /// Whether it names a file: then neither configuration nor database is needed.
+    pub(super) fn is_of_file(&self) -> bool {
+        self.of == "-" || Path::new(&self.of).exists()
+    }
+}
+
+/// Carries a recorded task out again from its file.
+pub(super) async fn replay_file(args: &ReplayArgs, terminal: &Terminal) -> Result<Exit, CliError> {
+    replayed(&read(Path::new(&args.of))?, args.form.json, terminal).await
+}
+
+/// The same from the database.
+pub(super) async fn replay_task(
+    engine: &Engine,
+    args: &ReplayArgs,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let id = find(engine, &args.of).await?;
+    let mut lines = engine.orchestrator.export(id).await?;
+    let mut text = String::new();
+    while let Some(line) = lines.next().await {
+        text.push_str(&line?);
+        text.push('\n');
+    }
+    let recording = Recording::read(&text).map_err(OrchestratorError::from)?;
+    replayed(&recording, args.form.json, terminal).await
+}
+
+async fn replayed(recording: &Recording, as_json: bool, terminal: &Terminal) -> Result<Exit, CliError> {
+    let replay = replay(recording)
+        .await
+        .map_err(|error| CliError::failed("replay_impossible", words_of(&error).join(": "), None))?;
+    let exit = if replay.is_same() { Exit::Done } else { Exit::Failed };
+    if as_json {
+        terminal.result(json!(replay).to_string());
+        return Ok(exit);
+    }
+    let calls =
+        format!("{} model calls and {} tool calls went the same way", replay.model_calls, replay.tool_calls);
+    match (&replay.divergence, replay.ends_at) {
+        (Some(found), _) => {
+            let step = found.place.step.map(|step| format!(", step {}", step + 1)).unwrap_or_default();
+            let call = found.place.call.map(|call| format!(", call {call}")).unwrap_or_default();
+            terminal.result(format!("{} diverges at entry {}{step}{call}", replay.task, found.place.seq));
+            terminal.result(format!("  recorded: {}", one_line(&found.expected)));
+            terminal.result(format!("  now:      {}", one_line(&found.came)));
+            terminal.result(format!("{calls} before."));
+        }
+        (None, Some(last)) => {
+            terminal.result(format!(
+                "{} is the same until its recording ends at entry {last}: {calls}.",
+                replay.task
+            ));
+        }
+        (None, None) => terminal.result(format!("{} is the same, {}: {calls}.", replay.task, replay.status)),
+    }
+    Ok(exit)
 }
 
 /// Writes a task as one file.

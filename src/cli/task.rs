@@ -87,6 +87,7 @@ pub(super) async fn run(
         TaskCommand::Diff(args) => fork::diff(engine, &args, terminal).await,
         TaskCommand::Export(args) => recording::export(engine, args, terminal).await,
         TaskCommand::Import(args) => recording::import(engine, args, terminal).await,
+        TaskCommand::Replay(args) => recording::replay_task(engine, &args, terminal).await,
         TaskCommand::Budget { task, add, form } => {
             budget::run(engine, find(engine, &task.id).await?, &add, form.json, terminal).await
         }

@@ -10,8 +10,8 @@ use super::{Attempt, Stop, recollection};
 use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::orchestrator::{PIN_TOOL, Speaking, StepContext, Window, wrap_up};
 use crate::task::{
-    CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Standing, Task, ToolRequest, as_text,
-    is_too_deep,
+    CallAt, CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Standing, Task, ToolRequest,
+    as_text, is_too_deep,
 };
 use crate::tools::ToolError;
 
@@ -32,7 +32,7 @@ impl Attempt {
         let models = self.orchestrator.models();
         // What is allowed now counts, not what was when the plan was made.
         let named = self.step.plan.model.as_ref().filter(|name| models.allowed().contains(name));
-        let model = models.for_role(Role::Execute, named.or(self.spec.chat_model.as_ref()));
+        let model = models.for_step(named.or(self.spec.chat_model.as_ref()), self.index);
         let model = model.map_err(|error| Stop::Failed(error.fault()))?;
         let window = self.orchestrator.window(model.as_ref(), &self.spec);
         let mut conversation = self.recall(&window).await?;
@@ -169,12 +169,13 @@ impl Attempt {
         let note = note.map(|(resource, percent)| wrap_up(resource, percent));
         let goal = self.spec.goal.clone();
         let asked = |conversation: &Conversation| request(&goal, conversation, told, note.as_ref());
-        let request = self.fit(model, &told.window, conversation, asked).await?;
+        let mut request = self.fit(model, &told.window, conversation, asked).await?;
         let begins = conversation.first_call.is_none();
         let mut parts = if begins { told.context.parts() } else { Vec::new() };
         parts.extend(note.as_ref().map(Payload::text));
-        let reservation = self.reserve(model, &request).await?;
         let (call, attempt) = conversation.next_call();
+        request.at = Some(CallAt { step: self.index, call });
+        let reservation = self.reserve(model, &request).await?;
         self.journal
             .record(Event::ModelRequested {
                 step: self.index,
@@ -185,6 +186,7 @@ impl Attempt {
                 heard: newest,
                 shows: begins.then(|| told.context.shows.clone()),
                 parts,
+                prompt: Some(told.window.prompt(&request)),
                 reserve: reservation.amount(),
             })
             .await?;
@@ -354,7 +356,7 @@ fn as_told(outcome: Result<crate::tools::ToolOutput, ToolError>) -> Result<(Stri
         // Its result is recorded as an error already.
         Err(error @ ToolError::OutputTooLarge { .. }) => Ok((error.to_string(), true)),
         Err(error) if error.may_have_taken_effect() => Err(Stop::Failed(error.fault())),
-        Err(error @ ToolError::Unreachable { .. }) => Err(Stop::Failed(error.fault())),
+        Err(error) if error.is_out_of_reach() => Err(Stop::Failed(error.fault())),
         Err(error) => Ok((error.to_string(), true)),
     }
 }

@@ -7,8 +7,8 @@ use serde_json::{Value, json};
 use super::{Attempt, Stop};
 use crate::orchestrator::{Judgement, cut};
 use crate::task::{
-    CheckKind, Claim, Event, Fault, FaultClass, Payload, Reserve, Standing, UNVERIFIED, Usage, Verdict,
-    data_of,
+    CallAt, CheckKind, Claim, Event, Fault, FaultClass, Payload, Reserve, Standing, UNVERIFIED, Usage,
+    Verdict, data_of,
 };
 
 /// How much of the evidence of one check a model is told, in bytes.
@@ -137,8 +137,9 @@ impl Attempt {
     }
 
     async fn by_judge(&self, criteria: &str, brought: &Value) -> Result<Found, Stop> {
-        let (model, request) =
+        let (model, mut request) =
             self.orchestrator.judge_of(&self.spec, &self.step, criteria, &as_text(brought))?;
+        request.at = Some(CallAt { step: self.index, call: 0 });
         let reservation = self.reserve(model.as_ref(), &request).await?;
         let answer = tokio::select! {
             answer = model.generate(request) => answer,

@@ -74,13 +74,14 @@ impl Attempt {
         let handles = conversation.handles();
         let before: usize = conversation.messages.iter().map(Message::bytes).sum();
         let earlier = conversation.digest.clone();
-        let spec = self.spec.clone();
+        let (spec, index) = (self.spec.clone(), self.index);
         let compression = |ledger| Compression {
             goal: &spec.goal,
             wish: spec.chat_model.as_ref(),
             earlier: earlier.as_deref(),
             ledger,
             room: summary_room(window, before, earlier.as_ref().map_or(0, String::len)),
+            step: Some(index),
         };
         let orchestrator = self.orchestrator.clone();
         let messages = conversation.messages.clone();

@@ -36,6 +36,7 @@ use crate::task::{
 pub use allowance::CallAllowance;
 pub use journal::{Interrupted, Journal, Note};
 pub use mailbox::Mailbox;
+pub(crate) use recollection::own_tools_bytes;
 
 /// How one attempt of a step ended.
 #[derive(Debug, Clone, PartialEq)]

@@ -28,6 +28,11 @@ pub(super) fn specs() -> [ToolSpec; 2] {
     })
 }
 
+/// How many bytes of a prompt they take.
+pub(crate) fn own_tools_bytes() -> usize {
+    specs().iter().map(ToolSpec::bytes).sum()
+}
+
 /// The tool of this name, for one task.
 pub(super) fn tool(name: &str, orchestrator: &Orchestrator, task: TaskId) -> Option<Arc<dyn Tool>> {
     [READ_TOOL, PIN_TOOL].contains(&name).then(|| {

@@ -93,6 +93,9 @@ pub enum ModelError {
         /// What is wrong with it.
         detail: String,
     },
+    /// It is recorded that it failed like this.
+    #[error("{}", .0.message)]
+    Recorded(Fault),
     /// An answer broke off after it had begun. In all else this is the error that ended it.
     #[error("{why}")]
     BrokenOff {
@@ -120,6 +123,7 @@ impl ModelError {
             Self::Timeout { phase: "between chunks", .. } => "provider_timeout_chunk",
             Self::Timeout { .. } => "provider_timeout_total",
             Self::Malformed { .. } => "model_malformed",
+            Self::Recorded(_) => "recorded",
             Self::BrokenOff { why, .. } => why.code(),
         }
     }
@@ -142,6 +146,9 @@ impl ModelError {
 
     /// The failure as the journal records it.
     pub fn fault(&self) -> Fault {
+        if let Self::Recorded(fault) = self.why() {
+            return fault.clone();
+        }
         let class = match self.why() {
             Self::RateLimited { .. } => FaultClass::RateLimited,
             Self::Unavailable { .. } | Self::CircuitOpen { .. } => FaultClass::Transient,

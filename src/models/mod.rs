@@ -30,7 +30,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::task::{ModelName, Usage, Usd};
+use crate::task::{ModelName, Reserve, Usage, Usd};
 
 pub use breaker::BreakerConfig;
 pub use config::{ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
@@ -38,7 +38,7 @@ pub use error::ModelError;
 pub use offline::Offline;
 pub use price::Price;
 pub use request::{Answer, Chunk, Hear, Heard, Message, Request, Role, ToolSpec};
-pub use router::Models;
+pub use router::{Models, Understudy};
 pub use scripted::Scripted;
 
 /// A language model, or something that stands in for one.
@@ -49,6 +49,11 @@ pub trait Model: Send + Sync {
 
     /// What such a call costs; `None` if nobody told the price of this model.
     fn cost(&self, _usage: &Usage) -> Option<Usd> {
+        None
+    }
+
+    /// What such a call is to be charged with until it has ended; `None` leaves that to an estimate.
+    fn reserve(&self, _request: &Request) -> Option<Reserve> {
         None
     }
 

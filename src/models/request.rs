@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::task::{ModelName, ToolRequest, Usage};
+use crate::task::{BlobHash, CallAt, ModelName, Payload, ToolRequest, Usage};
 
 /// What a model is asked for; decides which of the configured models answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -45,6 +45,9 @@ pub struct Request {
     pub schema: Option<Value>,
     /// At most so many tokens of answer; the model's own limit otherwise.
     pub max_output_tokens: Option<u32>,
+    /// Under which call of which step the answer is recorded, if it is one's. What is asked for a step
+    /// besides is call 0 of it.
+    pub at: Option<CallAt>,
 }
 
 impl Request {
@@ -59,6 +62,7 @@ impl Request {
             tools: Vec::new(),
             schema: None,
             max_output_tokens: None,
+            at: None,
         }
     }
 }
@@ -71,6 +75,12 @@ impl Request {
     /// were.
     pub fn estimated_tokens(&self) -> u64 {
         self.bytes() / BYTES_PER_TOKEN
+    }
+
+    /// The hash of everything that is said in it. Tools, which are told apart from that, do not count.
+    pub fn hash(&self) -> BlobHash {
+        let said = serde_json::json!([self.system, self.background, self.messages]);
+        Payload::Inline(said).hash()
     }
 
     /// How many bytes the prompt has, everything that a provider counts included.

@@ -23,6 +23,12 @@ pub(super) const DEFAULTS: [(&str, &str); 3] =
 
 const OLLAMA: &str = "ollama";
 
+/// Answers in the place of all models.
+pub trait Understudy: Send + Sync {
+    /// The model for a role, and for a step if it is asked in one.
+    fn model(&self, role: Role, wanted: Option<&ModelName>, step: Option<u32>) -> Arc<dyn Model>;
+}
+
 /// All models that can be asked, and which of them is asked for what.
 ///
 /// The default is, in this order: the one configured, that of the first provider the
@@ -44,6 +50,8 @@ pub struct Models {
     /// Models that are there already: scripted ones, the offline rules, a caller's own.
     ready: BTreeMap<ModelName, Arc<dyn Model>>,
     http: reqwest::Client,
+    /// Who is asked instead of all of them.
+    understudy: Option<Arc<dyn Understudy>>,
 }
 
 impl Models {
@@ -83,12 +91,33 @@ impl Models {
         Ok(models)
     }
 
+    /// Nobody but an understudy is asked. It is `default` by name, and steps may name these.
+    pub fn instead(
+        understudy: Arc<dyn Understudy>,
+        default: ModelName,
+        allowed: Vec<ModelName>,
+    ) -> Result<Models, ModelError> {
+        let models = Self::empty(&ModelsConfig::default(), BTreeMap::new())?;
+        Ok(Self { default, allowed, understudy: Some(understudy), ..models })
+    }
+
+    /// The model for a step: see [`Models::for_role`].
+    pub fn for_step(&self, wanted: Option<&ModelName>, step: u32) -> Result<Arc<dyn Model>, ModelError> {
+        match &self.understudy {
+            Some(understudy) => Ok(understudy.model(Role::Execute, wanted, Some(step))),
+            None => self.for_role(Role::Execute, wanted),
+        }
+    }
+
     /// The model for `role`: the `wanted` one if there is a wish, else the role's, else the
     /// default; with the fallback chain behind it.
     ///
     /// Fails with [`ModelError::NotConfigured`] if nothing of that name can be asked and with
     /// [`ModelError::Unauthorized`] if its key is missing; both say what to do.
     pub fn for_role(&self, role: Role, wanted: Option<&ModelName>) -> Result<Arc<dyn Model>, ModelError> {
+        if let Some(understudy) = &self.understudy {
+            return Ok(understudy.model(role, wanted, None));
+        }
         let name = self.name_for(role, wanted);
         Ok(Fallback::chain(self.model(name)?, self.behind(name)?))
     }
@@ -160,6 +189,7 @@ impl Models {
             providers,
             ready: BTreeMap::new(),
             http: transport::http_client(config.timeouts.connect())?,
+            understudy: None,
         };
         models.add(offline);
         Ok(models)

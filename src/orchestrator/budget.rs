@@ -11,6 +11,9 @@ impl Orchestrator {
     /// What a call may consume at most: the prompt, estimated, and the longest answer. Where the
     /// caller sets no limit for the answer, it is `models.outputReserve`.
     pub fn reserve_for(&self, model: &dyn Model, request: &Request) -> Reserve {
+        if let Some(reserve) = model.reserve(request) {
+            return reserve;
+        }
         let output = request.max_output_tokens.map_or(self.models.output_reserve(), u64::from);
         let expected = Usage {
             input_tokens: request.estimated_tokens(),

@@ -186,6 +186,7 @@ impl Called {
                     heard: None,
                     shows: None,
                     parts: parts.iter().map(Payload::text).collect(),
+                    prompt: None,
                     reserve: crate::task::Reserve::default(),
                 },
                 Event::ModelAnswered {

@@ -7,7 +7,7 @@
 use super::context::{Digest, Piece, fold_point, notes_of, uncovered_bytes, uncovered_from};
 use super::{Orchestrator, OrchestratorError, Window, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role};
-use crate::task::{BlobHash, Event, Ledger, ModelName, Payload, Task, Usage};
+use crate::task::{BlobHash, CallAt, Event, Ledger, ModelName, Payload, Task, Usage};
 
 /// What is compressed, whatever it is of.
 #[derive(Debug, Clone, Copy)]
@@ -22,6 +22,8 @@ pub struct Compression<'a> {
     pub ledger: Option<Ledger>,
     /// Bytes that the summary may have.
     pub room: usize,
+    /// The step whose conversation it is, if it is one's.
+    pub step: Option<u32>,
 }
 
 /// What stands for a context.
@@ -85,6 +87,7 @@ impl Orchestrator {
             earlier: earlier.as_deref(),
             ledger: Some(ledger),
             room: window.summary_bytes(),
+            step: None,
         };
         let summary = self.compress(&pieces, compression, spec.limits.context_window_limit).await?;
         Ok(Some(Event::ContextSummarized {
@@ -152,6 +155,7 @@ impl Orchestrator {
         let window = Window::of(model.as_ref(), limit, self.models.output_reserve());
         let tokens = window.tokens(compression.room as u64).max(64);
         request.max_output_tokens = u32::try_from(tokens).ok();
+        request.at = compression.step.map(|step| CallAt { step, call: 0 });
         if let Some(mut ledger) = compression.ledger {
             let reserve = self.reserve_for(model.as_ref(), &request);
             ledger.reserve(reserve, self.now()).map_err(OrchestratorError::OutOfBudget)?;

@@ -316,9 +316,10 @@ impl From<ModelError> for ApiError {
             | ModelError::CircuitOpen { .. }
             | ModelError::Unavailable { .. } => StatusCode::SERVICE_UNAVAILABLE,
             ModelError::Timeout { .. } => StatusCode::GATEWAY_TIMEOUT,
-            ModelError::Unauthorized { .. } | ModelError::Malformed { .. } | ModelError::BrokenOff { .. } => {
-                StatusCode::BAD_GATEWAY
-            }
+            ModelError::Unauthorized { .. }
+            | ModelError::Malformed { .. }
+            | ModelError::Recorded(_)
+            | ModelError::BrokenOff { .. } => StatusCode::BAD_GATEWAY,
         };
         tracing::warn!(cause = %with_causes(&error), code = error.code(), "no answer from a model");
         let mut refusal = Self::new(status, error.code(), model_message(&error));

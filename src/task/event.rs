@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BlobHash, Budget, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, Labels, ModelName,
-    OnExpiry, Pause, Payload, Plan, Planner, Priority, Reserve, Status, Summary, Taint, TaskId, TaskSpec,
-    TemplateRef, Timestamp, ToolNotice, ToolRequest, TopUp, Usage, View,
+    OnExpiry, Pause, Payload, Plan, Planner, Priority, Prompt, Reserve, Status, Summary, Taint, TaskId,
+    TaskSpec, TemplateRef, Timestamp, ToolNotice, ToolRequest, TopUp, Usage, View,
 };
 
 fn is_zero(index: &u32) -> bool {
@@ -112,6 +112,9 @@ pub enum Event {
         /// Messages that are not recorded elsewhere yet.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         parts: Vec<Payload>,
+        /// What is asked, in short.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        prompt: Option<Prompt>,
         /// What the call may consume; it counts against the budget until the outcome is known.
         #[serde(default, skip_serializing_if = "Reserve::is_nothing")]
         reserve: Reserve,

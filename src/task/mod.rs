@@ -102,7 +102,7 @@ pub use template::{Template, TemplateRef, is_parameter_name};
 pub use time::Timestamp;
 pub use usage::Usage;
 pub use usd::Usd;
-pub use view::View;
+pub use view::{Prompt, View};
 
 use std::fmt;
 use std::str::FromStr;

@@ -61,6 +61,21 @@ fn new_task(spec: TaskSpec) -> (Task, Vec<Entry>) {
     (task, vec![created, planned])
 }
 
+fn requested(step: u32, call: u32, attempt: u32, begins: bool) -> Event {
+    Event::ModelRequested {
+        step,
+        call,
+        attempt,
+        model: "scripted/x".parse().unwrap(),
+        base: None,
+        heard: None,
+        shows: begins.then(View::default),
+        parts: vec![],
+        prompt: None,
+        reserve: Reserve { tokens: 2 + 2 * u64::from(attempt), model_calls: 1, ..Reserve::default() },
+    }
+}
+
 /// Any event, about any step and call, sensible or not.
 pub(super) fn any_event() -> impl Strategy<Value = Event> {
     let numbers = (0..STEPS + 2, 1..4u32, 1..4u32, any::<bool>());
@@ -73,17 +88,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             retry_at: flag.then(|| Timestamp::from_millis(5)),
         },
         7 => Event::StepSkipped { step, reason: "r".into() },
-        8 | 9 => Event::ModelRequested {
-            step,
-            call,
-            attempt,
-            model: "scripted/x".parse().unwrap(),
-            base: None,
-            heard: None,
-            shows: flag.then(View::default),
-            parts: vec![],
-            reserve: Reserve { tokens: 2 + 2 * u64::from(attempt), model_calls: 1, ..Reserve::default() },
-        },
+        8 | 9 => requested(step, call, attempt, flag),
         10 => Event::ModelAnswered {
             step,
             call,

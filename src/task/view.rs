@@ -3,6 +3,21 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::BlobHash;
+
+/// What a model was asked, in short: enough to notice that it would be asked something else.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+pub struct Prompt {
+    /// The hash of instructions, background and messages.
+    pub hash: BlobHash,
+    /// Tokens of the window that it was made for.
+    pub window: u64,
+    /// Tokens that a thousand bytes were taken for.
+    pub density: u64,
+    /// Bytes of the tools that were offered.
+    pub tools: u64,
+}
+
 /// Whose outputs a conversation began with: with them, what it began with can be told again.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

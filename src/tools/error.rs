@@ -58,6 +58,9 @@ pub enum ToolError {
     /// Cancelled while in flight; it may have taken effect.
     #[error("cancelled while in flight")]
     Cancelled,
+    /// It is recorded that it failed like this.
+    #[error("{}", .0.message)]
+    Recorded(Fault),
     /// The other side died or answered nonsense; it may have taken effect.
     #[error("the connection was lost during the call: {detail}")]
     Interrupted {
@@ -83,19 +86,35 @@ impl ToolError {
             Self::Timeout(_) => "tool_timeout",
             Self::Cancelled => "tool_cancelled",
             Self::Interrupted { .. } => "tool_interrupted",
+            Self::Recorded(_) => "recorded",
         }
     }
 
     /// Whether the call may have changed the world although there is no result.
     pub fn may_have_taken_effect(&self) -> bool {
+        if let Self::Recorded(fault) = self {
+            return ["tool_timeout", "tool_cancelled", "tool_interrupted"].contains(&fault.code.as_str());
+        }
         matches!(
             self,
             Self::OutputTooLarge { .. } | Self::Timeout(_) | Self::Cancelled | Self::Interrupted { .. }
         )
     }
 
+    /// Whether the other side was out of reach: the call may be made again as it is.
+    pub fn is_out_of_reach(&self) -> bool {
+        match self {
+            Self::Unreachable { .. } => true,
+            Self::Recorded(fault) => fault.code == "tool_unreachable",
+            _ => false,
+        }
+    }
+
     /// The failure as the journal records it.
     pub fn fault(&self) -> Fault {
+        if let Self::Recorded(fault) = self {
+            return fault.clone();
+        }
         let class = match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } => FaultClass::Transient,
             Self::Timeout(_) => FaultClass::Timeout,

@@ -32,7 +32,7 @@ pub use fence::Fence;
 pub use labels::LabelsConfig;
 pub use mcp::ServerStatus;
 pub use mcp_json::{McpJsonError, read_mcp_json};
-pub use probe::{Finding, ProbeConfig, ProbeError, Probes};
+pub use probe::{Finder, Finding, ProbeConfig, ProbeError, Probes};
 pub use secrets::{SecretConfig, Secrets};
 pub use toolbox::{Toolbox, ToolboxError};
 

@@ -1,6 +1,6 @@
 //! All tools of this process, and what a task is offered of them.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::io;
 use std::path::PathBuf;
@@ -56,6 +56,8 @@ pub struct Toolbox {
     servers: Vec<Arc<Server>>,
     secrets: Secrets,
     labels: LabelRules,
+    /// What is recorded of their labels; every task may use all of them then.
+    recorded: Option<BTreeMap<String, Labels>>,
 }
 
 impl Toolbox {
@@ -87,7 +89,7 @@ impl Toolbox {
             servers.push(Server::new(name.clone(), server, limits, secrets.clone()));
         }
         join_all(servers.iter().map(Server::connect)).await;
-        Ok(Self { tools, servers, secrets, labels: LabelRules::of(config) })
+        Ok(Self { tools, servers, secrets, labels: LabelRules::of(config), recorded: None })
     }
 
     /// A toolbox of exactly these tools, without servers.
@@ -97,6 +99,18 @@ impl Toolbox {
     pub fn with_tools(tools: Vec<Arc<dyn Tool>>) -> Result<Self, ToolboxError> {
         refuse_collisions(&tools)?;
         Ok(Self { tools, ..Self::default() })
+    }
+
+    /// A toolbox of exactly these tools, whatever a task is allowed and whatever is declared: both were
+    /// decided when they were recorded.
+    ///
+    /// # Errors
+    /// [`ToolboxError::Collision`] if two of them share a name.
+    pub fn recorded(
+        tools: Vec<Arc<dyn Tool>>,
+        labels: BTreeMap<String, Labels>,
+    ) -> Result<Self, ToolboxError> {
+        Ok(Self { recorded: Some(labels), ..Self::with_tools(tools)? })
     }
 
     /// The tools that a task with this allowance may use, sorted by name.
@@ -120,7 +134,10 @@ impl Toolbox {
 
     /// What is to be known of a tool besides its effect, as the operator says now.
     pub fn labels(&self, tool: &ToolDescription) -> Labels {
-        self.labels.labels(tool)
+        match &self.recorded {
+            Some(labels) => labels.get(&tool.name).copied().unwrap_or_default(),
+            None => self.labels.labels(tool),
+        }
     }
 
     /// How the MCP servers are doing, in the order of their names.
@@ -139,7 +156,7 @@ impl Toolbox {
             .iter()
             .cloned()
             .chain(of_servers)
-            .filter(|tool| permits(allowance, tool.description()))
+            .filter(|tool| self.recorded.is_some() || permits(allowance, tool.description()))
             .map(|tool| self.secrets.guard(tool))
             .collect()
     }

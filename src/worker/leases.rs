@@ -103,7 +103,12 @@ impl Leases {
         *self.extended.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
     }
 
-    fn told(&self, id: TaskId, seq: i64) {
+    /// The newest entry that whoever drives a task knows.
+    pub(super) fn known(&self, id: TaskId) -> Option<i64> {
+        self.held().get(&id).map(|signals| signals.known_seq.load(Ordering::Relaxed))
+    }
+
+    pub(super) fn told(&self, id: TaskId, seq: i64) {
         if let Some(signals) = self.held().get(&id)
             && seq > signals.known_seq.load(Ordering::Relaxed)
         {

@@ -46,6 +46,7 @@ mod queue_clients;
 mod recordings;
 mod redis;
 mod redis_server;
+mod replay;
 mod schedules;
 mod secrets;
 mod streams;

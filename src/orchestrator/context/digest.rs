@@ -12,6 +12,11 @@ const PROSE: &str = "Summary:";
 /// Facts may take this share of a summary, in percent; those that somebody pinned come on top.
 const FACTS_PERCENT: usize = 60;
 
+/// What a model made of a summary, without the facts that rules put beside it.
+pub(crate) fn prose_of(summary: &str) -> String {
+    Digest::read(summary).prose
+}
+
 /// A summary, taken apart.
 #[derive(Debug, Clone, PartialEq, Eq, Default)]
 pub(crate) struct Digest {

@@ -22,7 +22,7 @@ use crate::task::{
     Event, Opening, Payload, Step, StepStatus, Task, TaskId, TaskSpec, TraceType, View, as_text,
 };
 
-pub(crate) use digest::{Digest, Piece, fold_point, notes_of};
+pub(crate) use digest::{Digest, Piece, fold_point, notes_of, prose_of};
 pub(crate) use excerpt::{cut, excerpt};
 pub(crate) use facts::pin_in;
 pub use opening::StepOutput;

@@ -1,6 +1,7 @@
 //! How much fits into one call of a model, in tokens and in bytes.
 
-use crate::models::{Model, Request};
+use crate::models::{Model, Request, ToolSpec};
+use crate::task::Prompt;
 
 /// At this share of the window, in percent, what is old is compressed.
 const FULL_PERCENT: u64 = 80;
@@ -41,6 +42,12 @@ impl Window {
     pub fn of(model: &dyn Model, limit: u64, answer: u64) -> Self {
         let limit = model.window().map_or(limit, |window| window.min(limit)).max(1);
         Self { limit, answer: answer.min(limit / 4), density: model.tokens(1000).max(1) }
+    }
+
+    /// What is asked within it, in short.
+    pub fn prompt(&self, request: &Request) -> Prompt {
+        let tools = request.tools.iter().map(ToolSpec::bytes).sum::<usize>() as u64;
+        Prompt { hash: request.hash(), window: self.limit, density: self.density, tools }
     }
 
     /// Tokens of a prompt and its answer.

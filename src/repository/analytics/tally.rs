@@ -367,6 +367,7 @@ mod tests {
             parts: Vec::new(),
             heard: None,
             shows: None,
+            prompt: None,
             reserve: Reserve::default(),
         }
     }

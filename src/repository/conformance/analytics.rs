@@ -98,6 +98,7 @@ async fn models(world: World) -> Verdict {
         parts: Vec::new(),
         heard: None,
         shows: None,
+        prompt: None,
         reserve: Reserve::default(),
     };
     let usage =

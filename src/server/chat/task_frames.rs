@@ -292,6 +292,7 @@ mod tests {
                 heard: None,
                 shows: None,
                 parts: Vec::new(),
+                prompt: None,
                 reserve: crate::task::Reserve::default(),
             },
             Event::CallFailed { step: 0, call: 1, fault, partial: None },

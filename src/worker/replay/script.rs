@@ -1,0 +1,287 @@
+//! A journal as the script of a replay: what came from outside of the engine, and in which order.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use crate::orchestrator::is_delegate;
+use crate::task::{CallAt, Effect, Entry, Event, Labels, PauseReason, Status, Task, TaskId};
+
+/// The tools that the engine itself answers for.
+const OF_CONTEXT: [&str; 2] = ["context_read", "context_pin"];
+
+/// One dispatch of a call, and how it ended; positions in the journal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attempt {
+    pub(super) asked: usize,
+    pub(super) ended: Option<usize>,
+}
+
+/// What is recorded of everything that was asked of somebody.
+#[derive(Debug, Default)]
+pub(super) struct Script {
+    pub(super) journal: Vec<Entry>,
+    /// So many entries the task began with.
+    pub(super) begins: usize,
+    /// The calls of models and tools, attempt by attempt. Those that a lost worker made are left out:
+    /// they were made again.
+    pub(super) calls: BTreeMap<(u32, u32), VecDeque<Attempt>>,
+    /// What was found of the claims of each step by those who were asked.
+    pub(super) verdicts: BTreeMap<u32, VecDeque<usize>>,
+    pub(super) evaluations: VecDeque<usize>,
+    pub(super) plans: VecDeque<usize>,
+    pub(super) summaries: VecDeque<usize>,
+    pub(super) digests: BTreeMap<u32, VecDeque<usize>>,
+    /// What people wrote, said and decided.
+    pub(super) outside: VecDeque<Outside>,
+    /// What was asked for by now.
+    pub(super) made: BTreeSet<usize>,
+    /// The tools that were there.
+    pub(super) tools: BTreeMap<String, Kept>,
+}
+
+/// What is known of a tool from its calls.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Kept {
+    pub(super) effect: Effect,
+    /// Whether it puts questions to people.
+    pub(super) asks: bool,
+    pub(super) labels: Labels,
+}
+
+/// What somebody brought from outside.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Outside {
+    /// It comes behind all that was asked and answered before this position.
+    pub(super) place: usize,
+    /// Its own position in the journal.
+    pub(super) at: usize,
+    /// Whether the task was paused then.
+    pub(super) rests: bool,
+}
+
+impl Script {
+    /// Reads a journal; large contents must be in their places. The error says why it cannot be
+    /// replayed.
+    pub(super) fn of(id: TaskId, journal: Vec<Entry>) -> Result<Self, String> {
+        let begins = beginning(&journal).ok_or("the task has no plan")?;
+        let mut script = Self { begins, tools: tools(&journal), ..Self::default() };
+        let mut task = Task::fold(id, &journal[..begins]).map_err(|why| why.to_string())?;
+        let mut is_outside = false;
+        for at in begins..journal.len() {
+            let entry = &journal[at];
+            if matches!(entry.event, Event::ChildStarted { .. }) {
+                return Err(format!(
+                    "entry {} hands a call to a task of its own, which has a recording of its own: such a task cannot \
+                     be replayed",
+                    entry.seq
+                ));
+            }
+            let goes_along = is_outside && entry.at == journal[at - 1].at && may_go_along(&entry.event);
+            is_outside = comes_from_outside(&entry.event, task.status()) || goes_along;
+            if is_outside {
+                script.outside.push_back(Outside {
+                    place: heard_at(&journal, at),
+                    at,
+                    rests: task.status() == Status::Paused,
+                });
+            } else {
+                script.take(at, entry);
+            }
+            task.apply(entry).map_err(|why| why.to_string())?;
+        }
+        script.outside.make_contiguous().sort_by_key(|outside| outside.place);
+        script.journal = journal;
+        Ok(script)
+    }
+
+    fn take(&mut self, at: usize, entry: &Entry) {
+        match &entry.event {
+            Event::ModelRequested { step, call, .. } => self.asked(*step, *call, at),
+            Event::ToolDispatched { step, call, tool, .. } if self.is_answered_for(tool) => {
+                self.asked(*step, *call, at);
+            }
+            Event::ModelAnswered { step, call, .. }
+            | Event::ToolReturned { step, call, .. }
+            | Event::CallFailed { step, call, .. } => self.ended(*step, *call, at),
+            Event::CallLost { step, call, .. } => self.lost(*step, *call, at),
+            Event::StepVerified { step, by, .. } if by != "schema" => {
+                self.verdicts.entry(*step).or_default().push_back(at);
+            }
+            Event::Evaluated { .. } => self.evaluations.push_back(at),
+            Event::Planned { .. } => self.plans.push_back(at),
+            Event::ContextSummarized { .. } => self.summaries.push_back(at),
+            Event::ConversationSummarized { step, .. } => {
+                self.digests.entry(*step).or_default().push_back(at);
+            }
+            _ => {}
+        }
+    }
+
+    fn is_answered_for(&self, tool: &str) -> bool {
+        !OF_CONTEXT.contains(&tool) && self.tools.contains_key(tool)
+    }
+
+    fn asked(&mut self, step: u32, call: u32, at: usize) {
+        self.calls.entry((step, call)).or_default().push_back(Attempt { asked: at, ended: None });
+    }
+
+    fn ended(&mut self, step: u32, call: u32, at: usize) {
+        let last = self.calls.get_mut(&(step, call)).and_then(VecDeque::back_mut);
+        if let Some(attempt) = last.filter(|attempt| attempt.ended.is_none()) {
+            attempt.ended = Some(at);
+        }
+    }
+
+    /// A call that may be repeated was made again by whoever went on. Of another one people were asked.
+    fn lost(&mut self, step: u32, call: u32, at: usize) {
+        let Some(attempts) = self.calls.get_mut(&(step, call)) else { return };
+        let Some(attempt) = attempts.back().copied() else { return };
+        if attempt.ended.is_some() {
+            return;
+        }
+        // The journal is not in its place yet while it is read: the effect is that of the tool.
+        self.ended(step, call, at);
+    }
+
+    /// Leaves out the attempts that were lost and made again.
+    pub(super) fn without_lost(mut self) -> Self {
+        let journal = &self.journal;
+        for attempts in self.calls.values_mut() {
+            attempts.retain(|attempt| {
+                let is_lost =
+                    attempt.ended.is_some_and(|ended| matches!(journal[ended].event, Event::CallLost { .. }));
+                let stands = matches!(&journal[attempt.asked].event,
+                    Event::ToolDispatched { effect, .. } if !effect.may_repeat());
+                !is_lost || stands
+            });
+        }
+        self
+    }
+
+    /// The call that is asked for next under this number.
+    pub(super) fn next(&self, at: CallAt) -> Option<Attempt> {
+        self.calls.get(&(at.step, at.call))?.front().copied()
+    }
+
+    /// Whether another plan was looked for and none was found.
+    pub(super) fn ends_without_plan(&self) -> bool {
+        let has_none = |event: &Event| matches!(event, Event::Failed { fault } if fault.code == "no_plan");
+        self.journal.iter().any(|entry| has_none(&entry.event))
+    }
+
+    /// Positions of everything that is asked of models and tools, and of the answers, before this one.
+    pub(super) fn points_before(&self, at: usize) -> BTreeSet<usize> {
+        let all = self.calls.values().flatten();
+        let points = all.flat_map(|attempt| [Some(attempt.asked), attempt.ended]).flatten();
+        points.filter(|point| *point < at && !self.made.contains(point)).collect()
+    }
+}
+
+/// Where a message is to be written, so that those hear it who heard it: a request that was on its way
+/// when it came does not. Anything else has its own place.
+fn heard_at(journal: &[Entry], at: usize) -> usize {
+    if !matches!(journal[at].event, Event::MessageReceived { .. }) {
+        return at;
+    }
+    let begun = |step: u32| {
+        let mut before = journal[..at].iter();
+        before.any(|entry| matches!(entry.event, Event::StepStarted { step: of, .. } if of == step))
+    };
+    let later = journal.iter().enumerate().skip(at + 1);
+    let missed = later.filter_map(|(position, entry)| match &entry.event {
+        Event::ModelRequested { step, heard, .. } if begun(*step) => Some((position, heard.unwrap_or(0))),
+        _ => None,
+    });
+    let missed = missed.take_while(|(_, heard)| *heard < journal[at].seq);
+    missed.last().map_or(at, |(position, _)| position + 1)
+}
+
+/// How many entries the task was created with.
+fn beginning(journal: &[Entry]) -> Option<usize> {
+    let find = |is: fn(&Event) -> bool| journal.iter().position(|entry| is(&entry.event));
+    let planned = find(|event| matches!(event, Event::Planned { .. }))?;
+    let forked = find(|event| matches!(event, Event::Forked { .. }));
+    let through = journal.iter().find_map(|entry| match &entry.event {
+        Event::Promoted { through, .. } => usize::try_from(*through).ok(),
+        _ => None,
+    });
+    let last = forked.or(through.map(|through| through.saturating_sub(1))).unwrap_or(planned).max(planned);
+    let waits = journal.get(last + 1).is_some_and(|next| {
+        matches!(&next.event, Event::Paused { pause, by } if by == "engine" && pause.reason == PauseReason::Approval)
+    });
+    Some((last + 1 + usize::from(waits)).min(journal.len()))
+}
+
+fn tools(journal: &[Entry]) -> BTreeMap<String, Kept> {
+    let mut tools: BTreeMap<String, Kept> = BTreeMap::new();
+    let mut unknown: BTreeSet<(u32, u32)> = BTreeSet::new();
+    for entry in journal {
+        if let Event::CallFailed { step, call, fault, .. } = &entry.event
+            && fault.code == "tool_unknown"
+        {
+            unknown.insert((*step, *call));
+        }
+    }
+    for entry in journal {
+        let (name, effect, asks, labels) = match &entry.event {
+            Event::ToolDispatched { step, call, tool, effect, labels, .. }
+                if !unknown.contains(&(*step, *call)) =>
+            {
+                (tool, *effect, false, *labels)
+            }
+            // It was held back because it tells the outside.
+            Event::ApprovalRequested { tool, effect, because, .. } => {
+                (tool, *effect, false, Labels { outward: because.is_some(), ..Labels::default() })
+            }
+            Event::InputRequested { tool, .. } => (tool, Effect::ReadOnly, true, Labels::default()),
+            Event::Planned { plan, .. } => {
+                let named = plan.steps.iter().filter_map(|step| step.tool.as_ref());
+                for tool in named.filter(|_| entry.epoch > 0) {
+                    let kept = Kept { effect: Effect::Unsafe, asks: false, labels: Labels::default() };
+                    tools.entry(tool.name.clone()).or_insert(kept);
+                }
+                continue;
+            }
+            _ => continue,
+        };
+        let kept = tools.entry(name.clone()).or_insert(Kept { effect, asks, labels });
+        kept.effect = effect;
+        kept.asks |= asks;
+        kept.labels.untrusted |= labels.untrusted;
+        kept.labels.private |= labels.private;
+        kept.labels.outward |= labels.outward;
+    }
+    tools.retain(|name, _| !OF_CONTEXT.contains(&name.as_str()) && !is_delegate(name));
+    tools
+}
+
+/// Whether somebody else than the engine brought it.
+fn comes_from_outside(event: &Event, status: Status) -> bool {
+    match event {
+        // The policy denies by itself what would tell the outside.
+        Event::ApprovalDenied { by, .. } => by != "policy",
+        Event::ApprovalGiven { .. }
+        | Event::InputGiven { .. }
+        | Event::InputDeclined { .. }
+        | Event::PlanApproved { .. }
+        | Event::PlanDenied { .. }
+        | Event::MessageReceived { .. }
+        | Event::CheckDecided { .. }
+        | Event::Prioritized { .. }
+        | Event::BudgetRaised { .. }
+        | Event::Restored { .. }
+        | Event::Cancelled { .. }
+        | Event::Resumed { .. }
+        | Event::FactPinned { step: None, .. }
+        | Event::CheckpointTaken { by: Some(_), .. } => true,
+        Event::OutcomeDecided { by, .. } => !by.starts_with("reconcile:"),
+        Event::Paused { pause, .. } => pause.reason == PauseReason::User,
+        Event::StepSkipped { .. } | Event::Failed { .. } => status == Status::Paused,
+        Event::StepFailed { fault, .. } => status == Status::Paused && fault.code == "given_up",
+        _ => false,
+    }
+}
+
+/// Whether it may be part of what somebody decided.
+fn may_go_along(event: &Event) -> bool {
+    matches!(event, Event::StepFailed { .. } | Event::StepSkipped { .. } | Event::Failed { .. })
+}
