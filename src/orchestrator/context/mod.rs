@@ -87,6 +87,11 @@ impl Orchestrator {
         Window::of(model, spec.limits.context_window_limit, self.models.output_reserve())
     }
 
+    /// The room that a model has for one turn of a conversation that is no task.
+    pub fn chat_window(&self, model: &dyn Model) -> Window {
+        Window::of(model, self.limits().context_window_limit, self.models.output_reserve())
+    }
+
     /// The opening of a step's conversation, within a window and beside these tools.
     pub async fn step_context(
         &self,

@@ -75,7 +75,8 @@ impl Window {
         self.tokens(request.bytes())
     }
 
-    fn bytes(&self, percent: u64) -> usize {
+    /// Bytes that are no more than so many percent of the window.
+    pub fn bytes(&self, percent: u64) -> usize {
         usize::try_from(self.limit * percent * 10 / self.density).unwrap_or(usize::MAX)
     }
 

@@ -21,7 +21,7 @@ use super::message_id;
 use super::request::{ToolChoice, Turn};
 use super::turns::Work;
 use crate::models::{Message as ModelMessage, Model, ModelError};
-use crate::orchestrator::OrchestratorError;
+use crate::orchestrator::{OrchestratorError, Window};
 use crate::repository::{Message, RepositoryError};
 use crate::task::{Budget, ModelName, Priority, TaskId, ToolAllowance};
 
@@ -80,6 +80,8 @@ pub(super) struct Answering {
     pub(super) user_id: String,
     pub(super) thread_id: String,
     pub(super) question: Question,
+    /// The room that the model has.
+    pub(super) window: Window,
     /// What was said before.
     pub(super) history: Vec<ModelMessage>,
     /// What is to be answered.
@@ -263,6 +265,7 @@ mod tests {
                 preset: None,
                 by: String::new(),
             },
+            window: fixture.orchestrator.chat_window(&Hanging("test/hanging".parse().unwrap())),
             history: Vec::new(),
             text: "?".into(),
             files: String::new(),

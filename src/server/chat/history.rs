@@ -8,7 +8,7 @@ use serde_json::json;
 use uuid::Uuid;
 
 use crate::models::Message as ModelMessage;
-use crate::orchestrator::cut;
+use crate::orchestrator::{Window, cut};
 use crate::repository::{Message, Repository, RepositoryError};
 use crate::server::state::AppState;
 use crate::task::{ModelName, Status, TaskId};
@@ -20,9 +20,6 @@ pub(super) const LOOK_BACK: u32 = 300;
 
 /// Turns that are told one by one at most.
 const TURNS: usize = 100;
-
-/// Bytes of text per token, on average over prose and code.
-const BYTES_PER_TOKEN: u64 = 4;
 
 /// What was said before takes at most this share of the window, in percent: the rest is for the
 /// question, what tools bring, and the answer.
@@ -47,21 +44,16 @@ struct History {
     turns: Vec<Told>,
 }
 
-/// Bytes of a window of so many tokens.
-pub(super) fn bytes_of(tokens: u64) -> usize {
-    usize::try_from(tokens.saturating_mul(BYTES_PER_TOKEN)).unwrap_or(usize::MAX)
-}
-
-/// What was said before the message `until`, oldest first, within the window. If it does not fit, the
+/// What was said before the message `until`, oldest first, within its share of the window. If it does not fit, the
 /// older turns are made short, and that is kept for the next time.
 pub(in crate::server) async fn within_window(
     state: &AppState,
     thread_id: &str,
     until: &str,
     wanted: Option<&ModelName>,
+    window: &Window,
 ) -> Result<Vec<ModelMessage>, RepositoryError> {
-    let window = state.orchestrator.limits().context_window_limit;
-    let room = bytes_of(window * SHARE / 100);
+    let room = window.bytes(SHARE);
     let repository = state.repository().as_ref();
     let said = repository.messages(thread_id, LOOK_BACK).await?;
     let mut history = read(repository, &said, until).await?;

@@ -209,11 +209,14 @@ async fn answer(
     let models = state.orchestrator.models();
     let model = models.for_role(Role::Chat, turn.model.as_ref()).map_err(OrchestratorError::from)?;
     let wanted = turn.model.as_ref();
-    let history = history::within_window(&state, &turn.thread_id, &turn.message_id, wanted).await?;
+    let window = state.orchestrator.chat_window(model.as_ref());
+    let history = history::within_window(&state, &turn.thread_id, &turn.message_id, wanted, &window).await?;
     let question = Question::of(&state, &turn);
     let files = files::contents(&turn.parts, state.config.chat.max_file_bytes);
     let (user_id, thread_id, text) = (caller.0, turn.thread_id, turn.text);
-    Ok(Answering { state, model, id, user_id, thread_id, question, history, text, files }.begin().await?)
+    let answering =
+        Answering { state, model, id, user_id, thread_id, question, window, history, text, files };
+    Ok(answering.begin().await?)
 }
 
 fn heartbeat(state: &AppState) -> Duration {

@@ -8,7 +8,6 @@ use tokio_util::sync::CancellationToken;
 
 use super::answer::{Answering, Cut};
 use super::answer_frames::AnswerFrames;
-use super::history::bytes_of;
 use super::live::Saying;
 use super::request::ToolChoice;
 use super::task_frames::call_id;
@@ -26,6 +25,10 @@ const WITH_TOOLS: &str = include_str!("../prompts/chat_tools.md");
 
 /// What a model sees of one tool result at most, in bytes.
 const RESULT_BYTES: usize = 16 * 1024;
+
+/// How much of the window a question takes at most, and what was done for its answer, in percent.
+const QUESTION: u64 = 25;
+const WORK: u64 = 20;
 
 /// What was done for an answer so far.
 pub(super) struct Work {
@@ -119,7 +122,7 @@ impl Answering {
 
     async fn ask(&self, saying: &Saying, work: &mut Work, tools: &[ToolSpec]) -> Result<Answer, Cut> {
         // A very long question is told by its beginning; the thread has all of it.
-        let question = cut(&format!("{}{}", self.text, self.files), bytes_of(self.window() / 4));
+        let question = cut(&format!("{}{}", self.text, self.files), self.window.bytes(QUESTION));
         let mut request = Request::new(Role::Chat, &self.text, self.instructions(), question);
         request.messages.splice(0..0, self.history.iter().cloned());
         request.messages.extend(work.messages.iter().cloned());
@@ -161,11 +164,6 @@ impl Answering {
         work.calls.push(GrownCall { asked_at, ended_at: self.now(), what });
     }
 
-    /// Tokens that a request may have.
-    fn window(&self) -> u64 {
-        self.state.orchestrator.limits().context_window_limit
-    }
-
     /// Why the next call is one for a task, if it is.
     fn outgrows(&self, work: &Work, tool: Option<&dyn Tool>) -> Option<String> {
         let limits = &self.state.config.chat;
@@ -181,8 +179,9 @@ impl Answering {
             () if work.began.elapsed() >= Duration::from_millis(limits.task_after_ms) => {
                 Some(format!("it takes longer than {} ms", limits.task_after_ms))
             }
-            // Behind history and question a quarter of the window is left: a task can go on beyond it.
-            () if work.bytes() + RESULT_BYTES > bytes_of(self.window() / 5) => {
+            // Behind history and question a quarter of the window is left, for this and the answer: a
+            // task can go on beyond it.
+            () if work.bytes() + RESULT_BYTES > self.window.bytes(WORK) => {
                 Some("it does not fit into the window of the model".to_owned())
             }
             () if work.tokens >= limits.task_after_tokens => {

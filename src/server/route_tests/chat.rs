@@ -10,7 +10,8 @@ use tower::ServiceExt;
 use super::super::fixture::{Fixture, Reply, USER};
 use super::super::{Access, ServerConfig};
 use super::{error, plan_rule, refused};
-use crate::models::Message;
+use crate::models::{Message, Role};
+use crate::orchestrator::Window;
 use crate::repository::{Commit, Lease, ListFilter};
 use crate::task::{Event, Payload, TaskId};
 
@@ -173,6 +174,18 @@ async fn complete(fixture: &Fixture, id: TaskId, answer: &str) {
     fixture.repository().commit(commit).await.unwrap();
 }
 
+/// What the next model turn of the thread is told of what was said before.
+async fn history(fixture: &Fixture) -> Vec<Message> {
+    history_within(fixture, fixture.orchestrator.limits().context_window_limit).await
+}
+
+/// The same for a model with a window of so many tokens.
+async fn history_within(fixture: &Fixture, tokens: u64) -> Vec<Message> {
+    let model = fixture.orchestrator.models().for_role(Role::Chat, None).unwrap();
+    let window = Window::of(model.as_ref(), tokens, 0);
+    super::super::chat::within_window(&fixture.state, "thread", "next", None, &window).await.unwrap()
+}
+
 #[tokio::test]
 async fn the_whole_answer_of_a_task_is_told_in_its_stream_and_in_the_history() {
     let follow_up = "The task is completed. Its result:\nlong answer";
@@ -184,7 +197,7 @@ async fn the_whole_answer_of_a_task_is_told_in_its_stream_and_in_the_history() {
     let request = Request::post("/api/chat").header("accept", "text/event-stream");
     let request = request.body(Body::from(body("m", COMPLEX).to_string())).unwrap();
     assert!(texts(&fixture.ask(request).await.chunks()).ends_with(&answer));
-    let history = super::super::chat::within_window(&fixture.state, "thread", "next", None).await.unwrap();
+    let history = history(&fixture).await;
     assert!(
         matches!(&history[1], Message::Assistant { text, .. } if text.contains(follow_up)),
         "{history:?}"
@@ -203,7 +216,7 @@ async fn a_long_conversation_goes_on_behind_a_summary_and_keeps_everything() {
         let asked = post(&fixture, body(&format!("m{number}"), "What is the capital of France?")).await;
         assert_eq!(types(&asked.chunks()).last(), Some(&"finish"));
     }
-    let history = super::super::chat::within_window(&fixture.state, "thread", "next", None).await.unwrap();
+    let history = history(&fixture).await;
     assert!(
         matches!(&history[0], Message::User(text) if text.contains("They spoke of France")),
         "{history:?}"
@@ -212,6 +225,15 @@ async fn a_long_conversation_goes_on_behind_a_summary_and_keeps_everything() {
     assert_eq!(said.iter().filter(|message| message.role == "assistant").count(), 7);
     assert_eq!(said.iter().filter(|message| message.role == "system").count(), 1);
     assert_eq!(texts(&post(&fixture, body("m9", "Bound by nothing?")).await.chunks()), "It goes on.");
+    let model = fixture.orchestrator.models().for_role(Role::Chat, None).unwrap();
+    for tokens in [4_000, 20_000] {
+        let lengths = history_within(&fixture, tokens).await.into_iter().map(|message| match message {
+            Message::User(text) | Message::Assistant { text, .. } => text.len() as u64,
+            Message::ToolResult { .. } => 0,
+        });
+        let told = model.tokens(lengths.sum());
+        assert!(told > 0 && told <= tokens * 51 / 100, "{told} tokens of a window of {tokens}");
+    }
 }
 
 #[tokio::test]
