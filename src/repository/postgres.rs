@@ -101,6 +101,12 @@ macro_rules! now_plus {
         concat!("now() + ", $millis, " * interval '1 millisecond'")
     };
 }
+/// Bytes as hexadecimal digits.
+macro_rules! hex {
+    ($bytes:literal) => {
+        concat!("encode(", $bytes, ", 'hex')")
+    };
+}
 /// The time by the database's clock in microseconds since 1970.
 macro_rules! now_micros {
     () => {

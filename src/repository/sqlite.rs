@@ -117,6 +117,12 @@ macro_rules! now_plus {
         concat!("(", now!(), " + ", $millis, ")")
     };
 }
+/// Bytes as hexadecimal digits.
+macro_rules! hex {
+    ($bytes:literal) => {
+        concat!("lower(hex(", $bytes, "))")
+    };
+}
 /// The time by the database's clock in microseconds since 1970.
 macro_rules! now_micros {
     () => {

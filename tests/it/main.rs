@@ -47,6 +47,7 @@ mod recordings;
 mod redis;
 mod redis_server;
 mod replay;
+mod retention;
 mod schedules;
 mod secrets;
 mod streams;

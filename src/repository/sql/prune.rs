@@ -37,8 +37,28 @@ macro_rules! of_old_journals {
     };
 }
 const TRACES: &str = concat!("DELETE FROM task_execution_trace WHERE task_id ", of_old_journals!());
-/// What the journal alone holds, and what a task is still looked at for.
-const KEPT: [&str; 2] = [
+/// A text that has the name of a content in it.
+macro_rules! names {
+    ($text:literal) => {
+        concat!("CAST(", $text, " AS text) LIKE '%' || ", hex!("task_execution_blob.hash"), " || '%'")
+    };
+}
+/// The contents that steps hold there.
+macro_rules! of_steps {
+    ($payload:literal) => {
+        concat!(
+            "SELECT s.task_id, ",
+            $payload,
+            "->'blob'->>'hash' FROM task_execution_step AS s WHERE ",
+            $payload,
+            "->'blob'->>'hash' IS NOT NULL AND s.task_id ",
+            of_old_journals!()
+        )
+    };
+}
+/// What the journal alone holds, and what a task is still looked at for. Then contents that
+/// nothing but its entries refers to are not the task's any more.
+const KEPT: [&str; 3] = [
     concat!(
         "UPDATE task_execution SET spec = (SELECT c.data->'spec' FROM task_execution_trace AS c ",
         "WHERE c.task_id = task_execution.id AND c.seq = 1) WHERE id ",
@@ -50,6 +70,21 @@ const KEPT: [&str; 2] = [
         " FROM task_execution_trace AS o WHERE o.task_id = task_execution_step.task_id ",
         "AND o.seq = task_execution_step.output_seq) WHERE output_seq IS NOT NULL AND task_id ",
         of_old_journals!()
+    ),
+    concat!(
+        "DELETE FROM task_execution_blob WHERE task_id ",
+        of_old_journals!(),
+        " AND (task_id, ",
+        hex!("hash"),
+        ") NOT IN (",
+        of_steps!("s.output"),
+        " UNION ALL ",
+        of_steps!("s.input->'item'->'value'"),
+        ") AND NOT EXISTS (SELECT 1 FROM task_execution AS t WHERE t.id = task_execution_blob.task_id AND (",
+        names!("t.spec"),
+        " OR ",
+        names!("t.state"),
+        "))"
     ),
 ];
 const BLOBS: &str = concat!(
