@@ -11,6 +11,7 @@ use crate::program::Program;
 
 const PACKAGES: &str = include_str!("../python/requirements.txt");
 const EXAMPLES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/examples.py");
+const LINES: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/tests/python/lines.py");
 const DOCUMENT: &str = concat!(env!("CARGO_MANIFEST_DIR"), "/docs/openapi.json");
 
 /// A virtual environment with the packages. Its name says which, so that others are installed
@@ -73,6 +74,7 @@ async fn every_answer_is_one_that_the_document_describes() {
         // Streams end with their tasks, and these may be paused.
         .args(["--exclude-operation-id", "followTask"])
         .env("NO_PROXY", "127.0.0.1")
+        .env("SCHEMATHESIS_HOOKS", LINES)
         .current_dir(directory)
         .output()
         .unwrap();
