@@ -10,13 +10,14 @@ use longhaul::task::{
     Effect, Entry, Event, Limits, Payload, Plan, Planner, Status, StepType, Task, TaskId, Timestamp,
 };
 use serde_json::json;
-use sqlx::{Connection, PgConnection};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::context::{Recording, Turns};
 use crate::postgres;
 use crate::world::{Setup, World, plan, step};
 
 const TURNS: usize = 200;
+const CONVERSATIONS: usize = 3;
 const STEPS: u32 = 10_000;
 const BYTES: usize = 5 * 1024;
 
@@ -33,11 +34,11 @@ fn letters(number: usize, bytes: usize) -> String {
     (0..bytes).map(|_| letter()).collect()
 }
 
-/// A step whose model says 5 KiB in each of its turns.
-async fn long_conversation(repository: Arc<dyn Repository>) -> usize {
-    let turns: Turns = Box::new(|turn| match turn {
+/// A step whose model says 5 KiB in each of its turns, and nothing that the model of another number says.
+async fn long_conversation(repository: Arc<dyn Repository>, number: usize) -> usize {
+    let turns: Turns = Box::new(move |turn| match turn {
         TURNS.. => ("done".to_owned(), Vec::new()),
-        turn => (letters(turn, BYTES), vec![("read", json!({"turn": turn}))]),
+        turn => (letters(number * TURNS + turn, BYTES), vec![("read", json!({"turn": turn}))]),
     });
     let model = Recording::new(Some("It went on."), turns);
     let limits = Limits { max_turns: 1000, max_tool_calls: 1000, ..Limits::default() };
@@ -121,6 +122,17 @@ async fn load(engine: &str, repository: &dyn Repository, id: TaskId) {
     println!("{engine}: a task of {STEPS} steps is loaded in {:?} (the first time {:?})", times[4], times[8]);
 }
 
+/// Some conversations, behind the first one.
+async fn conversations(repository: Arc<dyn Repository>) -> usize {
+    let mut content = 0;
+    for number in 1..=CONVERSATIONS {
+        content += long_conversation(repository.clone(), number).await;
+    }
+    content
+}
+
+/// What filling a database adds to it. It has held a conversation before: a database begins with a page or
+/// more of each table and index, for each connection that writes.
 async fn sqlite_with(fill: impl AsyncFnOnce(Arc<dyn Repository>) -> usize) -> (u64, usize) {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("linear.db");
@@ -129,27 +141,32 @@ async fn sqlite_with(fill: impl AsyncFnOnce(Arc<dyn Repository>) -> usize) -> (u
         repository.prepare().await.unwrap();
         Arc::new(repository) as Arc<dyn Repository>
     };
-    let size = || {
-        let files = std::fs::read_dir(directory.path()).unwrap();
-        files.map(|file| file.unwrap().metadata().unwrap().len()).sum::<u64>()
+    let url = format!("sqlite://{}", path.display());
+    // The log belongs to no content: it is folded into the file first.
+    let size = async || {
+        let mut connection = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
+        std::fs::metadata(&path).unwrap().len()
     };
-    drop(open().await);
+    long_conversation(open().await, 0).await;
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
-    let empty = size();
+    let before = size().await;
     let content = fill(open().await).await;
     // The log of the database goes into its file when the last connection is closed.
     tokio::time::sleep(std::time::Duration::from_millis(500)).await;
-    (size().saturating_sub(empty), content)
+    (size().await.saturating_sub(before), content)
 }
 
 async fn postgres_with(fill: impl AsyncFnOnce(Arc<dyn Repository>) -> usize) -> (u64, usize) {
     let url = postgres::fresh_url().await;
     let repository = longhaul::repository::PostgresRepository::connect(&url, 10).await.unwrap();
     repository.prepare().await.unwrap();
+    let repository = Arc::new(repository);
     let mut connection = PgConnection::connect(&url).await.unwrap();
-    let empty = database_bytes(&mut connection).await;
-    let content = fill(Arc::new(repository)).await;
-    (database_bytes(&mut connection).await.saturating_sub(empty), content)
+    long_conversation(repository.clone(), 0).await;
+    let before = database_bytes(&mut connection).await;
+    let content = fill(repository).await;
+    (database_bytes(&mut connection).await.saturating_sub(before), content)
 }
 
 async fn database_bytes(connection: &mut PgConnection) -> u64 {
@@ -164,7 +181,7 @@ async fn database_bytes(connection: &mut PgConnection) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it measures"]
 async fn sqlite() {
-    let (stored, content) = sqlite_with(long_conversation).await;
+    let (stored, content) = sqlite_with(conversations).await;
     report("SQLite", "200 turns of 5 KiB", stored, content);
     let (stored, content) = sqlite_with(async |repository: Arc<dyn Repository>| {
         let (id, content) = long_plan(repository.as_ref()).await;
@@ -178,7 +195,7 @@ async fn sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it measures"]
 async fn postgresql() {
-    let (stored, content) = postgres_with(long_conversation).await;
+    let (stored, content) = postgres_with(conversations).await;
     report("PostgreSQL", "200 turns of 5 KiB", stored, content);
     let (stored, content) = postgres_with(async |repository: Arc<dyn Repository>| {
         let (id, content) = long_plan(repository.as_ref()).await;
