@@ -230,6 +230,9 @@ async fn a_server_that_hangs_as_a_whole_is_replaced() {
     let world = World::new(|_| ()).await;
     let old = processes(world.directory.path());
     signal("STOP", old[0]);
+    while !is_stopped(old[0]) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
     let hurried = CallContext { timeout: Duration::from_millis(200), ..context() };
     let error = world.tool("test_count").call(json!({"label": "x"}), hurried).await.unwrap_err();
     assert!(matches!(error, ToolError::Timeout(_)), "{error:?}");
@@ -340,6 +343,13 @@ fn processes(directory: &Path) -> Vec<u32> {
         String::from_utf8_lossy(&environment).contains(&mark).then_some(process)
     });
     found.collect()
+}
+
+/// A stop is a signal like others: the process goes on until it is scheduled the next time.
+#[cfg(target_os = "linux")]
+fn is_stopped(process: u32) -> bool {
+    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
 }
 
 #[cfg(target_os = "linux")]

@@ -133,7 +133,10 @@ async fn in_a_storm_of_529_the_provider_is_left_alone_and_no_attempt_is_burnt() 
     for format in FORMATS {
         let provider = Provider::start(move |_| overloaded(format)).await;
         let models = provider.models(format, "breaker = { failures = 5, openMs = 3600000 }").await;
-        let world = world(models, PLACES).await;
+        // One task alone may be asked for until the breaker opens.
+        let retry = RetryPolicy { max_attempts: 6, base_ms: 2, factor: 1.0, max_ms: 10 };
+        let mut world = super::world(Setup { models: Some(models), retry, ..Setup::default() }).await;
+        world.worker_config.concurrency = PLACES;
         let _worker = world.work("w");
         let mut ids = Vec::new();
         for _ in 0..TASKS {
