@@ -209,7 +209,7 @@ async fn a_long_conversation_goes_on_behind_a_summary_and_keeps_everything() {
     let fixture = Fixture::scripted(json!([
         {"role": "summarize", "times": 1, "reply": {"text": "They spoke of France."}},
         {"role": "chat", "contains": "Bound", "reply": {"text": "It goes on."}},
-        {"role": "chat", "reply": {"text": "long answer ".repeat(4000)}},
+        {"role": "chat", "reply": {"text": "long answer ".repeat(2500)}},
     ]))
     .await;
     for number in 0..7 {
