@@ -135,9 +135,18 @@ impl Interference for Planted {
 /// The task as somebody knows it who takes every tool call for cut off.
 async fn without_results(inner: &dyn Repository, task: &Task) -> Result<Task, RepositoryError> {
     let mut journal = inner.journal(task.id, 0, 1000).await?;
+    let mut lost = false;
     for entry in &mut journal {
-        if let Event::ToolReturned { step, call, .. } = entry.event {
-            entry.event = Event::CallLost { step, call, detail: "nobody looked".to_owned() };
+        match entry.event {
+            Event::ToolReturned { step, call, .. } => {
+                entry.event = Event::CallLost { step, call, detail: "nobody looked".to_owned() };
+                lost = true;
+            }
+            // No call follows one that was cut off.
+            Event::ToolDispatched { .. } if lost => {
+                entry.event = Event::Claimed { worker: FIRST.to_owned(), crashes: 0 };
+            }
+            _ => {}
         }
     }
     // Whoever comes later sees what was called behind a call that was taken for cut off: no such task
