@@ -220,7 +220,7 @@ impl PostgresRepository {
     pub async fn connect(url: &str, connections: u32) -> Result<Self, RepositoryError> {
         let options: PgConnectOptions =
             url.parse().map_err(|_| RepositoryError::Address("DATABASE_URL".to_owned()))?;
-        let options = options.application_name("longhaul").disable_statement_logging();
+        let options = options.application_name("longhaul").disable_statement_logging().options(ALWAYS);
         let pool = |connections: u32| {
             PgPoolOptions::new()
                 .max_connections(connections.max(1))
@@ -247,6 +247,10 @@ impl PostgresRepository {
         Ok(u64::try_from(bytes).unwrap_or(0))
     }
 }
+
+/// A process that is frozen, or cut off, in the middle of a transaction keeps the rows of its tasks
+/// locked, and nobody could take them over. No transaction here waits for anything but the database.
+const ALWAYS: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "3000")];
 
 /// A list of rows that is passed in has no statistics: PostgreSQL takes it for a hundred rows and
 /// may read whole tables to join it, which costs more with every task that was ever run. These
