@@ -255,10 +255,10 @@ test("a server with a key asks for it, once in a tab", async () => {
   const locked = await World.start({ key: "a-long-random-key" });
   try {
     const page = await visit("/tasks", {}, locked);
-    await page.getByLabel("Key").fill("wrong");
+    await page.locator("input[type=password]").fill("wrong");
     await page.getByRole("button", { name: "Come in" }).click();
     await page.getByText("This is not the key of this server.").waitFor();
-    await page.getByLabel("Key").fill("a-long-random-key");
+    await page.locator("input[type=password]").fill("a-long-random-key");
     await page.getByRole("button", { name: "Come in" }).click();
     await page.getByRole("heading", { name: "No tasks yet" }).waitFor();
     const id = await locked.task("A slow look behind a lock");
