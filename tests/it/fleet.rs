@@ -3,14 +3,14 @@
 
 use std::fs::File;
 use std::path::PathBuf;
-use std::process::{Child, Command};
+use std::process::Child;
 use std::time::Duration;
 
 use serde_json::{Value, json};
 use sqlx::{AssertSqlSafe, Connection, PgConnection, Row, postgres::PgRow};
 
 use crate::postgres_server::PostgresServer;
-use crate::program::{Program, Server};
+use crate::program::{self, Program, Server};
 use crate::redis_server::RedisServer;
 
 /// How long a test waits for what must happen. Nothing is measured by it.
@@ -179,8 +179,7 @@ impl Fleet {
     }
 
     fn signal(&self, worker: usize, signal: &str) {
-        let pid = self.workers[worker].child.id().to_string();
-        assert!(Command::new("kill").args([signal, &pid]).status().unwrap().success());
+        program::signal(signal, self.workers[worker].child.id());
     }
 
     /// Whoever was frozen once and still lives.

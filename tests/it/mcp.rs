@@ -15,6 +15,9 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 
+#[cfg(target_os = "linux")]
+use crate::program::signal;
+
 /// The server program, built beside this test program.
 pub(crate) fn server_program() -> PathBuf {
     let here = env::current_exe().unwrap();
@@ -229,10 +232,7 @@ async fn a_server_that_dies_costs_its_own_calls_and_comes_back() {
 async fn a_server_that_hangs_as_a_whole_is_replaced() {
     let world = World::new(|_| ()).await;
     let old = processes(world.directory.path());
-    signal("STOP", old[0]);
-    while !is_stopped(old[0]) {
-        tokio::time::sleep(Duration::from_millis(1)).await;
-    }
+    signal("-STOP", old[0]);
     let hurried = CallContext { timeout: Duration::from_millis(200), ..context() };
     let error = world.tool("test_count").call(json!({"label": "x"}), hurried).await.unwrap_err();
     assert!(matches!(error, ToolError::Timeout(_)), "{error:?}");
@@ -307,7 +307,7 @@ async fn killing_longhaul_leaves_no_server_behind() {
         tokio::time::sleep(Duration::from_millis(5)).await;
     }
     assert!(processes(directory.path()).len() >= 4, "the host, the shell, its sleep and the server");
-    signal("KILL", host.id().unwrap());
+    signal("-KILL", host.id().unwrap());
     host.wait().await.unwrap();
     while !processes(directory.path()).is_empty() {
         tokio::time::sleep(Duration::from_millis(5)).await;
@@ -343,20 +343,4 @@ fn processes(directory: &Path) -> Vec<u32> {
         String::from_utf8_lossy(&environment).contains(&mark).then_some(process)
     });
     found.collect()
-}
-
-/// A stop is a signal like others: the process goes on until it is scheduled the next time.
-#[cfg(target_os = "linux")]
-fn is_stopped(process: u32) -> bool {
-    let stat = fs::read_to_string(format!("/proc/{process}/stat")).unwrap();
-    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with('T'))
-}
-
-#[cfg(target_os = "linux")]
-fn signal(signal: &str, process: u32) {
-    let status = std::process::Command::new("kill")
-        .args([format!("-{signal}"), process.to_string()])
-        .status()
-        .unwrap();
-    assert!(status.success());
 }

@@ -11,6 +11,20 @@ use serde_json::{Value, json};
 /// How long a test waits for what must happen.
 const PATIENCE: Duration = Duration::from_secs(120);
 
+/// Sends a process a signal. A stop is obeyed when the process is scheduled the next time, and is waited for.
+pub(crate) fn signal(signal: &str, process: u32) {
+    assert!(Command::new("kill").args([signal, &process.to_string()]).status().unwrap().success());
+    while signal == "-STOP" && !is_stopped(process) {
+        std::thread::sleep(Duration::from_millis(1));
+    }
+}
+
+/// Whether it does nothing, because it was stopped or is gone.
+fn is_stopped(process: u32) -> bool {
+    let Ok(stat) = std::fs::read_to_string(format!("/proc/{process}/stat")) else { return true };
+    stat.rsplit_once(')').is_some_and(|(_, rest)| rest.trim_start().starts_with(['T', 'Z']))
+}
+
 /// A directory with a configuration, a database, a workspace, a script and ledgers.
 pub(crate) struct Program {
     pub(crate) directory: tempfile::TempDir,
@@ -241,8 +255,7 @@ impl Server {
 
     /// SIGTERM; the exit code.
     pub(crate) fn terminate(mut self) -> Option<i32> {
-        let signal = Command::new("kill").arg(self.child.id().to_string()).status().unwrap();
-        assert!(signal.success());
+        signal("-TERM", self.child.id());
         self.child.wait().unwrap().code()
     }
 }

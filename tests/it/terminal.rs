@@ -1,11 +1,11 @@
 //! The command line while it runs: a task that is watched, and Ctrl-C, once and twice.
 
 use std::io::{BufRead as _, BufReader};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
 
-use crate::program::Program;
+use crate::program::{Program, signal};
 
 /// A plan of one step whose model answers after this long.
 fn script(delay_ms: u64) -> Value {
@@ -23,7 +23,7 @@ fn started(program: &Program, arguments: &[&str]) -> Child {
 }
 
 fn interrupt(child: &Child) {
-    assert!(Command::new("kill").args(["-INT", &child.id().to_string()]).status().unwrap().success());
+    signal("-INT", child.id());
 }
 
 /// Reads lines until one contains the word.
