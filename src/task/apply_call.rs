@@ -96,8 +96,7 @@ impl Task {
         }
         if let Event::ModelAnswered { step, call, text, requests, usage, .. } = event {
             let known = self.call_in(*step, *call, &CallState::Dispatched)?;
-            known.state = CallState::Committed;
-            (known.result, known.result_seq) = (Some(text.clone()), Some(seq));
+            known.returned(text, seq);
             known.requests = requests.clone();
             self.steps[*step as usize].usage += *usage;
             self.state.usage += *usage;
@@ -106,8 +105,7 @@ impl Task {
         match event {
             Event::ToolReturned { step, call, result, is_error } => {
                 let known = self.call_in(*step, *call, &CallState::Dispatched)?;
-                known.state = CallState::Committed;
-                (known.result, known.result_seq) = (Some(result.clone()), Some(seq));
+                known.returned(result, seq);
                 known.is_error = *is_error;
             }
             Event::CallFailed { step, call, fault, .. } => {
@@ -128,8 +126,7 @@ impl Task {
 
     pub(super) fn call_in(&mut self, step: u32, number: u32, state: &CallState) -> Result<&mut Call, String> {
         let step = self.step_mut(step)?;
-        let call = step.calls.iter_mut().find(|call| call.number == number);
-        let call = call.ok_or_else(|| format!("there is no call {number}"))?;
+        let call = step.call_mut(number)?;
         if call.state != *state {
             return Err(format!("call {number} is {}", call.state.as_str()));
         }

@@ -110,7 +110,7 @@ impl Task {
                 Ok(())
             }
             Event::InputGiven { step, call, answer, .. } => {
-                self.asked_call(*step, *call, &[AskKind::Input])?.answer(answer, entry.seq);
+                self.asked_call(*step, *call, &[AskKind::Input])?.returned(answer, entry.seq);
                 Ok(())
             }
             Event::InputDeclined { step, call, reason, by } => {
@@ -141,8 +141,7 @@ impl Task {
     fn asked_call(&mut self, step: u32, number: u32, kinds: &[AskKind]) -> Result<&mut Call, String> {
         // A step that is over asks nothing any more.
         let step = self.running_step(step)?;
-        let call = step.calls.iter_mut().find(|call| call.number == number);
-        let call = call.ok_or_else(|| format!("there is no call {number}"))?;
+        let call = step.call_mut(number)?;
         match call.state {
             CallState::Asked(ask) if kinds.contains(&ask.kind) => Ok(call),
             _ => Err(format!("call {number} is {}", call.state.as_str())),
@@ -234,11 +233,6 @@ impl Call {
     fn deny(&mut self, by: &str, reason: &str) {
         let because = if reason.trim().is_empty() { String::new() } else { format!(": {reason}") };
         self.state = CallState::Denied(format!("denied by {by}{because}"));
-    }
-
-    fn answer(&mut self, answer: &Payload, seq: i64) {
-        self.state = CallState::Committed;
-        (self.result, self.result_seq) = (Some(answer.clone()), Some(seq));
     }
 
     /// Whether an approval allows to dispatch exactly this: the same tool and the same arguments,

@@ -230,6 +230,12 @@ impl Call {
         }
     }
 
+    /// Takes what came back, which the entry `seq` records.
+    pub(super) fn returned(&mut self, result: &Payload, seq: i64) {
+        self.state = CallState::Committed;
+        (self.result, self.result_seq) = (Some(result.clone()), Some(seq));
+    }
+
     /// Ends the doubt about an unknown outcome.
     pub(super) fn decide(&mut self, result: Option<Payload>, seq: i64, by: &str) {
         self.state = match result {

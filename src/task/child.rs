@@ -134,8 +134,7 @@ impl Task {
             }
             Event::ChildEnded { step, call, result, is_error, usage, besides, .. } => {
                 let known = self.call_in(*step, *call, &CallState::Delegated)?;
-                known.state = CallState::Committed;
-                (known.result, known.result_seq) = (Some(result.clone()), Some(seq));
+                known.returned(result, seq);
                 known.is_error = *is_error;
                 if let Some(child) = &mut known.child {
                     child.used = Some(Reserve::of(usage).plus(*besides));

@@ -223,6 +223,12 @@ impl Step {
         Ok(())
     }
 
+    /// The call with this number, to be changed.
+    pub(super) fn call_mut(&mut self, number: u32) -> Result<&mut Call, String> {
+        let call = self.calls.iter_mut().find(|call| call.number == number);
+        call.ok_or_else(|| format!("there is no call {number}"))
+    }
+
     /// The call with this number, if it was made.
     pub fn call(&self, number: u32) -> Option<&Call> {
         self.calls.iter().find(|call| call.number == number)
