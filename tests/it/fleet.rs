@@ -43,6 +43,20 @@ pub(crate) struct Fleet {
     pub(crate) ids: Vec<String>,
 }
 
+/// A failure is looked into by what it left, which ends with the test.
+impl Drop for Fleet {
+    fn drop(&mut self) {
+        if std::thread::panicking() {
+            eprintln!("tasks that did not end:\n{}", self.unfinished());
+            for worker in &self.workers {
+                let printed = std::fs::read_to_string(&worker.log).unwrap_or_default();
+                let last: Vec<&str> = printed.lines().rev().take(12).collect();
+                eprintln!("worker {} printed last, newest first:\n{}", worker.child.id(), last.join("\n"));
+            }
+        }
+    }
+}
+
 impl Fleet {
     pub(crate) async fn start(script: &Value) -> Self {
         let (postgres, redis) = (PostgresServer::start(), RedisServer::start());
@@ -209,6 +223,27 @@ impl Fleet {
             decided += usize::from(said.is_some_and(|(status, _)| status == 200));
         }
         decided
+    }
+
+    /// Where the tasks stand that have not ended, and who holds them.
+    fn unfinished(&self) -> String {
+        const QUERY: &str = "SELECT concat_ws(' ', t.id, t.status, 'epoch', t.epoch, 'wakes', t.wake_at - now(), \
+             'held by', t.lease_owner, (SELECT string_agg(e.seq || ':' || e.kind, ' ' ORDER BY e.seq) FROM \
+             (SELECT * FROM task_execution_trace WHERE task_id = t.id ORDER BY seq DESC LIMIT 8) AS e)) \
+             FROM task_execution AS t WHERE t.completed_at IS NULL";
+        let url = self.postgres.url();
+        let asked =
+            std::thread::spawn(move || -> Result<Vec<String>, Box<dyn std::error::Error + Send + Sync>> {
+                tokio::runtime::Builder::new_current_thread().enable_all().build()?.block_on(async {
+                    let mut connection = PgConnection::connect(&url).await?;
+                    let rows = sqlx::raw_sql(QUERY).fetch_all(&mut connection).await?;
+                    Ok(rows.iter().map(|row| row.get(0)).collect())
+                })
+            });
+        match asked.join() {
+            Ok(Ok(lines)) => lines.join("\n"),
+            failed => format!("the database does not say: {failed:?}"),
+        }
     }
 
     /// What all workers printed.
