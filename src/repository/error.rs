@@ -47,6 +47,12 @@ pub enum RepositoryError {
         /// What to do.
         advice: &'static str,
     },
+    /// The tables have our names and are not ours. Nothing was changed.
+    #[error(
+        "the tables in this database were made by another program or by a development build of this one: choose \
+         another database with --db (or DATABASE_URL), or move this one away"
+    )]
+    OtherTables,
     /// Stored data cannot be read: `what` says which.
     #[error("stored data cannot be read: {what}")]
     Corrupt {
@@ -72,7 +78,7 @@ impl RepositoryError {
             Self::KeyTaken => "idempotency_key_taken",
             Self::InUse { .. } => "database_in_use",
             Self::Full(_) => "database_full",
-            Self::Schema { .. } => "database_schema",
+            Self::Schema { .. } | Self::OtherTables => "database_schema",
             Self::Corrupt { .. } => "database_corrupt",
             Self::Address(_) => "database_address",
             Self::Unavailable(_) => "database_unavailable",

@@ -278,7 +278,8 @@ impl From<RepositoryError> for ApiError {
             RepositoryError::Full(_)
             | RepositoryError::Unavailable(_)
             | RepositoryError::InUse { .. }
-            | RepositoryError::Schema { .. } => StatusCode::SERVICE_UNAVAILABLE,
+            | RepositoryError::Schema { .. }
+            | RepositoryError::OtherTables => StatusCode::SERVICE_UNAVAILABLE,
             RepositoryError::Corrupt { .. } | RepositoryError::Address(_) => {
                 StatusCode::INTERNAL_SERVER_ERROR
             }

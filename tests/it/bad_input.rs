@@ -1,6 +1,7 @@
 //! Bad input gets a clear, coded error, and nothing is lost by it.
 
 use serde_json::{Value, json};
+use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::postgres;
 use crate::program::{Program, Server};
@@ -138,6 +139,38 @@ async fn an_unreachable_database_and_a_taken_file_have_codes_of_their_own() {
     let (code, _, said) = program.run(&["worker"]);
     assert_eq!(code, 4, "{said}");
     assert!(said.contains("database_in_use") && said.contains("DATABASE_URL"), "{said}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn tables_of_another_program_or_build_are_left_alone_and_it_says_so() {
+    const OTHERS: &str = "CREATE TABLE task_execution (id text)";
+    const EDITED: &str = "UPDATE longhaul_migration SET text_hash = 'of another text' WHERE version = 1";
+    for foreign in [true, false] {
+        let embedded = Program::new(&good());
+        let clustered = Program::on(Some(postgres::fresh_url().await), &good(), "");
+        for program in [&embedded, &clustered] {
+            if !foreign {
+                assert_eq!(program.run(&["migrate"]).0, 0);
+            }
+        }
+        let change = if foreign { OTHERS } else { EDITED };
+        let url = format!("sqlite://{}?mode=rwc", embedded.database);
+        let mut file = SqliteConnection::connect(&url).await.unwrap();
+        sqlx::raw_sql(change).execute(&mut file).await.unwrap();
+        file.close().await.unwrap();
+        let mut cluster = PgConnection::connect(&clustered.database).await.unwrap();
+        sqlx::raw_sql(change).execute(&mut cluster).await.unwrap();
+        for program in [&embedded, &clustered] {
+            for command in [&["run", "Count the files"][..], &["migrate"], &["serve"], &["task", "list"]] {
+                let (code, _, said) = program.run(command);
+                assert_eq!(code, 4, "{command:?}: {said}");
+                assert!(said.contains("database_schema") && said.contains("--db"), "{command:?}: {said}");
+            }
+        }
+        let table = "SELECT count(*) FROM task_execution_trace";
+        let touched = sqlx::query(table).fetch_one(&mut cluster).await.is_ok();
+        assert_eq!(touched, !foreign, "no table was added to those of another program");
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -28,7 +28,7 @@ fn is_stopped(process: u32) -> bool {
 /// A directory with a configuration, a database, a workspace, a script and ledgers.
 pub(crate) struct Program {
     pub(crate) directory: tempfile::TempDir,
-    database: String,
+    pub(crate) database: String,
     client: reqwest::Client,
     key: Option<String>,
 }
