@@ -197,6 +197,8 @@ async fn whatever_breaks_nothing_is_lost_and_nothing_is_doubled() {
         .ask("SELECT count(*) FROM task_execution_trace WHERE kind = 'claimed' AND data->>'crashes' <> '0'");
     let takeovers: i64 = takeovers.await[0].get(0);
     assert!(takeovers > KILLS as i64 / 2, "only {takeovers} tasks were hit at work: the test tests nothing");
+    let noticed = fleet.noticed;
+    assert!(noticed > FREEZES / 2, "only {noticed} of {FREEZES} frozen workers were fenced at work");
     assert!(decided > 0, "no unsafe call was ever cut off");
     assert!(copies > tasks, "only {copies} copies of jobs were sent for {tasks} tasks");
     let (code, printed, _) = fleet.program.run(&["doctor"]);

@@ -39,6 +39,8 @@ pub(crate) struct Fleet {
     server: Server,
     workers: Vec<Process>,
     started: usize,
+    /// How many workers that were frozen said that they were fenced.
+    pub(crate) noticed: usize,
     /// The tasks whose creation was confirmed.
     pub(crate) ids: Vec<String>,
 }
@@ -67,8 +69,8 @@ impl Fleet {
         program.reconfigure("pollMs = 50\n", "pollMs = 100\n");
         let server = program.serve(&["--no-worker"]).await;
         crate::judge::witness(&postgres.url());
-        let mut fleet =
-            Self { program, postgres, redis, server, workers: Vec::new(), started: 0, ids: Vec::new() };
+        let (workers, ids) = (Vec::new(), Vec::new());
+        let mut fleet = Self { program, postgres, redis, server, workers, started: 0, noticed: 0, ids };
         for _ in 0..WORKERS {
             let worker = fleet.spawn();
             fleet.workers.push(worker);
@@ -183,13 +185,28 @@ impl Fleet {
         .await;
         self.signal(worker, "-CONT");
         if moved_on > 0 {
-            patiently("the zombie notices that it was fenced", async || {
-                let log = std::fs::read_to_string(&self.workers[worker].log).unwrap();
-                log.contains("the lease was lost").then_some(())
-            })
-            .await;
+            self.noticed += usize::from(self.notices(worker).await);
         }
         moved_on > 0
+    }
+
+    /// Whether a worker that goes on says that it was fenced. A task that it was just giving back as
+    /// it froze is nothing that it could lose, so it is not asked for more than to be at work again: it
+    /// has looked at its leases by then.
+    async fn notices(&self, worker: usize) -> bool {
+        let pid = self.workers[worker].child.id();
+        let went_on: String = self.ask("SELECT now()::text").await[0].get(0);
+        let at_work = format!(
+            "SELECT seen_at > '{went_on}'::timestamptz + interval '1 second' FROM worker WHERE pid = {pid}"
+        );
+        patiently("the worker that was frozen works again", async || {
+            let printed = std::fs::read_to_string(&self.workers[worker].log).unwrap();
+            if printed.contains("the lease was lost") {
+                return Some(true);
+            }
+            self.ask(&at_work).await.first().is_some_and(|row| row.get(0)).then_some(false)
+        })
+        .await
     }
 
     fn signal(&self, worker: usize, signal: &str) {
