@@ -31,7 +31,7 @@ const IS_EMBEDDED: bool = false;
 const VERSION: &str = "SELECT 'PostgreSQL ' || current_setting('server_version')";
 
 /// The types of the tables.
-const TYPES: [(&str, &str); 6] = [
+const TYPES: [(&str, &str); 7] = [
     ("{uuid}", "uuid"),
     ("{json}", "jsonb"),
     ("{time}", "timestamptz"),
@@ -40,6 +40,7 @@ const TYPES: [(&str, &str); 6] = [
     // Every commit changes the task's row: room on its page lets the new version stay there
     // and leaves the indexes alone.
     ("{tuning}", " WITH (fillfactor = 50)"),
+    ("{row_types}", include_str!("postgres/001_row_types.sql")),
 ];
 
 fn key(id: TaskId) -> Key {
@@ -136,10 +137,10 @@ macro_rules! skip_locked {
 #[path = "sql/texts.rs"]
 mod texts;
 
-mod columns;
 mod commit;
 mod committer;
 mod lease;
+mod values;
 
 #[path = "sql/mod.rs"]
 mod sql;

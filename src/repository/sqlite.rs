@@ -42,7 +42,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 const VERSION: &str = "SELECT 'SQLite ' || sqlite_version()";
 
 /// The types of the tables.
-const TYPES: [(&str, &str); 6] = [
+const TYPES: [(&str, &str); 7] = [
     ("{uuid}", "blob"),
     ("{json}", "text"),
     // Milliseconds since 1970-01-01T00:00:00Z.
@@ -50,6 +50,7 @@ const TYPES: [(&str, &str); 6] = [
     ("{bytes}", "blob"),
     ("{clustered}", " WITHOUT ROWID"),
     ("{tuning}", ""),
+    ("{row_types}", ""),
 ];
 
 fn key(id: TaskId) -> Key {

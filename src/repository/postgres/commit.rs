@@ -4,11 +4,12 @@ use std::collections::HashSet;
 
 use async_trait::async_trait;
 use sqlx::Row as _;
+use sqlx::error::BoxDynError;
 
-use super::columns;
 use super::committer::{Work, WriteGroup};
 use super::sql::rows::{NewTask, StepRow, TaskMove, TraceRow};
 use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB, TOUCH_BLOB};
+use super::values::StepMove;
 use super::{BEGIN_WRITE, Conn, Key, Pools, key, task_id};
 use crate::repository::commit::Creation;
 use crate::repository::{Answer, Commit, RepositoryError};
@@ -16,64 +17,57 @@ use crate::task::TaskId;
 
 type Result<T> = std::result::Result<T, RepositoryError>;
 
-/// Values that come as rows of arrays.
+/// Values that come as rows.
 macro_rules! listed {
     ($name:ident) => {
         concat!("r.", stringify!($name))
     };
 }
-/// Takes the parameters of the columns, one array each.
-macro_rules! listed_rows {
-    (
-        [$first_array:literal $($array:literal)*];
-        $first:ident $first_type:ident $(, $name:ident $type:ident)* $(,)?
-    ) => {
-        concat!(
-            " FROM unnest(", array!($first_array $first_type), $(", ", array!($array $type),)*
-            ") AS r(", stringify!($first), $(", ", stringify!($name),)* ")"
-        )
-    };
-}
-macro_rules! array {
-    ($array:literal json) => {
-        concat!("CAST(", $array, " AS jsonb[])")
-    };
-    ($array:literal time) => {
-        concat!("CAST(", $array, " AS timestamptz[])")
-    };
-    ($array:literal $type:ident) => {
-        concat!("CAST(", $array, " AS ", stringify!($type), "[])")
-    };
-}
-/// Only what belongs to tasks that were written.
+/// Of tasks whose writers knew how they are, those that have not moved on; then what belongs to the
+/// tasks that were written.
 ///
 /// Their ids are gathered into an array first: joined to them, the rows that were passed in would
 /// be read anew for each task of the group.
-macro_rules! written {
-    ($and:literal) => {
-        concat!($and, " r.task_id = ANY (ARRAY(SELECT id FROM moved UNION ALL SELECT id FROM born))")
+macro_rules! write_group {
+    ($born:expr, $written:expr, $planned:expr) => {
+        concat!(
+            "WITH moved AS (",
+            move_tasks!(listed, " FROM unnest($1) AS r"),
+            " RETURNING id), ",
+            $born,
+            "added AS (",
+            add_entries!(listed, " FROM unnest($2) AS r"),
+            " WHERE r.task_id = ANY (ARRAY(",
+            $written,
+            "))), ",
+            $planned,
+            "advanced AS (",
+            move_steps!(listed, " FROM unnest($3) AS r"),
+            " AND r.task_id = ANY (ARRAY(",
+            $written,
+            "))) ",
+            $written
+        )
     };
 }
 
-/// Of a group, those tasks are written that have not moved on, and those that did not exist.
-#[rustfmt::skip]
-const WRITE: &str = concat!(
-    "WITH moved AS (",
-    move_tasks!(listed, listed_rows ["$1" "$2" "$3" "$4" "$5" "$6" "$7" "$8" "$9" "$10" "$11" "$12" "$13" "$14" "$15" "$16" "$17"]),
-    " RETURNING id), born AS (",
-    add_task!(listed, listed_rows ["$18" "$19" "$20" "$21" "$22" "$23" "$24" "$25" "$26" "$27" "$28" "$29" "$30" "$31" "$32" "$33"
-        "$34" "$35"]),
-    " ON CONFLICT (id) DO NOTHING RETURNING id), added AS (",
-    add_entries!(listed, listed_rows ["$36" "$37" "$38" "$39" "$40" "$41" "$42" "$43"]),
-    written!(" WHERE"),
-    "), planned AS (",
-    add_steps!(listed, listed_rows ["$44" "$45" "$46" "$47" "$48" "$49" "$50" "$51" "$52" "$53" "$54" "$55" "$56" "$57" "$58" "$59"
-        "$60" "$61" "$62" "$63" "$64"]),
-    written!(" WHERE"),
-    "), advanced AS (",
-    move_steps!(listed, listed_rows ["$65" "$66" "$67" "$68" "$69" "$70" "$71" "$72" "$73" "$74" "$75" "$76" "$77"]),
-    written!(" AND"),
-    ") SELECT id FROM moved UNION ALL SELECT id FROM born"
+/// Tasks go on. Most groups are nothing else, and each part of a statement is made ready by the database
+/// whether or not it has rows.
+const ADVANCE: &str = write_group!("", "SELECT id FROM moved", "");
+
+/// The same with new tasks, of which those are written that did not exist, and new steps.
+const WRITE: &str = write_group!(
+    concat!(
+        "born AS (",
+        add_task!(listed, " FROM unnest($4) AS r"),
+        " ON CONFLICT (id) DO NOTHING RETURNING id), "
+    ),
+    "SELECT id FROM moved UNION ALL SELECT id FROM born",
+    concat!(
+        "planned AS (",
+        add_steps!(listed, " FROM unnest($5) AS r"),
+        " WHERE r.task_id = ANY (ARRAY(SELECT id FROM moved UNION ALL SELECT id FROM born))), "
+    )
 );
 
 /// Writes a new task whose reply is kept. Such a one is not part of a group, for it may have to
@@ -146,17 +140,26 @@ async fn at_once(conn: &mut Conn, group: &[Work]) -> Result<HashSet<TaskId>> {
         let commit = work.commit();
         entries.extend(commit.entries.iter().map(|entry| TraceRow::of(commit.id, entry)));
         for (index, step) in &commit.steps {
-            let rows = if *index >= commit.planned_from { &mut planned } else { &mut advanced };
-            rows.push(StepRow::of(commit.id, *index, step));
+            let row = StepRow::of(commit.id, *index, step);
+            if *index >= commit.planned_from { planned.push(row) } else { advanced.push(StepMove(row)) }
         }
     }
-    let statement = columns::bind_moves(sqlx::query(WRITE), &moves)?;
-    let statement = columns::bind_new_tasks(statement, &births)?;
-    let statement = columns::bind_entries(statement, &entries)?;
-    let statement = columns::bind_new_steps(statement, &planned)?;
-    let statement = columns::bind_step_moves(statement, &advanced)?;
+    let is_advance = births.is_empty() && planned.is_empty();
+    let mut statement = sqlx::query(if is_advance { ADVANCE } else { WRITE });
+    statement.try_bind(moves).map_err(unwritable)?;
+    statement.try_bind(entries).map_err(unwritable)?;
+    statement.try_bind(advanced).map_err(unwritable)?;
+    if !is_advance {
+        statement.try_bind(births).map_err(unwritable)?;
+        statement.try_bind(planned).map_err(unwritable)?;
+    }
     let rows = statement.fetch_all(conn).await?;
     rows.iter().map(|row| Ok(task_id(row.try_get::<Key, _>(0)?))).collect()
+}
+
+/// A row of ours cannot be written as it is.
+fn unwritable(error: BoxDynError) -> RepositoryError {
+    RepositoryError::Corrupt { what: format!("a row cannot be written: {error}") }
 }
 
 async fn refusal(pools: &Pools, commit: &Commit) -> Result<RepositoryError> {

@@ -225,3 +225,5 @@ CREATE TABLE template (
     PRIMARY KEY (user_id, name, version),
     CONSTRAINT template_version CHECK (version >= 1)
 );
+
+{row_types}

@@ -29,7 +29,7 @@ pub(super) async fn version(conn: &mut Conn) -> Result<i64> {
     let mut found = 0;
     for row in rows {
         let (version, hash): (i64, String) = (row.try_get(0)?, row.try_get(1)?);
-        if text(version - 1).is_some_and(|text| hash_of(text) != hash) {
+        if text(version - 1).is_some_and(|text| hash_of(&text) != hash) {
             return Err(RepositoryError::OtherTables);
         }
         found = version;
@@ -41,8 +41,9 @@ pub(super) async fn version(conn: &mut Conn) -> Result<i64> {
 }
 
 /// The text that brings tables of this version to the next one.
-fn text(version: i64) -> Option<&'static str> {
-    usize::try_from(version).ok().and_then(|at| MIGRATIONS.get(at)).copied()
+fn text(version: i64) -> Option<String> {
+    let text = usize::try_from(version).ok().and_then(|at| MIGRATIONS.get(at))?;
+    Some(TYPES.iter().fold((*text).to_owned(), |text, (name, word)| text.replace(name, word)))
 }
 
 fn hash_of(text: &str) -> String {
@@ -71,7 +72,7 @@ pub(super) async fn migrate(conn: &mut Conn) -> Result<i64> {
         // on it before it has touched a table, and looks again.
         let first = sqlx::query("INSERT INTO longhaul_migration (version, text_hash) VALUES ($1, $2)")
             .bind(found + 1)
-            .bind(hash_of(text))
+            .bind(hash_of(&text))
             .execute(&mut *transaction)
             .await;
         if first.as_ref().is_err_and(is_taken) {
@@ -79,7 +80,6 @@ pub(super) async fn migrate(conn: &mut Conn) -> Result<i64> {
             continue;
         }
         first?;
-        let text = TYPES.iter().fold(text.to_owned(), |text, (name, word)| text.replace(name, word));
         sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *transaction).await?;
         transaction.commit().await?;
     }

@@ -1,11 +1,12 @@
 //! The texts that a commit is made of. Each engine puts them together its own way.
 //!
 //! `$arg` is how a text names a value (`listed!`: a column of the rows that were passed in,
-//! `bound!`: a parameter), and `$from` where such rows come from.
+//! `bound!`: a parameter), and `$from` where the rows come from, if values come as rows.
 
 /// A new task's row.
+#[rustfmt::skip]
 macro_rules! add_task {
-    ($arg:ident, $from:ident $list:tt) => {
+    ($arg:ident, $from:literal) => {
         concat!(
             "INSERT INTO task_execution (id, user_id, thread_id, goal, status, pause_reason, seq, epoch, ",
             "wake_at, priority, crashes, completed_steps, total_steps, state, created_at, updated_at, ",
@@ -14,10 +15,7 @@ macro_rules! add_task {
             $arg!(epoch), ", CASE WHEN ", $arg!(live), " THEN ", now!(), " END, ", $arg!(priority), ", ",
             $arg!(crashes), ", ", $arg!(completed_steps), ", ", $arg!(total_steps), ", ", $arg!(state), ", ",
             $arg!(created_at), ", ", $arg!(updated_at), ", ", $arg!(completed_at), ", ", $arg!(parent_id),
-            $from!($list; task_id uuid, user_id text, thread_id text, goal text, status text,
-                pause_reason text, seq bigint, epoch bigint, live boolean, priority bigint, crashes bigint,
-                completed_steps bigint, total_steps bigint, state json, created_at time,
-                updated_at time, completed_at time, parent_id uuid)
+            $from
         )
     };
 }
@@ -28,8 +26,9 @@ macro_rules! add_task {
 /// waits, for its wake-up is its place in the line. A task that was paused has none; resumed while
 /// its worker still holds it, it gets the end of a lease again. What makes a task due leaves a worker that
 /// holds it alone.
+#[rustfmt::skip]
 macro_rules! move_tasks {
-    ($arg:ident, $from:ident $list:tt) => {
+    ($arg:ident, $from:literal) => {
         concat!(
             "UPDATE task_execution SET seq = ", $arg!(seq), ", status = ", $arg!(status),
             ", pause_reason = ", $arg!(pause_reason), ", priority = ", $arg!(priority), ", crashes = ", $arg!(crashes),
@@ -43,31 +42,29 @@ macro_rules! move_tasks {
             // The lease of the promises; the worker's next heartbeat sets its own.
             "WHEN ", $arg!(keep), " AND task_execution.lease_owner IS NOT NULL THEN ", now_plus!("15000"),
             " ELSE ", now_plus!($arg!(wake_in)), " END",
-            $from!($list; task_id uuid, epoch bigint, base_seq bigint, seq bigint, status text,
-                pause_reason text, live boolean, keep boolean, due boolean, wake_in bigint,
-                priority bigint, crashes bigint, completed_steps bigint, total_steps bigint, state json,
-                updated_at time, completed_at time),
+            $from,
             " WHERE task_execution.id = ", $arg!(task_id), " AND task_execution.epoch = ", $arg!(epoch),
             " AND task_execution.seq = ", $arg!(base_seq)
         )
     };
 }
 
+#[rustfmt::skip]
 macro_rules! add_entries {
-    ($arg:ident, $from:ident $list:tt) => {
+    ($arg:ident, $from:literal) => {
         concat!(
             "INSERT INTO task_execution_trace (task_id, seq, epoch, at, step_index, type, kind, data) SELECT ",
             $arg!(task_id), ", ", $arg!(seq), ", ", $arg!(epoch), ", ", $arg!(at), ", ",
             $arg!(step_index), ", ", $arg!(type), ", ", $arg!(kind), ", ", $arg!(data),
-            $from!($list; task_id uuid, seq bigint, epoch bigint, at time, step_index bigint,
-                type text, kind text, data json)
+            $from
         )
     };
 }
 
 /// Steps that a plan brings, or that another task brought so far.
+#[rustfmt::skip]
 macro_rules! add_steps {
-    ($arg:ident, $from:ident $list:tt) => {
+    ($arg:ident, $from:literal) => {
         concat!(
             "INSERT INTO task_execution_step (task_id, step_index, step_id, revision, type, description, ",
             "status, optional, replaced, depends_on, input, output_seq, verification, error, usage, attempts, ",
@@ -77,26 +74,22 @@ macro_rules! add_steps {
             $arg!(replaced), ", ", $arg!(depends_on), ", ", $arg!(input), ", ", $arg!(output_seq), ", ",
             $arg!(verification), ", ", $arg!(error), ", ", $arg!(usage), ", ", $arg!(attempts), ", ", $arg!(estimated_ms), ", ",
             $arg!(first_seq), ", ", $arg!(retry_at), ", ", $arg!(started_at), ", ", $arg!(completed_at),
-            $from!($list; task_id uuid, step_index bigint, step_id text, revision bigint, type text,
-                description text, status text, optional boolean, replaced boolean, depends_on json,
-                input json, output_seq bigint, verification json, error json, usage json, attempts bigint, estimated_ms bigint,
-                first_seq bigint, retry_at time, started_at time, completed_at time)
+            $from
         )
     };
 }
 
 /// What changes of a step; its plan never does.
+#[rustfmt::skip]
 macro_rules! move_steps {
-    ($arg:ident, $from:ident $list:tt) => {
+    ($arg:ident, $from:literal) => {
         concat!(
             "UPDATE task_execution_step SET status = ", $arg!(status), ", replaced = ", $arg!(replaced),
             ", output_seq = ", $arg!(output_seq), ", verification = ", $arg!(verification), ", error = ", $arg!(error), ", usage = ", $arg!(usage),
             ", attempts = ", $arg!(attempts), ", first_seq = ", $arg!(first_seq),
             ", retry_at = ", $arg!(retry_at), ", started_at = ", $arg!(started_at),
             ", completed_at = ", $arg!(completed_at),
-            $from!($list; task_id uuid, step_index bigint, status text, replaced boolean, output_seq bigint,
-                verification json, error json, usage json, attempts bigint, first_seq bigint, retry_at time,
-                started_at time, completed_at time),
+            $from,
             " WHERE task_execution_step.task_id = ", $arg!(task_id),
             " AND task_execution_step.step_index = ", $arg!(step_index)
         )

@@ -28,17 +28,12 @@ macro_rules! bound {
         concat!(":", stringify!($name))
     };
 }
-macro_rules! no_rows {
-    ($list:tt; $($columns:tt)*) => {
-        ""
-    };
-}
 
-const ADD_TASK: &str = add_task!(bound, no_rows "");
-const MOVE_TASK: &str = move_tasks!(bound, no_rows "");
-const ADD_ENTRY: &str = add_entries!(bound, no_rows "");
-const ADD_STEP: &str = add_steps!(bound, no_rows "");
-const MOVE_STEP: &str = move_steps!(bound, no_rows "");
+const ADD_TASK: &str = add_task!(bound, "");
+const MOVE_TASK: &str = move_tasks!(bound, "");
+const ADD_ENTRY: &str = add_entries!(bound, "");
+const ADD_STEP: &str = add_steps!(bound, "");
+const MOVE_STEP: &str = move_steps!(bound, "");
 /// The move of a task whose worker goes on with it. Columns that are not named here are in no
 /// statement, so their indexes are left alone: SQLite writes an index whose column is set, also
 /// to what it was.
