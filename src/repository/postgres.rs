@@ -207,6 +207,10 @@ impl Link {
         self.pools.writer().await
     }
 
+    async fn by_key(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
+        self.pools.writer().await
+    }
+
     async fn snapshot(&self) -> Result<Transaction<'static, Postgres>, RepositoryError> {
         self.pools.open(BEGIN_READ).await
     }

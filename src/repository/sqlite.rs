@@ -205,6 +205,10 @@ impl Link {
         Ok(self.readers.begin_with(BEGIN_READ).await?)
     }
 
+    async fn by_key(&self) -> Result<PoolConnection<Sqlite>, RepositoryError> {
+        self.reader().await
+    }
+
     async fn reader(&self) -> Result<PoolConnection<Sqlite>, RepositoryError> {
         Ok(self.readers.acquire().await?)
     }

@@ -130,16 +130,24 @@ pub(in crate::repository) fn text(claim: &Claim<'_>) -> &'static str {
     }
 }
 
+/// The ids of what was leased.
+pub(super) fn ids(leased: &[Leased]) -> Vec<TaskId> {
+    leased.iter().map(|leased| leased.id).collect()
+}
+
 /// Loads what was leased; call within a snapshot.
-///
-/// A process that was frozen since has lost its lease. The task is in the epoch of another one by
-/// now: whoever worked on it as it is would write with the other one's right.
 pub(in crate::repository) async fn load(conn: &mut Conn, leased: &[Leased]) -> Result<Vec<Claimed>> {
-    let ids: Vec<TaskId> = leased.iter().map(|leased| leased.id).collect();
+    let ids = ids(leased);
     let tasks = match read::tasks(conn, &ids).await {
         Err(RepositoryError::Corrupt { .. }) => readable(conn, &ids).await?,
         read => read?,
     };
+    Ok(still_leased(tasks, leased))
+}
+
+/// A process that was frozen since has lost its lease. The task is in the epoch of another one by
+/// now: whoever worked on it as it is would write with the other one's right.
+pub(super) fn still_leased(tasks: Vec<Task>, leased: &[Leased]) -> Vec<Claimed> {
     let leases: HashMap<TaskId, &Leased> = leased.iter().map(|leased| (leased.id, leased)).collect();
     let claimed = tasks.into_iter().filter_map(|task| {
         let lease = leases.get(&task.id)?;
@@ -149,7 +157,7 @@ pub(in crate::repository) async fn load(conn: &mut Conn, leased: &[Leased]) -> R
         }
         Some(Claimed { crashes: u32::try_from(lease.crashes).unwrap_or(u32::MAX), task })
     });
-    Ok(claimed.collect())
+    claimed.collect()
 }
 
 /// The first places of the line.

@@ -25,47 +25,72 @@ pub(super) async fn task(conn: &mut Conn, id: TaskId) -> Result<Option<Task>> {
 /// Several tasks; call within a snapshot. Reads their rows, their steps, and of their journals
 /// only what steps that have not ended did so far.
 pub(super) async fn tasks(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> {
-    const TASKS: &str = concat!(
-        "SELECT t.id, COALESCE(t.spec, c.data->'spec') AS spec, t.state, t.epoch FROM task_execution AS t ",
-        "LEFT JOIN task_execution_trace AS c ON c.task_id = t.id AND c.seq = 1 WHERE t.id",
-        among!("$1")
-    );
-    let mut steps = steps(conn, ids).await?;
-    let mut calls = calls_of_open_steps(conn, &steps).await?;
-    let rows = sqlx::query(TASKS).bind(key_list(ids)?).fetch_all(conn).await?;
-    rows.iter()
-        .map(|row| {
-            let id = task_id(row.try_get::<Key, _>(0)?);
-            let Json(spec): Json<TaskSpec> = row.try_get(1)?;
-            let Json(state): Json<State> = row.try_get(2)?;
-            let steps = steps.remove(&id).unwrap_or_default();
-            let calls = calls.remove(&id).unwrap_or_default();
-            let mut task = Task::restore(id, spec, state, steps, &calls);
-            task.enter_epoch(row.try_get(3)?);
-            Ok(task)
-        })
-        .collect()
+    let parts = parts(conn, ids).await?;
+    let mut calls = calls_of_open_steps(conn, &parts).await?;
+    let task = |parts: Parts| {
+        let calls = calls.remove(&parts.id).unwrap_or_default();
+        parts.with(&calls)
+    };
+    Ok(parts.into_iter().map(task).collect())
 }
 
-async fn steps(conn: &mut Conn, ids: &[TaskId]) -> Result<HashMap<TaskId, Vec<Step>>> {
-    const STEPS: &str = concat!(
-        "SELECT s.task_id, s.step_id, s.revision, s.type, s.description, s.status, s.optional, s.replaced, ",
-        "s.depends_on, s.input, s.output_seq, ",
-        "COALESCE(s.output, ",
+/// The same without a snapshot, for tasks that are between two steps: nothing else is to be known of
+/// them than what one statement reads. `None` if one of them is in the midst of a step.
+pub(super) async fn tasks_between_steps(conn: &mut Conn, ids: &[TaskId]) -> Result<Option<Vec<Task>>> {
+    let parts = parts(conn, ids).await?;
+    let between = parts.iter().all(|task| !task.steps.iter().any(is_open));
+    Ok(between.then(|| parts.into_iter().map(|task| task.with(&[])).collect()))
+}
+
+/// What the tables of tasks and steps know of a task.
+struct Parts {
+    id: TaskId,
+    spec: TaskSpec,
+    state: State,
+    epoch: i64,
+    steps: Vec<Step>,
+}
+
+impl Parts {
+    fn with(self, calls: &[Entry]) -> Task {
+        let mut task = Task::restore(self.id, self.spec, self.state, self.steps, calls);
+        task.enter_epoch(self.epoch);
+        task
+    }
+}
+
+/// A row for each step, or one for a task without any. What there is of a task comes with its first row.
+async fn parts(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Parts>> {
+    const PARTS: &str = concat!(
+        "SELECT t.id, CASE WHEN COALESCE(s.step_index, 0) = 0 THEN COALESCE(t.spec, c.data->'spec') END AS spec, ",
+        "CASE WHEN COALESCE(s.step_index, 0) = 0 THEN t.state END AS state, t.epoch, s.step_index, ",
+        "s.step_id, s.revision, s.type, s.description, s.status, s.optional, s.replaced, ",
+        "s.depends_on, s.input, s.output_seq, COALESCE(s.output, ",
         recorded_output!(),
         ") AS output, s.verification, s.error, s.usage, s.attempts, s.estimated_ms, s.first_seq, ",
-        "s.retry_at, s.started_at, s.completed_at FROM task_execution_step AS s ",
+        "s.retry_at, s.started_at, s.completed_at FROM task_execution AS t ",
+        "LEFT JOIN task_execution_trace AS c ON c.task_id = t.id AND c.seq = 1 ",
+        "LEFT JOIN task_execution_step AS s ON s.task_id = t.id ",
         "LEFT JOIN task_execution_trace AS o ON o.task_id = s.task_id AND o.seq = s.output_seq ",
-        "WHERE s.task_id",
+        "WHERE t.id",
         among!("$1"),
-        " ORDER BY s.task_id, s.step_index"
+        " ORDER BY t.id, s.step_index"
     );
-    let rows = sqlx::query(STEPS).bind(key_list(ids)?).fetch_all(conn).await?;
-    let mut steps: HashMap<TaskId, Vec<Step>> = HashMap::new();
+    let rows = sqlx::query(PARTS).bind(key_list(ids)?).fetch_all(conn).await?;
+    let mut tasks: Vec<Parts> = Vec::new();
     for row in &rows {
-        steps.entry(task_id(row.try_get::<Key, _>(0)?)).or_default().push(step(row)?);
+        let id = task_id(row.try_get::<Key, _>(0)?);
+        if tasks.last().is_none_or(|task| task.id != id) {
+            let (Json(spec), Json(state)) = (row.try_get(1)?, row.try_get(2)?);
+            tasks.push(Parts { id, spec, state, epoch: row.try_get(3)?, steps: Vec::new() });
+        }
+        if row.try_get::<Option<i64>, _>(4)?.is_some()
+            && let Some(task) = tasks.last_mut()
+        {
+            task.steps.push(step(row)?);
+        }
     }
-    Ok(steps)
+    Ok(tasks)
 }
 
 fn step(row: &Row) -> Result<Step> {
@@ -108,10 +133,7 @@ fn step(row: &Row) -> Result<Step> {
 }
 
 /// What was recorded of the calls of steps that were started and have not brought a result.
-async fn calls_of_open_steps(
-    conn: &mut Conn,
-    steps: &HashMap<TaskId, Vec<Step>>,
-) -> Result<HashMap<TaskId, Vec<Entry>>> {
+async fn calls_of_open_steps(conn: &mut Conn, tasks: &[Parts]) -> Result<HashMap<TaskId, Vec<Entry>>> {
     const CALLS: &str = "SELECT seq, epoch, at, kind, data FROM task_execution_trace \
          WHERE task_id = $1 AND seq > $2 AND step_index IS NOT NULL AND kind IN ('model_requested', \
          'model_answered', 'tool_dispatched', 'tool_returned', 'call_failed', 'call_lost', \
@@ -119,21 +141,25 @@ async fn calls_of_open_steps(
          'tool_changed', 'tool_accepted', 'input_requested', 'input_given', 'input_declined', \
          'conversation_summarized', 'child_started', 'child_ended', 'budget_raised') ORDER BY seq";
     let mut calls = HashMap::new();
-    for (id, steps) in steps {
-        let open = |step: &&Step| {
-            step.first_seq.is_some()
-                && matches!(step.status, StepStatus::Running | StepStatus::Failed | StepStatus::Skipped)
-        };
-        let Some(first) = steps.iter().filter(open).filter_map(|step| step.first_seq).min() else {
+    for Parts { id, steps, .. } in tasks {
+        let Some(first) = steps.iter().filter(|step| is_open(step)).filter_map(|step| step.first_seq).min()
+        else {
             continue;
         };
         let rows = sqlx::query(CALLS).bind(key(*id)).bind(first).fetch_all(&mut *conn).await?;
         let entries = rows.iter().map(entry).collect::<Result<Vec<Entry>>>()?;
         let step_of = |entry: &Entry| steps.get(entry.event.step()? as usize);
-        let of_open = entries.into_iter().filter(|entry| step_of(entry).as_ref().is_some_and(open));
+        let of_open =
+            entries.into_iter().filter(|entry| step_of(entry).as_ref().is_some_and(|step| is_open(step)));
         calls.insert(*id, of_open.collect());
     }
     Ok(calls)
+}
+
+/// Whether a step was begun and has brought nothing yet.
+fn is_open(step: &Step) -> bool {
+    step.first_seq.is_some()
+        && matches!(step.status, StepStatus::Running | StepStatus::Failed | StepStatus::Skipped)
 }
 
 /// Entries after a number.
