@@ -2,6 +2,7 @@
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import type { TaskSummary } from "../api/types";
 import { navigate } from "../router";
+import { filters } from "../state/filters";
 import { shortcuts } from "../state/keys";
 import { helpOpen, nextTheme, paletteOpen } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
@@ -23,6 +24,7 @@ export function Palette({ places }: { places: { path: string; name: string; icon
       ...shortcuts().filter((one) => one.group === "This task" || one.group === "Selection").map((one) => ({ id: one.what, name: one.what, icon: "bolt" as const, hint: one.keys, run: one.run })),
       { id: "new", name: "New task", icon: "plus", hint: "n", run: () => navigate("/new") },
       ...places.map((place) => ({ id: place.path, name: `Go to ${place.name}`, icon: place.icon, hint: `g ${place.key}`, run: () => navigate(place.path) })),
+      ...filters.value.map((one) => ({ id: `filter ${one.name}`, name: `Tasks: ${one.name}`, icon: "search" as const, run: () => navigate(`/tasks?${one.query}`) })),
       { id: "theme", name: "Switch between dark and light", icon: "sun", hint: "T", run: nextTheme },
       { id: "help", name: "Keyboard shortcuts", icon: "help", hint: "?", run: () => { helpOpen.value = true; } },
     ];

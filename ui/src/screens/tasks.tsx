@@ -11,6 +11,7 @@ import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { notify, nowSecond } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
+import { KeptFilters } from "./kept-filters";
 import { act, actOnAll, canCancel, canPause, canResume, canRetry, type Action } from "./actions";
 
 const statuses: Status[] = ["running", "pending", "paused", "completed", "failed", "cancelled"];
@@ -84,7 +85,6 @@ export function TasksScreen() {
     const words = search.toLowerCase().split(/\s+/).filter(Boolean);
     const value = values[sort] ?? values.created;
     const fits = tasks.filter((task) =>
-      (!onlyRetrying || retryAt(task, now) !== null) &&
       (!onlyRetrying || retryAt(task, now) !== null) && (wanted.size === 0 || wanted.has(task.status)) && !(roots && task.parentId) && (!thread || task.threadId === thread)
       && words.every((word) => task.goal.toLowerCase().includes(word) || task.currentStep?.toLowerCase().includes(word) || task.id.includes(word) || task.threadId.toLowerCase().includes(word)));
     if (sort !== "created") fits.sort((one, other) => (value(one) < value(other) ? 1 : value(one) > value(other) ? -1 : 0));
@@ -149,6 +149,7 @@ export function TasksScreen() {
           {(onlyRetrying || retrying > 0) && <Chip on={onlyRetrying} onClick={() => setQuery({ retrying: onlyRetrying ? null : "1" })}><i class="spot is-paused" />retrying<span class="faint">{number(retrying)}</span></Chip>}
           {thread && <Chip on onClick={() => setQuery({ thread: null })}>thread {thread} ×</Chip>}
         </div>
+        <KeptFilters />
       </div>
       {chosen.length > 0 && <Bulk chosen={chosen} clear={() => setSelected(new Set())} />}
       {!loaded && !error ? <Loading rows={10} /> : error && tasks.length === 0 ? <Failure error={error} /> : tasks.length === 0 ? (
