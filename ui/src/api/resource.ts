@@ -4,6 +4,14 @@ import { ask, comebacks, connection } from "./client";
 import type { Operation } from "./operation";
 
 const known = new Map<string, unknown>();
+/** Addresses with a time in them come up anew every minute: what was read long ago is forgotten. */
+const KNOWN = 300;
+
+function learn(path: string, answer: unknown): void {
+  known.delete(path);
+  known.set(path, answer);
+  for (const oldest of known.keys()) { if (known.size <= KNOWN) return; known.delete(oldest); }
+}
 
 export interface Resource<T> { data: T | undefined; error: unknown; loading: boolean; reload(): void }
 
@@ -26,7 +34,7 @@ export function useResource<T>(operation: Operation<T> | null, every?: number, v
       if (!document.hidden && connection.value === "online") {
         loading.current = true;
         try {
-          known.set(path, await ask(operation, stop.signal));
+          learn(path, await ask(operation, stop.signal));
           setError(null);
         } catch (cause) {
           if (!stop.signal.aborted) setError(cause);
@@ -45,6 +53,17 @@ export function useResource<T>(operation: Operation<T> | null, every?: number, v
   }, [path, every, round, version]);
   const data = path === null ? undefined : (known.get(path) as T | undefined);
   return { data, error, loading: data === undefined && !error, reload: () => setRound((count) => count + 1) };
+}
+
+/**
+ * What was read last of the same `shape` stands in until there is an answer: a screen whose question moves on with
+ * the time does not blink.
+ */
+export function useLatest<T>(read: Resource<T>, shape = ""): Resource<T> {
+  const last = useRef<{ shape: string; data: T } | null>(null);
+  if (read.data !== undefined) last.current = { shape, data: read.data };
+  if (read.data !== undefined || last.current?.shape !== shape) return read;
+  return { ...read, data: last.current.data, loading: false };
 }
 
 /** Forgets what was read, after a change that it may show. */

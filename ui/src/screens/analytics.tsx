@@ -3,20 +3,16 @@ import { getDurations, getFailures, getOverview, getTaskSeries, getUsage } from 
 import type { ComponentChildren } from "preact";
 import { send } from "../api/client";
 import type { Operation } from "../api/operation";
-import { useResource } from "../api/resource";
+import { useLatest, useResource } from "../api/resource";
 import type { Overview } from "../api/types";
 import { Button, Chip, Empty, Failure, Loading, useAction } from "../components/basics";
 import { Chart } from "../components/chart";
 import { Icon } from "../components/icons";
 import { duration, number, percent, short, usd } from "../format";
 import { address, setQuery } from "../router";
-import { useShortcuts } from "../state/keys";
 import { nowSecond } from "../state/session";
+import { RangePicker, rangeOf, type Range } from "./analytics-range";
 import { save } from "./task/raw";
-
-const ranges = {
-  "1h": { ms: 3_600_000, bucket: "1m" }, "24h": { ms: 86_400_000, bucket: "15m" }, "7d": { ms: 7 * 86_400_000, bucket: "6h" }, "30d": { ms: 30 * 86_400_000, bucket: "1d" },
-} as const;
 
 const EVERY = 5000;
 
@@ -25,23 +21,26 @@ const used = { model: "Model", template: "Template", user: "User" } as const;
 
 export function AnalyticsScreen() {
   const query = address.value.query;
-  const asked = query.get("range") ?? "24h";
-  const range = (asked in ranges ? asked : "24h") as keyof typeof ranges;
   const by = (query.get("by") ?? "tool") as keyof typeof timed;
   const consumer = (query.get("of") ?? "model") as keyof typeof used;
-  const within = (one: keyof typeof ranges) => setQuery({ range: one === "24h" ? null : one });
-  useShortcuts((Object.keys(ranges) as (keyof typeof ranges)[]).map((one, at) => ({ keys: String(at + 1), what: `The last ${one}`, group: "Analytics", run: () => within(one) })));
-  // To the minute, so that the same figures are asked for under the same address.
-  const from = new Date(Math.floor(nowSecond.value / 60_000) * 60_000 - ranges[range].ms).toISOString();
-  const { bucket } = ranges[range];
-  const overview = useResource(getOverview({ from }), EVERY);
-  const series = useResource(getTaskSeries({ from, bucket }), EVERY);
-  const spend = useResource(getUsage({ from, by: "time", bucket }), EVERY);
-  const durations = useResource(getDurations({ from, by }), EVERY);
-  const usage = useResource(getUsage({ from, by: consumer }), EVERY);
-  const failures = useResource(getFailures({ from }), EVERY);
-  if (overview.error && !overview.data) return <Failure error={overview.error} retry={overview.reload} />;
-  if (!overview.data || !series.data) return <section class="screen"><Loading rows={10} /></section>;
+  const range = rangeOf(query, nowSecond.value);
+  const header = (csv?: ComponentChildren) => (
+    <header class="screen-head"><h1>Analytics</h1><div class="row-of-buttons"><RangePicker range={range} now={nowSecond.value} />{csv}</div></header>
+  );
+  if (typeof range === "string") return <section class="screen">{header()}<Empty icon="analytics" title="No such time"><p>{range}</p></Empty></section>;
+  return <Counted range={range} by={by} consumer={consumer} header={header} />;
+}
+
+function Counted({ range: { name: range, window, bucket }, by, consumer, header }: { range: Range; by: keyof typeof timed; consumer: keyof typeof used; header: (csv?: ComponentChildren) => ComponentChildren }) {
+  const pieces = bucket ? { ...window, bucket } : window;
+  const overview = useLatest(useResource(getOverview(window), EVERY));
+  const series = useLatest(useResource(getTaskSeries(pieces), EVERY));
+  const spend = useLatest(useResource(getUsage({ ...pieces, by: "time" }), EVERY));
+  const durations = useLatest(useResource(getDurations({ ...window, by }), EVERY), by);
+  const usage = useLatest(useResource(getUsage({ ...window, by: consumer }), EVERY), consumer);
+  const failures = useLatest(useResource(getFailures(window), EVERY));
+  if (overview.error && !overview.data) return <section class="screen">{header()}<Failure error={overview.error} retry={overview.reload} /></section>;
+  if (!overview.data || !series.data) return <section class="screen">{header()}<Loading rows={10} /></section>;
   const { tasks, duration: took, wait, usage: all } = overview.data;
   const points = series.data.points;
   const times = points.map((one) => Date.parse(one.at));
@@ -51,10 +50,7 @@ export function AnalyticsScreen() {
   const ms = (value: number | null) => (value === null ? "–" : duration(value));
   return (
     <section class="screen">
-      <header class="screen-head"><h1>Analytics</h1>
-        <div class="row-of-buttons"><div class="chips" role="group" aria-label="Range">{(Object.keys(ranges) as (keyof typeof ranges)[]).map((one) => <Chip key={one} on={one === range} onClick={() => within(one)}>{one}</Chip>)}</div>
-          <Csv rows={getTaskSeries({ from, bucket, format: "csv" })} name={`tasks-${range}`} /></div>
-      </header>
+      {header(<Csv rows={getTaskSeries({ ...pieces, format: "csv" })} name={`tasks-${range}`} />)}
       {ended + tasks.created === 0 ? <Empty icon="analytics" title="Nothing happened in this time" action={<a class="button is-plain" href="/new"><Icon name="plus" size={14} /><span>Start a task</span></a>}><p>As soon as tasks run, you see here how many succeed, how long they take and what they cost. Counting is a few seconds behind.</p></Empty> : (
         <>
           <div class="tiles">
@@ -69,13 +65,13 @@ export function AnalyticsScreen() {
             <div class="card"><Chart title="Wait for a worker" times={times} format={duration} series={[{ name: "p95", colour: "--paused", values: points.map((one) => one.waitP95Ms) }, { name: "p50", colour: "--running", values: points.map((one) => one.waitP50Ms) }]} /></div>
             <div class="card"><Chart title="Tokens" times={costTimes} format={short} stacked series={[{ name: "out", colour: "--completed", values: costs.map((one) => one.outputTokens), bars: true }, { name: "in", colour: "--accent", values: costs.map((one) => one.inputTokens), bars: true }]} /></div>
           </div>
-          <Panel title="How long things take" rows={getDurations({ from, by, format: "csv" })} name={`durations-${by}-${range}`} chips={(Object.keys(timed) as (keyof typeof timed)[]).map((one) => <Chip key={one} on={one === by} onClick={() => setQuery({ by: one })}>{timed[one]}</Chip>)}>
+          <Panel title="How long things take" rows={getDurations({ ...window, by, format: "csv" })} name={`durations-${by}-${range}`} chips={(Object.keys(timed) as (keyof typeof timed)[]).map((one) => <Chip key={one} on={one === by} onClick={() => setQuery({ by: one })}>{timed[one]}</Chip>)}>
             <Rows heads={[timed[by] ?? "Name", "Count", "Failed", "Retried", "p50", "p95", "p99"]} rows={durations.data?.rows.map((one) => [<code>{one.name}</code>, number(one.count), number(one.failed), number(one.retried), ms(one.p50Ms), ms(one.p95Ms), ms(one.p99Ms)])} />
           </Panel>
-          <Panel title="What is consumed" rows={getUsage({ from, by: consumer, format: "csv" })} name={`usage-${consumer}-${range}`} chips={(Object.keys(used) as (keyof typeof used)[]).map((one) => <Chip key={one} on={one === consumer} onClick={() => setQuery({ of: one })}>{used[one]}</Chip>)}>
+          <Panel title="What is consumed" rows={getUsage({ ...window, by: consumer, format: "csv" })} name={`usage-${consumer}-${range}`} chips={(Object.keys(used) as (keyof typeof used)[]).map((one) => <Chip key={one} on={one === consumer} onClick={() => setQuery({ of: one })}>{used[one]}</Chip>)}>
             <Rows heads={[used[consumer] ?? "Name", "Calls", "Tokens in", "Tokens out", "From caches", "Cost"]} rows={usage.data?.rows.map((one) => [<code>{one.name}</code>, number(one.calls), short(one.inputTokens), short(one.outputTokens), short(one.cachedTokens), money(one)])} />
           </Panel>
-          <Panel title="What fails" rows={getFailures({ from, format: "csv" })} name={`failures-${range}`}>
+          <Panel title="What fails" rows={getFailures({ ...window, format: "csv" })} name={`failures-${range}`}>
             <Rows heads={["Code", "Count", "Where", "Message"]} words={2} rows={failures.data?.failures.map((one) => [<code>{one.code}</code>, number(one.count), one.place, <a href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to">{one.message}</a>])} />
           </Panel>
         </>

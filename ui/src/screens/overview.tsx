@@ -1,7 +1,7 @@
 /** How everything stands, on one page. */
 import { getFailures, getWorker, listModels, listRequests, listWorkers } from "#api";
-import { useEffect, useMemo, useRef } from "preact/hooks";
-import { useResource } from "../api/resource";
+import { useEffect, useMemo } from "preact/hooks";
+import { useLatest, useResource } from "../api/resource";
 import type { FailureGroup, TaskSummary } from "../api/types";
 import { isLive } from "../api/types";
 import { Ago, Empty, Failure, Loading, Progress } from "../components/basics";
@@ -21,9 +21,8 @@ export function OverviewScreen() {
   const status = useResource(getWorker(), 2000);
   const inbox = useResource(listRequests(), 2000);
   const since = new Date(Math.floor(nowSecond.value / 60_000) * 60_000 - DAY).toISOString();
-  const errors = useResource(getFailures({ from: since }), 10_000);
-  const groups = useRef<FailureGroup[]>([]);
-  if (errors.data) groups.current = errors.data.failures;
+  const errors = useLatest(useResource(getFailures({ from: since }), 10_000));
+  const groups: FailureGroup[] = errors.data?.failures ?? [];
   const workers = useResource(listWorkers(), 4000);
   const models = useResource(listModels());
   const now = nowSecond.value;
@@ -75,7 +74,7 @@ export function OverviewScreen() {
                 ...paused.filter((task) => !requests.some((one) => one.taskId === task.id)).slice(0, 5).map((task) => <Line key={task.id} task={task} now={now} />)]}
             </Panel>
             <Panel title="Running now" href="/tasks?status=running" empty="Nothing runs.">{live.filter((task) => task.status === "running").slice(0, 6).map((task) => <Line key={task.id} task={task} now={now} progress />)}</Panel>
-            {groups.current.length > 0 && <Panel title="What fails most, in 24 h" href="/analytics" empty="">{groups.current.slice(0, 4).map((one) => <a key={one.place + one.code + one.message} class="line" href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to"><span class="mono line-count">{number(one.count)}×</span><span class="line-text"><code>{one.code}</code> <span class="faint">{one.place}: {one.message}</span></span></a>)}</Panel>}
+            {groups.length > 0 && <Panel title="What fails most, in 24 h" href="/analytics" empty="">{groups.slice(0, 4).map((one) => <a key={one.place + one.code + one.message} class="line" href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to"><span class="mono line-count">{number(one.count)}×</span><span class="line-text"><code>{one.code}</code> <span class="faint">{one.place}: {one.message}</span></span></a>)}</Panel>}
             <Panel title="Last failures" href="/tasks?status=failed" empty="Nothing has failed.">{failures.map((task) => <Line key={task.id} task={task} now={now} />)}</Panel>
           </div>
         </div>

@@ -1,7 +1,7 @@
 /** What tasks can use, and how the servers of tools are. */
 import { getDurations, listTools } from "#api";
 import { useRef, useState } from "preact/hooks";
-import { useResource } from "../api/resource";
+import { useLatest, useResource } from "../api/resource";
 import type { DurationRow, ToolInfo } from "../api/types";
 import { Badge, Chip, CopyButton, Empty, Fact, Failure, Loading } from "../components/basics";
 import { Icon } from "../components/icons";
@@ -29,10 +29,8 @@ export function ToolsScreen() {
   const [search, setSearch] = useState("");
   // To the minute, so that the same figures are asked for under the same address.
   const from = new Date(Math.floor(nowSecond.value / 60_000) * 60_000 - DAYS * 86_400_000).toISOString();
-  const statistics = useResource(getDurations({ by: "tool", from }), 10_000);
-  const last = useRef<DurationRow[]>([]);
-  if (statistics.data) last.current = statistics.data.rows;
-  const used = new Map(last.current.map((row) => [row.name, row]));
+  const statistics = useLatest(useResource(getDurations({ by: "tool", from }), 10_000));
+  const used = new Map(statistics.data?.rows.map((row) => [row.name, row]));
   const chosen = address.value.query.get("tool");
   const group = address.value.query.get("from");
   const { tools, mcpServers } = read.data ?? { tools: [], mcpServers: [] };
