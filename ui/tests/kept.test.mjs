@@ -80,3 +80,10 @@ on("figures do not blink when the time moves on", "/analytics?range=1h", async (
   await page.locator(".tile").first().waitFor();
   assert.equal(await page.evaluate(() => window.blinks), 0);
 });
+
+on("of many tabs the current one is seen on a phone", async () => `/tasks/${await world.ended("A wide look on a phone")}/raw`, async (page) => {
+  const tab = page.getByRole("navigation", { name: "Views" }).getByRole("link", { name: "Raw" });
+  await tab.waitFor();
+  const box = await tab.boundingBox();
+  assert.ok(box.x >= 0 && box.x + box.width <= 390, JSON.stringify(box));
+}, { viewport: { width: 390, height: 844 } });

@@ -120,8 +120,14 @@ export function Dialog({ title, close, children, wide, bare }: { title: string; 
 
 /** Tabs whose names stand in the address: they are links. */
 export function Tabs({ tabs, current, label }: { tabs: { id: string; name: string; href: string; count?: number }[]; current: string; label: string }) {
+  const bar = useRef<HTMLElement>(null);
+  // Where there is no room for all of them, the current one is among those that are seen.
+  useLayoutEffect(() => {
+    const tab = bar.current?.querySelector<HTMLElement>("[aria-current]");
+    if (bar.current && tab) bar.current.scrollLeft = tab.offsetLeft - (bar.current.clientWidth - tab.offsetWidth) / 2;
+  }, [current, label]);
   return (
-    <nav class="tabs" aria-label={label}>
+    <nav class="tabs" aria-label={label} ref={bar}>
       {tabs.map((tab) => (
         <a key={tab.id} href={tab.href} class="tab" aria-current={tab.id === current ? "page" : undefined}>
           {tab.name}{tab.count !== undefined && tab.count > 0 && <span class="tab-count">{tab.count}</span>}
