@@ -3,10 +3,10 @@ import { importTask } from "#api";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ask, message } from "../api/client";
 import type { Status, TaskSummary } from "../api/types";
-import { Ago, Badge, Button, Chip, Empty, Failure, Loading, Progress, useAction } from "../components/basics";
+import { Badge, Button, Chip, Empty, Failure, Loading, Progress, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
 import { steady, Virtual } from "../components/virtual";
-import { cost, duration, number, short, tokens } from "../format";
+import { ago, cost, duration, number, short, tokens } from "../format";
 import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { notify, nowSecond } from "../state/session";
@@ -186,8 +186,8 @@ const Row = steady(function Row({ task, index, active, selected, toggle, now }: 
       <span role="gridcell" class="cell c-tokens mono" title={`${number(task.usage.inputTokens)} in, ${number(task.usage.outputTokens)} out`}>{tokens(task.usage) > 0 ? short(tokens(task.usage)) : "–"}</span>
       <span role="gridcell" class="cell c-cost mono">{cost(task.usage)}</span>
       <span role="gridcell" class="cell c-time mono">{duration(Math.max(took, 0))}</span>
-      <span role="gridcell" class="cell c-updated"><Ago at={task.updatedAt} /></span>
-      <span role="gridcell" class="cell c-created"><Ago at={task.createdAt} /></span>
+      <time role="gridcell" class="cell c-updated" dateTime={task.updatedAt} title={task.updatedAt}>{ago(task.updatedAt, now)}</time>
+      <time role="gridcell" class="cell c-created" dateTime={task.createdAt} title={task.createdAt}>{ago(task.createdAt, now)}</time>
     </div>
   );
 });
