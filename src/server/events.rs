@@ -50,7 +50,7 @@ pub(super) async fn follow(
         let event = match follower.next().await {
             Next::Note(note) => frame(&note),
             // Without an id: it is no entry, and nobody can come back to it.
-            Next::Said(text) => Event::default().event("said").data(text.as_str()),
+            Next::Said(piece) => Event::default().event("said").data(piece.json.as_str()),
             Next::Ended | Next::Behind | Next::Cut => return None,
         };
         Some((Ok::<_, Infallible>(event), follower))

@@ -51,6 +51,21 @@ impl Note {
     }
 }
 
+/// A piece of what a model says, written once for all who follow.
+#[derive(Debug)]
+pub(super) struct Piece {
+    pub(super) said: Said,
+    /// The piece as JSON.
+    pub(super) json: Utf8Bytes,
+}
+
+impl Piece {
+    fn of(said: Said) -> Arc<Self> {
+        let json = Control::Said(said.clone()).text();
+        Arc::new(Self { said, json })
+    }
+}
+
 /// The feeds of a process.
 #[derive(Clone)]
 pub(super) struct Feeds(Arc<Inner>);
@@ -69,8 +84,8 @@ pub(super) struct Feed {
     /// The number of the newest entry that was told.
     head: AtomicI64,
     notes: Sender<Arc<Note>>,
-    /// What models are saying, as it is sent.
-    said: Sender<Utf8Bytes>,
+    /// What models are saying.
+    said: Sender<Arc<Piece>>,
     bell: Arc<Notify>,
     /// Cancelled when the journal cannot be read any more.
     pub(super) cut: CancellationToken,
@@ -95,7 +110,7 @@ impl Feed {
     }
 
     /// Everything that models say from now on.
-    pub(super) fn hear(&self) -> Receiver<Utf8Bytes> {
+    pub(super) fn hear(&self) -> Receiver<Arc<Piece>> {
         self.said.subscribe()
     }
 }
@@ -110,9 +125,9 @@ impl Feeds {
         &self.0.repository
     }
 
-    /// What was said of answers that are not complete, as it is sent.
-    pub(super) fn so_far(&self, task: TaskId) -> impl Iterator<Item = Utf8Bytes> {
-        self.0.speech.so_far(task).into_iter().map(|said| Control::Said(said).text())
+    /// What was said of answers that are not complete.
+    pub(super) fn so_far(&self, task: TaskId) -> impl Iterator<Item = Arc<Piece>> {
+        self.0.speech.so_far(task).into_iter().map(Piece::of)
     }
 
     pub(super) fn shutdown(&self) -> &CancellationToken {
@@ -207,7 +222,7 @@ async fn relay(mut heard: Receiver<Said>, feed: Weak<Feed>, gone: CancellationTo
         let Some(feed) = feed.upgrade() else { return };
         match said {
             // Nobody listening is fine.
-            Ok(said) => drop(feed.said.send(Control::Said(said).text())),
+            Ok(said) => drop(feed.said.send(Piece::of(said))),
             Err(RecvError::Lagged(_)) => {}
             Err(RecvError::Closed) => return,
         }

@@ -8,11 +8,10 @@ use std::collections::VecDeque;
 use std::sync::Arc;
 use std::time::Duration;
 
-use axum::extract::ws::Utf8Bytes;
 use tokio::sync::broadcast::Receiver;
 use tokio::sync::broadcast::error::RecvError;
 
-use super::feed::{Feed, Feeds, Note, PAGE};
+use super::feed::{Feed, Feeds, Note, PAGE, Piece};
 use crate::task::{Event, Task, TaskId};
 
 /// How long to wait before a database that did not answer is asked again.
@@ -33,7 +32,7 @@ pub(super) enum Next {
     /// With this entry.
     Note(Arc<Note>),
     /// A model says something meanwhile. Whoever is not at the end of the journal does not hear it.
-    Said(Utf8Bytes),
+    Said(Arc<Piece>),
     /// The task has ended, and all of it was told.
     Ended,
     /// The reader does not keep up.
@@ -46,7 +45,7 @@ pub(super) enum Next {
 struct Listening {
     feed: Arc<Feed>,
     notes: Receiver<Arc<Note>>,
-    said: Receiver<Utf8Bytes>,
+    said: Receiver<Arc<Piece>>,
 }
 
 /// A reader of one journal.
@@ -58,7 +57,7 @@ pub(super) struct Follower {
     /// What is new; none if nothing can be new, for the task had ended.
     feed: Option<Listening>,
     /// What was said before the reader came.
-    said: VecDeque<Utf8Bytes>,
+    said: VecDeque<Arc<Piece>>,
     /// Whether there may be entries in the journal that the feed does not tell.
     is_catching_up: bool,
     /// Whether anything came from the feed since: from then on it must not be missed.

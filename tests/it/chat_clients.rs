@@ -155,6 +155,17 @@ fn reads_truly(name: &str, told: &Value) {
     assert!(task["message"]["metadata"]["taskId"].is_string(), "{task}");
     assert!(text(&task["message"]).ends_with("The report."), "{task}");
     assert_eq!(part(&task["message"], "tool-world_read")["state"], "output-available");
+    let words = last(&told["words"]);
+    assert_eq!(
+        (&told["words"]["status"], &part(words, "reasoning")["text"]),
+        (&json!("ready"), &json!("The report."))
+    );
+    assert_eq!(part(words, "reasoning")["state"], "done", "{name}");
+    assert_eq!(
+        text(words).replace(told["words"]["messages"][1]["metadata"]["taskId"].as_str().unwrap(), ""),
+        text(&task["message"]).replace(task["message"]["metadata"]["taskId"].as_str().unwrap(), ""),
+        "{name}: all else is the same"
+    );
     let grown = last(&told["grown"]);
     assert_eq!(part(grown, "tool-world_read")["output"]["label"], "first", "{name}: before it was a task");
     assert_eq!(part(grown, "tool-world_count")["output"]["label"], "grown", "{name}: by the task");

@@ -70,7 +70,10 @@ async fn a_websocket_goes_on_where_the_killed_server_was() {
 async fn chunks(program: &Program, server: &Server, path: &str) -> Vec<Value> {
     let reply = program.request("GET", server, path).send().await.unwrap();
     assert_eq!(reply.status(), 200);
-    let text = tokio::time::timeout(PATIENCE, reply.text()).await.expect("the stream ends").unwrap();
+    parsed(&tokio::time::timeout(PATIENCE, reply.text()).await.expect("the stream ends").unwrap())
+}
+
+fn parsed(text: &str) -> Vec<Value> {
     let lines = text.lines().filter_map(|line| line.strip_prefix("data: ")).filter(|line| *line != "[DONE]");
     lines.map(|line| serde_json::from_str(line).unwrap()).collect()
 }
@@ -138,4 +141,43 @@ async fn an_answer_is_heard_while_it_is_made() {
     }
     assert!(answered);
     assert_eq!(heard, words, "all of it, from its beginning or from the middle on");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_hears_the_words_of_its_task_if_it_wants_to() {
+    let words = "one two three four five six seven eight";
+    let step = json!({"id": "a", "description": "Count", "type": "llm-reasoning"});
+    let program = Program::new(&json!({"rules": [
+        {"role": "plan", "reply": {"json": {"steps": [step]}}},
+        {"role": "execute", "wordMs": 150, "reply": {"text": words}},
+        {"reply": {"text": "done"}},
+    ]}));
+    let server = program.serve(&[]).await;
+    let body = json!({"id": "thread", "trigger": "submit-message", "words": true,
+        "messages": [{"id": "m", "role": "user",
+        "parts": [{"type": "text", "text": "Find every TODO comment in this repository and write a report"}]}]});
+    let asked = program.request("POST", &server, "/api/chat").json(&body).send().await.unwrap();
+    assert!(!asked.headers().contains_key("x-workflow-run-id"), "it cannot be counted");
+    let text = tokio::time::timeout(PATIENCE, asked.text()).await.expect("the task ends").unwrap();
+    let live = parsed(&text);
+    let id = live.iter().find_map(|chunk| chunk["messageMetadata"]["taskId"].as_str()).unwrap().to_owned();
+    let again = chunks(&program, &server, &format!("/api/chat/{id}/stream?words=true")).await;
+    assert_eq!((reasoning(&live), reasoning(&again)), (words.into(), words.into()));
+    let deltas = |chunks: &[Value]| chunks.iter().filter(|chunk| chunk["type"] == "reasoning-delta").count();
+    assert!(deltas(&live) > 3, "{live:?}");
+    assert_eq!(deltas(&again), 1, "what was recorded is told as a whole");
+    // All else is as it is without.
+    let silent = chunks(&program, &server, &format!("/api/chat/{id}/stream")).await;
+    let without = |chunks: Vec<Value>| -> Vec<Value> {
+        chunks.into_iter().filter(|chunk| !chunk["type"].as_str().unwrap().starts_with("reasoning")).collect()
+    };
+    assert_eq!((without(live), without(again)), (silent.clone(), silent));
+    let path = format!("/api/chat/{id}/stream?words=true&startIndex=3");
+    let refused = program.get(&server, &path).await;
+    assert_eq!(refused.0, 400, "{}", refused.1);
+}
+
+fn reasoning(chunks: &[Value]) -> String {
+    let deltas = chunks.iter().filter(|chunk| chunk["type"] == "reasoning-delta");
+    deltas.map(|chunk| chunk["delta"].as_str().unwrap()).collect()
 }

@@ -102,11 +102,14 @@ pub(super) enum Cut {
 }
 
 impl Answering {
-    /// Begins to answer, and returns the chunks.
+    /// Begins to answer, and returns the chunks; of the task that it may become, with its words.
     ///
     /// A task of its own gives the answer, so that what was said is kept in the thread even if
     /// nobody is left to read it. The stream ends only after the answer is kept.
-    pub(super) async fn begin(self) -> Result<impl Stream<Item = UiChunk> + Send + use<>, RepositoryError> {
+    pub(super) async fn begin(
+        self,
+        words: bool,
+    ) -> Result<impl Stream<Item = UiChunk> + Send + use<>, RepositoryError> {
         let question = self.question.message_id.clone();
         let saying = Saying::new(self.id, self.user_id.clone(), self.thread_id.clone(), question);
         // Known before it is stored: whoever sees it may stop it.
@@ -116,7 +119,7 @@ impl Answering {
             return Err(error);
         }
         // Somebody reads before anything is said: nobody reading ends the answer.
-        let chunks = saying.chunks(self.state.clone(), 0);
+        let chunks = saying.chunks(self.state.clone(), 0, words);
         tokio::spawn(self.give(saying));
         Ok(chunks)
     }
@@ -290,7 +293,7 @@ mod tests {
     #[tokio::test]
     async fn what_was_said_before_the_client_left_is_kept() {
         let fixture = fixture(0).await;
-        let mut chunks = Box::pin(answering(&fixture).begin().await.unwrap());
+        let mut chunks = Box::pin(answering(&fixture).begin(false).await.unwrap());
         until_it_speaks(&mut chunks).await;
         drop(chunks);
         let kept = kept(&fixture).await;
@@ -303,14 +306,14 @@ mod tests {
         let fixture = fixture(3_600_000).await;
         let answering = answering(&fixture);
         let id = answering.id;
-        let mut first = Box::pin(answering.begin().await.unwrap());
+        let mut first = Box::pin(answering.begin(false).await.unwrap());
         until_it_speaks(&mut first).await;
         drop(first);
         let saying = fixture.state.answers.in_thread("t").unwrap();
         assert_eq!(saying.id, id);
-        let mut again = Box::pin(saying.chunks(fixture.state.clone(), 0));
+        let mut again = Box::pin(saying.chunks(fixture.state.clone(), 0, false));
         assert!(matches!(again.next().await.unwrap(), UiChunk::Start { .. }));
-        let mut rest = Box::pin(saying.chunks(fixture.state.clone(), 3));
+        let mut rest = Box::pin(saying.chunks(fixture.state.clone(), 3, false));
         assert!(matches!(rest.next().await.unwrap(), UiChunk::TextDelta { .. }));
         saying.stop.cancel();
         assert_eq!(again.collect::<Vec<_>>().await.len(), 5 + 2, "what was said, and the end");
@@ -320,7 +323,7 @@ mod tests {
     #[tokio::test]
     async fn a_shutdown_ends_an_answer_with_an_error() {
         let fixture = fixture(0).await;
-        let mut chunks = Box::pin(answering(&fixture).begin().await.unwrap());
+        let mut chunks = Box::pin(answering(&fixture).begin(false).await.unwrap());
         until_it_speaks(&mut chunks).await;
         fixture.shutdown.cancel();
         let rest: Vec<UiChunk> = chunks.collect().await;

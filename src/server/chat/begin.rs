@@ -43,9 +43,9 @@ pub(super) async fn begin(
             Err(refusal) => Err(refusal),
         };
     }
-    let heartbeat = heartbeat(&state);
+    let (heartbeat, words) = (heartbeat(&state), turn.words);
     let chunks = begin_stream(state, caller, turn, detection, id, key).await?;
-    Ok(resume::named(respond(chunks, heartbeat), id))
+    Ok(resume::countable(respond(chunks, heartbeat), id, words))
 }
 
 /// The whole stream of a task that does not exist yet.
@@ -65,7 +65,7 @@ pub(super) async fn begin_stream(
             () = state.shutdown.cancelled() => Err(ApiError::shutting_down()),
         };
         match started {
-            Ok(task) => task_stream::behind_beginning(&state, &task).boxed(),
+            Ok(task) => task_stream::behind_beginning(&state, &task, turn.words).boxed(),
             Err(refusal) => {
                 let error = json!([{"type": "data-error", "data": {"code": refusal.code, "message": refusal.message}}]);
                 if let Err(problem) = put(&state, &turn, id, error, None).await {
@@ -162,9 +162,11 @@ async fn put(
 
 /// What a message is answered with that has its task already.
 pub(super) fn reply(state: &AppState, headers: &HeaderMap, turn: &Turn, task: &Task) -> Response {
-    let reply = match turn.reply(headers, state.config.chat_reply) {
-        ChatReply::Json => Json(orchestrated(&turn.message_id, task)).into_response(),
-        ChatReply::Stream => respond(task_stream::whole(state, task), heartbeat(state)),
-    };
-    resume::named(reply, task.id)
+    match turn.reply(headers, state.config.chat_reply) {
+        ChatReply::Json => resume::named(Json(orchestrated(&turn.message_id, task)).into_response(), task.id),
+        ChatReply::Stream => {
+            let chunks = task_stream::whole(state, task, turn.words);
+            resume::countable(respond(chunks, heartbeat(state)), task.id, turn.words)
+        }
+    }
 }

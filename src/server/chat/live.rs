@@ -127,15 +127,21 @@ impl Saying {
         }
     }
 
-    /// All chunks behind the first `has`, also those to come; of a task, if it becomes one.
-    pub(super) fn chunks(&self, state: AppState, has: usize) -> impl Stream<Item = UiChunk> + Send + use<> {
+    /// All chunks behind the first `has`, also those to come; of a task, if it becomes one, and then
+    /// with the `words` of its models.
+    pub(super) fn chunks(
+        &self,
+        state: AppState,
+        has: usize,
+        words: bool,
+    ) -> impl Stream<Item = UiChunk> + Send + use<> {
         let reader = Reader { said: self.said.subscribe(), has };
-        let pieces = stream::unfold((state, Some(reader)), |(state, reader)| async {
+        let pieces = stream::unfold((state, Some(reader)), move |(state, reader)| async move {
             let mut reader = reader?;
             Some(match reader.next().await? {
                 Piece::Said(chunks) => (stream::iter(chunks).boxed(), (state, Some(reader))),
                 Piece::Task(task) => {
-                    (task_stream::whole(&state, &task).skip(reader.has).boxed(), (state, None))
+                    (task_stream::whole(&state, &task, words).skip(reader.has).boxed(), (state, None))
                 }
             })
         });

@@ -14,6 +14,7 @@ mod resume;
 mod task_frames;
 mod task_stream;
 mod turns;
+mod words;
 
 use std::time::Duration;
 
@@ -68,8 +69,8 @@ pub(super) async fn post(
     if let Some(saying) = state.answers.in_thread(&turn.thread_id) {
         if saying.question == turn.message_id && !turn.is_repeated {
             // The same request again: its client lost the first answer, which is still being given.
-            let chunks = saying.chunks(state.clone(), 0);
-            return Ok(resume::named(respond(chunks, heartbeat(&state)), saying.id));
+            let chunks = saying.chunks(state.clone(), 0, turn.words);
+            return Ok(resume::countable(respond(chunks, heartbeat(&state)), saying.id, turn.words));
         }
         if turn.is_repeated {
             saying.stop.cancel();
@@ -80,9 +81,9 @@ pub(super) async fn post(
     match detect(&state, &turn).await {
         Some(detection) => begin(state, caller, &headers, turn, detection, key).await,
         None => {
-            let (id, heartbeat) = (TaskId(Uuid::now_v7()), heartbeat(&state));
+            let (id, words, heartbeat) = (TaskId(Uuid::now_v7()), turn.words, heartbeat(&state));
             let chunks = answer(state, caller, turn, id).await?;
-            Ok(resume::named(respond(chunks, heartbeat), id))
+            Ok(resume::countable(respond(chunks, heartbeat), id, words))
         }
     }
 }
@@ -213,10 +214,10 @@ async fn answer(
     let history = history::within_window(&state, &turn.thread_id, &turn.message_id, wanted, &window).await?;
     let question = Question::of(&state, &turn);
     let files = files::contents(&turn.parts, state.config.chat.max_file_bytes);
-    let (user_id, thread_id, text) = (caller.0, turn.thread_id, turn.text);
+    let (user_id, thread_id, text, words) = (caller.0, turn.thread_id, turn.text, turn.words);
     let answering =
         Answering { state, model, id, user_id, thread_id, question, window, history, text, files };
-    Ok(answering.begin().await?)
+    Ok(answering.begin(words).await?)
 }
 
 fn heartbeat(state: &AppState) -> Duration {

@@ -53,6 +53,9 @@ pub(in crate::server) struct ChatBody {
     priority: Option<Priority>,
     #[serde(deserialize_with = "crate::task::object")]
     budget: Option<Budget>,
+    /// Whether the stream of a task has what its models say, as it comes, as reasoning parts. Such a stream
+    /// cannot be counted: it has no `x-workflow-run-id`.
+    words: bool,
 }
 
 /// A message as the AI SDK has it. `content` is what older clients sent instead of parts.
@@ -107,6 +110,8 @@ pub(super) struct Turn {
     pub(super) priority: Priority,
     /// What it may consume, should it become a task, where that differs from the configuration.
     pub(super) budget: Budget,
+    /// Whether what the models of a task say is wanted as it comes.
+    pub(super) words: bool,
     /// Whether another answer to an old message is wanted.
     pub(super) is_repeated: bool,
     /// Whether the body had the shape of `useChat`.
@@ -159,6 +164,7 @@ impl ChatBody {
             preset: self.preset,
             priority: self.priority.unwrap_or_default(),
             budget: self.budget.unwrap_or_default(),
+            words: self.words,
             is_repeated: self.trigger.as_deref() == Some("regenerate-message"),
             is_use_chat,
         })
@@ -198,7 +204,7 @@ fn with_agent(mut mentions: Vec<Mention>, agent: Option<String>) -> Vec<Mention>
 
 impl Turn {
     /// A turn whose answer was lost, from what is stored of it.
-    pub(super) fn again(message: Message, question: Question) -> Self {
+    pub(super) fn again(message: Message, question: Question, words: bool) -> Self {
         let parts = message.parts.as_array().cloned().unwrap_or_default();
         Self {
             thread_id: message.thread_id,
@@ -211,6 +217,7 @@ impl Turn {
             priority: question.priority,
             budget: question.budget,
             preset: question.preset,
+            words,
             is_repeated: false,
             is_use_chat: true,
         }

@@ -47,6 +47,10 @@ const LOST: &str = "the rest of this answer was lost with the server that gave i
 pub(in crate::server) struct Begin {
     /// How many chunks the client has; it gets those behind them. All, if absent or negative.
     start_index: Option<i64>,
+    /// Whether the stream of a task has what its models say, as it comes, as reasoning parts. It can then
+    /// not begin behind chunks that a client has.
+    #[serde(default)]
+    words: bool,
 }
 
 /// What there is of an answer.
@@ -74,17 +78,24 @@ pub(in crate::server) async fn stream(
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let has = usize::try_from(begin.start_index.unwrap_or(0)).unwrap_or(0);
+    let words = begin.words;
+    if words && has > 0 {
+        return Err(ApiError::invalid(
+            "startIndex",
+            "cannot count a stream with words: leave one of them out",
+        ));
+    }
     let heartbeat = heartbeat(&state);
     let (id, chunks): (_, BoxStream<'static, UiChunk>) = match found {
-        Found::Saying(saying) => (saying.id, saying.chunks(state, has).boxed()),
-        Found::Task(task) => (task.id, task_stream::whole(&state, &task).skip(has).boxed()),
+        Found::Saying(saying) => (saying.id, saying.chunks(state, has, words).boxed()),
+        Found::Task(task) => (task.id, task_stream::whole(&state, &task, words).skip(has).boxed()),
         Found::Lost(id, ..) | Found::Kept(id, _) if has > 0 => {
             (id, stream::iter(TaskFrames::end(Some(LOST.to_owned()))).boxed())
         }
         Found::Kept(id, message) => (id, stream::iter(kept::chunks(&message)).boxed()),
-        Found::Lost(id, lost) => (id, again(state, caller, id, *lost).await?),
+        Found::Lost(id, lost) => (id, again(state, caller, id, *lost, words).await?),
     };
-    Ok(named(respond(chunks, heartbeat), id))
+    Ok(countable(respond(chunks, heartbeat), id, words))
 }
 
 /// `DELETE /api/chat/{id}/stream`: ends the answer that is being given in a thread, or the one with
@@ -181,13 +192,14 @@ async fn again(
     caller: Caller,
     id: TaskId,
     (message, question): (Message, Question),
+    words: bool,
 ) -> Result<BoxStream<'static, UiChunk>, ApiError> {
     let said = state.repository().messages(&message.thread_id, history::LOOK_BACK).await?;
     let asked = said.into_iter().find(|said| said.id == question.message_id);
     let Some(asked) = asked else {
         return Ok(stream::iter(TaskFrames::end(Some(LOST.to_owned()))).boxed());
     };
-    let turn = Turn::again(asked, question);
+    let turn = Turn::again(asked, question, words);
     Ok(match detect(&state, &turn).await {
         Some(detection) => begin_stream(state, caller, turn, detection, id, None).await?.boxed(),
         None => answer(state, caller, turn, id).await?.boxed(),
@@ -196,6 +208,11 @@ async fn again(
 
 fn own(caller: &Caller, user_id: &str) -> Result<(), ApiError> {
     if *user_id == caller.0 { Ok(()) } else { Err(ApiError::forbidden()) }
+}
+
+/// A stream with its name, unless it has words: who resumes by that name counts chunks.
+pub(super) fn countable(response: Response, id: TaskId, words: bool) -> Response {
+    if words { response } else { named(response, id) }
 }
 
 /// The reply with the name of its answer or task.

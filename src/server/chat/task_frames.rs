@@ -8,6 +8,8 @@ use serde_json::{Value, json};
 
 use super::super::ui_stream::UiChunk;
 use super::introduction;
+use super::words::Words;
+use crate::orchestrator::Said;
 use crate::task::{Entry, Event, Payload, Plan, TaskId};
 
 /// Lines of the plan that are shown: a plan may have thousands.
@@ -23,12 +25,15 @@ pub(super) struct TaskFrames {
     tools: HashSet<String>,
     /// What was told in the chat before there was a task is not told again: entries up to this one.
     told: i64,
+    /// What models say meanwhile, for whoever wants it.
+    words: Option<Words>,
 }
 
 impl TaskFrames {
     /// Nothing was said of this task yet.
-    pub(super) fn of_task(id: TaskId) -> Self {
-        Self { id, steps: Vec::new(), tools: HashSet::new(), told: 0 }
+    pub(super) fn of_task(id: TaskId, words: bool) -> Self {
+        let words = words.then(Words::default);
+        Self { id, steps: Vec::new(), tools: HashSet::new(), told: 0, words }
     }
 
     /// The beginning of the message, while there is no task yet.
@@ -57,7 +62,39 @@ impl TaskFrames {
         }
     }
 
+    /// What a piece of an answer adds to the message.
+    pub(super) fn said(&mut self, said: &Said) -> Vec<UiChunk> {
+        self.words.as_mut().map(|words| words.said(said)).unwrap_or_default()
+    }
+
+    /// Ends what is open, before the message ends.
+    pub(super) fn close(&mut self) -> Vec<UiChunk> {
+        self.words.as_mut().map(Words::end).unwrap_or_default()
+    }
+
+    /// What an entry adds to the words of models.
+    fn words(&mut self, event: &Event) -> Vec<UiChunk> {
+        let Some(words) = &mut self.words else { return Vec::new() };
+        match event {
+            Event::ModelRequested { step, call, attempt, .. } => words.begun(*step, *call, *attempt),
+            Event::ModelAnswered { step, call, text, .. } => {
+                return words.answered(*step, *call, &text_of(text));
+            }
+            Event::CallFailed { step, call, .. } | Event::CallLost { step, call, .. } => {
+                return words.failed(*step, *call);
+            }
+            _ => {}
+        }
+        Vec::new()
+    }
+
     fn of(&mut self, entry: &Entry) -> Vec<UiChunk> {
+        let mut chunks = self.words(&entry.event);
+        chunks.extend(self.of_journal(entry));
+        chunks
+    }
+
+    fn of_journal(&mut self, entry: &Entry) -> Vec<UiChunk> {
         match &entry.event {
             Event::Promoted { said: Payload::Inline(said), through, .. } => {
                 self.told = *through;
@@ -196,7 +233,7 @@ mod tests {
     }
 
     fn all(events: impl IntoIterator<Item = Event>) -> Vec<UiChunk> {
-        let mut frames = TaskFrames::of_task(TaskId(Uuid::nil()));
+        let mut frames = TaskFrames::of_task(TaskId(Uuid::nil()), false);
         events.into_iter().zip(1..).flat_map(|(event, seq)| frames.frames(&entry(seq, event))).collect()
     }
 

@@ -30,25 +30,37 @@ struct TaskStream {
 /// from its journal, and so they are the same whenever and wherever they are asked for.
 ///
 /// If the server stops before, they stop without an end: whoever reads them comes back for the rest.
-pub(super) fn whole(state: &AppState, task: &Task) -> impl Stream<Item = UiChunk> + Send + use<> {
-    chunks(state, task, TaskFrames::begin(&message_id(task.id)))
+///
+/// With `words`, what models say is between them as it comes. How many chunks that takes depends on
+/// who hears it when.
+pub(super) fn whole(
+    state: &AppState,
+    task: &Task,
+    words: bool,
+) -> impl Stream<Item = UiChunk> + Send + use<> {
+    chunks(state, task, words, TaskFrames::begin(&message_id(task.id)))
 }
 
 /// The same for a client that has the beginning.
-pub(super) fn behind_beginning(state: &AppState, task: &Task) -> impl Stream<Item = UiChunk> + Send + use<> {
-    chunks(state, task, Vec::new())
+pub(super) fn behind_beginning(
+    state: &AppState,
+    task: &Task,
+    words: bool,
+) -> impl Stream<Item = UiChunk> + Send + use<> {
+    chunks(state, task, words, Vec::new())
 }
 
 fn chunks(
     state: &AppState,
     task: &Task,
+    words: bool,
     beginning: Vec<UiChunk>,
 ) -> impl Stream<Item = UiChunk> + Send + use<> {
     let stream = TaskStream {
         id: task.id,
         repository: state.repository().clone(),
         follower: Follower::new(&state.feeds, task, 0, Slow::MayRead),
-        frames: TaskFrames::of_task(task.id),
+        frames: TaskFrames::of_task(task.id, words),
         beginning,
         is_over: false,
     };
@@ -64,17 +76,17 @@ impl TaskStream {
         if self.is_over {
             return None;
         }
-        let next = loop {
-            match self.follower.next().await {
-                // The stream is the same each time it is read, so it has no room for hints.
-                Next::Said(_) => {}
-                next => break next,
-            }
+        let note = match self.follower.next().await {
+            Next::Note(note) => Some(note),
+            // Whoever hears it is at the end of the journal, so the beginning of the message was told.
+            Next::Said(piece) => return Some(self.frames.said(&piece.said)),
+            Next::Ended | Next::Behind | Next::Cut => None,
         };
-        let Next::Note(note) = next else {
+        let Some(note) = note else {
             self.is_over = true;
             let mut chunks = std::mem::take(&mut self.beginning);
             if self.follower.has_ended() {
+                chunks.extend(self.frames.close());
                 chunks.extend(TaskFrames::end(None));
             }
             return Some(chunks);
@@ -93,6 +105,7 @@ impl TaskStream {
         chunks.extend(self.frames.frames(&entry));
         if is_end(&entry.event) || self.waits_for_somebody(&entry).await {
             self.is_over = true;
+            chunks.extend(self.frames.close());
             chunks.extend(TaskFrames::end(failure(&entry.event)));
         }
         Some(chunks)

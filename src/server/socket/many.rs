@@ -155,7 +155,7 @@ fn entries(follower: Follower) -> impl futures::Stream<Item = Happened> {
         let over = |control: Control| Some((Happened::Over(task_id, control.text()), None));
         match next {
             Next::Note(note) => Some((Happened::Frame(TaskFrame::text(task_id, &note)), Some(follower))),
-            Next::Said(text) => Some((Happened::Frame(text), Some(follower))),
+            Next::Said(piece) => Some((Happened::Frame(piece.json.clone()), Some(follower))),
             Next::Ended => over(Control::Ended { task_id, seq }),
             Next::Behind => over(Control::Resync { task_id, seq }),
             Next::Cut => over(Control::Cut { task_id, seq }),

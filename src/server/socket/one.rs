@@ -28,7 +28,7 @@ pub(super) async fn run(socket: WebSocket, state: AppState, mut follower: Follow
                 Ok(()) => continue,
                 Err(_) => return,
             },
-            Next::Said(text) => match connection.send(text).await {
+            Next::Said(piece) => match connection.send(piece.json.clone()).await {
                 Ok(()) => continue,
                 Err(_) => return,
             },

@@ -10,8 +10,8 @@ import { chat, collect, text, user } from "./chat.mjs";
 const api = `${process.argv[2]}/api/chat`;
 
 /** Says one thing in a chat of its own; how the chat stands then. */
-async function said(ai, name, about, message) {
-  const one = chat(ai, { id: `${name}-${about}`, transport: new ai.DefaultChatTransport({ api }) });
+async function said(ai, name, about, message, body) {
+  const one = chat(ai, { id: `${name}-${about}`, transport: new ai.DefaultChatTransport({ api, body }) });
   await one.sendMessage({ text: message });
   return { status: one.status, error: one.error?.message, messages: one.messages };
 }
@@ -82,6 +82,7 @@ for (const [name, ai] of Object.entries({ five, six, seven })) {
     tool: await said(ai, name, "tool", "Look it up for me"),
     error: await said(ai, name, "error", "Break please"),
     grown: await said(ai, name, "grown", "Count this for me"),
+    words: await said(ai, name, "words", "Read everything here and then write a report about all of it", { words: true }),
     stop: await stopped(ai, name),
     conversation: await conversation(ai, name),
     task: await task(ai, name),
