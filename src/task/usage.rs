@@ -59,17 +59,31 @@ impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(
             f,
-            "{} model calls, {} tool calls, {} tokens in, {} tokens out",
-            self.model_calls, self.tool_calls, self.input_tokens, self.output_tokens
+            "{}, {}, {} in, {} out",
+            counted(self.model_calls, "model call"),
+            counted(self.tool_calls, "tool call"),
+            counted(self.input_tokens, "token"),
+            counted(self.output_tokens, "token"),
         )?;
         match (self.cost_usd.is_zero(), self.unpriced_calls) {
             (true, 0) => Ok(()),
             (false, 0) => write!(f, ", {}", self.cost_usd),
-            (true, calls) => write!(f, ", cost unknown ({calls} calls of models without a price)"),
+            (true, calls) => {
+                write!(f, ", cost unknown ({} of models without a price)", counted(calls, "call"))
+            }
             (false, calls) => {
-                write!(f, ", at least {} ({calls} calls of models without a price)", self.cost_usd)
+                let calls = counted(calls, "call");
+                write!(f, ", at least {} ({calls} of models without a price)", self.cost_usd)
             }
         }
+    }
+}
+
+/// `1 call`, `2 calls`.
+fn counted(count: impl Into<u64>, what: &str) -> String {
+    match count.into() {
+        1 => format!("1 {what}"),
+        count => format!("{count} {what}s"),
     }
 }
 
@@ -80,8 +94,14 @@ mod tests {
     #[test]
     fn an_unknown_price_is_never_shown_as_nothing() {
         let mut usage = Usage { model_calls: 2, unpriced_calls: 1, ..Usage::default() };
-        assert!(usage.to_string().ends_with("cost unknown (1 calls of models without a price)"));
+        assert!(usage.to_string().ends_with("cost unknown (1 call of models without a price)"));
         usage.cost_usd = Usd::from_nanos(20_000_000);
         assert!(usage.to_string().contains("at least $0.0200"), "{usage}");
+    }
+
+    #[test]
+    fn one_is_not_many() {
+        let usage = Usage { model_calls: 1, tool_calls: 2, input_tokens: 1, ..Usage::default() };
+        assert_eq!(usage.to_string(), "1 model call, 2 tool calls, 1 token in, 0 tokens out");
     }
 }
