@@ -64,7 +64,7 @@ export function Empty({ icon, title, children, action }: { icon: IconName; title
   );
 }
 
-export function Failure({ error, retry }: { error: unknown; retry?: () => void }) {
+export function Failure({ error, retry, way }: { error: unknown; retry?: () => void; way?: ComponentChildren }) {
   const status = error instanceof ApiError ? error.status : 0;
   if (status === 401) return null;
   const title = status === 404 ? "There is nothing here" : status === 403 ? "This belongs to somebody else" : status === 0 ? "The server cannot be reached" : "That did not work";
@@ -74,6 +74,7 @@ export function Failure({ error, retry }: { error: unknown; retry?: () => void }
       <h2>{title}</h2>
       <p class="empty-text">{message(error)}</p>
       {retry && <Button icon="retry" onClick={retry}>Try again</Button>}
+      {way}
     </div>
   );
 }

@@ -1,11 +1,12 @@
 /** A chat over `/api/chat`: simple messages are answered, complex ones become tasks that are seen live. */
 import { chat, type ChatBody, getTask, getTaskStatus, listMessages, listModels, resumeChat, stopChat } from "#api";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, ask, message as words, send } from "../api/client";
 import { useResource } from "../api/resource";
 import { frames } from "../api/sse";
 import type { MessagePart, ThreadMessage } from "../api/types";
 import { isEnded } from "../api/types";
+import { useAtEnd } from "../components/at-end";
 import { Button, Loading, Progress } from "../components/basics";
 import { Icon } from "../components/icons";
 import { Markdown } from "../components/markdown";
@@ -49,7 +50,8 @@ function stored(message: ThreadMessage): Said {
 }
 
 export function ChatScreen({ thread }: { thread: string | null }) {
-  const [fresh] = useState(newId);
+  // Another one each time somebody comes back from a conversation to begin one.
+  const fresh = useMemo(newId, [thread === null]);
   const id = thread ?? fresh;
   return <Conversation key={id} id={id} isNew={thread === null} />;
 }
@@ -64,7 +66,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   const [asTask, setAsTask] = useState<"auto" | "none">("auto");
   const [stop, setStop] = useState<AbortController | null>(null);
   const [turns, setTurns] = useState(0);
-  const end = useRef<HTMLDivElement>(null);
+  const log = useAtEnd();
   const box = useRef<HTMLTextAreaElement>(null);
   useEffect(() => {
     if (isNew) return;
@@ -79,7 +81,6 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
       .catch((error: unknown) => { if (!gone) setSaid(error instanceof ApiError && error.status === 404 ? [] : [problem(error)]); });
     return () => { gone = true; };
   }, [id]);
-  useEffect(() => { end.current?.scrollIntoView({ block: "end" }); }, [said]);
   useShortcuts([
     { keys: "/", what: "Write a message", group: "Chat", run: () => box.current?.focus() },
     { keys: "N", what: "New conversation", group: "Chat", run: () => navigate("/chat") },
@@ -112,8 +113,9 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     const blank = { reasoning: "", tools: [], taskId: null, error: null, at };
     setSaid([...(said ?? []), { ...blank, id: own, role: "user", text: words, busy: false }, { ...blank, id: answer, role: "assistant", text: "", busy: true }]);
     setDraft("");
+    log.toEnd();
     // The address names the conversation from its first word on: whoever loads the page again finds it.
-    if (isNew) history.replaceState(null, "", `/chat/${encodeURIComponent(id)}`);
+    if (isNew) navigate(`/chat/${encodeURIComponent(id)}`, true);
     const controller = new AbortController();
     setStop(controller);
     try {
@@ -131,13 +133,13 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     box.current?.focus();
   };
   return (
-    <section class="chat-screen">
+    <section class={`chat-screen${isNew && said?.length === 0 ? " is-new" : ""}`}>
       <Threads current={id} version={turns} />
       <div class="chat">
-        <div class="messages" role="log" aria-live="polite" aria-label="Conversation" tabIndex={0}>
+        <a class="chat-back" href="/chat"><Icon name="chat" size={14} />All conversations</a>
+        <div class="messages" ref={log.box} role="log" aria-live="polite" aria-label="Conversation" tabIndex={0}><div class="messages-inside" ref={log.inside}>
           {said === null ? <Loading /> : said.length === 0 ? <Welcome offline={models.data?.offline ?? false} ask={(goal) => { setDraft(goal); box.current?.focus(); }} /> : said.map((one) => <Message key={one.id} said={one} />)}
-          <div ref={end} />
-        </div>
+        </div></div>
         <form class="composer" onSubmit={(event) => { event.preventDefault(); void say(); }}>
           <label class="sr-only" for="draft">Message</label>
           <textarea id="draft" ref={box} rows={2} placeholder="Ask something, or name a goal" value={draft} onInput={(event) => setDraft(event.currentTarget.value)}

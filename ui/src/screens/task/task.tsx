@@ -89,7 +89,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
     { keys: "Escape", what: "Close the inspector", group: "This task", run: () => setQuery({ step: null, seq: null, attempt: null }) },
     { keys: "u", what: "Back to all tasks", group: "This task", run: () => navigate("/tasks") },
   ]);
-  if (refused && !task) return <Failure error={refused} />;
+  if (refused && !task) return <Failure error={refused} way={<a class="button is-plain" href="/tasks"><Icon name="tasks" size={14} /><span>All tasks</span></a>} />;
   if (error && story.entries.length === 0) return <Failure error={error} />;
   if (!task || !ready) return <Loading rows={12} />;
   const inspected = chosenStep !== null || chosenSeq !== null;
@@ -198,7 +198,7 @@ function Facts({ task, story, status }: { task: TaskDetail; story: Story; status
         {live && <Fact name="Time left" title="From what completed steps took, or what the plan says">{left === null ? "–" : `about ${duration(left)}`}</Fact>}
         <Fact name="Tokens" title={`${number(task.usage.inputTokens)} in, ${number(task.usage.outputTokens)} out, ${number(task.usage.cachedTokens)} from caches`}><span class="mono">{short(tokens(task.usage))}{limit?.tokens ? <span class="faint"> / {short(limit.tokens)}</span> : null}</span></Fact>
         <Fact name="Cost" title={task.usage.unpricedCalls ? `${task.usage.unpricedCalls} calls of models whose price nobody told` : undefined}><span class="mono">{cost(task.usage)}{limit?.costUsd ? <span class="faint"> / {usd(limit.costUsd)}</span> : null}</span></Fact>
-        <Fact name="Calls"><span class="mono" title="Model calls, tool calls">{task.usage.modelCalls} + {task.usage.toolCalls}</span></Fact>
+        <Fact name="Calls"><span class="mono">{number(task.usage.modelCalls)}</span> of models, <span class="mono">{number(task.usage.toolCalls)}</span> of tools</Fact>
         <Fact name="Priority"><Priority task={task} /></Fact>
         <Fact name="Started"><Ago at={task.createdAt} /></Fact>
         {task.chatModel && <Fact name="Model"><code>{task.chatModel}</code></Fact>}
