@@ -59,6 +59,13 @@ export function cost(usage: Usage): string {
   return known > 0 ? usd(known) : "–";
 }
 
+/** Time, tokens and cost in a line, of what there is. */
+export function spent(ms: number, usage: Usage): string {
+  const parts = [duration(ms), `${short(tokens(usage))} tokens`];
+  if (usage.unpricedCalls || usage.costUsd) parts.push(usage.unpricedCalls && !usage.costUsd ? "cost unknown" : cost(usage));
+  return parts.join(" · ");
+}
+
 export function tokens(usage: Usage): number { return usage.inputTokens + usage.outputTokens; }
 
 export function percent(value: number): string {

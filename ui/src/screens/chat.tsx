@@ -10,7 +10,7 @@ import { useAtEnd } from "../components/at-end";
 import { Button, Loading, Progress } from "../components/basics";
 import { Icon } from "../components/icons";
 import { Markdown } from "../components/markdown";
-import { cost, duration, short, text, tokens } from "../format";
+import { spent, text } from "../format";
 import { navigate } from "../router";
 import { useShortcuts } from "../state/keys";
 import { newId, now } from "../state/session";
@@ -229,7 +229,7 @@ export function TaskCard({ id }: { id: string }) {
       {task.pause && task.status === "paused" && <p class="callout is-wait"><Icon name="pause" />{task.pause.detail}</p>}
       {task.fault && <p class="callout is-bad"><Icon name="alert" />{task.fault.message}</p>}
       {task.output !== null && task.output !== undefined && <div class="task-card-output"><Markdown text={text(task.output)} /></div>}
-      <footer class="faint">{duration(took)} · {short(tokens(task.usage))} tokens · {cost(task.usage)} <a href={`/tasks/${id}`}>Open the task</a></footer>
+      <footer class="faint">{spent(took, task.usage)} · <a href={`/tasks/${id}`}>Open the task</a></footer>
     </div>
   );
 }

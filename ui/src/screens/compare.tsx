@@ -4,7 +4,7 @@ import { useResource } from "../api/resource";
 import type { TaskDiff } from "../api/types";
 import { Badge, Chip, Empty, Failure, Loading } from "../components/basics";
 import { Diff } from "../components/diff";
-import { cost, duration, number, short, shortId, text, tokens, usd } from "../format";
+import { duration, number, short, shortId, spent, text, usd } from "../format";
 import { address, setQuery } from "../router";
 
 type Side = TaskDiff["a"];
@@ -39,7 +39,7 @@ function TaskHead({ side, other }: { side: Side; other: Side }) {
   return (
     <article class="card">
       <header class="card-head"><Badge status={side.status} /><h2><a href={`/tasks/${side.id}`}><code title={side.id}>{shortId(side.id)}</code></a></h2>{side.forkedFrom && <span class="faint">forked from {side.forkedFrom.task === other.id ? "the other" : <a href={`/tasks/${side.forkedFrom.task}`}><code>{shortId(side.forkedFrom.task)}</code></a>}, entry {side.forkedFrom.seq}</span>}</header>
-      <p class="faint mono">{duration(side.durationMs)} · {short(tokens(side.usage))} tokens · {cost(side.usage)}{side.chatModel ? ` · ${side.chatModel}` : ""}</p>
+      <p class="faint mono">{spent(side.durationMs, side.usage)}{side.chatModel ? ` · ${side.chatModel}` : ""}</p>
     </article>
   );
 }
