@@ -7,6 +7,11 @@ const dayTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numer
 
 export function number(value: number): string { return whole.format(value); }
 
+/** 1 step, 2 steps, 1,200 entries */
+export function counted(count: number, what: string): string {
+  return `${number(count)} ${count === 1 ? what : what.endsWith("y") ? `${what.slice(0, -1)}ies` : `${what}s`}`;
+}
+
 /** 1234 → 1.2k */
 export function short(value: number): string {
   if (Math.abs(value) < 1000) return Number.isInteger(value) ? String(value) : value.toFixed(1);

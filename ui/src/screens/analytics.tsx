@@ -8,7 +8,7 @@ import type { Overview } from "../api/types";
 import { Button, Chip, Empty, Failure, Loading, useAction } from "../components/basics";
 import { Chart } from "../components/chart";
 import { Icon } from "../components/icons";
-import { duration, number, percent, short, usd } from "../format";
+import { counted, duration, number, percent, short, usd } from "../format";
 import { address, setQuery } from "../router";
 import { nowSecond } from "../state/session";
 import { RangePicker, rangeOf, type Range } from "./analytics-range";
@@ -56,8 +56,8 @@ function Counted({ range: { name: range, window, bucket }, by, consumer, header 
           <div class="tiles">
             <Figure name="Ended" value={number(ended)} more={`${number(tasks.created)} were created`} /><Figure name="Success" value={tasks.successRate === null ? "–" : percent(tasks.successRate)} more={`${number(tasks.failed)} failed, ${number(tasks.cancelled)} cancelled`} />
             <Figure name="Time to the end" value={ms(took.p50Ms)} more={`p95 ${ms(took.p95Ms)}, p99 ${ms(took.p99Ms)}`} /><Figure name="Wait for a worker" value={ms(wait.p50Ms)} more={`p95 ${ms(wait.p95Ms)}, p99 ${ms(wait.p99Ms)}`} />
-            <Figure name="Steps" value={number(overview.data.steps)} more={`${number(overview.data.retries)} retries, ${number(overview.data.failedAttempts)} failed attempts`} /><Figure name="Calls" value={number(all.calls + overview.data.toolCalls)} more={`${number(all.calls)} of models, ${number(overview.data.toolCalls)} of tools`} />
-            <Figure name="Tokens" value={short(all.inputTokens + all.outputTokens)} more={`${short(all.cachedTokens)} from caches`} /><Figure name="Cost" value={money(all)} more={all.unpricedCalls > 0 ? `${number(all.unpricedCalls)} calls without a price` : `${usd(ended > 0 ? all.costUsd / ended : 0)} per task`} />
+            <Figure name="Steps" value={number(overview.data.steps)} more={`${counted(overview.data.retries, "retry")}, ${number(overview.data.failedAttempts)} failed attempts`} /><Figure name="Calls" value={number(all.calls + overview.data.toolCalls)} more={`${number(all.calls)} of models, ${number(overview.data.toolCalls)} of tools`} />
+            <Figure name="Tokens" value={short(all.inputTokens + all.outputTokens)} more={`${short(all.cachedTokens)} from caches`} /><Figure name="Cost" value={money(all)} more={all.unpricedCalls > 0 ? `${counted(all.unpricedCalls, "call")} without a price` : `${usd(ended > 0 ? all.costUsd / ended : 0)} per task`} />
           </div>
           <div class="charts">
             <div class="card"><Chart title="Tasks that ended" times={times} stacked format={whole} series={[{ name: "failed", colour: "--failed", values: points.map((one) => one.failed), bars: true }, { name: "cancelled", colour: "--cancelled", values: points.map((one) => one.cancelled), bars: true }, { name: "completed", colour: "--completed", values: points.map((one) => one.completed), bars: true }]} /></div>

@@ -10,7 +10,7 @@ import { useAtEnd } from "../components/at-end";
 import { Button, Loading, Progress } from "../components/basics";
 import { Icon } from "../components/icons";
 import { Markdown } from "../components/markdown";
-import { spent, text } from "../format";
+import { counted, spent, text } from "../format";
 import { navigate } from "../router";
 import { useShortcuts } from "../state/keys";
 import { newId, now } from "../state/session";
@@ -245,7 +245,7 @@ function Welcome({ offline, ask }: { offline: boolean; ask: (goal: string) => vo
       <p class="faint">A question is answered here. A goal that takes many steps becomes a task: it goes on when you close this page, and after any crash.</p>
       {offline && <p class="callout is-wait"><Icon name="alert" />No language model is in use: rules answer, and only what they understand. Set <code>ANTHROPIC_API_KEY</code>, <code>OPENAI_API_KEY</code> or another provider's key, or start Ollama.</p>}
       <div class="ideas">{ideas.map((idea) => <button type="button" key={idea} class="idea" onClick={() => ask(idea)}>{idea}</button>)}</div>
-      {taskList.value.tasks.length > 0 && <p class="faint"><a href="/tasks">{taskList.value.tasks.length} tasks</a> so far.</p>}
+      {taskList.value.tasks.length > 0 && <p class="faint"><a href="/tasks">{counted(taskList.value.tasks.length, "task")}</a> so far.</p>}
     </div>
   );
 }

@@ -4,7 +4,7 @@ import { useResource } from "../api/resource";
 import type { TaskDiff } from "../api/types";
 import { Badge, Chip, Empty, Failure, Loading } from "../components/basics";
 import { Diff } from "../components/diff";
-import { duration, number, short, shortId, spent, text, usd } from "../format";
+import { counted, duration, number, short, shortId, spent, text, usd } from "../format";
 import { address, setQuery } from "../router";
 
 type Side = TaskDiff["a"];
@@ -20,7 +20,7 @@ export function CompareScreen({ id, other }: { id: string; other: string }) {
   const changed = steps.filter((step) => !step.same).length;
   return (
     <section class="screen">
-      <header class="screen-head"><h1>Side by side <span class="faint count">{number(changed)} of {number(steps.length)} steps differ</span></h1><Chip on={only} onClick={() => setQuery({ changed: only ? null : "1" })}>only what differs</Chip></header>
+      <header class="screen-head"><h1>Side by side <span class="faint count">{number(changed)} of {counted(steps.length, "step")} differ</span></h1><Chip on={only} onClick={() => setQuery({ changed: only ? null : "1" })}>only what differs</Chip></header>
       <div class="compare-heads"><TaskHead side={a} other={b} /><TaskHead side={b} other={a} /></div>
       {shown.length === 0 ? <Empty icon="check" title="No step differs" /> : (
         <ol class="plain compare">{shown.map((step) => (
@@ -48,6 +48,6 @@ function StepCell({ id, side }: { id: string; side: StepSide | null | undefined 
   if (!side) return <p class="faint">not there</p>;
   return (
     <p class="compare-cell"><Badge status={side.status} />{side.inherited && <span class="tag">inherited</span>}<a href={`/tasks/${id}?step=${side.index}`}>step {side.index + 1}</a>
-      <span class="faint mono">{side.durationMs === null ? "–" : duration(side.durationMs)} · {short(side.tokens)} tokens{side.costUsd > 0 ? ` · ${usd(side.costUsd)}` : ""}{side.attempts > 1 ? ` · ${side.attempts} attempts` : ""}</span>{side.fault && <span class="problem">{side.fault}</span>}</p>
+      <span class="faint mono">{side.durationMs === null ? "–" : duration(side.durationMs)} · {short(side.tokens)} tokens{side.costUsd > 0 ? ` · ${usd(side.costUsd)}` : ""}{side.attempts > 1 ? ` · ${counted(side.attempts, "attempt")}` : ""}</span>{side.fault && <span class="problem">{side.fault}</span>}</p>
   );
 }

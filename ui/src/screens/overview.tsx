@@ -7,7 +7,7 @@ import { isLive } from "../api/types";
 import { Ago, Empty, Failure, Loading, Progress } from "../components/basics";
 import { Chart } from "../components/chart";
 import { Icon } from "../components/icons";
-import { duration, number, percent, short, usd } from "../format";
+import { counted, duration, number, percent, short, usd } from "../format";
 import { buckets, quantile, totals } from "../state/figures";
 import { nowSecond } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
@@ -49,7 +49,7 @@ export function OverviewScreen() {
       <header class="screen-head"><h1>Overview</h1><a class="button is-primary" href="/new"><Icon name="plus" size={14} /><span>New task</span></a></header>
       {models.data?.offline && <p class="callout is-wait"><Icon name="alert" /><span>No language model is in use; rules plan and answer. <a href="/settings">How to name one</a></span></p>}
       <div class="tiles">
-        <Tile name="Running" value={number(stats.running ?? 0)} href="/tasks?status=running" colour="running" more={room > 0 ? `${busy} of ${room} places taken` : "no worker"} />
+        <Tile name="Running" value={number(stats.running ?? 0)} href="/tasks?status=running" colour="running" more={room > 0 ? `${busy} of ${counted(room, "place")} taken` : "no worker"} />
         <Tile name="Pending" value={number(stats.pending ?? 0)} href="/tasks?status=pending" colour="pending" more={waiting ? <>oldest waits <span class="mono">{duration(now - Date.parse(waiting.createdAt))}</span></> : "nobody waits"} />
         <Tile name="Needs you" value={number(requests.length + paused.filter((task) => !requests.some((one) => one.taskId === task.id)).length)} href={requests.length > 0 ? "/inbox" : "/tasks?status=paused"} colour="paused" more={`${requests.length} in the inbox, ${paused.length} paused`} />
         <Tile name="Completed" value={number(stats.completed ?? 0)} href="/tasks?status=completed" colour="completed" more={`${number(day.completed)} in 24 h`} />

@@ -8,7 +8,7 @@ import { Ago, Badge, Button, Chip, Dialog, Empty, Fact, Failure, Field, Loading,
 import { Icon } from "../components/icons";
 import { Value } from "../components/json";
 import { asSchema, SchemaForm, typedDefaults, typedOf, valuesOf, type Typed } from "../components/schema-form";
-import { day, duration, number } from "../format";
+import { counted, day, duration, number } from "../format";
 import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { notify, nowSecond } from "../state/session";
@@ -116,7 +116,7 @@ function Detail({ id, changed }: { id: string; changed: () => void }) {
       <section><h3>Next times <span class="faint">{patternOf(schedule)?.timeZone}</span></h3><Times times={schedule.upcoming} zone={patternOf(schedule)?.timeZone} empty={schedule.paused ? "None while it is paused." : "None."} /></section>
       <section><h3>Tasks it started</h3>
         {!tasks.data ? <Loading rows={2} /> : tasks.data.tasks.length === 0 ? <p class="faint">None yet. “Run now” starts one at once.</p> : (
-          <div class="lines">{tasks.data.tasks.map((task) => <a key={task.id} class="line" href={`/tasks/${task.id}`}><TaskBadge task={task} now={nowSecond.value} /><span class="line-text">{task.completedSteps}/{task.totalSteps} steps</span><span class="faint"><Ago at={task.createdAt} /></span></a>)}</div>
+          <div class="lines">{tasks.data.tasks.map((task) => <a key={task.id} class="line" href={`/tasks/${task.id}`}><TaskBadge task={task} now={nowSecond.value} /><span class="line-text">{task.completedSteps}/{counted(task.totalSteps, "step")}</span><span class="faint"><Ago at={task.createdAt} /></span></a>)}</div>
         )}
       </section>
       {asking === "remove" && (

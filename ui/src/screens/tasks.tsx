@@ -6,7 +6,7 @@ import type { Status, TaskSummary } from "../api/types";
 import { Badge, Button, Chip, Empty, Failure, Loading, Progress, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
 import { steady, Virtual } from "../components/virtual";
-import { ago, cost, duration, number, short, tokens } from "../format";
+import { ago, cost, counted, duration, number, short, tokens } from "../format";
 import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { notify, nowSecond } from "../state/session";
@@ -158,7 +158,7 @@ export function TasksScreen() {
           <pre>longhaul run "Find every TODO comment and write a report"</pre>
         </Empty>
       ) : shown.length === 0 ? (
-        <Empty icon="search" title="No task fits" action={<Button onClick={() => setQuery({ q: null, status: null, thread: null, roots: null, retrying: null })}>Show all</Button>}><p>None of {number(tasks.length)} tasks has what you ask for.</p></Empty>
+        <Empty icon="search" title="No task fits" action={<Button onClick={() => setQuery({ q: null, status: null, thread: null, roots: null, retrying: null })}>Show all</Button>}><p>None of {counted(tasks.length, "task")} has what you ask for.</p></Empty>
       ) : (
         <Virtual class="table tasks-table" count={shown.length} rowHeight={ROW} label="Tasks" role="grid" columns={9} active={active}
           head={

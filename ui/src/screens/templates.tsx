@@ -10,7 +10,7 @@ import { Icon } from "../components/icons";
 import { Value } from "../components/json";
 import { Markdown } from "../components/markdown";
 import { asSchema, SchemaForm, typedDefaults, valuesOf } from "../components/schema-form";
-import { number } from "../format";
+import { counted, number } from "../format";
 import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { notify } from "../state/session";
@@ -53,7 +53,7 @@ export function TemplatesScreen() {
           <div class={`split${chosen ? " is-open" : ""}`}>
             <ul class="plain tool-list">{shown.map((one) => (
               <li key={one.name}><button type="button" class="template" aria-pressed={one.name === chosen} onClick={() => setQuery({ template: one.name === chosen ? null : one.name, version: null })}>
-                <code>{one.name}</code><span class="tool-text">{one.description || one.goal}</span><span class="tag">v{one.version}</span><span class="faint">{one.steps?.length ? `${one.steps.length} steps` : "planned"}</span>
+                <code>{one.name}</code><span class="tool-text">{one.description || one.goal}</span><span class="tag">v{one.version}</span><span class="faint">{one.steps?.length ? `${counted(one.steps.length, "step")}` : "planned"}</span>
               </button></li>
             ))}{shown.length === 0 && <li class="pad faint">None fits.</li>}</ul>
             {chosen && <Detail key={chosen} name={chosen} newest={all.find((one) => one.name === chosen)?.version} changed={read.reload} />}

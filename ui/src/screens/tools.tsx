@@ -7,7 +7,7 @@ import { Badge, Chip, CopyButton, Empty, Fact, Failure, Loading } from "../compo
 import { Icon } from "../components/icons";
 import { Value } from "../components/json";
 import { Markdown } from "../components/markdown";
-import { duration, number, percent, short } from "../format";
+import { counted, duration, number, percent, short } from "../format";
 import { address, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { nowSecond } from "../state/session";
@@ -90,7 +90,7 @@ export function ToolsScreen() {
 }
 
 function Uses({ row }: { row: DurationRow | undefined }) {
-  return <span class="tool-uses mono faint" title={row ? `${number(row.count)} calls in ${DAYS} days, ${number(row.failed)} failed` : `No calls in ${DAYS} days`}>{row ? short(row.count) : ""}{row && row.failed > 0 ? <span class="is-bad"> {short(row.failed)} ✗</span> : null}</span>;
+  return <span class="tool-uses mono faint" title={row ? `${counted(row.count, "call")} in ${DAYS} days, ${number(row.failed)} failed` : `No calls in ${DAYS} days`}>{row ? short(row.count) : ""}{row && row.failed > 0 ? <span class="is-bad"> {short(row.failed)} ✗</span> : null}</span>;
 }
 
 function Statistics({ row, days }: { row: DurationRow | undefined; days: number }) {

@@ -3,7 +3,7 @@ import { useState } from "preact/hooks";
 import { Chip, Empty } from "../../components/basics";
 import { Diff } from "../../components/diff";
 import { Markdown } from "../../components/markdown";
-import { clock } from "../../format";
+import { clock, counted } from "../../format";
 import { address, setQuery } from "../../router";
 import type { Revision, StepState, Story } from "../../state/journal";
 import { stepWords } from "./steps";
@@ -74,12 +74,12 @@ export function GraphTab({ story, chosenStep }: ViewProps) {
     <div class="graph">
       <div class="filters">
         {story.revisions.length > 1 && <div class="chips" role="group" aria-label="Revision">{story.revisions.map((one) => <Chip key={one.number} on={one.number === revision.number} onClick={() => setShown(one.number)}>revision {one.number}</Chip>)}{before && <Chip on={compare} onClick={() => setCompare(!compare)}>differences</Chip>}</div>}
-        <span class="faint">{clock(revision.at)} · {steps.length} steps · {revision.model ? <>by <code>{revision.model}</code></> : "as given"}{revision.degraded ? " · only the best that could be done" : ""}</span>
+        <span class="faint">{clock(revision.at)} · {counted(steps.length, "step")} · {revision.model ? <>by <code>{revision.model}</code></> : "as given"}{revision.degraded ? " · only the best that could be done" : ""}</span>
       </div>
       {revision.reason && <div class="graph-reason"><Markdown text={revision.reason} /></div>}
       {compare && before && <section class="graph-diff" aria-label={`From revision ${before.number} to ${revision.number}`}><Diff one={asText(story, before)} other={asText(story, revision)} /></section>}
       <div class="graph-scroll" tabIndex={0} role="region" aria-label="Plan">
-        <svg width={width + GAP_X} height={height + 8} viewBox={`-4 -4 ${width + GAP_X} ${height + 8}`} role="group" aria-label={`Plan of ${steps.length} steps`}>
+        <svg width={width + GAP_X} height={height + 8} viewBox={`-4 -4 ${width + GAP_X} ${height + 8}`} role="group" aria-label={`Plan of ${counted(steps.length, "step")}`}>
           {steps.flatMap((step) => step.dependsOn.map((on) => {
             const [from, to] = [placed.get(on), placed.get(step.index)];
             if (!from || !to) return null;
@@ -97,7 +97,7 @@ export function GraphTab({ story, chosenStep }: ViewProps) {
                 <title>{`${step.description}, ${step.status}`}</title>
                 <rect class="node-box" width={WIDTH} height={HEIGHT} rx="8" /><rect class="node-sign" x="0" y="10" width="3" height={HEIGHT - 20} rx="1.5" />
                 <text x="14" y="19">{one}</text><text x="14" y="34">{two}</text>
-                <text class="node-more" x="14" y="50">{step.index + 1} · {step.tool?.name ?? stepWords[step.type] ?? step.type}{step.items.length > 0 ? ` · ${step.items.length} items` : step.forEach ? " · for each" : ""}{step.when !== null ? " · if" : ""}{step.checks.length > 0 ? ` · ${step.checks.length} check${step.checks.length > 1 ? "s" : ""}` : ""}{step.attempts.length > 1 ? ` · ${step.attempts.length} attempts` : ""}</text>
+                <text class="node-more" x="14" y="50">{step.index + 1} · {step.tool?.name ?? stepWords[step.type] ?? step.type}{step.items.length > 0 ? ` · ${counted(step.items.length, "item")}` : step.forEach ? " · for each" : ""}{step.when !== null ? " · if" : ""}{step.checks.length > 0 ? ` · ${step.checks.length} check${step.checks.length > 1 ? "s" : ""}` : ""}{step.attempts.length > 1 ? ` · ${counted(step.attempts.length, "attempt")}` : ""}</text>
               </g>
             );
           })}

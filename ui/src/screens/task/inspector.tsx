@@ -9,7 +9,7 @@ import { Diff } from "../../components/diff";
 import { Icon } from "../../components/icons";
 import { Value } from "../../components/json";
 import { Markdown } from "../../components/markdown";
-import { bytes, clock, cost, duration, number, shortId, text, tokens } from "../../format";
+import { bytes, clock, cost, counted, duration, number, shortId, text, tokens } from "../../format";
 import { address, setQuery } from "../../router";
 import { checkWords, conditionWords, listWords } from "../../state/condition";
 import { promptOf, type Attempt, type Call, type StepState, type Story } from "../../state/journal";
@@ -165,7 +165,7 @@ function Prompt({ id, story, call }: { id: string; story: Story; call: Call }) {
   const said = promptOf(story, call);
   return (
     <div class="prompt">
-      <button type="button" class="section-head is-button" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name="chevron" size={12} />Prompt<span class="faint">{said.length} messages</span></button>
+      <button type="button" class="section-head is-button" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name="chevron" size={12} />Prompt<span class="faint">{counted(said.length, "message")}</span></button>
       {open && said.map((one, at) => (
         <div key={at} class={`said is-${one.role}`}>
           <span class="said-who">{one.label}<span class="faint">{one.role}</span></span>

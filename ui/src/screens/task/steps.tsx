@@ -3,7 +3,7 @@ import type { VNode } from "preact";
 import { Badge } from "../../components/basics";
 import { Icon, type IconName } from "../../components/icons";
 import { Virtual } from "../../components/virtual";
-import { duration } from "../../format";
+import { counted, duration } from "../../format";
 import { address, setQuery } from "../../router";
 import { plannedSteps, type StepState, type Story } from "../../state/journal";
 import { checkWords, conditionWords } from "../../state/condition";
@@ -40,8 +40,8 @@ export function StepTree({ story, chosen }: { story: Story; chosen: number | nul
           <Badge small status={retry ? "retrying" : step.status} />
           <span class="step-text"><span class="step-name">{step.description}</span>
             <span class="step-more"><Icon name={stepIcons[step.type] ?? "dot"} size={12} />{step.tool?.name ?? stepWords[step.type] ?? step.type}
-              {step.attempts.length > 1 && <span class="tag is-warn">{step.attempts.length} attempts</span>}{step.optional && !step.item && <span class="tag">optional</span>}
-              {step.when !== null && <span class="tag" title={conditionWords(step.when)}>if</span>}{items.length > 0 && <span class="tag">{items.length - open_}/{items.length} items</span>}
+              {step.attempts.length > 1 && <span class="tag is-warn">{counted(step.attempts.length, "attempt")}</span>}{step.optional && !step.item && <span class="tag">optional</span>}
+              {step.when !== null && <span class="tag" title={conditionWords(step.when)}>if</span>}{items.length > 0 && <span class="tag">{items.length - open_}/{counted(items.length, "item")}</span>}
               {step.checks.length > 0 && <span class={`tag${refused ? " is-warn" : ""}`} title={step.checks.map((check) => checkWords(check).name).join(", ")}>{refused ? "check failed" : step.claims.length > 0 && step.status === "completed" ? "verified" : `${step.checks.length} check${step.checks.length > 1 ? "s" : ""}`}</span>}</span>
           </span>
           <span class="mono faint step-time">{time === null ? "" : duration(time)}</span>
@@ -53,7 +53,7 @@ export function StepTree({ story, chosen }: { story: Story; chosen: number | nul
     return (
       <li key={step.index} class={step.item ? "is-item" : undefined}>
         {button(step)}
-        {items.length > 0 && <details class="step-items" open={items.length <= 6 || items.some((item) => item.index === chosen)}><summary>{items.length} items</summary><ol>{items.slice(0, ITEMS).map(line)}</ol>{items.length > ITEMS && <p class="faint pad">and {items.length - ITEMS} more; the timeline has all</p>}</details>}
+        {items.length > 0 && <details class="step-items" open={items.length <= 6 || items.some((item) => item.index === chosen)}><summary>{counted(items.length, "item")}</summary><ol>{items.slice(0, ITEMS).map(line)}</ol>{items.length > ITEMS && <p class="faint pad">and {items.length - ITEMS} more; the timeline has all</p>}</details>}
       </li>
     );
   };

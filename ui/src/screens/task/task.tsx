@@ -7,7 +7,7 @@ import type { Budget, TaskDetail } from "../../api/types";
 import { isEnded } from "../../api/types";
 import { Ago, Badge, Button, copy, Dialog, Fact, Failure, Field, Loading, Progress, Tabs, useAction } from "../../components/basics";
 import { Icon } from "../../components/icons";
-import { cost, duration, number, short, shortId, text, tokens, usd } from "../../format";
+import { cost, counted, duration, number, short, shortId, text, tokens, usd } from "../../format";
 import { address, navigate, setQuery } from "../../router";
 import { useShortcuts } from "../../state/keys";
 import { plannedSteps, remaining, type Story } from "../../state/journal";
@@ -195,9 +195,9 @@ function Facts({ task, story, status }: { task: TaskDetail; story: Story; status
         <Fact name="Status">{retry ? <Badge status="retrying" label={`Retry in ${duration(retry - time)}`} /> : status === "paused" && task.pause ? <Badge status="paused" label={pauseWord(task.pause.reason)} /> : <Badge status={status} />}</Fact>
         <Fact name="Steps"><span class="mono">{done}/{current.length}</span></Fact>
         <Fact name={live ? "Running for" : "Took"}><span class="mono">{duration(time - story.from)}</span></Fact>
-        {live && <Fact name="Time left" title="From what completed steps took, or what the plan says">{left === null ? "–" : `about ${duration(left)}`}</Fact>}
+        {live && <Fact name="Time left" title="From what completed steps took, or what the plan says">{left === null ? "–" : left < 1000 ? "any moment" : `about ${duration(left)}`}</Fact>}
         <Fact name="Tokens" title={`${number(task.usage.inputTokens)} in, ${number(task.usage.outputTokens)} out, ${number(task.usage.cachedTokens)} from caches`}><span class="mono">{short(tokens(task.usage))}{limit?.tokens ? <span class="faint"> / {short(limit.tokens)}</span> : null}</span></Fact>
-        <Fact name="Cost" title={task.usage.unpricedCalls ? `${task.usage.unpricedCalls} calls of models whose price nobody told` : undefined}><span class="mono">{cost(task.usage)}{limit?.costUsd ? <span class="faint"> / {usd(limit.costUsd)}</span> : null}</span></Fact>
+        <Fact name="Cost" title={task.usage.unpricedCalls ? `${counted(task.usage.unpricedCalls, "call")} of models whose price nobody told` : undefined}><span class="mono">{cost(task.usage)}{limit?.costUsd ? <span class="faint"> / {usd(limit.costUsd)}</span> : null}</span></Fact>
         <Fact name="Calls"><span class="mono">{number(task.usage.modelCalls)}</span> of models, <span class="mono">{number(task.usage.toolCalls)}</span> of tools</Fact>
         <Fact name="Priority"><Priority task={task} /></Fact>
         <Fact name="Started"><Ago at={task.createdAt} /></Fact>

@@ -5,7 +5,7 @@ import { isEnded } from "../../api/types";
 import { Chip, Empty } from "../../components/basics";
 import { Icon, type IconName } from "../../components/icons";
 import { Virtual } from "../../components/virtual";
-import { number } from "../../format";
+import { counted, number } from "../../format";
 import { address, setQuery } from "../../router";
 import { useShortcuts } from "../../state/keys";
 import type { ViewProps } from "./task";
@@ -64,7 +64,7 @@ export function TraceTab({ story, version, chosenSeq, task }: ViewProps) {
     <div class="trace">
       <div class="filters">
         <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search the trace</span><input ref={box} type="text" inputMode="search" placeholder="Search messages and data" value={search} onInput={(event) => setSearch(event.currentTarget.value)} onKeyDown={(event) => { if (event.key === "Escape") event.currentTarget.blur(); }} /></label>
-        <span class="faint">{shown.length === entries.length ? `${number(entries.length)} entries` : `${number(shown.length)} of ${number(entries.length)}`}</span>
+        <span class="faint">{shown.length === entries.length ? `${counted(entries.length, "entry")}` : `${number(shown.length)} of ${number(entries.length)}`}</span>
         <div class="chips" role="group" aria-label="Kinds of entries">
           {types.map(({ type, name, icon }) => <Chip key={type} on={wanted.has(type)} onClick={() => toggle(type)}><Icon name={icon} size={12} />{name}<span class="faint">{number(counts[type] ?? 0)}</span></Chip>)}
         </div>
