@@ -71,12 +71,7 @@ pub(super) async fn replay_task(
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
     let id = find(engine, &args.of).await?;
-    let mut lines = engine.orchestrator.export(id).await?;
-    let mut text = String::new();
-    while let Some(line) = lines.next().await {
-        text.push_str(&line?);
-        text.push('\n');
-    }
+    let text = engine.orchestrator.recorded(id, MOST).await?;
     let recording = Recording::read(&text).map_err(OrchestratorError::from)?;
     replayed(&recording, args.form.json, terminal).await
 }

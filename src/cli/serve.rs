@@ -3,6 +3,7 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
+use futures::FutureExt;
 use tokio::net::{TcpListener, lookup_host};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -13,8 +14,9 @@ use super::error::CliError;
 use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, signals};
-use crate::server::{self, Access, AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
-use crate::worker::{LimiterScope, Worker};
+use crate::server::{self, Access, AppState, LimiterSnapshot, Replayer, WorkerSnapshot, WorkerStatus};
+use crate::task::words_of;
+use crate::worker::{self, LimiterScope, Worker};
 
 const DRAINING: &str = "stopping: running steps end first, a second signal stops at once";
 
@@ -34,7 +36,7 @@ pub(super) async fn serve(engine: &Engine, args: &ServeArgs, terminal: &Terminal
     introduce(engine, Some(address), worker.as_ref(), terminal).await?;
     let status = Arc::new(Status(worker.clone()));
     let config = settings.config.server.clone();
-    let state = AppState::new(engine.orchestrator.clone(), access, config, status, stop.clone());
+    let state = AppState::new(engine.orchestrator.clone(), access, config, status, replayer(), stop.clone());
     let working = worker.map(|worker| spawn(worker, stop.clone()));
     let counting = tokio::spawn(server::count(state.clone(), stop.clone()));
     let served = server::serve(listener, server::router(state), stop.clone()).await;
@@ -136,6 +138,15 @@ fn pace(worker: &Worker) -> String {
             format!("{tasks}, {max} steps per {} ms{whose}", config.limiter.duration)
         }
     }
+}
+
+/// Lets the server replay.
+fn replayer() -> Replayer {
+    Arc::new(|recording| {
+        let replaying =
+            async move { worker::replay(&recording).await.map_err(|error| words_of(&error).join(": ")) };
+        replaying.boxed()
+    })
 }
 
 /// Tells the server about the worker beside it.

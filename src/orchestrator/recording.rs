@@ -9,8 +9,8 @@ use super::request::check_ids;
 use super::{Orchestrator, OrchestratorError};
 use crate::repository::{Repository, RepositoryError};
 use crate::task::{
-    ApprovalPolicy, ApprovalWish, BlobHash, Entry, Event, Payload, Recording, RecordingText, Task, TaskId,
-    TaskSpec,
+    ApprovalPolicy, ApprovalWish, BlobHash, Entry, Event, Payload, Recording, RecordingError, RecordingText,
+    Task, TaskId, TaskSpec,
 };
 
 /// Who ends a task that is imported before its end.
@@ -20,7 +20,7 @@ impl Orchestrator {
     /// The recording of a task, line by line. Contents are read as they are asked for.
     ///
     /// # Errors
-    /// [`RecordingError`](crate::task::RecordingError) if nothing of its journal is left.
+    /// [`RecordingError`] if nothing of its journal is left.
     pub async fn export(
         &self,
         id: TaskId,
@@ -34,6 +34,23 @@ impl Orchestrator {
         let known = stream::iter(lines.into_iter().map(Ok));
         let contents = stream::iter(contents).then(move |name| content_line(repository.clone(), name));
         Ok(known.chain(contents).boxed())
+    }
+
+    /// The same as one text of at most `limit` bytes.
+    ///
+    /// # Errors
+    /// [`RecordingError`] also if it is larger.
+    pub async fn recorded(&self, id: TaskId, limit: u64) -> Result<String, OrchestratorError> {
+        let mut lines = self.export(id).await?;
+        let mut text = String::new();
+        while let Some(line) = lines.next().await {
+            text.push_str(&line?);
+            text.push('\n');
+            if text.len() as u64 > limit {
+                return Err(RecordingError::TooLarge(limit).into());
+            }
+        }
+        Ok(text)
     }
 
     /// Makes a task known that was carried out elsewhere, as a record of `user`'s in a conversation of
@@ -60,7 +77,7 @@ impl Orchestrator {
             spec.imported = true;
             settled = Some(spec.clone());
         }
-        let spec = settled.ok_or(crate::task::RecordingError::NoJournal)?;
+        let spec = settled.ok_or(RecordingError::NoJournal)?;
         check_ids(&spec.user_id, &spec.thread_id)?;
         let mut task = Task::fold(recording.id, &sealed(&entries))?;
         if !task.status().is_terminal() {

@@ -6,6 +6,7 @@
 //! inside is logged where it becomes a refusal, and never sent.
 
 use std::any::Any;
+use std::time::Duration;
 
 use axum::Json;
 use axum::extract::Request;
@@ -114,6 +115,26 @@ impl ApiError {
     pub(super) fn too_many_trials() -> Self {
         let message = "as many tools are called outside of tasks as may be at once: wait until one has ended";
         Self::new(StatusCode::CONFLICT, "tool_trials_busy", message)
+    }
+
+    /// Others replay already.
+    pub(super) fn too_many_replays() -> Self {
+        let message = "as many tasks are replayed as may be at once: wait until one has ended";
+        Self::new(StatusCode::CONFLICT, "replays_busy", message)
+    }
+
+    /// A task that cannot be carried out from its recording.
+    pub(super) fn no_replay(why: &str) -> Self {
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "replay_impossible", why)
+    }
+
+    /// A replay that does not end in time.
+    pub(super) fn long_replay(limit: Duration) -> Self {
+        let message = format!(
+            "the replay takes longer than {} s: export the task, and `longhaul task replay FILE` takes its time",
+            limit.as_secs()
+        );
+        Self::new(StatusCode::UNPROCESSABLE_ENTITY, "replay_too_long", message)
     }
 
     /// The key of another request.
@@ -345,8 +366,6 @@ pub(super) fn model_message(error: &ModelError) -> String {
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use super::*;
     use crate::task::Status;
     use crate::tools::ToolboxError;

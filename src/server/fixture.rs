@@ -6,18 +6,20 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::{Body, to_bytes};
 use axum::http::{Method, Request, Response};
+use futures::FutureExt;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
 use super::follow::{Follower, Slow};
-use super::{Access, AppState, ServerConfig, WorkerSnapshot, WorkerStatus, router};
+use super::replays::Replays;
+use super::{Access, AppState, Replayer, ServerConfig, WorkerSnapshot, WorkerStatus, router};
 use crate::models::{Models, Scripted};
 use crate::orchestrator::{Orchestrator, OrchestratorConfig, TaskRequest, system_clock};
 use crate::queue::{DatabaseQueue, Doorbell};
 use crate::repository::{Repository, SqliteDurability, SqliteRepository};
-use crate::task::{Plan, Task};
+use crate::task::{Plan, Replay, Task};
 use crate::tools::Toolbox;
 
 /// The user of a server without a key.
@@ -30,6 +32,25 @@ impl WorkerStatus for Idle {
     fn snapshot(&self) -> WorkerSnapshot {
         WorkerSnapshot { name: "idle".into(), ..WorkerSnapshot::default() }
     }
+}
+
+/// Finds that whatever is recorded goes the same way.
+fn agreeing() -> Replayer {
+    Arc::new(|recording| {
+        let last = recording.entries.last().map(|entry| entry.seq);
+        let replay = Task::fold(recording.id, &recording.entries)
+            .map(|task| Replay {
+                task: task.id,
+                recorded: task.status(),
+                status: task.status(),
+                model_calls: 0,
+                tool_calls: 0,
+                divergence: None,
+                ends_at: last.filter(|_| !task.status().is_terminal()),
+            })
+            .map_err(|why| why.to_string());
+        std::future::ready(replay).boxed()
+    })
 }
 
 /// Everything around a router.
@@ -63,13 +84,19 @@ impl Fixture {
             system_clock(),
         );
         let shutdown = CancellationToken::new();
-        let state = AppState::new(orchestrator.clone(), access, config, Arc::new(Idle), shutdown.clone());
+        let state =
+            AppState::new(orchestrator.clone(), access, config, Arc::new(Idle), agreeing(), shutdown.clone());
         Self { orchestrator, shutdown, state, _directory: directory }
     }
 
     /// A server without a key whose model follows `rules`.
     pub(super) async fn scripted(rules: Value) -> Self {
         Self::with(Access::new(None, None), ServerConfig::default(), rules).await
+    }
+
+    /// Replays tasks like this from now on, with little patience.
+    pub(super) fn replays_with(&mut self, replayer: Replayer) {
+        self.state.replays = Replays::within(Duration::from_secs(1), replayer);
     }
 
     pub(super) fn router(&self) -> Router {

@@ -33,6 +33,7 @@ mod parse;
 mod plans;
 mod presets;
 mod recordings;
+mod replays;
 #[cfg(test)]
 mod route_tests;
 mod schedules;
@@ -62,6 +63,7 @@ use tower_http::catch_panic::CatchPanicLayer;
 pub use analytics::count;
 pub use auth::{Access, OpenBind, refuse_open_bind};
 pub use config::{ChatConfig, ChatReply, ServerConfig};
+pub use replays::Replayer;
 pub use state::{AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
 pub use trials::ToolTrials;
 
@@ -145,6 +147,7 @@ fn of_tasks() -> Router<AppState> {
         .route("/api/tasks/{id}/fork", post(forks::fork))
         .route("/api/tasks/{id}/retry", post(forks::retry))
         .route("/api/tasks/{id}/export", get(recordings::export))
+        .route("/api/tasks/{id}/replay", post(replays::replay))
         .route("/api/tasks/{id}/diff/{other}", get(forks::diff))
         .route("/api/tasks/{id}/budget", post(budget::raise))
         .route("/api/tasks/{id}/context", get(context::show))

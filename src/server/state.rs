@@ -11,6 +11,7 @@ use super::chat::Answers;
 use super::config::ServerConfig;
 use super::error::ApiError;
 use super::feed::Feeds;
+use super::replays::{Replayer, Replays};
 use super::socket::Summaries;
 use super::trials::Trials;
 use crate::orchestrator::Orchestrator;
@@ -68,6 +69,7 @@ pub struct AppState {
     /// How the tasks stand of the users who are followed.
     pub(super) summaries: Summaries,
     pub(super) trials: Trials,
+    pub(super) replays: Replays,
     /// Chat answers that are being given.
     pub(super) answers: Answers,
     /// Ends open streams when it is cancelled; the same one that [`super::serve`] is given.
@@ -81,14 +83,15 @@ impl AppState {
         access: Access,
         config: ServerConfig,
         worker: Arc<dyn WorkerStatus>,
+        replayer: Replayer,
         shutdown: CancellationToken,
     ) -> Self {
         let feeds =
             Feeds::new(orchestrator.repository().clone(), orchestrator.speech().clone(), shutdown.clone());
         let summaries = Summaries::new(orchestrator.repository().clone(), shutdown.clone());
         let (access, config) = (Arc::new(access), Arc::new(config));
-        let (trials, answers) = (Trials::default(), Answers::default());
-        Self { orchestrator, access, config, worker, feeds, summaries, trials, answers, shutdown }
+        let (trials, replays, answers) = (Trials::default(), Replays::new(replayer), Answers::default());
+        Self { orchestrator, access, config, worker, feeds, summaries, trials, replays, answers, shutdown }
     }
 
     pub(super) fn repository(&self) -> &Arc<dyn Repository> {

@@ -42,7 +42,7 @@ use crate::task::TaskId;
 
 pub use config::{LimiterConfig, LimiterScope, WorkerConfig};
 pub use presence::host;
-pub use replay::{Divergence, Place, Replay, ReplayError, replay};
+pub use replay::{ReplayError, replay};
 
 /// How often a worker without room looks who waits, at most.
 const LOOK: Duration = Duration::from_secs(1);

@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use longhaul::orchestrator::{Decision, TaskRequest};
-use longhaul::task::{Event, Limits, Payload, PlannedStep, Recording, Status, StepType, TaskId};
-use longhaul::worker::{Replay, replay};
+use longhaul::task::{Event, Limits, Payload, PlannedStep, Recording, Replay, Status, StepType, TaskId};
+use longhaul::worker::replay;
 use serde_json::{Value, json};
 
 use crate::recordings::exported;

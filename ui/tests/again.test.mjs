@@ -13,6 +13,11 @@ on("a failed task is tried again as another one", async () => `/tasks/${await wo
   await page.getByRole("link", { name: "compare" }).waitFor();
 });
 
+on("a task is replayed from its recording and found the same", async () => `/tasks/${await world.ended("Compare the wide readings once more")}`, async (page) => {
+  await page.getByRole("button", { name: "Replay" }).click();
+  await page.getByRole("dialog").getByText(/It is the same, completed: \d+ model calls/).waitFor();
+});
+
 on("a task is forked from a step, told something else, and put beside the first", async () => `/tasks/${await world.ended("Compare the wide readings again")}?step=2`, async (page) => {
   const before = page.url();
   await page.getByLabel("Inspector").getByRole("button", { name: "Fork before it" }).click();

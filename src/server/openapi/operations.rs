@@ -31,6 +31,7 @@ use crate::server::threads::{
 };
 use crate::server::trials::{Trial, Wish as TrialWish};
 use crate::server::views::{EntryView, JobList, StepList, TaskDetail, TaskList, TraceList};
+use crate::task::Replay;
 
 const CHAT: &str = "Chat";
 const TASKS: &str = "Tasks";
@@ -66,6 +67,7 @@ const OF_A_TASK: &[(&str, &str)] = &[
     ("forkTask", "id"),
     ("retryTask", "id"),
     ("exportTask", "id"),
+    ("replayTask", "id"),
     ("raiseBudget", "id"),
     ("showContext", "id"),
     ("listCheckpoints", "id"),
@@ -283,6 +285,12 @@ fn recordings() -> Vec<Operation> {
             .about("Refused with 409 `journal_removed` if retention has removed its journal.")
             .text(recordings::MEDIA, FILE)
             .refuses(&[404, 409]),
+        Operation::post("/api/tasks/{id}/replay", "replayTask", "Carries a task out again from what is recorded of it.")
+            .about(
+                "Models, tools and people only repeat what is recorded; nothing runs, and nothing is changed. The reply says                  how far it goes the same way, and where it first goes another one. Refused with 422 `replay_impossible` if                  the task cannot be carried out from its recording, `replay_too_long` after a minute, 413 if it is                  larger than `server.maxRecordingBytes`, and 409 `replays_busy` while others replay.",
+            )
+            .reply::<Replay>()
+            .refuses(&[404, 409, 413, 422]),
         Operation::post("/api/tasks/import", "importTask", "Takes a task that was exported, as a record.")
             .about(
                 "It belongs to the caller and never runs: one that had not ended is cancelled. The file may be \

@@ -33,10 +33,8 @@ use crate::models::{ModelError, Models};
 use crate::orchestrator::{Orchestrator, OrchestratorConfig};
 use crate::queue::{DatabaseQueue, Doorbell};
 use crate::repository::{Claim, Repository, RepositoryError, SqliteDurability, SqliteRepository};
-use crate::task::{Entry, Event, Illegal, ModelName, Recording, RetryPolicy, Status, Task, TaskId};
+use crate::task::{Entry, Event, Illegal, ModelName, Recording, Replay, RetryPolicy, Status, Task, TaskId};
 use crate::tools::{Finder, Probes, Toolbox, ToolboxError};
-
-pub use report::{Divergence, Place, Replay};
 
 /// A replay is over long before a lease of this length is.
 const LEASE: Duration = Duration::from_secs(24 * 60 * 60);

@@ -5,11 +5,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::report::{Divergence, Place};
 use super::script::Script;
 use super::stage::Stage;
 use crate::repository::{Commit, Lease, Repository, RepositoryError};
-use crate::task::{Entry, Event, Payload, Status, Task, TaskId};
+use crate::task::{Divergence, Entry, Event, Payload, Place, Status, Task, TaskId};
 use crate::worker::Shared;
 
 /// How often somebody who waits looks.

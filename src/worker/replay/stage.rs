@@ -7,10 +7,11 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
-use super::report::{Divergence, Place};
 use super::script::{Attempt, Script};
 use crate::models::{Answer, Request, Role};
-use crate::task::{CallAt, Entry, Event, Fault, ModelName, Payload, Prompt, Reserve, Timestamp};
+use crate::task::{
+    CallAt, Divergence, Entry, Event, Fault, ModelName, Payload, Place, Prompt, Reserve, Timestamp,
+};
 use crate::tools::Finding;
 
 /// How often somebody who waits for another one looks.

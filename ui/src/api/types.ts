@@ -5,7 +5,7 @@ export type {
   Budget, Detection, Effect, EffectRecord, Fault, Job, Limits, McpServer, Overlap, Pause, PauseReason, Payload, PlannedStep, Schedule, ScheduleDetail,
   ScheduleWish, Status, StepStatus, StepType, TaskSummary, Thread, ThreadMessage, TraceType, Usage, WorkerSummary,
 } from "#api";
-export type { ContextView, ForkTask, PlanDraft, TaskDiff, TemplateVersion, TemplateWish, ToolTrial } from "#api";
+export type { ContextView, ForkTask, PlanDraft, Replay, TaskDiff, TemplateVersion, TemplateWish, ToolTrial } from "#api";
 export type { FailureGroup, ModelList as Models, OpenRequest as InboxRequest, Overview, Percentiles, Step as StepDetail, Task as TaskDetail, TaskPoint, Tool as ToolInfo, UsageRow, DurationRow, WorkerReport as WorkerStatus } from "#api";
 
 type Status = api.Status;

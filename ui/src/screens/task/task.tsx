@@ -25,6 +25,7 @@ import { GraphTab } from "./graph";
 import { Inspector } from "./inspector";
 import { JobsTab } from "./jobs";
 import { RawTab, save } from "./raw";
+import { ReplayDialog } from "./replay";
 import { SpeechPanel } from "./speech";
 import { StepTree } from "./steps";
 import { ThreadTab } from "./thread";
@@ -63,7 +64,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
   const { story, version, ready, error } = useStory(id);
   const { task, error: refused, set } = useTask(id, story.entries.at(-1)?.seq ?? 0);
   const [busy, run] = useAction();
-  const [asking, setAsking] = useState<"cancel" | "budget" | "message" | "template" | null>(null);
+  const [asking, setAsking] = useState<"cancel" | "budget" | "message" | "template" | "replay" | null>(null);
   const [forking, setForking] = useState<ForkPlace | null>(null);
   const [retrying, setRetrying] = useState<{ step: number | null } | null>(null);
   const query = address.value.query;
@@ -109,6 +110,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
             {(status === "failed" || status === "cancelled") && <Button icon="retry" kind="primary" onClick={() => setRetrying({ step: null })}>Retry</Button>}
             <Button icon="fork" onClick={() => setForking({ words: "from where it stands" })}>Fork</Button>
             <Button icon="file" title="Save the task as one file, to import or replay elsewhere" onClick={() => void exported(id)}>Export</Button>
+            <Button icon="retry" title="Carry it out again from its recording, and see whether it goes the same way: nothing runs" onClick={() => setAsking("replay")}>Replay</Button>
             {status === "completed" && <Button icon="template" onClick={() => setAsking("template")}>Save as template</Button>}
             {isEnded(status) && <a class="button is-plain" href={`/new?goal=${encodeURIComponent(task.goal)}`}><Icon name="retry" size={14} /><span>Run again</span></a>}
             <Button icon="copy" kind="ghost" title="Copy as curl (y)" aria-label="Copy as curl" onClick={() => void copy(curl(getTask(id)), "Copied as curl")}>curl</Button>
@@ -130,6 +132,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
       {asking === "cancel" && <CancelDialog close={() => setAsking(null)} cancel={() => { setAsking(null); void doIt("cancel"); }} />}
       {asking === "budget" && <BudgetDialog id={id} task={task} close={() => setAsking(null)} done={set} />}
       {asking === "template" && <SaveAsTemplate task={id} goal={task.goal} close={() => setAsking(null)} />}
+      {asking === "replay" && <ReplayDialog task={task} close={() => setAsking(null)} />}
       {forking && <ForkDialog task={task} place={forking} close={() => setForking(null)} />}
       {retrying && <RetryDialog task={task} step={retrying.step} close={() => setRetrying(null)} />}
       {asking === "message" && <MessageDialog id={id} close={() => setAsking(null)} done={set} />}
