@@ -10,7 +10,7 @@ use super::task::{find, new_table, told};
 use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, duration};
-use crate::orchestrator::{ForkAt, ForkWish, StepSide, TaskSide};
+use crate::orchestrator::{ForkAt, ForkWish, RetryWish, StepSide, TaskSide};
 use crate::task::{CallAt, ModelName, Task};
 
 /// How much of an output a table shows.
@@ -87,7 +87,7 @@ impl ForkArgs {
         };
         let (goal, prompt) = (self.goal, self.prompt);
         let repeat_effects = self.effects.repeat_effects;
-        (self.task, ForkWish { at, chat_model, goal, prompt, repeat_effects })
+        (self.task, ForkWish { at, chat_model, goal, prompt, repeat_effects, key: None })
     }
 }
 
@@ -106,8 +106,9 @@ pub(super) async fn fork(
 /// Starts a new task in the place of one that has ended.
 pub(super) async fn retry(engine: &Engine, args: RetryArgs, terminal: &Terminal) -> Result<Exit, CliError> {
     let (id, by) = (find(engine, &args.task.id).await?, &engine.settings.user);
-    let step = args.from_step.map(|step| step - 1);
-    started(&engine.orchestrator.retry(id, step, args.effects.repeat_effects, by).await?, terminal)
+    let from_step = args.from_step.map(|step| step - 1);
+    let wish = RetryWish { from_step, repeat_effects: args.effects.repeat_effects, key: None };
+    started(&engine.orchestrator.retry(id, wish, by).await?, terminal)
 }
 
 fn started(task: &Task, terminal: &Terminal) -> Result<Exit, CliError> {

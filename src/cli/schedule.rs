@@ -44,7 +44,7 @@ pub(super) async fn run(
             show(engine, &brain.resume_schedule(id).await?, false, terminal)
         }
         ScheduleCommand::Trigger { schedule, form } => {
-            let task = brain.trigger_schedule(find(engine, &schedule).await?.id).await?;
+            let task = brain.trigger_schedule(find(engine, &schedule).await?.id, None).await?;
             if form.json {
                 terminal.result(json!({"taskId": task.id, "status": task.status()}).to_string());
                 return Ok(Exit::Done);

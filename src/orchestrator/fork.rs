@@ -7,7 +7,7 @@ use serde_json::Value;
 use uuid::Uuid;
 
 use super::lifecycle::expect;
-use super::{Orchestrator, OrchestratorError};
+use super::{Orchestrator, OrchestratorError, RequestKey};
 use crate::queue::Wake;
 use crate::task::{
     CallAt, Cut, EffectRecord, Effects, Entry, Event, ForkPoint, Inheritance, MAX_DEPTH, ModelName, Payload,
@@ -18,7 +18,7 @@ use crate::task::{
 const PAGE: u32 = 1000;
 
 /// What is to be different in a fork, and from where on.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct ForkWish {
     /// From where on.
     pub at: ForkAt,
@@ -30,6 +30,19 @@ pub struct ForkWish {
     pub prompt: Option<String>,
     /// Whether what the other task did to the world behind that place may be done once more.
     pub repeat_effects: bool,
+    /// Makes the request repeatable.
+    pub key: Option<RequestKey>,
+}
+
+/// What a retry does anew.
+#[derive(Debug, Clone, Default)]
+pub struct RetryWish {
+    /// All from this step on; the steps that failed, if none is named.
+    pub from_step: Option<u32>,
+    /// Whether what the other task did to the world in these steps may be done once more.
+    pub repeat_effects: bool,
+    /// Makes the request repeatable.
+    pub key: Option<RequestKey>,
 }
 
 /// Where a fork leaves the way of the other task.
@@ -54,7 +67,7 @@ pub enum ForkAt {
 impl ForkWish {
     /// A fork that differs in nothing.
     pub fn at(at: ForkAt) -> Self {
-        Self { at, chat_model: None, goal: None, prompt: None, repeat_effects: false }
+        Self { at, chat_model: None, goal: None, prompt: None, repeat_effects: false, key: None }
     }
 }
 
@@ -87,13 +100,8 @@ impl Orchestrator {
     ///
     /// # Errors
     /// As for [`Orchestrator::fork`]; and [`OrchestratorError::NotNow`] if the task has not ended.
-    pub async fn retry(
-        &self,
-        id: TaskId,
-        from_step: Option<u32>,
-        repeat_effects: bool,
-        by: &str,
-    ) -> Result<Task, OrchestratorError> {
+    pub async fn retry(&self, id: TaskId, wish: RetryWish, by: &str) -> Result<Task, OrchestratorError> {
+        let RetryWish { from_step, repeat_effects, key } = wish;
         let other = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
         expect(&other, "retry", &[Status::Completed, Status::Failed, Status::Cancelled])?;
         let failed = failed_steps(&other);
@@ -106,7 +114,7 @@ impl Orchestrator {
             None if failed.is_empty() => Cut::End,
             None => Cut::Steps(failed),
         };
-        let wish = ForkWish { repeat_effects, ..ForkWish::at(ForkAt::End) };
+        let wish = ForkWish { repeat_effects, key, ..ForkWish::at(ForkAt::End) };
         self.fork_from(&other, &cut, wish, by).await
     }
 
@@ -141,7 +149,8 @@ impl Orchestrator {
             by: by.to_owned(),
         };
         let (task, entries) = self.forked_entries(spec, inherited, forked, &wish, by)?;
-        self.repository.create(&task, entries, None).await?;
+        let answer = wish.key.as_ref().map(|key| key.answer(&task));
+        self.repository.create(&task, entries, answer.as_ref()).await?;
         tracing::info!(task = %task.id, from = %other.id, "task forked");
         if task.status().is_live() {
             self.wake(Wake::again(&task, Duration::ZERO)).await;

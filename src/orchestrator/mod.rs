@@ -62,7 +62,7 @@ pub(crate) use context::{PIN_TOOL, cut, excerpt, marked, prose_of};
 pub use detect::Detection;
 pub use error::OrchestratorError;
 pub use evaluate::{Evaluation, Revised};
-pub use fork::{ForkAt, ForkWish};
+pub use fork::{ForkAt, ForkWish, RetryWish};
 pub use frozen::ShownChange;
 pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
 pub use judge::Judgement;

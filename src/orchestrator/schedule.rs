@@ -6,7 +6,7 @@ use serde::Deserialize;
 use uuid::Uuid;
 
 use super::recurrence::Recurrence;
-use super::{Orchestrator, OrchestratorError, TaskRequest, TemplateUse};
+use super::{Orchestrator, OrchestratorError, RequestKey, TaskRequest, TemplateUse};
 use crate::repository::{Overlap, RepositoryError, Schedule, ScheduleId, ScheduledTask, Timing};
 use crate::task::{Task, Timestamp};
 
@@ -143,9 +143,13 @@ impl Orchestrator {
 
     /// Starts the task of a schedule now, whatever its timing says, and whether or not it is paused or
     /// the task before has ended. Its fire times stay.
-    pub async fn trigger_schedule(&self, id: ScheduleId) -> Result<Task, OrchestratorError> {
+    pub async fn trigger_schedule(
+        &self,
+        id: ScheduleId,
+        key: Option<RequestKey>,
+    ) -> Result<Task, OrchestratorError> {
         let schedule = self.known(id).await?;
-        let task = self.start(request(&schedule)).await?;
+        let task = self.start(TaskRequest { key, ..request(&schedule) }).await?;
         let now = self.now();
         let triggered = |schedule: &mut Schedule| {
             schedule.runs += 1;

@@ -3,16 +3,16 @@
 
 use axum::Json;
 use axum::extract::{Path, State};
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::auth::Caller;
 use super::error::ApiError;
-use super::parse::OptionalBody;
+use super::idempotency::{self, Keyed, KeyedOrBare, begun};
 use super::state::AppState;
-use super::views::{self, TaskDetail};
-use crate::orchestrator::{ForkAt, ForkWish, TaskDiff};
+use crate::orchestrator::{ForkAt, ForkWish, RetryWish, TaskDiff};
 use crate::task::{CallAt, ModelName};
 
 /// The body of a fork. At most one of `seq`, `step` and `result` says where; with none of them, it
@@ -75,7 +75,7 @@ impl ForkBody {
             _ => return Err(ApiError::bad_request("only one of seq, step and result can say where")),
         };
         let (chat_model, goal, prompt) = (self.model, self.goal, self.prompt);
-        Ok(ForkWish { at, chat_model, goal, prompt, repeat_effects: self.repeat_effects })
+        Ok(ForkWish { at, chat_model, goal, prompt, repeat_effects: self.repeat_effects, key: None })
     }
 }
 
@@ -84,12 +84,12 @@ pub(super) async fn fork(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    OptionalBody(body): OptionalBody<ForkBody>,
-) -> Result<Json<TaskDetail>, ApiError> {
+    KeyedOrBare(Keyed { body, key }): KeyedOrBare<ForkBody>,
+) -> Result<Response, ApiError> {
     let task = state.task_of(&caller, &id).await?;
-    let wish = body.unwrap_or_default().wish()?;
-    let task = state.orchestrator.fork(task.id, wish, &caller.0).await?;
-    Ok(Json(views::task(&state.orchestrator, &task).await?))
+    let wish = body.wish()?;
+    let start = |key| state.orchestrator.fork(task.id, ForkWish { key, ..wish }, &caller.0);
+    idempotency::once(&state, &caller, key, begun, start).await
 }
 
 /// `POST /api/tasks/{id}/retry`.
@@ -97,12 +97,13 @@ pub(super) async fn retry(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    OptionalBody(body): OptionalBody<RetryBody>,
-) -> Result<Json<TaskDetail>, ApiError> {
+    KeyedOrBare(Keyed { body, key }): KeyedOrBare<RetryBody>,
+) -> Result<Response, ApiError> {
     let task = state.task_of(&caller, &id).await?;
-    let RetryBody { step, repeat_effects } = body.unwrap_or_default();
-    let task = state.orchestrator.retry(task.id, step, repeat_effects, &caller.0).await?;
-    Ok(Json(views::task(&state.orchestrator, &task).await?))
+    let RetryBody { step: from_step, repeat_effects } = body;
+    let wish = |key| RetryWish { from_step, repeat_effects, key };
+    let start = |key| state.orchestrator.retry(task.id, wish(key), &caller.0);
+    idempotency::once(&state, &caller, key, begun, start).await
 }
 
 /// `GET /api/tasks/{id}/diff/{other}`.

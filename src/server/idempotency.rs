@@ -3,20 +3,22 @@
 
 use std::sync::Arc;
 
-use axum::body::Body;
+use axum::Json;
+use axum::body::{Body, Bytes};
 use axum::extract::{FromRequest, Request};
 use axum::http::header::CONTENT_TYPE;
 use axum::http::{HeaderMap, HeaderName, HeaderValue};
 use axum::response::{IntoResponse, Response};
 use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
 
 use super::auth::Caller;
 use super::error::ApiError;
 use super::parse::{bytes, json};
 use super::state::AppState;
-use crate::orchestrator::RequestKey;
+use super::views;
+use crate::orchestrator::{OrchestratorError, RequestKey};
 use crate::repository::Answer;
 use crate::task::Task;
 
@@ -44,12 +46,57 @@ impl<T: DeserializeOwned> FromRequest<AppState> for Keyed<T> {
     type Rejection = ApiError;
 
     async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
-        let key = chosen(request.headers())?;
-        let hash = Sha256::new().chain_update(request.uri().path()).chain_update("\n");
-        let bytes = bytes(request, state).await?;
-        let key = key.map(|key| Key { key, request_hash: hash.chain_update(&bytes).finalize().into() });
+        let (bytes, key) = keyed(request, state).await?;
         Ok(Self { body: json(&bytes)?, key })
     }
+}
+
+/// The same of a body that may be missing.
+pub(super) struct KeyedOrBare<T>(pub(super) Keyed<T>);
+
+impl<T: DeserializeOwned + Default> FromRequest<AppState> for KeyedOrBare<T> {
+    type Rejection = ApiError;
+
+    async fn from_request(request: Request, state: &AppState) -> Result<Self, ApiError> {
+        let (bytes, key) = keyed(request, state).await?;
+        let body = if bytes.trim_ascii().is_empty() { T::default() } else { json(&bytes)? };
+        Ok(Self(Keyed { body, key }))
+    }
+}
+
+async fn keyed(request: Request, state: &AppState) -> Result<(Bytes, Option<Key>), ApiError> {
+    let key = chosen(request.headers())?;
+    let hash = Sha256::new().chain_update(request.uri().path()).chain_update("\n");
+    let bytes = bytes(request, state).await?;
+    let key = key.map(|key| Key { key, request_hash: hash.chain_update(&bytes).finalize().into() });
+    Ok((bytes, key))
+}
+
+/// Starts a task, once for each key, and answers with what `reply` says of it.
+pub(super) async fn once<F>(
+    state: &AppState,
+    caller: &Caller,
+    key: Option<Key>,
+    reply: fn(&Task) -> Value,
+    start: impl FnOnce(Option<RequestKey>) -> F,
+) -> Result<Response, ApiError>
+where
+    F: Future<Output = Result<Task, OrchestratorError>>,
+{
+    let Some(key) = key else { return Ok(Json(reply(&start(None).await?)).into_response()) };
+    if let Some(answer) = key.answer(state, caller).await? {
+        return Ok(again(answer));
+    }
+    match start(Some(key.clone().keeping(reply))).await.map_err(ApiError::from) {
+        Ok(task) => Ok(Json(reply(&task)).into_response()),
+        Err(refusal) if came_second(&refusal) => key.answer(state, caller).await?.map(again).ok_or(refusal),
+        Err(refusal) => Err(refusal),
+    }
+}
+
+/// What is said of a task that has just begun.
+pub(super) fn begun(task: &Task) -> Value {
+    json!(views::begun(task, task.state().updated_at))
 }
 
 /// The key that the client chose, if it did.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
-use axum::response::{IntoResponse, Response};
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
@@ -172,23 +172,12 @@ pub(super) async fn start(
 pub(super) async fn begin(
     state: &AppState,
     caller: &Caller,
-    mut request: TaskRequest,
+    request: TaskRequest,
     key: Option<Key>,
 ) -> Result<Response, ApiError> {
-    let Some(key) = key else {
-        return Ok(Json(started(&state.orchestrator.start(request).await?)).into_response());
-    };
-    if let Some(answer) = key.answer(state, caller).await? {
-        return Ok(idempotency::again(answer));
-    }
-    request.key = Some(key.clone().keeping(|task| json!(started(task))));
-    match state.orchestrator.start(request).await.map_err(ApiError::from) {
-        Ok(task) => Ok(Json(started(&task)).into_response()),
-        Err(refusal) if idempotency::came_second(&refusal) => {
-            key.answer(state, caller).await?.map(idempotency::again).ok_or(refusal)
-        }
-        Err(refusal) => Err(refusal),
-    }
+    let reply = |task: &Task| json!(started(task));
+    let start = |key| state.orchestrator.start(TaskRequest { key, ..request });
+    idempotency::once(state, caller, key, reply, start).await
 }
 
 fn started(task: &Task) -> Started {

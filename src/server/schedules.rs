@@ -3,14 +3,15 @@
 use axum::Json;
 use axum::extract::{Path, State};
 use axum::http::StatusCode;
+use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::idempotency::{self, Keyed, KeyedOrBare, begun};
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
-use super::views::{self, TaskDetail};
 use crate::orchestrator::{OrchestratorError, ScheduleWish};
 use crate::repository::{Schedule, ScheduleId};
 use crate::task::Timestamp;
@@ -165,15 +166,20 @@ pub(super) async fn resume(
     Ok(ScheduleView::of(&state, state.orchestrator.resume_schedule(id).await?))
 }
 
+/// A body that has nothing to say.
+#[derive(Debug, Default, Deserialize)]
+pub(super) struct Nothing {}
+
 /// `POST /api/schedules/{id}/trigger`: starts its task now, and answers with the task.
 pub(super) async fn trigger(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-) -> Result<Json<TaskDetail>, ApiError> {
+    KeyedOrBare(Keyed { body: Nothing {}, key }): KeyedOrBare<Nothing>,
+) -> Result<Response, ApiError> {
     let id = of_caller(&state, &caller, &id).await?.id;
-    let task = state.orchestrator.trigger_schedule(id).await?;
-    Ok(Json(views::task(&state.orchestrator, &task).await?))
+    let start = |key| state.orchestrator.trigger_schedule(id, key);
+    idempotency::once(&state, &caller, key, begun, start).await
 }
 
 /// The caller's schedule with this id: 400 if it is no id, 404 if there is none, 403 if it is somebody

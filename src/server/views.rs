@@ -242,16 +242,22 @@ impl EntryView {
 
 /// A task with its answer.
 pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<TaskDetail, OrchestratorError> {
-    let (repository, spec, state) = (orchestrator.repository(), task.spec(), task.state());
+    let state = task.state();
     let effects = match state.status {
         Status::Cancelled => Some(effects_that_may_stand(orchestrator, task.id).await?),
         _ => None,
     };
     let output = match &state.output {
-        Some(output) => Some(repository.content(output).await?),
+        Some(output) => Some(orchestrator.repository().content(output).await?),
         None => None,
     };
-    Ok(TaskDetail {
+    Ok(TaskDetail { effects, output, ..begun(task, orchestrator.now()) })
+}
+
+/// A task that has no answer and did nothing yet.
+pub(super) fn begun(task: &Task, now: Timestamp) -> TaskDetail {
+    let (spec, state) = (task.spec(), task.state());
+    TaskDetail {
         id: task.id,
         user_id: spec.user_id.clone(),
         thread_id: spec.thread_id.clone(),
@@ -260,13 +266,13 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         priority: state.priority,
         pause: state.pause.clone(),
         asking: state.asking,
-        effects,
+        effects: None,
         fault: state.fault.clone(),
         progress: task.progress(),
         completed_steps: state.completed,
         total_steps: task.total_steps(),
         revision: state.revision,
-        output,
+        output: None,
         evidence: task.evidence(),
         chat_model: spec.chat_model.clone(),
         parent: spec.parent,
@@ -276,14 +282,14 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         preset: spec.preset.clone(),
         template: spec.template.clone(),
         limits: spec.limits.clone(),
-        budget: BudgetView::of(task, orchestrator.now()),
+        budget: BudgetView::of(task, now),
         usage: state.usage,
         seq: state.seq,
         epoch: state.epoch,
         created_at: state.created_at,
         updated_at: state.updated_at,
         completed_at: state.completed_at,
-    })
+    }
 }
 
 /// What a cancelled task did to the world, or may have done.

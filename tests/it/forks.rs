@@ -1,7 +1,7 @@
 //! Forks and retries: what is recorded is never done again, not even by another task.
 
 use longhaul::models::{Models, ModelsConfig};
-use longhaul::orchestrator::{ForkAt, ForkWish, OrchestratorError, TaskRequest};
+use longhaul::orchestrator::{ForkAt, ForkWish, OrchestratorError, RetryWish, TaskRequest};
 use longhaul::repository::Retention;
 use longhaul::task::{CallAt, Event, Limits, Payload, PlannedStep, Status, StepStatus, StepType, Task};
 use serde_json::{Value, json};
@@ -10,6 +10,10 @@ use crate::world::{Setup, World, call, plan, request, step};
 
 async fn content(world: &World, payload: &Payload) -> Value {
     world.repository.content(payload).await.unwrap()
+}
+
+fn from_first() -> RetryWish {
+    RetryWish { from_step: Some(0), ..RetryWish::default() }
 }
 
 /// The names of the tools that were called, in order.
@@ -73,7 +77,7 @@ async fn a_retry_is_a_new_task_that_does_the_failed_step_anew() {
     let task = world.start(plan(steps)).await;
     let failed = world.ended(task.id).await;
     assert_eq!(failed.status(), Status::Failed);
-    let again = world.orchestrator.retry(task.id, None, false, "anna").await.unwrap();
+    let again = world.orchestrator.retry(task.id, RetryWish::default(), "anna").await.unwrap();
     let ended = world.ended(again.id).await;
     assert_eq!(ended.status(), Status::Completed, "{:?}", ended.state().fault);
     assert_eq!(called(&world).iter().filter(|tool| *tool == "unsafe_effect").count(), 1);
@@ -81,12 +85,12 @@ async fn a_retry_is_a_new_task_that_does_the_failed_step_anew() {
     assert_eq!(world.repository.load(task.id).await.unwrap().unwrap(), failed, "the end is never left");
     world.is_sound(again.id).await;
 
-    let refused = world.orchestrator.retry(ended.id, None, false, "anna").await.unwrap_err();
+    let refused = world.orchestrator.retry(ended.id, RetryWish::default(), "anna").await.unwrap_err();
     assert!(matches!(refused, OrchestratorError::Invalid { field: "step", .. }), "{refused}");
-    let refused = world.orchestrator.retry(ended.id, Some(0), false, "anna").await.unwrap_err();
+    let refused = world.orchestrator.retry(ended.id, from_first(), "anna").await.unwrap_err();
     assert_eq!(refused.code(), "effects_would_repeat", "{refused}");
     let running = world.start(plan(vec![call("hang", json!({}))])).await;
-    let refused = world.orchestrator.retry(running.id, None, false, "anna").await.unwrap_err();
+    let refused = world.orchestrator.retry(running.id, RetryWish::default(), "anna").await.unwrap_err();
     assert_eq!(refused.to_string(), format!("Cannot retry task with status: {}", Status::Pending));
 }
 
@@ -237,7 +241,7 @@ async fn of_a_list_only_the_items_that_failed_are_done_anew() {
     let task = world.start(plan(vec![list, call("read", json!({}))])).await;
     assert_eq!(world.ended(task.id).await.status(), Status::Failed);
     let calls = called(&world).len();
-    let again = world.orchestrator.retry(task.id, None, false, "anna").await.unwrap();
+    let again = world.orchestrator.retry(task.id, RetryWish::default(), "anna").await.unwrap();
     let ended = world.ended(again.id).await;
     assert_eq!(ended.status(), Status::Completed, "{:?}", ended.state().fault);
     assert_eq!(
@@ -246,7 +250,7 @@ async fn of_a_list_only_the_items_that_failed_are_done_anew() {
         "the first item is not called again"
     );
     world.is_sound(again.id).await;
-    let whole = world.orchestrator.retry(again.id, Some(0), false, "anna").await.unwrap();
+    let whole = world.orchestrator.retry(again.id, from_first(), "anna").await.unwrap();
     assert_eq!(whole.steps().len(), 2, "the list is found anew");
     assert_eq!(world.ended(whole.id).await.status(), Status::Completed);
     world.is_sound(whole.id).await;

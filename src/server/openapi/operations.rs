@@ -306,27 +306,27 @@ fn recordings() -> Vec<Operation> {
 
 fn forks() -> Vec<Operation> {
     vec![
-        Operation::post(
+        repeatable(Operation::post(
             "/api/tasks/{id}/fork",
             "forkTask",
             "Starts a task that begins with the facts of this one.",
-        )
+        ))
         .about(
             "What was completed stays completed, and no tool is called again for it. Refused with 409 \
                  `effects_would_repeat` if the task changed the world behind that place.",
         )
         .optional_body::<ForkBody>()
         .reply::<TaskDetail>()
-        .refuses(&[404, 409]),
-        Operation::post(
+        .refuses(&[404, 409, 422]),
+        repeatable(Operation::post(
             "/api/tasks/{id}/retry",
             "retryTask",
             "Starts a new task in the place of one that has ended.",
-        )
+        ))
         .about("Its failed steps are done anew, or all from one step on; what else was completed stays.")
         .optional_body::<RetryBody>()
         .reply::<TaskDetail>()
-        .refuses(&[404, 409]),
+        .refuses(&[404, 409, 422]),
         Operation::get("/api/tasks/{id}/diff/{other}", "diffTasks", "Two tasks side by side, step by step.")
             .reply::<TaskDiff>()
             .refuses(&[404]),
@@ -378,11 +378,11 @@ fn schedules() -> Vec<Operation> {
         Operation::post("/api/schedules/{id}/resume", "resumeSchedule", "Lets a paused schedule go on.")
             .reply::<ScheduleView>()
             .refuses(&[404, 409]),
-        Operation::post(
+        repeatable(Operation::post(
             "/api/schedules/{id}/trigger",
             "triggerSchedule",
             "Starts the task of a schedule now.",
-        )
+        ))
         .reply::<TaskDetail>()
         .refuses(&[404, 409, 422, 502, 504]),
     ]

@@ -123,3 +123,51 @@ async fn a_chat_message_that_becomes_a_task_is_answered_again_in_the_form_that_i
     assert_eq!(stream.chunks()[2]["messageMetadata"]["taskId"], json!(id));
     assert_eq!(tasks(&fixture).await, 1);
 }
+
+/// Whatever starts a task does it once for each key, and says the same again.
+async fn starts_once(fixture: &Fixture, uri: &str, body: &Value, other: &Value) {
+    let before = tasks(fixture).await;
+    let key = format!("key of {uri}").replace(' ', "-");
+    let ask = async |body: &Value| post(fixture, uri, &key, body, "application/json").await;
+    let first = ask(body).await;
+    assert_eq!(first.status, 200, "{uri}: {}", first.text);
+    let again = ask(body).await;
+    assert_eq!((&again.text, again.headers["idempotent-replayed"].to_str().unwrap()), (&first.text, "true"));
+    let refused = ask(other).await;
+    assert_eq!((refused.status, &refused.json()["code"]), (422, &json!("idempotency_key_reused")), "{uri}");
+    assert_eq!(tasks(fixture).await, before + 1, "{uri}");
+}
+
+#[tokio::test]
+async fn forks_retries_runs_and_triggers_start_one_task_too() {
+    let fixture = Fixture::scripted(json!([plan_rule()])).await;
+    let task = fixture.task("Tell me").await;
+    let fork = format!("/api/tasks/{}/fork", task.id);
+    starts_once(&fixture, &fork, &json!({"step": 1}), &json!({"step": 2})).await;
+    fixture.orchestrator.cancel(task.id, USER).await.unwrap();
+    let retry = format!("/api/tasks/{}/retry", task.id);
+    starts_once(&fixture, &retry, &json!({}), &json!({"step": 1})).await;
+
+    let template = json!({"name": "poem", "goal": "Write a poem"});
+    assert_eq!(post(&fixture, "/api/templates", "t", &template, "*/*").await.status, 200);
+    starts_once(&fixture, "/api/templates/poem/run", &json!({}), &json!({"threadId": "t"})).await;
+
+    let schedule = json!({"cron": "@daily", "task": {"goal": "Write a poem"}});
+    let schedule = post(&fixture, "/api/schedules", "s", &schedule, "*/*").await.json();
+    let trigger = format!("/api/schedules/{}/trigger", schedule["id"].as_str().unwrap());
+    starts_once(&fixture, &trigger, &json!({}), &json!({"now": true})).await;
+    let counted = fixture.get(&format!("/api/schedules/{}", schedule["id"].as_str().unwrap())).await.json();
+    assert_eq!(counted["runs"], 1);
+}
+
+#[tokio::test]
+async fn forks_that_race_are_one_task() {
+    let fixture = Fixture::new().await;
+    let task = fixture.task("Tell me").await;
+    let uri = format!("/api/tasks/{}/fork", task.id);
+    let body = json!({});
+    let ask = |_| post(&fixture, &uri, "k-1", &body, "application/json");
+    let replies = futures::future::join_all((0..8).map(ask)).await;
+    assert!(replies.iter().all(|reply| (reply.status, &reply.text) == (200, &replies[0].text)));
+    assert_eq!(tasks(&fixture).await, 2);
+}
