@@ -367,7 +367,7 @@ impl AddArgs {
     }
 }
 
-fn dollars(text: &str) -> Result<Usd, String> {
+pub(super) fn dollars(text: &str) -> Result<Usd, String> {
     let amount = text.trim_start_matches('$').parse().ok().and_then(Usd::from_dollars);
     amount.ok_or_else(|| "an amount of US dollars, for example 2.50".to_owned())
 }

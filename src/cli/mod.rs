@@ -106,7 +106,7 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
         // A trigger makes a plan: it needs models and tools.
         Command::Schedule(command) if !matches!(command, ScheduleCommand::Trigger { .. }) => {
             let engine = Engine::steering(settings, &environment).await?;
-            let ended = schedule::run(&engine, command, terminal).await;
+            let ended = schedule::run(&engine, command, global.model.clone(), terminal).await;
             engine.close().await;
             ended
         }
@@ -137,7 +137,7 @@ async fn work(
     let engine = Engine::open(settings, environment).await?;
     let ended = match command {
         Command::Run(args) => run::run(&engine, args, global.model.clone(), terminal).await,
-        Command::Schedule(command) => schedule::run(&engine, command, terminal).await,
+        Command::Schedule(command) => schedule::run(&engine, command, global.model.clone(), terminal).await,
         Command::Template(command) => template::run(&engine, command, global.model.clone(), terminal).await,
         Command::Serve(args) => serve::serve(&engine, &args, terminal).await,
         _ => serve::work(&engine, terminal).await,

@@ -6,12 +6,13 @@ use super::display::{cut, one_line};
 use super::error::CliError;
 use super::schedule_args::{AddArgs, ScheduleArg, ScheduleCommand};
 use super::task::{new_table, told};
+use super::template_args::ParameterArgs;
 use super::terminal::Terminal;
 use super::wiring::Engine;
-use super::{Exit, ids};
+use super::{Exit, ids, template};
 use crate::orchestrator::{OrchestratorError, ScheduleWish};
 use crate::repository::{Schedule, ScheduleId, ScheduledTask, Timing};
-use crate::task::{TaskId, Timestamp};
+use crate::task::{Budget, ModelName, TaskId, Timestamp};
 
 /// Schedules looked through at once.
 const PAGE: u32 = 1_000;
@@ -26,11 +27,12 @@ const CELL: usize = 50;
 pub(super) async fn run(
     engine: &Engine,
     command: ScheduleCommand,
+    model: Option<ModelName>,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
     let brain = &engine.orchestrator;
     match command {
-        ScheduleCommand::Add(args) => add(engine, args, terminal).await,
+        ScheduleCommand::Add(args) => add(engine, *args, model, terminal).await,
         ScheduleCommand::List { user, form } => list(engine, user.as_deref(), form.json, terminal).await,
         ScheduleCommand::Show { schedule, form } => {
             show(engine, &find(engine, &schedule).await?, form.json, terminal)
@@ -64,12 +66,28 @@ pub(super) async fn run(
     }
 }
 
-async fn add(engine: &Engine, args: AddArgs, terminal: &Terminal) -> Result<Exit, CliError> {
+async fn add(
+    engine: &Engine,
+    args: AddArgs,
+    model: Option<ModelName>,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let flags = ParameterArgs { param: args.param, template_version: None };
+    let filled = match &args.template {
+        Some(name) => Some(template::named(engine, name, &flags).await?),
+        None => None,
+    };
+    let budget = Budget { tokens: args.max_tokens, cost_usd: args.max_cost, ..Budget::default() };
     let task = ScheduledTask {
-        goal: args.goal,
+        goal: args.goal.unwrap_or_default(),
+        template: args.template,
+        parameters: filled.map(|filled| filled.parameters).unwrap_or_default(),
         thread_id: args.thread,
+        chat_model: model,
+        agent_id: args.agent,
         preset: args.preset,
         priority: args.priority,
+        budget: (budget != Budget::default()).then_some(budget),
         ..ScheduledTask::default()
     };
     let wish = ScheduleWish {
@@ -182,6 +200,9 @@ fn facts(schedule: &Schedule, upcoming: &[Timestamp]) -> Vec<(&'static str, Stri
         ("Overlap", schedule.overlap.as_str().to_owned()),
         ("Runs", format!("{}, {} skipped", schedule.runs, schedule.skipped)),
     ];
+    let task = &schedule.task;
+    facts.extend(task.template.as_ref().map(|name| ("Template", one_line(name))));
+    facts.extend(task.parameters.iter().map(|(name, value)| ("Parameter", format!("{name} {value}"))));
     facts.extend(schedule.paused.then(|| ("Paused", "until it is resumed".to_owned())));
     facts.extend(schedule.task_id.map(|task| ("Last task", task.to_string())));
     facts.extend(schedule.fault.as_ref().map(|fault| ("Fault", one_line(fault))));

@@ -2,14 +2,15 @@
 
 use clap::{Args, Subcommand};
 
-use super::args::JsonArg;
+use super::args::{JsonArg, dollars};
+use super::template_args::pair;
 use crate::repository::Overlap;
-use crate::task::{Priority, Timestamp};
+use crate::task::{Priority, Timestamp, Usd};
 
 #[derive(Debug, Subcommand)]
 pub(super) enum ScheduleCommand {
     /// Start a task at a time, or again and again
-    Add(AddArgs),
+    Add(Box<AddArgs>),
     /// List schedules, newest first
     List {
         /// Only schedules of this user
@@ -49,8 +50,15 @@ pub(super) struct ScheduleArg {
 
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
-    /// What is to be reached each time
-    pub(super) goal: String,
+    /// What is to be reached each time [default: the goal of the template]
+    #[arg(required_unless_present = "template")]
+    pub(super) goal: Option<String>,
+    /// The template that its tasks are made from, each time in its newest version
+    #[arg(long, value_name = "NAME")]
+    pub(super) template: Option<String>,
+    /// A parameter of the template (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "template")]
+    pub(super) param: Vec<(String, String)>,
     /// Minute, hour, day of the month, month, day of the week: '0 9 * * 1-5'; or @daily and the like
     #[arg(long, value_name = "PATTERN", required_unless_present = "at", conflicts_with = "at")]
     pub(super) cron: Option<String>,
@@ -72,9 +80,18 @@ pub(super) struct AddArgs {
     /// The preset of the configuration that its tasks begin from
     #[arg(long, value_name = "NAME")]
     pub(super) preset: Option<String>,
+    /// The agent of the configuration that does the work
+    #[arg(long, value_name = "NAME")]
+    pub(super) agent: Option<String>,
     /// How urgent its tasks are, from 1 (most) to 5 (least)
     #[arg(long, value_name = "NUMBER")]
     pub(super) priority: Option<Priority>,
+    /// Tokens that each may consume at most, prompts and answers together
+    #[arg(long, value_name = "NUMBER")]
+    pub(super) max_tokens: Option<u64>,
+    /// What the model calls of each may cost at most, in US dollars
+    #[arg(long, value_name = "USD", value_parser = dollars)]
+    pub(super) max_cost: Option<Usd>,
     #[command(flatten)]
     pub(super) form: JsonArg,
 }
@@ -96,6 +113,19 @@ mod tests {
     fn is_read(words: &[&str]) -> bool {
         let line = ["longhaul", "schedule", "add", "goal"].iter().chain(words);
         CommandLine::try_parse_from(line).is_ok()
+    }
+
+    #[test]
+    fn a_schedule_has_a_goal_or_a_template() {
+        let is_read = |words: &[&str]| {
+            let line = ["longhaul", "schedule", "add", "--cron", "@daily"];
+            CommandLine::try_parse_from(line.iter().chain(words)).is_ok()
+        };
+        assert!(is_read(&["--template", "poem", "--param", "topic=tea", "--agent", "poet"]));
+        assert!(is_read(&["Write", "--template", "poem", "--max-tokens", "1000", "--max-cost", "0.5"]));
+        assert!(!is_read(&[]));
+        assert!(!is_read(&["Write", "--param", "topic=tea"]));
+        assert!(!is_read(&["--template", "poem", "--param", "topic"]));
     }
 
     #[test]

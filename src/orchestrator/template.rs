@@ -73,11 +73,11 @@ impl Orchestrator {
         let templates = self.repository.templates();
         for _ in 0..TRIES {
             let newest = templates.get(user_id, &template.name, None).await?;
-            let version = match newest {
-                Some(newest) if newest.template == template => return Ok(newest),
-                Some(newest) => newest.version + 1,
-                None => 1,
-            };
+            if let Some(newest) = newest.filter(|newest| newest.template == template) {
+                return Ok(newest);
+            }
+            // A task names the version that it was made from: no number is given twice.
+            let version = templates.count(user_id, &template.name).await? + 1;
             let user_id = user_id.to_owned();
             let next =
                 TemplateVersion { user_id, version, created_at: self.now(), template: template.clone() };

@@ -37,6 +37,9 @@ pub trait Templates: Send + Sync {
         version: Option<u32>,
     ) -> Result<Option<TemplateVersion>, RepositoryError>;
 
+    /// How many versions of a template were written, those that were removed included.
+    async fn count(&self, user_id: &str, name: &str) -> Result<u32, RepositoryError>;
+
     /// The newest version of each template whose name comes behind `after`, by name, at most
     /// `limit`.
     async fn newest(
@@ -46,7 +49,7 @@ pub trait Templates: Send + Sync {
         limit: u32,
     ) -> Result<Vec<TemplateVersion>, RepositoryError>;
 
-    /// Forgets all versions of a template; tasks that were made from it stay. False if there is
-    /// none.
+    /// Forgets all versions of a template but their numbers, which name what tasks were made from;
+    /// those stay. False if there is none.
     async fn remove(&self, user_id: &str, name: &str) -> Result<bool, RepositoryError>;
 }

@@ -70,4 +70,24 @@ fn a_template_is_added_run_and_made_again_from_the_task() {
     assert_eq!(program.run(&["template", "remove", "again"]).0, 0);
     let (code, _, errors) = program.run(&["template", "show", "again"]);
     assert!(code == 1 && errors.contains("template_not_found"), "{code} {errors}");
+    let (code, text, errors) = program.run(&from);
+    assert!(code == 0 && text.contains("again version 2"), "a number was given twice: {text}{errors}");
+
+    let add =
+        ["schedule", "add", "--cron", "@daily", "--template", "again", "--param", "term=FIXME", "--param"];
+    let add = [&add[..], &["file=daily.md", "--json"]].concat();
+    let (code, text, errors) = program.run(&add);
+    assert_eq!(code, 0, "{text}{errors}");
+    let schedule: Value = serde_json::from_str(&text).unwrap();
+    assert_eq!(
+        (&schedule["task"]["template"], &schedule["task"]["parameters"]),
+        (&json!("again"), &json!({"term": "FIXME", "file": "daily.md"}))
+    );
+    let (code, text, errors) =
+        program.run(&["schedule", "trigger", schedule["id"].as_str().unwrap(), "--json"]);
+    assert_eq!(code, 0, "{text}{errors}");
+    let task: Value = serde_json::from_str(&text).unwrap();
+    let (code, text, errors) = program.run(&["run", "--resume", task["taskId"].as_str().unwrap()]);
+    assert_eq!(code, 0, "{text}{errors}");
+    assert!(workspace.join("daily.md").exists());
 }

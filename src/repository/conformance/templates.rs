@@ -53,6 +53,15 @@ async fn once(world: World) -> Verdict {
     ensure!(templates.remove(&world.user, "look").await?, "it was not there");
     ensure!(!templates.remove(&world.user, "look").await?, "it was there still");
     ensure!(templates.get(&world.user, "look", None).await?.is_none(), "it is there after it was removed");
+    ensure!(templates.get(&world.user, "look", Some(1)).await?.is_none(), "a version of it is there");
+    ensure!(templates.newest(&world.user, "", 9).await?.is_empty(), "it is listed after it was removed");
+    let count = templates.count(&world.user, "look").await?;
+    ensure!(count == 2, "{count} versions were written");
+    let same = templates.add(&version(&world, "look", 2)?).await;
+    ensure!(matches!(same, Err(RepositoryError::Stale)), "a number was given twice: {same:?}");
+    templates.add(&version(&world, "look", 3)?).await?;
+    let newest = templates.get(&world.user, "look", None).await?.map(|found| found.version);
+    ensure!(newest == Some(3), "the newest is {newest:?}");
     Ok(())
 }
 

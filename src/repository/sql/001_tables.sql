@@ -220,7 +220,8 @@ CREATE TABLE template (
     user_id text NOT NULL,
     name text NOT NULL,
     version bigint NOT NULL,
-    content {json} NOT NULL,
+    -- None of one that was removed: its number is not given again.
+    content {json},
     created_at {time} NOT NULL,
     PRIMARY KEY (user_id, name, version),
     CONSTRAINT template_version CHECK (version >= 1)
