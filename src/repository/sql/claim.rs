@@ -218,6 +218,19 @@ pub(super) async fn renew(
     Ok(renewed)
 }
 
+/// Ends leases as if they had not been granted, but for the epoch.
+pub(super) async fn hand_back(conn: &mut Conn, leased: &[Leased]) -> Result<()> {
+    const HAND_BACK: &str = concat!(
+        "UPDATE task_execution SET lease_owner = NULL, wake_at = CASE WHEN wake_at IS NULL THEN NULL ELSE ",
+        now!(),
+        " END WHERE id = $1 AND epoch = $2"
+    );
+    for lease in leased {
+        sqlx::query(HAND_BACK).bind(key(lease.id)).bind(lease.epoch).execute(&mut *conn).await?;
+    }
+    Ok(())
+}
+
 /// Makes every leased task due at once.
 pub(super) async fn expire_leases(conn: &mut Conn) -> Result<u64> {
     // A paused task has no wake-up to end: it is only nobody's any more.

@@ -28,6 +28,7 @@ use super::{
 };
 use crate::repository::analytics::{Analytics, FailureGroup, Figure, FigureFilter, Line, Reach};
 use crate::repository::commit::Creation;
+use crate::repository::records::Leased;
 use crate::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Grant, ListFilter, Message, Place, Pruned,
     Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, Stray, TaskSummary,
@@ -73,6 +74,36 @@ impl Store {
     }
 }
 
+impl Store {
+    async fn read_leased(&self, leased: &[Leased]) -> Result<Vec<Claimed>> {
+        // Most tasks are claimed between two steps, and one trip is enough for them.
+        let between = {
+            let mut conn = self.link.by_key().await?;
+            read::tasks_between_steps(&mut conn, &claim::ids(leased)).await
+        };
+        match between {
+            Ok(Some(tasks)) => Ok(claim::still_leased(tasks, leased)),
+            Ok(None) | Err(RepositoryError::Corrupt { .. }) => {
+                let mut snapshot = self.link.snapshot().await?;
+                claim::load(&mut snapshot, leased).await
+            }
+            Err(error) => Err(error),
+        }
+    }
+
+    /// Nobody works on what could not be read. Left alone, its lease would end like that of a worker
+    /// that is gone, and a few of those make a task poison.
+    async fn hand_back(&self, leased: &[Leased]) {
+        let handed_back = async {
+            let mut conn = self.link.writer().await?;
+            claim::hand_back(&mut conn, leased).await
+        };
+        if let Err(error) = handed_back.await {
+            tracing::warn!(%error, tasks = leased.len(), "leases of tasks that could not be read end by themselves");
+        }
+    }
+}
+
 #[async_trait]
 impl Repository for Store {
     async fn create(&self, task: &Task, entries: Vec<Entry>, answer: Option<&Answer>) -> Result<()> {
@@ -99,19 +130,11 @@ impl Repository for Store {
         if leased.is_empty() {
             return Ok(Vec::new());
         }
-        // Most tasks are claimed between two steps, and one trip is enough for them.
-        let between = {
-            let mut conn = self.link.by_key().await?;
-            read::tasks_between_steps(&mut conn, &claim::ids(&leased)).await
-        };
-        match between {
-            Ok(Some(tasks)) => Ok(claim::still_leased(tasks, &leased)),
-            Ok(None) | Err(RepositoryError::Corrupt { .. }) => {
-                let mut snapshot = self.link.snapshot().await?;
-                claim::load(&mut snapshot, &leased).await
-            }
-            Err(error) => Err(error),
+        let claimed = self.read_leased(&leased).await;
+        if claimed.is_err() {
+            self.hand_back(&leased).await;
         }
+        claimed
     }
 
     async fn waiting(&self, limit: u32) -> Result<Vec<Place>> {

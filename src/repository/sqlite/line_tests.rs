@@ -60,6 +60,22 @@ async fn who_reads_a_leased_task_too_late_does_not_get_it() {
 }
 
 #[tokio::test]
+async fn what_was_leased_and_cannot_be_read_is_handed_back_and_no_crash() {
+    let (_directory, repository) = repository().await;
+    let id = task(&repository, 3).await;
+    let change = async |text: &'static str| {
+        sqlx::query(text).execute(&mut *repository.link().writer().await.unwrap()).await.unwrap();
+    };
+    let claim = Claim { worker: "w", limit: 1, lease: Duration::from_secs(60), only: None, per_user: 0 };
+    change("ALTER TABLE task_execution_step RENAME TO away").await;
+    let error = repository.claim(claim).await.unwrap_err();
+    assert_eq!(error.code(), "database_unavailable");
+    change("ALTER TABLE away RENAME TO task_execution_step").await;
+    let claimed = repository.claim(claim).await.unwrap();
+    assert_eq!((claimed[0].task.id, claimed[0].crashes), (id, 0));
+}
+
+#[tokio::test]
 async fn a_claim_reads_five_ranges_of_the_index_and_nothing_else() {
     let (_directory, repository) = repository().await;
     for (text, bound) in [(CLAIM_DUE, 3), (CLAIM_DUE_WITHIN, 4)] {
