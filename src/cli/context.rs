@@ -7,7 +7,7 @@ use super::Exit;
 use super::display::{cut, one_line};
 use super::error::CliError;
 use super::task::{new_table, told};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
 use crate::orchestrator::ContextView;
 use crate::repository::RepositoryError;
@@ -37,7 +37,7 @@ pub(super) async fn show(
             part.name.to_owned(),
             part.tokens.to_string(),
             part.bytes.to_string(),
-            cut(&one_line(text), CELL),
+            cut(&one_line(text), cell(CELL)),
         ]);
     }
     terminal.result(format!("\n{}", table.trim_fmt()));

@@ -40,8 +40,8 @@ impl Display {
     /// Shows what happens to `task` behind the entry `known`.
     pub(super) fn new(terminal: Terminal, form: Form, task: Task, known: i64) -> Self {
         let spinner = terminal.bars().add(ProgressBar::new_spinner());
-        if let Ok(style) = ProgressStyle::with_template("{spinner} {msg} ({elapsed})") {
-            spinner.set_style(style);
+        if let Ok(style) = ProgressStyle::with_template("{spinner} {bar:24} {wide_msg} {elapsed}") {
+            spinner.set_style(style.progress_chars("━━─"));
         }
         spinner.enable_steady_tick(Duration::from_millis(120));
         Self { terminal, form, task, spinner, doing: HashMap::new(), known }
@@ -174,6 +174,8 @@ impl Display {
         let running: Vec<String> =
             running.into_iter().map(|(step, doing)| format!("step {}: {doing}", step + 1)).collect();
         let done = format!("{} of {} steps", self.task.state().completed, self.task.total_steps());
+        self.spinner.set_length(u64::from(self.task.total_steps()));
+        self.spinner.set_position(u64::from(self.task.state().completed));
         self.spinner.set_message(if running.is_empty() {
             done
         } else {

@@ -120,6 +120,15 @@ impl CliError {
         }
     }
 
+    /// The same for programs.
+    pub fn to_json(&self) -> serde_json::Value {
+        let mut words = words_of(self).into_iter();
+        let message = words.next().unwrap_or_default();
+        serde_json::json!({
+            "error": {"code": self.code(), "message": message, "causes": words.collect::<Vec<_>>()},
+        })
+    }
+
     /// The text for people: the message with its causes, the code, and what to do.
     pub fn render(&self) -> String {
         let mut text = format!("error: {}", words_of(self).join("\n  because: "));

@@ -7,7 +7,7 @@ use super::args::{JsonArg, TaskArg};
 use super::display::{cut, one_line};
 use super::error::CliError;
 use super::task::{find, new_table, told};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
 use super::{Exit, duration};
 use crate::orchestrator::{ForkAt, ForkWish, RetryWish, StepSide, TaskSide};
@@ -155,7 +155,7 @@ fn row(mark: &str, id: &str, side: Option<&StepSide>) -> [String; 7] {
         side.tokens.to_string(),
         side.cost_usd.to_string(),
         side.duration_ms.map(took).unwrap_or_default(),
-        cut(&one_line(&output.or_else(|| side.fault.clone()).unwrap_or_default()), CELL),
+        cut(&one_line(&output.or_else(|| side.fault.clone()).unwrap_or_default()), cell(CELL)),
     ]
 }
 

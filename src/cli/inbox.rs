@@ -6,7 +6,7 @@ use super::args::{InboxArgs, RequestArg, TaskArg, VerdictWord};
 use super::display::{cut, one_line};
 use super::error::CliError;
 use super::task::{find, new_table, told};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
 use super::{Exit, ids};
 use crate::orchestrator::{
@@ -62,7 +62,7 @@ fn row(request: &OpenRequest) -> [String; 6] {
         request.step.map(|step| (step + 1).to_string()).unwrap_or_else(|| "plan".to_owned()),
         request.tool.clone().unwrap_or_default(),
         until.unwrap_or_default(),
-        cut(&about, CELL),
+        cut(&about, cell(CELL)),
     ]
 }
 

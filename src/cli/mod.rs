@@ -67,6 +67,10 @@ pub fn main() -> ExitCode {
         Ok(exit) => exit.into(),
         Err(error) => {
             terminal.warn(error.render());
+            // A program that asked for JSON reads it also when nothing could begin.
+            if std::env::args().any(|argument| argument == "--json") {
+                terminal.result(error.to_json().to_string());
+            }
             error.exit().into()
         }
     }
@@ -91,7 +95,11 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
     let environment = Environment::of_process();
     let settings = Settings::load(&global.overrides(), &environment)?;
     let stays = matches!(command, Command::Serve(_) | Command::Worker);
-    logging::start(&settings.config.log, if stays { "info" } else { "warn" }, terminal)?;
+    logging::start(
+        &settings.config.log,
+        if stays { "info,rmcp=error,genai=off" } else { "warn,rmcp=error,genai=off" },
+        terminal,
+    )?;
     match command {
         Command::Migrate => admin::migrate(&settings, &environment, terminal).await,
         Command::Doctor(form) => admin::doctor(&settings, &environment, form.json, terminal).await,

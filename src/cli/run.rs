@@ -11,7 +11,7 @@ use super::watch::Watch;
 use super::wiring::Engine;
 use super::{Exit, ids, plan, signals, template};
 use crate::orchestrator::TaskRequest;
-use crate::repository::RepositoryError;
+use crate::repository::{ListFilter, RepositoryError};
 use crate::task::{Budget, ModelName, Status, Task};
 
 const DRAINING: &str = "stopping: running steps end first, Ctrl-C again stops at once";
@@ -25,7 +25,7 @@ pub(super) async fn run(
 ) -> Result<Exit, CliError> {
     let stop = signals::listen(terminal, DRAINING)?;
     let works = works_here(engine, terminal)?;
-    if works && args.resume.is_none() {
+    if args.resume.is_none() {
         tell_what_else(engine, terminal).await?;
     }
     let form = if args.options.json { Form::Json } else { Form::Lines };
@@ -39,14 +39,27 @@ pub(super) async fn run(
             return Ok(Exit::Interrupted);
         }
     };
+    terminal.note(format!("Task: {}", task.id));
     let watch = Watch::new(engine, terminal, form, task, known);
     if works { work_and_watch(engine, watch, stop).await } else { only_watch(engine, watch, stop).await }
 }
 
 /// Whether this process may work on tasks. If another one does, it will do this task too.
 fn works_here(engine: &Engine, terminal: &Terminal) -> Result<bool, CliError> {
-    match engine.database.lock() {
+    let here = engine.workspace();
+    match engine.database.lock(here.as_deref()) {
         Ok(()) => Ok(true),
+        // It would do the work with its files, and not with those that are meant here.
+        Err(RepositoryError::InUse { pid, path, workspace: Some(there) })
+            if here.as_ref() != Some(&there) =>
+        {
+            let message = format!(
+                "another process{pid} works on {path}, with the files in {}: go on from there, stop it, or take \
+                 another database with --db",
+                there.display()
+            );
+            Err(CliError::failed("database_in_use", message, None))
+        }
         Err(RepositoryError::InUse { pid, .. }) => {
             terminal.note(format!(
                 "another process{pid} works on this database: it does the work, this one watches"
@@ -58,10 +71,17 @@ fn works_here(engine: &Engine, terminal: &Terminal) -> Result<bool, CliError> {
 }
 
 async fn tell_what_else(engine: &Engine, terminal: &Terminal) -> Result<(), CliError> {
-    let stats = engine.repository().stats().await?;
-    let unfinished = stats.due + stats.leased;
-    if unfinished > 0 {
-        terminal.note(format!("Unfinished tasks that go on besides: {unfinished} (longhaul task list)"));
+    let statuses = vec![Status::Pending, Status::Running];
+    let user_id = Some(engine.settings.user.clone());
+    let filter = ListFilter { statuses, user_id, roots: true, limit: 1, ..ListFilter::default() };
+    if let Some(newest) =
+        engine.repository().list(&filter).await?.first().filter(|task| task.worker.is_none())
+    {
+        terminal.note(format!(
+            "An unfinished task waits: {} run --resume {} goes on with it, `serve` with all of them.",
+            terminal.program(),
+            newest.id
+        ));
     }
     Ok(())
 }
@@ -118,7 +138,7 @@ async fn work_and_watch(
     stop: CancellationToken,
 ) -> Result<Exit, CliError> {
     let enough = stop.child_token();
-    let worker = engine.worker();
+    let worker = engine.worker_for(watch.id());
     let working = tokio::spawn({
         let (worker, enough) = (worker.clone(), enough.clone());
         async move { worker.run(enough).await }

@@ -7,7 +7,7 @@ use super::error::CliError;
 use super::schedule_args::{AddArgs, ScheduleArg, ScheduleCommand};
 use super::task::{new_table, told};
 use super::template_args::ParameterArgs;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
 use super::{Exit, ids, template};
 use crate::orchestrator::{OrchestratorError, ScheduleWish};
@@ -154,7 +154,7 @@ async fn list(
                 schedule.runs.to_string(),
                 schedule.skipped.to_string(),
                 when(&schedule.timing),
-                cut(&one_line(&schedule.name), CELL),
+                cut(&one_line(&schedule.name), cell(CELL)),
             ]);
         }
         terminal.result(table.trim_fmt());

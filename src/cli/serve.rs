@@ -24,7 +24,7 @@ const DRAINING: &str = "stopping: running steps end first, a second signal stops
 pub(super) async fn serve(engine: &Engine, args: &ServeArgs, terminal: &Terminal) -> Result<Exit, CliError> {
     let works = engine.settings.works && !args.no_worker;
     if works {
-        engine.database.lock()?;
+        engine.database.lock(engine.workspace().as_deref())?;
     }
     let settings = &engine.settings;
     let access = Access::new(settings.api_key.clone(), Some(settings.user.clone()));
@@ -53,7 +53,7 @@ pub(super) async fn serve(engine: &Engine, args: &ServeArgs, terminal: &Terminal
 
 /// Works on tasks only.
 pub(super) async fn work(engine: &Engine, terminal: &Terminal) -> Result<Exit, CliError> {
-    engine.database.lock()?;
+    engine.database.lock(engine.workspace().as_deref())?;
     let stop = signals::listen(terminal, DRAINING)?;
     let worker = engine.worker();
     introduce(engine, None, Some(&worker), terminal).await?;

@@ -7,7 +7,7 @@ use super::args::{ListArgs, TaskCommand};
 use super::display::{Form, cut, entry_json, one_line, readable};
 use super::error::CliError;
 use super::follow::Follower;
-use super::terminal::Terminal;
+use super::terminal::{Terminal, cell};
 use super::watch::{Watch, took};
 use super::wiring::Engine;
 use super::{Exit, budget, context, duration, fork, ids, inbox, plan, recording, signals};
@@ -154,7 +154,7 @@ fn summary_row(task: &TaskSummary) -> [String; 5] {
         task.status.to_string(),
         format!("{}/{}", task.completed_steps, task.total_steps),
         task.created_at.to_datetime().format("%Y-%m-%d %H:%M").to_string(),
-        cut(&one_line(&task.goal), CELL),
+        cut(&one_line(&task.goal), cell(CELL)),
     ]
 }
 
@@ -214,7 +214,7 @@ fn effects_table(effects: &[EffectRecord]) -> Table {
             (effect.step + 1).to_string(),
             state.and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default(),
             effect.attempt.to_string(),
-            cut(&one_line(&effect.arguments.preview()), CELL),
+            cut(&one_line(&effect.arguments.preview()), cell(CELL)),
         ]);
     }
     table
@@ -246,9 +246,9 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
 fn step_row(index: usize, step: &Step) -> [String; 6] {
     let took = step.started_at.zip(step.completed_at).map(|(from, to)| duration::short(to.since(from)));
     let status = if step.replaced { format!("{}, replaced", step.status) } else { step.status.to_string() };
-    let mut description = cut(&one_line(&step.plan.description), CELL);
+    let mut description = cut(&one_line(&step.plan.description), cell(CELL));
     if let Some(fault) = &step.fault {
-        description = format!("{description} ({})", cut(&one_line(&fault.to_string()), CELL));
+        description = format!("{description} ({})", cut(&one_line(&fault.to_string()), cell(CELL)));
     }
     [
         (index + 1).to_string(),

@@ -8,7 +8,7 @@ use super::display::{cut, one_line};
 use super::error::CliError;
 use super::task::{find, new_table};
 use super::template_args::{FromArgs, ParameterArgs, TemplateCommand};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
 use super::{Exit, run};
 use crate::orchestrator::{TemplateUse, TemplateWish};
@@ -120,7 +120,7 @@ async fn list(engine: &Engine, as_json: bool, terminal: &Terminal) -> Result<Exi
                 version.version.to_string(),
                 template.steps.steps.len().to_string(),
                 template.names().collect::<Vec<_>>().join(", "),
-                cut(&one_line(&template.description), CELL),
+                cut(&one_line(&template.description), cell(CELL)),
             ]);
         }
         terminal.result(table.trim_fmt());
@@ -155,7 +155,7 @@ fn show(version: &TemplateVersion, as_json: bool, terminal: &Terminal) -> Result
             step.id.clone(),
             step.kind.to_string(),
             tool,
-            cut(&one_line(&step.description), CELL),
+            cut(&one_line(&step.description), cell(CELL)),
         ]);
     }
     if !template.steps.steps.is_empty() {

@@ -21,6 +21,13 @@ impl Terminal {
         Self { bars: MultiProgress::with_draw_target(target), quiet }
     }
 
+    /// How whoever reads this calls the program: by its name if it is found by that, else as it was
+    /// called this time.
+    pub(super) fn program(&self) -> String {
+        let called = std::env::args().next().unwrap_or_default();
+        if called.contains(std::path::MAIN_SEPARATOR) { called } else { "longhaul".to_owned() }
+    }
+
     /// Whether a person watches.
     pub(super) fn is_watched(&self) -> bool {
         !self.bars.is_hidden()
@@ -60,6 +67,11 @@ impl Terminal {
     pub(super) fn warn(&self, line: impl AsRef<str>) {
         self.bars.suspend(|| print(io::stderr().lock(), line.as_ref()));
     }
+}
+
+/// How much of a text a table shows: all of it where nobody watches but a program reads.
+pub(super) fn cell(most: usize) -> usize {
+    if io::stdout().is_terminal() { most } else { usize::MAX }
 }
 
 /// Whoever closed the other end does not want to hear more; the work goes on.

@@ -11,7 +11,7 @@ use super::follow::Follower;
 use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, duration};
-use crate::task::{Entry, PauseReason, Status, Task};
+use crate::task::{Entry, PauseReason, Status, Task, TaskId};
 
 /// One task and everything needed to watch it.
 pub(super) struct Watch {
@@ -36,6 +36,11 @@ impl Watch {
             files: Vec::new(),
             writing: HashSet::new(),
         }
+    }
+
+    /// Which task.
+    pub(super) fn id(&self) -> TaskId {
+        self.display.task().id
     }
 
     /// Shows what happens until the task ends or is paused.
@@ -125,7 +130,8 @@ impl Watch {
             }
             Status::Pending | Status::Running => {
                 say(format!(
-                    "The task is not done and nothing of it is lost. Go on: longhaul run --resume {id}"
+                    "The task is not done and nothing of it is lost. Go on: {} run --resume {id}",
+                    self.terminal.program()
                 ));
             }
         }
@@ -135,7 +141,7 @@ impl Watch {
         if state.usage.model_calls > 0 {
             self.terminal.progress(format!("Used: {}", state.usage));
         }
-        self.terminal.progress(format!("Look at the trace: longhaul task trace {id}"));
+        self.terminal.progress(format!("Look at the trace: {} task trace {id}", self.terminal.program()));
     }
 }
 

@@ -14,6 +14,7 @@ use crate::queue::{BullQueue, DatabaseQueue, Doorbell, Queue, QueueConfig, Queue
 use crate::repository::{
     PostgresRepository, Repository, RepositoryError, SqliteDurability, SqliteRepository,
 };
+use crate::task::TaskId;
 use crate::tools::{Probes, Secrets, Toolbox};
 use crate::worker::{Worker, WorkerConfig, host};
 
@@ -65,9 +66,9 @@ impl Database {
     }
 
     /// Reserves the right to work on tasks. On PostgreSQL everybody has it.
-    pub(super) fn lock(&self) -> Result<(), RepositoryError> {
+    pub(super) fn lock(&self, workspace: Option<&Path>) -> Result<(), RepositoryError> {
         match self {
-            Self::Sqlite(repository, _) => repository.lock(),
+            Self::Sqlite(repository, _) => repository.lock(workspace),
             Self::Postgres(..) => Ok(()),
         }
     }
@@ -179,6 +180,22 @@ impl Engine {
     /// A worker for these tasks.
     pub(super) fn worker(&self) -> Worker {
         self.worker_with(self.settings.config.worker.clone())
+    }
+
+    /// The directory that the tools work in.
+    pub(super) fn workspace(&self) -> Option<PathBuf> {
+        std::fs::canonicalize(self.settings.config.tools.workspace.as_ref()?).ok()
+    }
+
+    /// A worker for one task alone. It takes no jobs of a shared queue: they may be of other tasks.
+    pub(super) fn worker_for(&self, task: TaskId) -> Worker {
+        let config = self.settings.config.worker.clone();
+        let poll = Duration::from_millis(config.poll_ms);
+        let queue: Arc<dyn Queue> = match queue_config(&self.settings, &self.worker_name) {
+            Some(_) => Arc::new(DatabaseQueue::new(Doorbell::default(), poll)),
+            None => self.orchestrator.queue().clone(),
+        };
+        Worker::new(self.worker_name.clone(), self.orchestrator.clone(), queue, config).only_for(task)
     }
 
     /// A worker that is set up otherwise.

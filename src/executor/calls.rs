@@ -9,7 +9,7 @@ use super::{Attempt, Stop};
 use crate::task::{
     CallState, CallSubject, Effect, Event, Fault, FaultClass, MAX_DEPTH, Payload, TOO_DEEP, Task, is_too_deep,
 };
-use crate::tools::{CallContext, Tool, ToolError, ToolOutput};
+use crate::tools::{CallContext, Tool, ToolDescription, ToolError, ToolOutput, repeats_itself};
 
 /// A call that may be repeated is recorded together with its outcome if it is quicker than
 /// this: that saves a commit. A slower one is recorded meanwhile, so that it is seen.
@@ -185,16 +185,18 @@ fn unknown_detail(subject: &CallSubject) -> String {
 }
 
 /// A tool's own error as the failure of a step. An unsafe tool that reported an error may
-/// have done half of its work: trying again is not ours to decide.
-pub(super) fn reported(tool: &str, effect: Effect, output: &ToolOutput) -> Fault {
+/// have done half of its work: trying again is not ours to decide. Some would only say it
+/// again.
+pub(super) fn reported(tool: &ToolDescription, output: &ToolOutput) -> Fault {
     let said = match &output.content {
         Value::String(text) => text.clone(),
         other => other.to_string(),
     };
-    let class = if effect.may_repeat() { FaultClass::Transient } else { FaultClass::Permanent };
+    let may_pass = tool.effect.may_repeat() && !repeats_itself(&tool.name);
+    let class = if may_pass { FaultClass::Transient } else { FaultClass::Permanent };
     Fault::new(
         class,
         "tool_reported_error",
-        format!("{tool} reported an error: {}", Payload::text(said).preview()),
+        format!("{} reported an error: {}", tool.name, Payload::text(said).preview()),
     )
 }

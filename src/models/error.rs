@@ -16,7 +16,15 @@ pub enum ModelError {
     /// No configured model has this name or serves this role.
     #[error("{0}")]
     NotConfigured(String),
-    /// The provider refuses the key, or there is none.
+    /// There is no key to ask the provider with.
+    #[error("there is no API key for {model}: set the environment variable {variable}")]
+    MissingKey {
+        /// Which model.
+        model: String,
+        /// Where the key is looked for.
+        variable: String,
+    },
+    /// The provider refuses the key.
     #[error("the provider of {model} does not accept the API key: {detail}")]
     Unauthorized {
         /// Which model.
@@ -112,6 +120,7 @@ impl ModelError {
         match self {
             Self::NotConfigured(_) => "model_not_configured",
             Self::Unauthorized { .. } => "provider_unauthorized",
+            Self::MissingKey { .. } => "provider_key_missing",
             Self::RateLimited { .. } => "provider_rate_limited",
             Self::Quota { .. } => "provider_quota",
             Self::ContextOverflow { .. } => "context_overflow",

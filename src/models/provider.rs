@@ -133,10 +133,7 @@ impl Provider {
 
     /// The error for a call that cannot be tried without a key.
     pub(super) fn missing_key(&self, model: &ModelName) -> ModelError {
-        ModelError::Unauthorized {
-            model: model.to_string(),
-            detail: format!("there is none; set the environment variable {}", self.key_variable),
-        }
+        ModelError::MissingKey { model: model.to_string(), variable: self.key_variable.clone() }
     }
 
     /// Where the model list of an Ollama is.

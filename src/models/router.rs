@@ -60,7 +60,7 @@ impl Models {
     /// no key: then a local Ollama has 300 ms to answer.
     ///
     /// Fails with [`ModelError::NotConfigured`] for unknown providers and unusable scripts,
-    /// and with [`ModelError::Unauthorized`] for a fallback model without a key.
+    /// and with [`ModelError::MissingKey`] for a fallback model without a key.
     pub async fn open(
         config: &ModelsConfig,
         environment: &(dyn Fn(&str) -> Option<String> + Sync),
@@ -113,7 +113,7 @@ impl Models {
     /// default; with the fallback chain behind it.
     ///
     /// Fails with [`ModelError::NotConfigured`] if nothing of that name can be asked and with
-    /// [`ModelError::Unauthorized`] if its key is missing; both say what to do.
+    /// [`ModelError::MissingKey`] if its key is missing; both say what to do.
     pub fn for_role(&self, role: Role, wanted: Option<&ModelName>) -> Result<Arc<dyn Model>, ModelError> {
         if let Some(understudy) = &self.understudy {
             return Ok(understudy.model(role, wanted, None));
@@ -343,7 +343,7 @@ mod tests {
             Err(error) => error,
         };
         let no_key = error("anthropic/claude");
-        assert_eq!(no_key.code(), "provider_unauthorized");
+        assert_eq!(no_key.code(), "provider_key_missing");
         assert!(no_key.to_string().contains("ANTHROPIC_API_KEY"), "{no_key}");
         let unknown = error("nobody/x");
         assert_eq!(unknown.code(), "model_not_configured");

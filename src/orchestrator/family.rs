@@ -10,7 +10,7 @@ use futures::future::BoxFuture;
 
 use super::{Orchestrator, OrchestratorError};
 use crate::queue::Wake;
-use crate::repository::{Fate, Lease};
+use crate::repository::{Fate, Lease, ListFilter, RepositoryError};
 use crate::task::{
     CallAt, EffectRecord, Event, Parent, Pause, PauseReason, Payload, Status, Taint, Task, TaskId, TopUp,
 };
@@ -53,6 +53,24 @@ impl Orchestrator {
             besides,
             taint,
         })
+    }
+
+    /// A task and its sub-tasks at any depth, as far as they have not ended; those that came first, first.
+    pub async fn open_tree(&self, root: TaskId) -> Result<Vec<TaskId>, RepositoryError> {
+        let mut tree = vec![root];
+        let mut next = 0;
+        while let Some(parent) = tree.get(next).copied() {
+            next += 1;
+            let filter = ListFilter {
+                parent: Some(parent),
+                statuses: vec![Status::Pending, Status::Running, Status::Paused],
+                limit: u32::MAX,
+                ..ListFilter::default()
+            };
+            let children = self.repository.list(&filter).await?;
+            tree.extend(children.iter().rev().map(|child| child.id));
+        }
+        Ok(tree)
     }
 
     async fn who_cancelled(&self, id: TaskId) -> Result<Option<String>, OrchestratorError> {

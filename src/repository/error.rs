@@ -1,5 +1,7 @@
 //! How the database can fail.
 
+use std::path::PathBuf;
+
 use thiserror::Error;
 
 /// What a driver of a database said. Which driver it was is nobody's business above this room.
@@ -33,6 +35,8 @@ pub enum RepositoryError {
         path: String,
         /// ` (process 123)`, if it said who it is.
         pid: String,
+        /// The directory that its tools work in, if it said so.
+        workspace: Option<PathBuf>,
     },
     /// The disk or the quota is full. Nothing was lost: what was recorded stays.
     #[error("the database is full: free space, then resume")]

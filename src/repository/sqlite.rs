@@ -257,7 +257,9 @@ impl SqliteRepository {
     ///
     /// Reading and single writes (cancel, pause) stay possible from other processes. Fails
     /// with [`RepositoryError::InUse`] if another process has the right.
-    pub fn lock(&self) -> Result<(), RepositoryError> {
+    ///
+    /// Whoever comes second is told who works on the file, and in which `workspace`.
+    pub fn lock(&self, workspace: Option<&Path>) -> Result<(), RepositoryError> {
         let path = self.link().path.with_added_extension("lock");
         let file = File::options().read(true).write(true).create(true).truncate(false).open(&path);
         let file = file?;
@@ -266,13 +268,16 @@ impl SqliteRepository {
             Err(TryLockError::Error(error)) => return Err(error.into()),
             Err(TryLockError::WouldBlock) => {
                 let holder = std::fs::read_to_string(&path).unwrap_or_default();
-                let pid = u32::from_str(holder.trim()).map(|pid| format!(" (process {pid})"));
+                let (pid, workspace) = holder.split_once('\n').unwrap_or((&holder, ""));
+                let pid = u32::from_str(pid.trim()).map(|pid| format!(" (process {pid})"));
                 let path = self.link().path.display().to_string();
-                return Err(RepositoryError::InUse { path, pid: pid.unwrap_or_default() });
+                let workspace = Some(workspace.trim()).filter(|named| !named.is_empty()).map(PathBuf::from);
+                return Err(RepositoryError::InUse { path, pid: pid.unwrap_or_default(), workspace });
             }
         }
         file.set_len(0)?;
-        std::io::Write::write_all(&mut &file, std::process::id().to_string().as_bytes())?;
+        let workspace = workspace.map(|path| path.display().to_string()).unwrap_or_default();
+        std::io::Write::write_all(&mut &file, format!("{}\n{workspace}", std::process::id()).as_bytes())?;
         if let Ok(mut held) = self.link().lock.lock() {
             *held = Some(file);
         }
@@ -366,14 +371,16 @@ mod tests {
         let path = directory.path().join("one.db");
         let first = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
         let second = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
-        first.lock().unwrap();
-        let refused = second.lock().unwrap_err();
+        first.lock(Some(Path::new("/work"))).unwrap();
+        let refused = second.lock(None).unwrap_err();
         assert_eq!(refused.code(), "database_in_use");
         let pid = format!("(process {})", std::process::id());
         assert!(refused.to_string().contains(&pid), "{refused}");
+        let RepositoryError::InUse { workspace, .. } = refused else { panic!("{refused}") };
+        assert_eq!(workspace.as_deref(), Some(Path::new("/work")));
         drop(first);
         // The lock goes with the last user of the repository, its writers among them.
-        while second.lock().is_err() {
+        while second.lock(None).is_err() {
             tokio::task::yield_now().await;
         }
     }

@@ -331,6 +331,7 @@ impl From<ModelError> for ApiError {
             // The request cannot be carried out as things stand: the message says what to
             // configure, and repeating it without that does not help.
             ModelError::NotConfigured(_)
+            | ModelError::MissingKey { .. }
             | ModelError::ContextOverflow { .. }
             | ModelError::Rejected { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             ModelError::RateLimited { .. }
@@ -376,6 +377,13 @@ mod tests {
         let refusal = ApiError::from(error);
         assert_eq!((refusal.status, refusal.code), (StatusCode::BAD_GATEWAY, "provider_unauthorized"));
         assert!(!refusal.message.contains("sk-123"));
+        let (model, variable) = ("openai/x".into(), "OPENAI_API_KEY".into());
+        let refusal = ApiError::from(ModelError::MissingKey { model, variable });
+        assert_eq!(
+            (refusal.status, refusal.code),
+            (StatusCode::UNPROCESSABLE_ENTITY, "provider_key_missing")
+        );
+        assert!(refusal.message.contains("OPENAI_API_KEY"), "{}", refusal.message);
     }
 
     #[test]

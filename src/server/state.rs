@@ -98,15 +98,10 @@ impl AppState {
         self.orchestrator.repository()
     }
 
-    /// The caller's task with this id: 400 if it is no id, 404 if there is none, 403 if it is
-    /// somebody else's.
+    /// The caller's task with this id: 404 if there is none, 403 if it is somebody else's.
     pub(super) async fn task_of(&self, caller: &Caller, id: &str) -> Result<Task, ApiError> {
-        let id = id.parse::<TaskId>().map_err(|_| {
-            ApiError::invalid(
-                "taskId",
-                "is not the id of a task: ids look like 0190a5e4-7c3b-7d0e-8f1a-2b3c4d5e6f70",
-            )
-        })?;
+        // What cannot be an id is the id of no task.
+        let id = id.parse::<TaskId>().map_err(|_| ApiError::task_not_found())?;
         let task = self.repository().load(id).await?.ok_or_else(ApiError::task_not_found)?;
         if task.spec().user_id == caller.0 { Ok(task) } else { Err(ApiError::forbidden()) }
     }

@@ -25,7 +25,7 @@ use tokio_util::sync::CancellationToken;
 use crate::task::{Effect, FrozenTool};
 
 pub(crate) use allowance::is_listed;
-pub(crate) use app::{answer_problem, is_question, question_problem};
+pub(crate) use app::{answer_problem, is_question, question_problem, repeats_itself};
 pub use config::{HttpRequestConfig, McpServerConfig, McpToolConfig, ToolsConfig};
 pub use error::ToolError;
 pub use fence::Fence;

@@ -83,6 +83,8 @@ impl Shared {
 pub struct Worker {
     shared: Arc<Shared>,
     queue: Arc<dyn Queue>,
+    /// The task it is there for, with its sub-tasks; none if it works on whatever is due.
+    root: Option<TaskId>,
 }
 
 impl Worker {
@@ -101,7 +103,13 @@ impl Worker {
         let (line, draining) = (Line::default(), CancellationToken::new());
         let shared =
             Shared { name, config, orchestrator, executor, clock, limiter, leases, suspects, line, draining };
-        Self { shared: Arc::new(shared), queue }
+        Self { shared: Arc::new(shared), queue, root: None }
+    }
+
+    /// The same worker for one task and its sub-tasks: it leaves all others alone, and schedules and
+    /// requests that expire, too. They may want other models, tools or files than it has.
+    pub fn only_for(self, root: TaskId) -> Self {
+        Self { root: Some(root), ..self }
     }
 
     /// Its name.
@@ -138,17 +146,19 @@ impl Worker {
             Duration::from_millis(config.heartbeat_ms),
             self.shared.draining.clone(),
         ));
-        company.spawn(expiry::watch(
-            self.shared.orchestrator.clone(),
-            Duration::from_millis(config.heartbeat_ms.max(1)),
-        ));
         // A set, so that what is being fired ends with the worker whatever ends it.
         let mut firing = JoinSet::new();
-        firing.spawn(schedules::watch(
-            self.shared.orchestrator.clone(),
-            self.pace_of_schedules(),
-            self.shared.draining.clone(),
-        ));
+        if self.root.is_none() {
+            company.spawn(expiry::watch(
+                self.shared.orchestrator.clone(),
+                Duration::from_millis(config.heartbeat_ms.max(1)),
+            ));
+            firing.spawn(schedules::watch(
+                self.shared.orchestrator.clone(),
+                self.pace_of_schedules(),
+                self.shared.draining.clone(),
+            ));
+        }
         self.recover().await;
         let drives = self.follow_hints(stop).await;
         let patience = Duration::from_millis(self.shared.config.drain_ms);
@@ -269,7 +279,15 @@ impl Worker {
             },
             per_user: self.shared.config.per_user,
         };
-        self.shared.orchestrator.repository().claim(claim).await
+        let repository = self.shared.orchestrator.repository();
+        let Some(root) = self.root else { return repository.claim(claim).await };
+        let mut claimed = Vec::new();
+        for id in self.shared.orchestrator.open_tree(root).await? {
+            if claimed.len() < room {
+                claimed.extend(repository.claim(Claim { only: Some(id), limit: 1, ..claim }).await?);
+            }
+        }
+        Ok(claimed)
     }
 
     async fn drain(&self, mut drives: JoinSet<()>) {

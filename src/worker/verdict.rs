@@ -6,6 +6,11 @@ use super::writer::Lost;
 use crate::orchestrator::{Evaluation, OrchestratorError, Revised};
 use crate::task::{Event, Exceeded, Fault, FrozenTools, PauseReason, Task};
 
+/// What only whoever runs this can mend: the account, the key, or a model that is configured for
+/// other workers and not for this one.
+const NEEDS_A_PERSON: [&str; 4] =
+    ["provider_quota", "provider_unauthorized", "provider_key_missing", "model_not_configured"];
+
 impl Drive {
     /// Whether the context is smaller now, or what has no room for that; `None` if it was called off.
     pub(super) async fn summarize(&mut self) -> Result<Option<Result<bool, Exceeded>>, Lost> {
@@ -54,7 +59,7 @@ impl Drive {
         };
         tracing::info!(task = %task.id, step = index, %fault, ?retry_at, "step failed");
         let is_away = fault.is_retryable() && fault.code.starts_with("provider_");
-        if retry_at.is_none() && (is_away || fault.code == "provider_quota") {
+        if retry_at.is_none() && (is_away || NEEDS_A_PERSON.contains(&fault.code.as_str())) {
             // The plan is not at fault: the step stays what it is, and waits for the provider.
             let detail = format!("{fault}, after {} attempts: resume to ask again", step.attempts);
             self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });

@@ -57,6 +57,64 @@ fn every_entry_is_a_line_of_json_and_the_trace_has_no_gaps() {
     }
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_leaves_other_tasks_alone_and_names_the_one_that_waits() {
+    let plan = json!({"json": {"steps": [{"id": "a", "description": "Think", "type": "llm-reasoning"}]}});
+    let program = Program::new(&json!({"rules": [{"role": "plan", "reply": plan}]}));
+    program.file("one.rs", "// TODO: name it\n");
+    let server = program.serve(&["--no-worker"]).await;
+    let other = program.orchestrate(&server, "Something else").await.unwrap();
+    drop(server);
+    let (code, printed, said) = program.run(&offline(&["run", GOAL]));
+    assert_eq!(code, 0, "{printed}\n{said}");
+    assert!(said.contains(&format!("run --resume {other}")), "{said}");
+    let (_, shown, _) = program.run(&["task", "show", &other, "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        (&shown["state"]["status"], &shown["state"]["seq"]),
+        (&json!("pending"), &json!(3)),
+        "untouched: {shown}"
+    );
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_run_is_not_done_with_the_files_of_another_directory() {
+    let program = workspace();
+    let _server = program.serve(&[]).await;
+    let elsewhere = tempfile::tempdir().unwrap();
+    let place = elsewhere.path().display().to_string();
+    let (code, printed, said) = program.run(&offline(&["run", "--workspace", &place, GOAL]));
+    assert_eq!(code, 1, "{printed}\n{said}");
+    assert!(said.contains("database_in_use") && said.contains("--db"), "{said}");
+    let (code, printed, said) = program.run(&offline(&["run", GOAL]));
+    assert_eq!(code, 0, "in the same directory the server does it: {printed}\n{said}");
+}
+
+#[test]
+fn a_file_that_is_not_there_is_not_waited_for() {
+    let program = workspace();
+    let (code, printed, _) = program.run(&offline(&["run", "--json", "Read missing.txt"]));
+    assert_eq!(code, 1, "{printed}");
+    let lines: Vec<Value> = printed.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert_eq!(lines.iter().filter(|line| line["kind"] == "step_started").count(), 1, "{printed}");
+    let fault = lines.last().unwrap()["fault"]["message"].to_string();
+    assert!(fault.contains("there is no 'missing.txt'"), "{fault}");
+}
+
+#[test]
+fn who_asks_for_json_reads_a_failure_as_json() {
+    let program = workspace();
+    for (arguments, code, name) in [
+        (vec!["run", "--json", "Migrate the billing system to Stripe"], 5, "model_not_configured"),
+        (vec!["task", "show", "--json", "00000000-0000-0000-0000-000000000000"], 1, "task_not_found"),
+    ] {
+        let (got, printed, said) = program.run(&offline(&arguments));
+        assert_eq!(got, code, "{printed}\n{said}");
+        let last: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+        assert_eq!(last["error"]["code"], name, "{last}");
+    }
+}
+
 #[test]
 fn a_goal_beyond_the_rules_is_refused_with_the_way_to_a_model() {
     let program = workspace();

@@ -65,7 +65,7 @@ impl Arena {
         let durability = settings.config.database.durability;
         let database = Database::open_file(&scratch.join("bench.db"), durability).await?;
         database.prepare().await?;
-        database.lock()?;
+        database.lock(None)?;
         Ok(Self { settings, database, scratch: Some(scratch), url: None })
     }
 

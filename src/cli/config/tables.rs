@@ -109,6 +109,11 @@ impl DatabaseConfig {
                 let problem = "names an engine this program does not know: give postgres://… or a file";
                 return Err(ConfigError::value(key, problem));
             }
+            // Other programs mean an address of a server by it: a word that is none is a mistake.
+            None if key == "DATABASE_URL" => {
+                let problem = "is no address: give postgres://… or sqlite:FILE (a bare path goes into LONGHAUL_DB or --db)";
+                return Err(ConfigError::value(key, problem));
+            }
             None => (None, Some(PathBuf::from(address))),
         };
         Ok(())

@@ -144,6 +144,8 @@ fn values_that_make_no_sense_are_refused() {
 
 #[test]
 fn variables_that_make_no_sense_are_refused() {
+    let typo = load("", &[("DATABASE_URL", "localhost:5432/longhaul")]).unwrap_err().to_string();
+    assert!(typo.contains("sqlite:FILE"), "no file of that name is made: {typo}");
     let error = load("", &[("DATABASE_URL", "mysql://root:s3cret@db/x")]).unwrap_err().to_string();
     assert!(error.starts_with("DATABASE_URL") && !error.contains("s3cret"), "{error}");
     let error = load("", &[("REDIS_URL", "http://root:s3cret@redis")]).unwrap_err().to_string();

@@ -72,13 +72,13 @@ async fn a_task_is_paused_resumed_and_cancelled() {
 }
 
 #[tokio::test]
-async fn foreign_unknown_and_bad_ids_are_told_apart() {
+async fn foreign_and_unknown_ids_are_told_apart() {
     let fixture = Fixture::new().await;
     let foreign = fixture.task_of("somebody", "g").await.id.to_string();
     for (id, expected) in [
         (foreign.as_str(), refused(403, "forbidden")),
         (UNKNOWN, refused(404, "task_not_found")),
-        ("x", refused(400, "invalid_request")),
+        ("x", refused(404, "task_not_found")),
     ] {
         for rest in ["", "/steps", "/traces", "/events"] {
             assert_eq!(problem(&fixture.get(&format!("/api/tasks/{id}{rest}")).await), expected);
