@@ -42,7 +42,7 @@ impl Attempt {
             let words = self.words_or(String::new()).await?;
             self.may_repair(&words)?;
         }
-        if let Some(text) = finished_answer(&conversation).filter(|_| !self.has_mail(&conversation))
+        if let Some(text) = conversation.answer().filter(|_| !self.has_mail(&conversation))
             && let Some(output) = self.concluded(&mut conversation, text).await?
         {
             return Ok(output);
@@ -54,11 +54,10 @@ impl Attempt {
             if conversation.turns >= self.spec.limits.max_turns {
                 return Err(Stop::Failed(too_many_turns(conversation.turns)));
             }
-            let answer = self.ask(model.as_ref(), &mut conversation, &told).await?;
+            self.ask(model.as_ref(), &mut conversation, &told).await?;
             // What was written during the last turn is answered too.
-            if answer.requests.is_empty()
-                && !self.has_mail(&conversation)
-                && let Some(output) = self.concluded(&mut conversation, answer.text).await?
+            if let Some(text) = conversation.answer().filter(|_| !self.has_mail(&conversation))
+                && let Some(output) = self.concluded(&mut conversation, text).await?
             {
                 return Ok(output);
             }
@@ -141,6 +140,7 @@ impl Attempt {
                 note,
                 requests: call.requests.clone(),
                 is_error: call.is_error || was_told,
+                is_cut: call.is_cut,
                 heard: (texts, newest),
                 refusal: refusals
                     .iter()
@@ -163,7 +163,7 @@ impl Attempt {
         model: &dyn Model,
         conversation: &mut Conversation,
         told: &Told,
-    ) -> Result<Answer, Stop> {
+    ) -> Result<(), Stop> {
         let newest = self.read_mail(conversation).await?;
         let note = self.allowance.nearly_used_up(self.orchestrator.now());
         let note = note.map(|(resource, percent)| wrap_up(resource, percent));
@@ -210,8 +210,9 @@ impl Attempt {
                     usage: answer.usage,
                     model: answer.model.clone(),
                 });
-                conversation.answered(call, answer.text.clone(), answer.requests.clone());
-                Ok(answer)
+                let is_cut = answer.is_cut();
+                conversation.answered(call, answer.text, answer.requests, is_cut);
+                Ok(())
             }
             Err(fault) => {
                 if !fault.may_have_cost() {
@@ -336,14 +337,6 @@ fn recordable(answer: Answer) -> Result<Answer, Fault> {
     match answer.requests.iter().find(|request| is_too_deep(&request.arguments)) {
         Some(request) => Err(too_deep(FaultClass::Malformed, &request.tool)),
         None => Ok(answer),
-    }
-}
-
-/// The answer, if the recorded conversation has come to its end already.
-fn finished_answer(conversation: &Conversation) -> Option<String> {
-    match conversation.messages.last() {
-        Some(Message::Assistant { text, requests }) if requests.is_empty() => Some(text.clone()),
-        _ => None,
     }
 }
 

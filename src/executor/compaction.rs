@@ -158,7 +158,8 @@ mod tests {
             arguments: serde_json::json!({"at": at}),
         };
         let (number, _) = conversation.next_call();
-        conversation.answered(number, "a".repeat(answer), (0..results.len()).map(request).collect());
+        let requests = (0..results.len()).map(request).collect();
+        conversation.answered(number, "a".repeat(answer), requests, false);
         for bytes in results {
             let (number, _) = conversation.next_call();
             conversation.returned(&Returned {

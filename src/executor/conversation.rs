@@ -3,7 +3,7 @@
 use std::collections::{HashMap, VecDeque};
 
 use crate::models::Message;
-use crate::orchestrator::{excerpt, marked};
+use crate::orchestrator::{GO_ON, excerpt, marked};
 use crate::task::{BlobHash, CallState, CallSubject, Payload, Step, ToolRequest};
 
 /// How much of its results a conversation shows, in bytes.
@@ -30,6 +30,10 @@ pub(super) struct Conversation {
     pub(super) open: VecDeque<ToolRequest>,
     /// Model turns that were answered.
     pub(super) turns: u32,
+    /// What was said of the answer so far, if the newest turn was cut: the next one goes on with it.
+    begun: Option<String>,
+    /// The newest answer that came to its end, with all that was said of it over several turns.
+    whole: String,
     /// The number of the first model call: it recorded the opening.
     pub(super) first_call: Option<u32>,
     /// The newest message of a person that is part of it.
@@ -58,6 +62,8 @@ pub(super) struct Recorded {
     pub(super) note: String,
     pub(super) requests: Vec<ToolRequest>,
     pub(super) is_error: bool,
+    /// Whether the limit of output tokens cut it.
+    pub(super) is_cut: bool,
     /// Messages of people that a model turn read first, oldest first; and the newest of them.
     pub(super) heard: (Vec<String>, i64),
     /// What a model turn was told afterwards, if it claimed to be done and was not.
@@ -92,7 +98,7 @@ impl Conversation {
                 (CallSubject::Model { .. }, CallState::Committed) => {
                     let (texts, newest) = call.heard;
                     self.hear(texts, newest, call.number);
-                    self.answered(call.number, call.text, call.requests);
+                    self.answered(call.number, call.text, call.requests, call.is_cut);
                     call.refusal.into_iter().for_each(|words| self.tell(words));
                 }
                 (CallSubject::Tool { tool, arguments, labels, .. }, CallState::Committed) => {
@@ -143,16 +149,41 @@ impl Conversation {
         self.add(Message::User(words), self.calls);
     }
 
-    /// Adds the model's turn.
+    /// Adds the model's turn. One that was cut is followed by the word to go on with it.
     ///
     /// The keys of arguments are sorted: a database may return them in another order than they came in.
-    pub(super) fn answered(&mut self, number: u32, text: String, mut requests: Vec<ToolRequest>) {
+    pub(super) fn answered(
+        &mut self,
+        number: u32,
+        text: String,
+        mut requests: Vec<ToolRequest>,
+        is_cut: bool,
+    ) {
+        let begun = self.begun.take().unwrap_or_default();
         requests.iter_mut().for_each(|request| request.arguments.sort_all_objects());
         self.first_call.get_or_insert(number);
         self.turns += 1;
         self.shown = 0;
         self.open = requests.iter().cloned().collect();
+        if !requests.is_empty() {
+            return self.add(Message::Assistant { text, requests }, number);
+        }
+        let whole = begun + &text;
         self.add(Message::Assistant { text, requests }, number);
+        if is_cut {
+            self.begun = Some(whole);
+            self.add(Message::User(GO_ON.to_owned()), number);
+        } else {
+            self.whole = whole;
+        }
+    }
+
+    /// The whole answer, if the newest turn brought it to its end.
+    pub(super) fn answer(&self) -> Option<String> {
+        match self.messages.last() {
+            Some(Message::Assistant { requests, .. }) if requests.is_empty() => Some(self.whole.clone()),
+            _ => None,
+        }
     }
 
     /// Adds a tool's result to the oldest open request. Returns how often this very call has
@@ -237,6 +268,7 @@ mod tests {
             note: String::new(),
             requests: requests.collect(),
             is_error: false,
+            is_cut: false,
             heard: (Vec::new(), 0),
             refusal: None,
         }
@@ -264,6 +296,27 @@ mod tests {
         assert_eq!(conversation.messages.len(), 2);
         assert_eq!(conversation.open.front().map(|request| request.tool.as_str()), Some("b"));
         assert_eq!(conversation.next_call(), (3, 1));
+    }
+
+    #[test]
+    fn an_answer_that_was_cut_goes_on_and_is_whole_in_the_end() {
+        let cut = |number, text| Recorded { is_cut: true, ..model(number, text, &[]) };
+        let mut conversation = recall(vec![cut(1, "one, tw"), cut(2, "o, thr")]);
+        assert_eq!(conversation.messages.last(), Some(&Message::User(GO_ON.into())));
+        assert_eq!(conversation.answer(), None, "there is more to be said");
+        conversation.answered(3, "ee".into(), Vec::new(), false);
+        assert_eq!(conversation.answer().as_deref(), Some("one, two, three"));
+        conversation.tell("Mend it".into());
+        assert_eq!(conversation.answer(), None);
+        conversation.answered(4, "four".into(), Vec::new(), false);
+        assert_eq!(conversation.answer().as_deref(), Some("four"), "it was whole: this is another one");
+    }
+
+    #[test]
+    fn what_was_begun_before_a_tool_was_asked_for_is_no_part_of_the_answer() {
+        let cut = Recorded { is_cut: true, ..model(1, "Let me s", &[]) };
+        let calls = vec![cut, model(2, "", &["a"]), tool(3, "a", CallState::Committed), model(4, "ok", &[])];
+        assert_eq!(recall(calls).answer().as_deref(), Some("ok"));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
-use crate::task::{BlobHash, CallAt, ModelName, Payload, ToolRequest, Usage};
+use crate::task::{BlobHash, CUT_SHORT, CallAt, ModelName, Payload, ToolRequest, Usage};
 
 /// What a model is asked for; decides which of the configured models answers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord, Serialize, Deserialize)]
@@ -168,6 +168,11 @@ pub struct Answer {
 }
 
 impl Answer {
+    /// Whether it is a text that the limit of output tokens cut: there is more to be said.
+    pub fn is_cut(&self) -> bool {
+        self.requests.is_empty() && self.finish == CUT_SHORT
+    }
+
     /// A plain text answer that consumed nothing.
     pub fn text(text: impl Into<String>) -> Self {
         Self {

@@ -16,7 +16,7 @@ use futures::stream::{self, BoxStream};
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::task::{ModelName, ToolRequest, Usage};
+use crate::task::{CUT_SHORT, ModelName, ToolRequest, Usage};
 
 use super::{Answer, Chunk, Message, Model, ModelError, Request, Role};
 
@@ -58,6 +58,9 @@ struct Rule {
 #[serde(deny_unknown_fields, rename_all = "camelCase")]
 struct Reply {
     text: Option<String>,
+    /// Whether the limit of output tokens cuts the text where it ends.
+    #[serde(default)]
+    cut: bool,
     /// What is streamed before as the model's reasoning.
     #[serde(default)]
     reasoning: String,
@@ -161,7 +164,11 @@ impl Scripted {
         };
         let requests: Vec<_> =
             reply.tool_calls.iter().enumerate().map(|(n, call)| call.request(turn, n)).collect();
-        let finish = if requests.is_empty() { "stop" } else { "tool-calls" };
+        let finish = match requests.is_empty() {
+            true if reply.cut => CUT_SHORT,
+            true => "stop",
+            false => "tool-calls",
+        };
         let usage = usage(request, &text, &requests);
         Ok(Answer { text, requests, finish: finish.to_owned(), usage, model: None })
     }

@@ -7,7 +7,7 @@ use genai::chat::{
 };
 use serde_json::{Value, json};
 
-use crate::task::{ToolRequest, Usage};
+use crate::task::{CUT_SHORT, ToolRequest, Usage};
 
 use super::failure::Diagnosis;
 use super::tool_text;
@@ -276,7 +276,7 @@ impl Expected {
             (text, requests) = tool_text::extract(&text, &self.tools);
         }
         let finish = finish(returned.stop.as_ref(), !requests.is_empty());
-        if self.json && finish == "length" && !tool_text::is_json(&text) {
+        if self.json && finish == CUT_SHORT && !tool_text::is_json(&text) {
             return Err(diagnosis.malformed("the limit of output tokens cut the JSON"));
         }
         if requests.is_empty() && text.trim().is_empty() {
@@ -306,7 +306,7 @@ fn is_cut(stop: Option<&StopReason>) -> bool {
 
 fn finish(stop: Option<&StopReason>, asks_for_tools: bool) -> String {
     match stop {
-        Some(StopReason::MaxTokens(_)) => "length",
+        Some(StopReason::MaxTokens(_)) => CUT_SHORT,
         _ if asks_for_tools => "tool-calls",
         Some(StopReason::ContentFilter(_)) => "content-filter",
         Some(StopReason::Other(word)) => word,

@@ -69,6 +69,7 @@ pub use judge::Judgement;
 pub use lifecycle::OutcomeDecision;
 pub use preset::{Agent, Preset};
 pub use promote::{Called, Grown, GrownCall};
+pub(crate) use prompts::GO_ON;
 pub use request::{RequestKey, TaskRequest};
 pub use revisions::Revision;
 pub use schedule::ScheduleWish;

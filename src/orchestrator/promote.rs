@@ -196,7 +196,7 @@ impl Called {
                     requests: answer.requests.clone(),
                     finish: answer.finish.clone(),
                     usage: answer.usage,
-                    model: None,
+                    model: answer.model.clone(),
                 },
             ),
             Self::Tool { request, effect, labels, outcome } => (

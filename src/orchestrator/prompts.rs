@@ -16,6 +16,10 @@ pub(super) const EVALUATE: &str = include_str!("prompts/evaluate.md");
 /// Judges whether what a step brought meets its criteria.
 pub(super) const JUDGE: &str = include_str!("prompts/judge.md");
 
+/// Tells a model that the limit of output tokens cut its answer. What it says then is put behind it.
+pub(crate) const GO_ON: &str = "Your answer was cut by the limit of output tokens. Go on exactly where it ended, \
+    in the middle of a word if need be: repeat nothing of it, and say nothing about this.";
+
 const PLAN: &str = include_str!("prompts/plan.md");
 const STEP: &str = include_str!("prompts/step.md");
 

@@ -2,8 +2,8 @@
 
 use super::apply::Verdict;
 use super::{
-    Call, CallState, CallSubject, Digest, Entry, Event, Opening, Payload, Status, Step, StepStatus, Task,
-    Timestamp,
+    CUT_SHORT, Call, CallState, CallSubject, Digest, Entry, Event, Opening, Payload, Status, Step,
+    StepStatus, Task, Timestamp,
 };
 
 impl Task {
@@ -94,10 +94,11 @@ impl Task {
             // Whatever is recorded is not repeated, so a worker that dies now dies of something else.
             self.state.crashes = 0;
         }
-        if let Event::ModelAnswered { step, call, text, requests, usage, .. } = event {
+        if let Event::ModelAnswered { step, call, text, requests, finish, usage, .. } = event {
             let known = self.call_in(*step, *call, &CallState::Dispatched)?;
             known.returned(text, seq);
             known.requests = requests.clone();
+            known.is_cut = finish == CUT_SHORT;
             self.steps[*step as usize].usage += *usage;
             self.state.usage += *usage;
             return Ok(());

@@ -8,6 +8,9 @@ use super::{
     Ask, Child, Effect, Fault, Labels, ModelName, OnExpiry, Payload, Reserve, Taint, Timestamp, View,
 };
 
+/// How an answer ended that the limit of output tokens cut.
+pub const CUT_SHORT: &str = "length";
+
 /// What was called.
 #[derive(Debug, Clone, PartialEq)]
 pub enum CallSubject {
@@ -137,6 +140,8 @@ pub struct Call {
     pub requests: Vec<ToolRequest>,
     /// Whether the tool itself called its result an error.
     pub is_error: bool,
+    /// Whether the limit of output tokens cut what the model said.
+    pub is_cut: bool,
     /// The newest message of a person that a model turn had read.
     pub heard: Option<i64>,
     /// What a conversation that begins with it begins with.
@@ -192,6 +197,7 @@ impl Call {
             result_seq: None,
             requests: Vec::new(),
             is_error: false,
+            is_cut: false,
             heard: None,
             opening: None,
             is_approved: false,

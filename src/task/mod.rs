@@ -66,7 +66,9 @@ pub use apply::{Illegal, Task};
 pub use approval::{ApprovalPolicy, ApprovalWish, OnExpiry};
 pub use ask::{Ask, AskKind, Asking, PlanAsk};
 pub use budget::{Budget, Exceeded, Reserve, Resource, Spent, TopUp};
-pub use call::{Call, CallState, CallSubject, Noticed, Opening, ToolChange, ToolNotice, ToolRequest};
+pub use call::{
+    CUT_SHORT, Call, CallState, CallSubject, Noticed, Opening, ToolChange, ToolNotice, ToolRequest,
+};
 pub use check::{
     Check, CheckDecision, CheckKind, Claim, Evidence, Standing, UNVERIFIED, Verdict, Verification,
 };

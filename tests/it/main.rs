@@ -14,6 +14,7 @@ mod breakers;
 mod budgets;
 mod chaos;
 mod chat_clients;
+mod chat_program;
 mod checks;
 mod cluster;
 mod command_line;

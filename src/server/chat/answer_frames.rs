@@ -75,6 +75,11 @@ impl AnswerFrames {
         chunk
     }
 
+    /// The model was cut and goes on in the middle of what it says: for whoever reads it, nothing happened.
+    pub(super) fn goes_on(&mut self) {
+        self.has_text = false;
+    }
+
     /// The model's turn is over and another one begins.
     pub(super) fn next_turn(&mut self) -> Vec<UiChunk> {
         let mut chunks: Vec<UiChunk> = self.close().into_iter().collect();

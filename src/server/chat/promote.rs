@@ -23,7 +23,7 @@ impl Answering {
         let mut said = saying.said();
         said.extend(TaskFrames::promoted(self.id, &reason));
         let grown = Grown {
-            request: self.as_task(),
+            request: self.with_its_model(),
             id: self.id,
             reason,
             before: self.before(),
@@ -49,6 +49,17 @@ impl Answering {
             repository.put_message(&question).await?;
         }
         Ok(())
+    }
+
+    /// The question as a request for a task that goes on with the model that has begun to answer, even
+    /// where steps would be given to another one.
+    fn with_its_model(&self) -> TaskRequest {
+        let mut request = self.as_task();
+        let of_steps = self.state.orchestrator.models().for_step(request.chat_model.as_ref(), 0);
+        if of_steps.is_ok_and(|model| model.name() != self.model.name()) {
+            request.chat_model = Some(self.model.name().clone());
+        }
+        request
     }
 
     /// The question as a request for a task.

@@ -12,7 +12,7 @@ use super::live::Saying;
 use super::request::ToolChoice;
 use super::task_frames::call_id;
 use crate::models::{Answer, Chunk, Message as ModelMessage, ModelError, Request, Role, ToolSpec};
-use crate::orchestrator::{Called, GrownCall, cut, marked};
+use crate::orchestrator::{Called, GO_ON, GrownCall, cut, marked};
 use crate::task::{
     Effect, Fault, FaultClass, Labels, MAX_DEPTH, Source, TOO_DEEP, Taint, Task, Timestamp, ToolRequest,
     is_too_deep,
@@ -79,6 +79,15 @@ impl Answering {
         let tools = self.tools().await?;
         loop {
             let answer = self.ask(saying, work, &tools).await?;
+            if answer.is_cut() {
+                // Where no task may come of it, what was said so far is the answer.
+                if let Some(reason) = self.outgrows(work, None) {
+                    return Ok(Some(reason).filter(|_| self.has_tools()));
+                }
+                work.messages.push(ModelMessage::User(GO_ON.to_owned()));
+                work.frames.goes_on();
+                continue;
+            }
             if answer.requests.is_empty() {
                 return Ok(None);
             }

@@ -237,6 +237,19 @@ async fn a_long_conversation_goes_on_behind_a_summary_and_keeps_everything() {
 }
 
 #[tokio::test]
+async fn an_answer_that_the_limit_of_tokens_cut_goes_on_in_the_same_text() {
+    let fixture = Fixture::scripted(json!([
+        {"role": "chat", "contains": "Go on exactly", "reply": {"text": "aris."}},
+        {"role": "chat", "reply": {"text": "It is P", "cut": true}},
+    ]))
+    .await;
+    let chunks = post(&fixture, body("m", "What is the capital of France?")).await.chunks();
+    assert_eq!(texts(&chunks), "It is Paris.");
+    assert_eq!(types(&chunks).iter().filter(|kind| **kind == "text-start").count(), 1);
+    assert!(kept(&fixture).await[1].1.contains("It is Paris."), "{:?}", kept(&fixture).await);
+}
+
+#[tokio::test]
 async fn a_stream_ends_when_its_task_waits_for_somebody() {
     let fixture = Fixture::scripted(rules()).await;
     let mut changes = fixture.repository().changes();

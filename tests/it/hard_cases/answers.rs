@@ -113,6 +113,55 @@ async fn a_call_whose_arguments_the_limit_of_tokens_cut_is_not_made() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_the_limit_of_tokens_cut_goes_on_where_it_ended() {
+    for format in FORMATS {
+        let cut = |said| Reply::events(&format.events(Said { finish: "length", ..text(said) }));
+        let last = Reply::events(&format.events(text("e and four.")));
+        let (world, provider) = world(format, vec![cut("One, tw"), cut("o, thre"), last]).await;
+        let task = run(&world, with_tools()).await;
+        assert_eq!(task.status(), Status::Completed, "{format:?}: {:?}", task.state().fault);
+        let output = world.repository.content(task.state().output.as_ref().unwrap()).await.unwrap();
+        assert_eq!(output, json!("One, two, three and four."), "{format:?}");
+        assert!(failed_calls(&world, &task).await.is_empty(), "{format:?}: what was said is not lost");
+        let asked = provider.asked();
+        assert_eq!(asked.len(), 3, "{format:?}");
+        assert!(!asked[0].says("Go on exactly") && asked[2].says("Go on exactly"), "{format:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_never_ends_is_given_up_with_the_turns_of_its_step() {
+    let cut = || Reply::events(&Format::OpenAi.events(Said { finish: "length", ..text("and so on ") }));
+    let provider = Provider::start(move |_| cut()).await;
+    let limits = Limits { max_replans: 0, max_turns: 4, ..Limits::default() };
+    let models = Some(provider.models(Format::OpenAi, "").await);
+    let world = super::world(Setup { models, limits, ..Setup::default() }).await;
+    let task = run(&world, with_tools()).await;
+    assert_eq!(task.steps()[0].fault.as_ref().unwrap().code, "too_many_turns");
+    assert_eq!(provider.asked().len(), 4);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_was_cut_is_whole_although_its_worker_died_between_the_pieces() {
+    let script = json!({"rules": [
+        {"contains": "Go on exactly", "times": 1, "delayMs": 600_000, "reply": {"text": "never heard"}},
+        {"contains": "Go on exactly", "reply": {"text": "o."}},
+        {"reply": {"text": "One, tw", "cut": true}},
+    ]});
+    let world = World::new(Setup { script, ..Setup::default() }).await;
+    let task = world.start(with_tools().unwrap()).await;
+    let first = world.work("first");
+    world.until(task.id, |task| task.steps()[0].calls.len() == 2).await;
+    first.kill().await;
+    let _second = world.work("second");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.state().output, Some(Payload::text("One, two.")));
+    let answered = world.kinds(task.id).await.into_iter().filter(|kind| *kind == "model_answered").count();
+    assert_eq!(answered, 2, "the first piece is not asked for again");
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_call_with_a_number_of_its_own_is_made_once_and_whole() {
     for number in [1_u64, 5, u64::from(u32::MAX)] {
         let piece = |function: Value, id: Option<&str>| {

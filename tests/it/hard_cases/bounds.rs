@@ -1,8 +1,8 @@
 //! Limits that are reached: budgets over branches, plans that are too long, depths of answers.
 
 use longhaul::orchestrator::TaskRequest;
-use longhaul::task::{Budget, Limits, PauseReason, Plan, Status, StepType};
-use serde_json::json;
+use longhaul::task::{Budget, Event, Limits, PauseReason, Plan, Status, StepType};
+use serde_json::{Value, json};
 
 use crate::world::{Setup, call, plan, request, step};
 
@@ -50,4 +50,32 @@ async fn a_revision_that_would_make_the_plan_too_long_is_not_taken() {
     let task = world.ended(task.id).await;
     assert!(task.steps().len() <= 10, "{} steps", task.steps().len());
     world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_context_that_the_provider_finds_too_long_is_summarised_once_and_asked_once_more() {
+    let overflows =
+        |times: u32| json!({"role": "execute", "times": times, "reply": {"error": {"kind": "overflow"}}});
+    let rules = |overflow: Value| {
+        json!({"rules": [
+            {"role": "summarize", "reply": {"text": "In short."}},
+            overflow,
+            {"role": "execute", "reply": {"text": "done"}},
+        ]})
+    };
+    for (times, status) in [(1, Status::Completed), (2, Status::Failed)] {
+        let limits = Limits { max_replans: 0, ..Limits::default() };
+        let world = super::world(Setup { script: rules(overflows(times)), limits, ..Setup::default() }).await;
+        let read = call("read", json!({"text": "a long story ".repeat(2_000)}));
+        let task = world.start(plan(vec![read, step(StepType::LlmReasoning, "Write")])).await;
+        let _worker = world.work("w");
+        let task = world.ended(task.id).await;
+        assert_eq!(task.status(), status, "{times} times: {:?}", task.state().fault);
+        let journal = world.journal(task.id).await;
+        let summaries = journal.iter().filter(|entry| entry.event.kind() == "context_summarized").count();
+        let asked =
+            journal.iter().filter(|entry| matches!(entry.event, Event::ModelRequested { .. })).count();
+        assert_eq!((summaries, asked), (1, 2), "{times} times: one summary, and one more call behind it");
+        world.is_sound(task.id).await;
+    }
 }

@@ -5,6 +5,7 @@
 
 mod answers;
 mod bounds;
+mod caches;
 mod cuts;
 mod injections;
 mod lost;

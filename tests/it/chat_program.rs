@@ -1,0 +1,66 @@
+//! Answers of the real program that become tasks: with the model that began them, to their end.
+
+use serde_json::{Value, json};
+
+use crate::program::{Program, Server};
+
+/// Everything is answered by `scripted/test`, but the chat by `scripted/talker`.
+fn program(rules: &Value, more: &str) -> Program {
+    let program = Program::on(None, &json!({"rules": rules}), more);
+    let script = program.directory.path().join("script.json").display().to_string();
+    program.reconfigure("scripted = { test", &format!("scripted = {{ talker = {script:?}, test"));
+    program.reconfigure("[models]", "[models]\nroles = { chat = \"scripted/talker\" }");
+    program
+}
+
+/// Asks, and reads the stream to its end: the text, and the task.
+async fn ask(program: &Program, server: &Server, text: &str) -> (String, String) {
+    let message = json!({"id": "m", "role": "user", "parts": [{"type": "text", "text": text}]});
+    let body = json!({"id": "thread", "message": message});
+    let reply = program.request("POST", server, "/api/chat").json(&body).send().await.unwrap();
+    let stream = reply.text().await.unwrap();
+    let lines = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+    let chunks: Vec<Value> = lines.filter_map(|line| serde_json::from_str(line).ok()).collect();
+    let said = chunks.iter().filter_map(|chunk| chunk["delta"].as_str()).collect();
+    let task = chunks.iter().find_map(|chunk| chunk["messageMetadata"]["taskId"].as_str());
+    (said, task.unwrap_or_else(|| panic!("no task: {stream}")).to_owned())
+}
+
+/// Which models the journal says were asked.
+fn asked(traces: &[Value]) -> Vec<&Value> {
+    let requests = traces.iter().filter(|trace| trace["kind"] == "model_requested");
+    requests.map(|trace| &trace["data"]["model"]).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_grows_goes_on_with_the_model_that_began_it() {
+    let call = json!({"toolCalls": [{"tool": "world_count", "arguments": {"label": "a"}}]});
+    let rules = json!([
+        {"role": "chat", "reply": call},
+        {"role": "execute", "reply": {"text": "It is counted."}},
+    ]);
+    let program = program(&rules, "");
+    let server = program.serve(&[]).await;
+    let (said, id) = ask(&program, &server, "Count this").await;
+    assert!(said.ends_with("It is counted."), "{said}");
+    let (_, task) = program.get(&server, &format!("/api/tasks/{id}")).await;
+    assert_eq!(task["chatModel"], "scripted/talker", "{task:#}");
+    let traces = program.traces(&server, &id).await;
+    let asked = asked(&traces);
+    assert!(asked.len() > 1 && asked.iter().all(|model| **model == "scripted/talker"), "{asked:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_is_cut_when_it_has_grown_is_whole_as_a_task() {
+    let rules = json!([
+        {"role": "chat", "reply": {"text": "It is P", "cut": true}},
+        {"role": "execute", "contains": "Go on exactly", "reply": {"text": "aris."}},
+    ]);
+    let program = program(&rules, "\n[server.chat]\ntaskAfterTokens = 1\n");
+    let server = program.serve(&[]).await;
+    let (_, id) = ask(&program, &server, "What is the capital of France?").await;
+    let task = program.until(&server, &id, &["completed", "failed"]).await;
+    assert_eq!(task["status"], "completed", "{task:#}");
+    let (_, task) = program.get(&server, &format!("/api/tasks/{id}")).await;
+    assert_eq!(task["output"], "It is Paris.", "{task:#}");
+}
