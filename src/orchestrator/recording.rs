@@ -57,7 +57,8 @@ impl Orchestrator {
     /// its own or this one. It never runs: one that had not ended is cancelled.
     ///
     /// # Errors
-    /// [`RepositoryError::Exists`] if there is a task of this id.
+    /// [`RepositoryError::Exists`] if there is a task of this id; [`OrchestratorError::Invalid`] if it
+    /// says that it is of the family of somebody else's task.
     pub async fn import(
         &self,
         recording: &Recording,
@@ -69,6 +70,9 @@ impl Orchestrator {
             return Err(RepositoryError::Exists.into());
         }
         let mut entries = recording.opened();
+        for named in entries.iter().flat_map(|entry| family_in(&entry.event)) {
+            self.is_not_of_others(named, user).await?;
+        }
         let thread = thread.map_or_else(|| recording.id.to_string(), str::to_owned);
         let mut settled = None;
         if let Some(Entry { event: Event::Created { spec }, .. }) = entries.first_mut() {
@@ -90,6 +94,21 @@ impl Orchestrator {
         Ok(task)
     }
 
+    /// A file may name any task. One that is here has to be the user's own: nobody gets a child, a parent
+    /// or a fork that they did not make.
+    async fn is_not_of_others(&self, named: TaskId, user: &str) -> Result<(), OrchestratorError> {
+        match self.repository.load(named).await? {
+            Some(known) if known.spec().user_id != user => {
+                let problem = format!(
+                    "names task {named}, which is somebody else's, as its parent, its child or its origin: it was \
+                     not exported like this"
+                );
+                Err(OrchestratorError::Invalid { field: "recording", problem })
+            }
+            _ => Ok(()),
+        }
+    }
+
     /// What a fork of an imported task goes by: limits, budget and approvals are those of this
     /// configuration, for nobody here agreed to those of the file. What its file asks approval for
     /// needs approval here, too.
@@ -109,6 +128,19 @@ impl Orchestrator {
             imported: false,
             ..spec
         })
+    }
+}
+
+/// The tasks that an entry names as relatives of its own.
+fn family_in(event: &Event) -> Vec<TaskId> {
+    match event {
+        Event::Created { spec } => {
+            let above = spec.parent.iter().flat_map(|parent| [parent.task, parent.root]);
+            above.chain(spec.forked_from.map(|from| from.task)).collect()
+        }
+        Event::ChildStarted { child, .. } => vec![*child],
+        Event::Forked { from, .. } => vec![from.task],
+        _ => Vec::new(),
     }
 }
 

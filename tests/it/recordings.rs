@@ -210,3 +210,66 @@ async fn a_fork_with_what_its_origin_verified_keeps_the_verdicts() {
     let journal = world.journal(fork.id).await;
     assert!(journal.iter().any(|entry| matches!(entry.event, Event::Forked { .. })));
 }
+
+/// The same recording with another request, as only a forger writes it.
+fn forged(recording: &Recording, field: &str, value: &Value) -> Recording {
+    let mut recording = recording.clone();
+    let Event::Created { spec } = &mut recording.entries[0].event else { panic!() };
+    let mut changed = serde_json::to_value(&*spec).unwrap();
+    changed[field] = value.clone();
+    **spec = serde_json::from_value(changed).unwrap();
+    recording
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_names_a_task_of_somebody_else_as_its_parent_or_origin_is_refused() {
+    let elsewhere = World::new(Setup::default()).await;
+    let task = elsewhere.start(plan(vec![call("read", json!({}))])).await;
+    let recording = Recording::read(&exported(&elsewhere.orchestrator, task.id).await).unwrap();
+    let here = World::new(Setup::default()).await;
+    let victim = here.start(plan(vec![call("unsafe_effect", json!({}))])).await;
+    let before = here.repository.load(victim.id).await.unwrap();
+    let parent = json!({"task": victim.id, "step": 0, "call": 1, "root": victim.id, "depth": 1});
+    let below = json!({"task": task.id, "step": 0, "call": 1, "root": victim.id, "depth": 2});
+    let origin = json!({"task": victim.id, "seq": 1});
+    for (field, value) in [("parent", &parent), ("parent", &below), ("forkedFrom", &origin)] {
+        let forged = forged(&recording, field, value);
+        let refused = here.orchestrator.import(&forged, "mallory", None).await.unwrap_err();
+        assert_eq!(refused.code(), "invalid_request", "{field}: {refused}");
+        assert!(refused.to_string().contains(&victim.id.to_string()), "{refused}");
+        assert!(here.repository.load(task.id).await.unwrap().is_none(), "{field}: nothing is left behind");
+    }
+    // Whoever owns the other task may have its family here.
+    here.orchestrator.import(&forged(&recording, "forkedFrom", &origin), "user", None).await.unwrap();
+    assert_eq!(here.repository.load(victim.id).await.unwrap(), before);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_recording_that_names_a_task_of_somebody_else_as_its_child_is_refused() {
+    let elsewhere = World::new(Setup::default()).await;
+    let wish = json!({"name": "echo", "goal": "Echo", "steps": [
+        {"description": "Read", "type": "tool-call", "tool": {"name": "read", "arguments": {}}}]});
+    elsewhere.orchestrator.put_template("user", serde_json::from_value(wish).unwrap()).await.unwrap();
+    let mut wish =
+        TaskRequest { plan: Some(plan(vec![call("workflow_echo", json!({}))])), ..request("Do it") };
+    let mention = json!({"type": "workflow", "name": "Echo", "workflowId": "echo"});
+    wish.tools.mentions = vec![serde_json::from_value(mention).unwrap()];
+    let task = elsewhere.orchestrator.start(wish).await.unwrap();
+    let _worker = elsewhere.work("w");
+    assert_eq!(elsewhere.ended(task.id).await.status(), Status::Completed);
+    let recording = Recording::read(&exported(&elsewhere.orchestrator, task.id).await).unwrap();
+
+    let here = World::new(Setup::default()).await;
+    let victim = here.start(plan(vec![call("unsafe_effect", json!({}))])).await;
+    let mut forged = recording.clone();
+    for entry in &mut forged.entries {
+        if let Event::ChildStarted { child, .. } = &mut entry.event {
+            *child = victim.id;
+        }
+    }
+    let refused = here.orchestrator.import(&forged, "mallory", None).await.unwrap_err();
+    assert_eq!(refused.code(), "invalid_request", "{refused}");
+    assert!(here.repository.load(task.id).await.unwrap().is_none());
+    // As it was exported it is what it says.
+    here.orchestrator.import(&recording, "mallory", None).await.unwrap();
+}
