@@ -31,6 +31,7 @@ pub(crate) struct Program {
     pub(crate) database: String,
     client: reqwest::Client,
     key: Option<String>,
+    environment: Vec<(String, String)>,
 }
 
 /// A server that was started.
@@ -87,7 +88,7 @@ env = {{ LEDGER = {ledger:?} }}
         );
         std::fs::write(directory.path().join("longhaul.toml"), config).unwrap();
         let database = database.unwrap_or_else(|| path("longhaul.db"));
-        Self { directory, database, client: reqwest::Client::new(), key: None }
+        Self { directory, database, client: reqwest::Client::new(), key: None, environment: Vec::new() }
     }
 
     /// Changes a line of the configuration for whatever starts from now on.
@@ -104,6 +105,12 @@ env = {{ LEDGER = {ledger:?} }}
         self
     }
 
+    /// Whatever starts from now on has this in its environment.
+    pub(crate) fn with_variable(mut self, name: &str, value: &str) -> Self {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+
     /// The program with its configuration, and nothing of this process's environment.
     pub(crate) fn command(&self) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_longhaul"));
@@ -115,6 +122,7 @@ env = {{ LEDGER = {ledger:?} }}
                     .filter_map(|name| Some((name, std::env::var(name).ok()?))),
             )
             .envs(self.key.iter().map(|key| ("CHAT_API_KEY", key)))
+            .envs(self.environment.iter().cloned())
             .arg("--config")
             .arg(self.directory.path().join("longhaul.toml"))
             .arg("--db")
