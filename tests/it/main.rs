@@ -8,6 +8,7 @@
 )]
 
 mod abandoned;
+mod allowed;
 mod architecture;
 mod bad_input;
 mod breakers;
