@@ -11,6 +11,7 @@ mod fence;
 mod labels;
 mod mcp;
 mod mcp_json;
+mod named;
 mod probe;
 mod secrets;
 mod text;

@@ -8,12 +8,13 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::join_all;
+use serde_json::Value;
 use thiserror::Error;
 
 use super::allowance::permits;
 use super::labels::LabelRules;
 use super::mcp::{Limits, Server};
-use super::{Secrets, ServerStatus, Tool, ToolDescription, ToolsConfig, app};
+use super::{Secrets, ServerStatus, Tool, ToolDescription, ToolsConfig, app, named};
 use crate::task::{Labels, ToolAllowance};
 
 /// Why there are no tools to offer.
@@ -138,6 +139,20 @@ impl Toolbox {
             Some(labels) => labels.get(&tool.name).copied().unwrap_or_default(),
             None => self.labels.labels(tool),
         }
+    }
+
+    /// The same for one call. A fetch of an address that a person wrote goes outward and tells nobody
+    /// anything: the model could choose no letter of it. `said` is what people wrote.
+    pub fn labels_of_call(&self, tool: &ToolDescription, arguments: &Value, said: &[String]) -> Labels {
+        let labels = self.labels(tool);
+        let address = named::address_of(tool, arguments).filter(|_| labels.outward);
+        let is_named = address.is_some_and(|address| said.iter().any(|text| named::names(text, address)));
+        Labels { outward: labels.outward && !is_named, ..labels }
+    }
+
+    /// Whether [`Toolbox::labels_of_call`] depends on what people wrote.
+    pub fn may_be_named(&self, tool: &ToolDescription, arguments: &Value) -> bool {
+        named::address_of(tool, arguments).is_some()
     }
 
     /// How the MCP servers are doing, in the order of their names.
