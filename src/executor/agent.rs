@@ -10,8 +10,8 @@ use super::{Attempt, Stop, recollection};
 use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::orchestrator::{PIN_TOOL, Speaking, StepContext, Window, wrap_up};
 use crate::task::{
-    CallAt, CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Standing, Task, ToolRequest,
-    as_text, is_too_deep,
+    Call, CallAt, CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Standing, Task,
+    ToolRequest, as_text, is_too_deep,
 };
 use crate::tools::ToolError;
 
@@ -35,7 +35,7 @@ impl Attempt {
         let model = models.for_step(named.or(self.spec.chat_model.as_ref()), self.index);
         let model = model.map_err(|error| Stop::Failed(error.fault()))?;
         let window = self.orchestrator.window(model.as_ref(), &self.spec);
-        let mut conversation = self.recall(&window).await?;
+        let mut conversation = self.recall(&task, &window).await?;
         let told = self.told(&task, window, with_tools).await?;
         drop(task);
         if self.step.standing() == Standing::Refused {
@@ -109,7 +109,7 @@ impl Attempt {
         Ok(Told { window, context, tools })
     }
 
-    async fn recall(&self, window: &Window) -> Result<Conversation, Stop> {
+    async fn recall(&self, task: &Task, window: &Window) -> Result<Conversation, Stop> {
         let refusals = self.refusals().await?;
         let mut recorded = Vec::new();
         // The opening holds what was written before the step began.
@@ -141,6 +141,7 @@ impl Attempt {
                 requests: call.requests.clone(),
                 is_error: call.is_error || was_told,
                 is_cut: call.is_cut,
+                untrusted: comes_from_outside(task, call),
                 heard: (texts, newest),
                 refusal: refusals
                     .iter()
@@ -251,6 +252,7 @@ impl Attempt {
         // What a look at the records is to find has to be in them.
         if request.tool == recollection::READ_TOOL {
             self.journal.flush().await?;
+            self.learn_what_was_read().await?;
         }
         let mut untrusted = false;
         let (content, is_error) = match (self.delegate(&request.tool).await?, self.tool(&request.tool)) {
@@ -323,7 +325,7 @@ impl Attempt {
 /// The next request of a conversation.
 fn request(goal: &str, conversation: &Conversation, told: &Told, note: Option<&String>) -> Request {
     let context = &told.context;
-    let first = context.first_message(conversation.digest.as_deref());
+    let first = context.first_message(conversation.digest.as_deref(), conversation.is_digest_untrusted());
     let mut request = Request::new(Role::Execute, goal, &context.system, first);
     request.background.clone_from(&context.background);
     request.messages.extend(conversation.messages.iter().cloned());
@@ -351,6 +353,18 @@ fn as_told(outcome: Result<crate::tools::ToolOutput, ToolError>) -> Result<(Stri
         Err(error) if error.may_have_taken_effect() => Err(Stop::Failed(error.fault())),
         Err(error) if error.is_out_of_reach() => Err(Stop::Failed(error.fault())),
         Err(error) => Ok((error.to_string(), true)),
+    }
+}
+
+/// Whether a call brought content from outside: by what is known of its tool, or because the task that
+/// carried it out had read some.
+fn comes_from_outside(task: &Task, call: &Call) -> bool {
+    match &call.subject {
+        CallSubject::Tool { labels, .. } => {
+            let is_child = call.child.is_some();
+            labels.untrusted || (is_child && call.result_seq.is_some_and(|seq| task.is_untrusted(seq)))
+        }
+        CallSubject::Model { .. } => false,
     }
 }
 

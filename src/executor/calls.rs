@@ -65,7 +65,7 @@ impl Attempt {
         let dispatch = self.permitted(known, dispatch).await?;
         self.allowance.take(self.orchestrator.now())?;
         let (step, call, effect) = (self.index, dispatch.number, known.effect);
-        let labels = self.labels(known);
+        let labels = self.labels_of_call(known, &dispatch.arguments).await?;
         self.journal.note(Event::ToolDispatched {
             step,
             call,

@@ -24,6 +24,8 @@ pub(super) struct Conversation {
     marks: Vec<u32>,
     /// What stands for the turns that were folded.
     pub(super) digest: Option<String>,
+    /// The first call that brought content from outside.
+    first_untrusted: Option<u32>,
     /// The calls up to this number are folded.
     pub(super) folded: u32,
     /// Tool calls the model asked for that have no outcome yet, in order.
@@ -64,6 +66,8 @@ pub(super) struct Recorded {
     pub(super) is_error: bool,
     /// Whether the limit of output tokens cut it.
     pub(super) is_cut: bool,
+    /// Whether what it brought came from outside.
+    pub(super) untrusted: bool,
     /// Messages of people that a model turn read first, oldest first; and the newest of them.
     pub(super) heard: (Vec<String>, i64),
     /// What a model turn was told afterwards, if it claimed to be done and was not.
@@ -101,14 +105,14 @@ impl Conversation {
                     self.answered(call.number, call.text, call.requests, call.is_cut);
                     call.refusal.into_iter().for_each(|words| self.tell(words));
                 }
-                (CallSubject::Tool { tool, arguments, labels, .. }, CallState::Committed) => {
+                (CallSubject::Tool { tool, arguments, .. }, CallState::Committed) => {
                     self.returned(&Returned {
                         number: call.number,
                         tool,
                         arguments: arguments.hash(),
                         content: &call.text,
                         note: &call.note,
-                        untrusted: labels.untrusted,
+                        untrusted: call.untrusted,
                         is_error: call.is_error,
                     });
                 }
@@ -193,7 +197,13 @@ impl Conversation {
         // What is left of the turn's share is divided among the results that are still to come.
         let even = self.shares.turn.saturating_sub(self.shown) / (self.open.len() + 1);
         let shown = excerpt(returned.content, self.shares.result.min(even), &self.handle(returned.number));
-        let shown = if returned.untrusted { marked(returned.tool, &shown) } else { shown };
+        let shown = match returned.untrusted {
+            true => {
+                self.first_untrusted.get_or_insert(returned.number);
+                marked(returned.tool, &shown)
+            }
+            false => shown,
+        };
         self.shown += shown.len();
         let message = Message::ToolResult {
             id: request.id,
@@ -235,6 +245,11 @@ impl Conversation {
         self.digest = Some(digest);
     }
 
+    /// Whether what stands for the folded turns was made of content from outside.
+    pub(super) fn is_digest_untrusted(&self) -> bool {
+        self.first_untrusted.is_some_and(|first| first <= self.folded)
+    }
+
     fn add(&mut self, message: Message, mark: u32) {
         self.messages.push(message);
         self.marks.push(mark);
@@ -269,6 +284,7 @@ mod tests {
             requests: requests.collect(),
             is_error: false,
             is_cut: false,
+            untrusted: false,
             heard: (Vec::new(), 0),
             refusal: None,
         }
@@ -376,6 +392,20 @@ mod tests {
         assert!(sizes.iter().sum::<usize>() < 2500, "{sizes:?}");
         let Message::ToolResult { content, .. } = &conversation.messages[3] else { panic!() };
         assert!(content.contains(r#"{"handle": "step-1/4", "offset": "#), "{content}");
+    }
+
+    #[test]
+    fn a_digest_of_content_from_outside_is_as_untrusted_as_that() {
+        let outside = Recorded { untrusted: true, ..tool(4, "b", CallState::Committed) };
+        let calls =
+            vec![model(1, "", &["a"]), tool(2, "a", CallState::Committed), model(3, "", &["b"]), outside];
+        let mut conversation = recall(calls);
+        let Message::ToolResult { content, .. } = &conversation.messages[3] else { panic!() };
+        assert_eq!(content, "<untrusted from=\"b\">\nresult\n</untrusted>");
+        conversation.fold(2, "before".into());
+        assert!(!conversation.is_digest_untrusted(), "that turn brought nothing from outside");
+        conversation.fold(4, "all".into());
+        assert!(conversation.is_digest_untrusted());
     }
 
     #[test]

@@ -1,5 +1,7 @@
 //! Calls that would tell the outside what a task has read.
 
+use serde_json::Value;
+
 use super::calls::Dispatch;
 use super::{Attempt, Stop, recollection};
 use crate::task::{Event, Labels, Source, WhenTainted};
@@ -9,17 +11,38 @@ use crate::tools::ToolDescription;
 const POLICY: &str = "policy";
 
 impl Attempt {
-    /// What is known of a tool besides its effect. The tools of the context reach nothing else.
+    /// What is known of a tool besides its effect. The tools of the context reach nothing else, and bring
+    /// back what the task has read.
     pub(super) fn labels(&self, known: &ToolDescription) -> Labels {
         match recollection::is_of_context(known) {
-            true => Labels::default(),
+            true => Labels { untrusted: self.taint.untrusted.is_some(), ..Labels::default() },
             false => self.orchestrator.tools().labels(known),
         }
     }
 
+    /// The same for one call: what a person named may be fetched.
+    pub(super) async fn labels_of_call(
+        &self,
+        known: &ToolDescription,
+        arguments: &Value,
+    ) -> Result<Labels, Stop> {
+        let (labels, tools) = (self.labels(known), self.orchestrator.tools());
+        let is_held_back = self.taint.holds_back(labels, &self.spec.approval);
+        if !is_held_back || !tools.may_be_named(known, arguments) {
+            return Ok(labels);
+        }
+        let said = self.orchestrator.said_by_people(self.task_id).await?;
+        Ok(tools.labels_of_call(known, arguments, &said))
+    }
+
     /// Whether a call is held back because of what the task has read.
-    pub(super) fn is_held_back(&self, known: &ToolDescription) -> bool {
-        self.taint.holds_back(self.labels(known), &self.spec.approval)
+    pub(super) async fn is_held_back(
+        &self,
+        known: &ToolDescription,
+        arguments: &Value,
+    ) -> Result<bool, Stop> {
+        let labels = self.labels_of_call(known, arguments).await?;
+        Ok(self.taint.holds_back(labels, &self.spec.approval))
     }
 
     /// Asks a person whether the call may be made, or says in the policy's name that it may not: then the
@@ -32,6 +55,12 @@ impl Attempt {
             self.journal.note(Event::ApprovalDenied { step, call, reason, by });
         }
         Stop::Asking
+    }
+
+    /// Takes what steps beside this one have read meanwhile into account.
+    pub(super) async fn learn_what_was_read(&mut self) -> Result<(), Stop> {
+        self.taint.add(&self.orchestrator.taint_of(self.task_id).await?);
+        Ok(())
     }
 
     /// Takes what an outcome brought into account for the calls that follow.

@@ -1,6 +1,6 @@
 //! A conversation in short, so that it goes on within the window of its model.
 
-use super::{Orchestrator, cut, prompts};
+use super::{Orchestrator, cut, marked, prompts};
 use crate::models::{Request, Role};
 use crate::task::ModelName;
 
@@ -11,7 +11,8 @@ impl Orchestrator {
         let said = cut(said, most.saturating_mul(4));
         let truncated = |said: &str| (cut(said, most.saturating_sub(100)), "truncation".to_owned());
         let Ok(model) = self.models.for_role(Role::Summarize, wanted) else { return truncated(&said) };
-        let user = format!("Goal of the task:\nGo on with this conversation.\n\nNotes:\n{said}");
+        let user =
+            format!("Goal of the task:\nGo on with this conversation.\n\nNotes:\n{}", marked("notes", &said));
         let mut request = Request::new(Role::Summarize, "", prompts::SUMMARIZE, user);
         request.max_output_tokens = u32::try_from(most / 4).ok();
         match model.generate(request).await {

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::decompose::{Planning, describe_fault};
 use super::frozen::frozen;
-use super::{Orchestrator, OrchestratorError, plan_text, prompts};
+use super::{Orchestrator, OrchestratorError, marked, plan_text, prompts};
 use crate::models::{Request, Role};
 use crate::task::{
     Event, Exceeded, Fault, FaultClass, FrozenTools, Ledger, Next, Payload, Plan, Planner, StepStatus, Task,
@@ -161,6 +161,11 @@ impl Orchestrator {
 
     async fn revision_brief(&self, task: &Task, reason: &str) -> Result<String, OrchestratorError> {
         let spec = task.spec();
+        // Why a step failed is told in the words of its tool.
+        let reason = match task.state().untrusted_from {
+            Some(_) => marked("failure", reason),
+            None => reason.to_owned(),
+        };
         let model = self.models.for_role(Role::Plan, spec.chat_model.as_ref())?;
         let notes = self.notes(task, &self.window(model.as_ref(), spec)).await?;
         let done: Vec<String> = task

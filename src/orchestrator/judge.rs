@@ -6,7 +6,7 @@ use std::sync::Arc;
 
 use serde::Deserialize;
 
-use super::context::cut;
+use super::context::{cut, marked};
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Model, Request, Role};
 use crate::task::{CheckKind, Step, TaskSpec, json_in};
@@ -61,7 +61,8 @@ impl Orchestrator {
         let user = format!(
             "The step:\n{}\n\nThe criteria:\n{criteria}\n\nWhat was brought:\n{}",
             step.plan.description,
-            cut(output, READ_BYTES)
+            // Whoever made it may have read anything.
+            marked(&step.plan.id, &cut(output, READ_BYTES))
         );
         let mut request = Request::new(Role::Evaluate, &spec.goal, prompts::JUDGE, user);
         request.schema = Some(serde_json::json!({

@@ -58,7 +58,7 @@ pub use config::OrchestratorConfig;
 #[cfg(test)]
 pub(crate) use context::fold_point;
 pub use context::{ContextPart, ContextView, FoldedRange, Recorded, StepContext, StepOutput, Window};
-pub(crate) use context::{PIN_TOOL, cut, excerpt, marked, prose_of};
+pub(crate) use context::{PIN_TOOL, cut, excerpt, marked, marks_of, prose_of, room_within};
 pub use detect::Detection;
 pub use error::OrchestratorError;
 pub use evaluate::{Evaluation, Revised};

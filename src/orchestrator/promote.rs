@@ -14,6 +14,9 @@ use crate::tools::{ToolDescription, ToolOutput, is_question};
 /// What the one step of such a task is, for people and models.
 const STEP: &str = "Carry on with the answer that was begun in the chat, to its end";
 
+/// Who says what was said in the chat before, people and models.
+pub(in crate::orchestrator) const FROM_CHAT: &str = "chat";
+
 /// The one step that was begun.
 const INDEX: u32 = 0;
 
@@ -87,9 +90,9 @@ impl Orchestrator {
 
     /// Why a tool cannot be called without a task, if it cannot: there is no ledger in which the
     /// call would stand, and nobody who could be asked.
-    pub fn needs_task(&self, tool: &ToolDescription, read: &Taint) -> Option<String> {
+    pub fn needs_task(&self, tool: &ToolDescription, labels: Labels, read: &Taint) -> Option<String> {
         let name = &tool.name;
-        let is_held_back = read.holds_back(self.tools.labels(tool), &self.config.approval);
+        let is_held_back = read.holds_back(labels, &self.config.approval);
         match () {
             () if is_question(tool) => Some(format!("{name} asks a person")),
             () if self.config.approval.needs(name, tool.effect) => Some(format!("{name} needs approval")),
@@ -149,7 +152,7 @@ impl Orchestrator {
 fn opening(grown: &Grown, tools: &FrozenTools) -> Vec<Event> {
     let step = PlannedStep::new("step-1", StepType::ToolCall, STEP);
     let detected = Event::Detected {
-        by: "chat".to_owned(),
+        by: FROM_CHAT.to_owned(),
         score: 1.0,
         threshold: 1.0,
         features: vec![grown.reason.clone()],
@@ -159,7 +162,7 @@ fn opening(grown: &Grown, tools: &FrozenTools) -> Vec<Event> {
     let (plan, tools) = (Plan { steps: vec![step] }, Some(tools.content()));
     let mut events = vec![detected, Event::Planned { revision: 1, plan, by, tools }];
     if !grown.before.is_empty() {
-        events.push(Event::MessageReceived { text: Payload::text(&grown.before), by: "chat".to_owned() });
+        events.push(Event::MessageReceived { text: Payload::text(&grown.before), by: FROM_CHAT.to_owned() });
     }
     events.push(Event::StepStarted { step: INDEX, attempt: 1 });
     events

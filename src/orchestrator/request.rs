@@ -8,7 +8,7 @@ use serde_json::Value;
 use super::{Detection, OrchestratorConfig, OrchestratorError, TemplateUse};
 use crate::repository::Answer;
 use crate::task::{
-    ApprovalWish, Budget, Limits, ModelName, Plan, Priority, Task, TaskId, TaskSpec, ToolAllowance,
+    ApprovalWish, Budget, Limits, ModelName, Plan, Priority, Taint, Task, TaskId, TaskSpec, ToolAllowance,
 };
 
 /// Longest id of a user or a conversation, in bytes. They are keys of indexes.
@@ -73,6 +73,8 @@ pub struct TaskRequest {
     pub detection: Option<Detection>,
     /// The plan, if the caller brings one.
     pub plan: Option<Plan>,
+    /// What was read before, in the conversation that it goes on from.
+    pub taint: Taint,
     /// The template that brings goal and plan, where the request itself says nothing of them.
     pub template: Option<TemplateUse>,
     /// The id it will have, if the caller has spoken of it already; a new one otherwise.
@@ -139,7 +141,7 @@ impl TaskRequest {
             budget: self.budget.or(&terms.budget),
             retry: terms.retry,
             approval,
-            taint: crate::task::Taint::default(),
+            taint: self.taint.clone(),
             forked_from: None,
             parent: None,
             imported: false,

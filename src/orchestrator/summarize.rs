@@ -4,10 +4,15 @@
 //! Facts are kept word for word by rules; a model tells the rest. If none answers, the rest is cut
 //! deterministically: a placeholder never replaces a context.
 
-use super::context::{Digest, Piece, fold_point, notes_of, uncovered_bytes, uncovered_from};
+use super::context::{
+    Digest, Piece, fold_point, marked, notes_of, room_within, uncovered_bytes, uncovered_from,
+};
 use super::{Orchestrator, OrchestratorError, Window, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role};
 use crate::task::{BlobHash, CallAt, Event, Ledger, ModelName, Payload, Task, Usage};
+
+/// What marks name as the origin of what is compressed.
+const NOTES: &str = "notes";
 
 /// What is compressed, whatever it is of.
 #[derive(Debug, Clone, Copy)]
@@ -184,7 +189,8 @@ impl Compression<'_> {
         let head =
             format!("Goal of the task:\n{}\n\nNotes:\n", super::cut(self.goal, window.summary_bytes()));
         let room = window.opening_bytes().saturating_sub(prompts::SUMMARIZE.len() + head.len());
-        Request::new(Role::Summarize, self.goal, prompts::SUMMARIZE, head + &notes_of(pieces, room))
+        let notes = marked(NOTES, &notes_of(pieces, room_within(NOTES, room)));
+        Request::new(Role::Summarize, self.goal, prompts::SUMMARIZE, head + &notes)
     }
 }
 

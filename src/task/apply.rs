@@ -85,7 +85,11 @@ impl Task {
         Ok(Self {
             id,
             spec: Arc::new((**spec).clone()),
-            state: State { taint: spec.taint.clone(), ..State::new(first.epoch, first.at, spec.priority) },
+            state: State {
+                taint: spec.taint.clone(),
+                untrusted_from: spec.taint.untrusted.as_ref().map(|_| first.seq),
+                ..State::new(first.epoch, first.at, spec.priority)
+            },
             steps: Vec::new(),
             frontier: BTreeSet::new(),
             dependents: HashMap::new(),
@@ -199,6 +203,9 @@ impl Task {
                 self.call_event(about_call, entry)?;
                 self.post(posting);
                 self.taint(about_call);
+                if self.state.taint.untrusted.is_some() {
+                    self.state.untrusted_from.get_or_insert(entry.seq);
+                }
                 match about_call {
                     Event::ConversationSummarized { usage, .. } => return self.charge(usage),
                     Event::ToolAccepted { tools, .. } => self.freeze(Some(tools), entry.seq),

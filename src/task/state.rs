@@ -60,6 +60,9 @@ pub struct State {
     /// What it has read.
     #[serde(default, skip_serializing_if = "Taint::is_none")]
     pub taint: Taint,
+    /// The entry from which on what it brings may hold untrusted content; none while it has read none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub untrusted_from: Option<i64>,
     /// The entries of the messages that people sent to it.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub messages: Vec<i64>,
@@ -115,6 +118,7 @@ impl State {
             plan_ask: None,
             tools: None,
             taint: Taint::default(),
+            untrusted_from: None,
             messages: Vec::new(),
             pins: Vec::new(),
             output: None,

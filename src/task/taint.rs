@@ -7,7 +7,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::apply::Verdict;
-use super::{ApprovalPolicy, CallSubject, Event, Task, TaskId};
+use super::{ApprovalPolicy, CallSubject, Event, Step, Task, TaskId};
 
 /// What is to be known of a tool besides its effect.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, JsonSchema)]
@@ -98,6 +98,12 @@ impl Taint {
         self.private = self.private.take().or_else(|| other.private.as_ref().map(of));
     }
 
+    /// This, and what is known besides, whoever read it.
+    pub fn add(&mut self, other: &Self) {
+        self.untrusted = self.untrusted.take().or_else(|| other.untrusted.clone());
+        self.private = self.private.take().or_else(|| other.private.clone());
+    }
+
     /// Whether a call is held back because of it.
     pub fn holds_back(&self, labels: Labels, policy: &ApprovalPolicy) -> bool {
         labels.outward && self.is_both() && policy.when_tainted != WhenTainted::Off
@@ -129,13 +135,22 @@ impl fmt::Display for Taint {
 }
 
 impl Task {
+    /// Whether what an entry records may hold untrusted content, or what a model made of some: whatever
+    /// the task brought since it read any.
+    pub fn is_untrusted(&self, seq: i64) -> bool {
+        self.state.untrusted_from.is_some_and(|from| seq >= from)
+    }
+
+    /// Whether the output of a step may hold untrusted content.
+    pub fn is_untrusted_output(&self, step: &Step) -> bool {
+        step.output_seq.is_some_and(|seq| self.is_untrusted(seq))
+    }
+
     /// Takes what an outcome brought. A failure may carry words of whoever failed, and no more.
     pub(super) fn taint(&mut self, outcome: &Event) {
         if let Event::ChildEnded { taint, .. } = outcome {
             // Whose reading it was is part of what it tells.
-            let Taint { untrusted, private } = taint.clone();
-            self.state.taint.untrusted = self.state.taint.untrusted.take().or(untrusted);
-            self.state.taint.private = self.state.taint.private.take().or(private);
+            self.state.taint.add(taint);
             return;
         }
         let (step, call, is_result) = match outcome {

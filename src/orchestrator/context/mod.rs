@@ -18,16 +18,15 @@ mod window;
 
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Model, Role, ToolSpec};
-use crate::task::{
-    Event, Opening, Payload, Step, StepStatus, Task, TaskId, TaskSpec, TraceType, View, as_text,
-};
+use crate::task::{Event, Opening, Payload, Step, StepStatus, Task, TaskSpec, TraceType, View, as_text};
 
 pub(crate) use digest::{Digest, Piece, fold_point, notes_of, prose_of};
 pub(crate) use excerpt::{cut, excerpt};
 pub(crate) use facts::pin_in;
 pub use opening::StepOutput;
+use opening::Told;
 pub use recorded::Recorded;
-pub(crate) use untrusted::marked;
+pub(crate) use untrusted::{is_marked, marked, marks_of, room_within};
 pub use view::{ContextPart, ContextView, FoldedRange};
 pub use window::Window;
 
@@ -62,7 +61,9 @@ impl StepContext {
     }
 
     /// The first message of the conversation.
-    pub fn first_message(&self, digest: Option<&str>) -> String {
+    ///
+    /// `untrusted` if the digest may hold content from outside.
+    pub fn first_message(&self, digest: Option<&str>, untrusted: bool) -> String {
         let mut text = self.pins.clone();
         if !text.is_empty() {
             text.push('\n');
@@ -70,9 +71,18 @@ impl StepContext {
         text.push_str(&self.brief);
         if let Some(digest) = digest {
             text.push_str("\n\nWhat you did so far in this step, older turns compressed:\n");
-            text.push_str(digest);
+            // What is made of material is material.
+            match untrusted || self.is_marked() {
+                true => text.push_str(&marked("digest", digest)),
+                false => text.push_str(digest),
+            }
         }
         text
+    }
+
+    /// Whether it holds content from outside.
+    fn is_marked(&self) -> bool {
+        is_marked(&self.background) || is_marked(&self.pins)
     }
 
     /// The parts as they are recorded.
@@ -143,9 +153,9 @@ impl Orchestrator {
         let mut outputs = Vec::new();
         for (first, last) in &shows.outputs {
             let steps = task.steps().iter().skip(*first as usize).take((last - first + 1) as usize);
-            self.add_outputs(steps, &mut outputs).await?;
+            self.add_outputs(task, steps, &mut outputs).await?;
         }
-        let summary = summary.as_ref().map(|(through, text)| (*through, text.as_str()));
+        let summary = summary.as_ref().map(|(through, told)| (*through, told));
         let left = room.saturating_sub(background.len() + 40);
         let notes = opening::notes(summary, &outputs, left, share);
         if !notes.is_empty() {
@@ -160,18 +170,22 @@ impl Orchestrator {
         &self,
         task: &Task,
         through: Option<u32>,
-    ) -> Result<Option<(u32, String)>, OrchestratorError> {
+    ) -> Result<Option<(u32, Told)>, OrchestratorError> {
         let Some(through) = through else { return Ok(None) };
+        // What it stands for says where it comes from, and does not change any more.
+        let covered = task.steps().iter().take(through as usize + 1);
+        let untrusted = covered.filter(|step| task.is_untrusted_output(step)).count() > 0;
+        let told = |text: String| Some((through, Told { text, untrusted }));
         let newest = task.state().summary.as_ref().filter(|summary| summary.through == through);
         if let Some(summary) = newest {
-            return Ok(Some((through, self.text_of(&summary.text).await?)));
+            return Ok(told(self.text_of(&summary.text).await?));
         }
         // A step beside this one has replaced it since.
         let entries = self.repository.latest_of(task.id, TraceType::Checkpoint, SUMMARIES).await?;
         for entry in entries.into_iter().rev() {
             match entry.event {
                 Event::ContextSummarized { through: known, summary, .. } if known == through => {
-                    return Ok(Some((through, self.text_of(&summary).await?)));
+                    return Ok(told(self.text_of(&summary).await?));
                 }
                 _ => {}
             }
@@ -181,6 +195,7 @@ impl Orchestrator {
 
     async fn add_outputs<'a>(
         &self,
+        task: &Task,
         steps: impl Iterator<Item = &'a Step>,
         outputs: &mut Vec<StepOutput>,
     ) -> Result<(), OrchestratorError> {
@@ -191,6 +206,7 @@ impl Orchestrator {
                 id: step.plan.id.clone(),
                 description: step.plan.description.clone(),
                 text: self.text_of(output).await?,
+                untrusted: task.is_untrusted_output(step),
             });
         }
         Ok(())
@@ -210,25 +226,29 @@ impl Orchestrator {
     }
 
     /// The facts that were pinned before the step was started first, each once.
-    async fn pins_before(&self, task: &Task, step: &Step) -> Result<Vec<String>, OrchestratorError> {
+    async fn pins_before(&self, task: &Task, step: &Step) -> Result<Vec<Told>, OrchestratorError> {
         self.pins(task, step.first_seq.unwrap_or(i64::MAX)).await
     }
 
-    pub(super) async fn pins(&self, task: &Task, before: i64) -> Result<Vec<String>, OrchestratorError> {
-        let mut pins: Vec<String> = Vec::new();
+    async fn pins(&self, task: &Task, before: i64) -> Result<Vec<Told>, OrchestratorError> {
+        let mut pins: Vec<Told> = Vec::new();
         for seq in task.state().pins.iter().filter(|seq| **seq < before) {
-            let text = self.pinned_at(task.id, *seq).await?.unwrap_or_default();
-            if !text.is_empty() && !pins.contains(&text) {
-                pins.push(text);
+            let Some(pin) = self.pinned_at(task, *seq).await? else { continue };
+            if !pin.text.is_empty() && pins.iter().all(|known| known.text != pin.text) {
+                pins.push(pin);
             }
         }
         Ok(pins)
     }
 
-    async fn pinned_at(&self, id: TaskId, seq: i64) -> Result<Option<String>, OrchestratorError> {
-        let entries = self.repository.journal(id, seq - 1, 1).await?;
+    /// What a person pinned is theirs, whatever the task has read.
+    async fn pinned_at(&self, task: &Task, seq: i64) -> Result<Option<Told>, OrchestratorError> {
+        let entries = self.repository.journal(task.id, seq - 1, 1).await?;
         match entries.first().map(|entry| &entry.event) {
-            Some(Event::FactPinned { text, .. }) => Ok(Some(self.text_of(text).await?)),
+            Some(Event::FactPinned { text, step, .. }) => {
+                let untrusted = step.is_some() && task.is_untrusted(seq);
+                Ok(Some(Told { text: self.text_of(text).await?, untrusted }))
+            }
             _ => Ok(None),
         }
     }
@@ -240,7 +260,7 @@ impl Orchestrator {
         let summary = self.summary_of(task, through).await?;
         let pins = opening::pins(&self.pins(task, i64::MAX).await?);
         let outputs = self.outputs_since_summary(task).await?;
-        let summary = summary.as_ref().map(|(through, text)| (*through, text.as_str()));
+        let summary = summary.as_ref().map(|(through, told)| (*through, told));
         let room = window.opening_bytes().saturating_sub(pins.len());
         Ok(opening::notes(summary, &outputs, room, window.result_bytes().0) + &pins)
     }
@@ -251,7 +271,7 @@ impl Orchestrator {
         task: &Task,
     ) -> Result<Vec<StepOutput>, OrchestratorError> {
         let mut outputs = Vec::new();
-        self.add_outputs(uncovered(task).map(|(_, step)| step), &mut outputs).await?;
+        self.add_outputs(task, uncovered(task).map(|(_, step)| step), &mut outputs).await?;
         Ok(outputs)
     }
 

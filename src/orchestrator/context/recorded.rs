@@ -1,8 +1,9 @@
 //! Reads what is recorded of a task by the handles that prompts name.
 
+use super::super::promote::FROM_CHAT;
 use super::excerpt::boundary;
 use super::{Orchestrator, OrchestratorError};
-use crate::task::{Event, Step, Task, TaskId};
+use crate::task::{Event, Step, Taint, Task, TaskId};
 
 /// Entries that are read at once.
 const PAGE: u32 = 1000;
@@ -36,6 +37,32 @@ impl Orchestrator {
         let from = boundary(&text, offset);
         let to = boundary(&text, from.saturating_add(length.unwrap_or(MOST).min(MOST)));
         Ok(Recorded { text: text[from..to].to_owned(), offset: from, total: text.len() })
+    }
+
+    /// What a task has read by now.
+    pub(crate) async fn taint_of(&self, id: TaskId) -> Result<Taint, OrchestratorError> {
+        let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+        Ok(task.state().taint.clone())
+    }
+
+    /// What people wrote of a task: its goal, unless another task chose that, and their messages.
+    pub(crate) async fn said_by_people(&self, id: TaskId) -> Result<Vec<String>, OrchestratorError> {
+        let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+        let mut said = Vec::new();
+        if task.spec().parent.is_none() {
+            said.push(task.spec().goal.clone());
+        }
+        for seq in &task.state().messages {
+            let entries = self.repository.journal(id, seq - 1, 1).await?;
+            match entries.first().map(|entry| &entry.event) {
+                // What was said in a chat before is also what a model said.
+                Some(Event::MessageReceived { text, by }) if by != FROM_CHAT => {
+                    said.push(self.text_of(text).await?);
+                }
+                _ => {}
+            }
+        }
+        Ok(said)
     }
 
     async fn recorded_text(&self, task: &Task, handle: &str) -> Result<Option<String>, OrchestratorError> {

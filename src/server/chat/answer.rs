@@ -16,6 +16,7 @@ use super::super::error::model_message;
 use super::super::state::AppState;
 use super::super::ui_stream::UiChunk;
 use super::answer_frames::AnswerFrames;
+use super::history::read_part;
 use super::live::{AFTERGLOW, Saying};
 use super::message_id;
 use super::request::{ToolChoice, Turn};
@@ -23,7 +24,7 @@ use super::turns::Work;
 use crate::models::{Message as ModelMessage, Model, ModelError};
 use crate::orchestrator::{OrchestratorError, Window};
 use crate::repository::{Message, RepositoryError};
-use crate::task::{Budget, ModelName, Priority, TaskId, ToolAllowance};
+use crate::task::{Budget, ModelName, Priority, Taint, TaskId, ToolAllowance};
 
 /// The part of a stored message that says that its answer is being given.
 pub(super) const ANSWERING: &str = "data-answering";
@@ -84,6 +85,8 @@ pub(super) struct Answering {
     pub(super) window: Window,
     /// What was said before.
     pub(super) history: Vec<ModelMessage>,
+    /// What was read for that.
+    pub(super) read: Taint,
     /// What is to be answered.
     pub(super) text: String,
     /// What is in the files that go with it.
@@ -125,7 +128,7 @@ impl Answering {
     }
 
     async fn give(self, saying: Arc<Saying>) {
-        let mut work = Work::default();
+        let mut work = Work::behind(self.read.clone());
         // A reader must not wait for ever for an answer whose giver is gone.
         let given = std::panic::AssertUnwindSafe(self.give_or_cut(&saying, &mut work)).catch_unwind().await;
         if let Err(cut) = given.unwrap_or(Err(Cut::Panic)) {
@@ -159,6 +162,7 @@ impl Answering {
         let error = cut.map(Cut::described);
         let mut parts = work.frames.kept().to_vec();
         parts.extend(error.as_ref().map(|error| json!({"type": "data-error", "data": error})));
+        parts.extend(read_part(&work.taint));
         if let Err(error) = self.put(parts, None).await {
             tracing::error!(thread = %self.thread_id, %error, "an answer cannot be kept");
         }
@@ -270,6 +274,7 @@ mod tests {
             },
             window: fixture.orchestrator.chat_window(&Hanging("test/hanging".parse().unwrap())),
             history: Vec::new(),
+            read: Taint::default(),
             text: "?".into(),
             files: String::new(),
         }

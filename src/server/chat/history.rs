@@ -4,14 +4,14 @@
 
 use std::fmt::Write as _;
 
-use serde_json::json;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use crate::models::Message as ModelMessage;
-use crate::orchestrator::{Window, cut};
+use crate::orchestrator::{Window, cut, marked, marks_of, room_within};
 use crate::repository::{Message, Repository, RepositoryError};
 use crate::server::state::AppState;
-use crate::task::{ModelName, Status, TaskId};
+use crate::task::{ModelName, Status, Taint, TaskId};
 
 use super::request::text_of;
 
@@ -28,12 +28,47 @@ const SHARE: u64 = 50;
 /// The part of a message of the thread that holds a summary.
 const SUMMARY: &str = "data-summary";
 
+/// The part of an answer that says what was read for it.
+const READ: &str = "data-read";
+
+/// What marks name as the origin of what was said before.
+const BEFORE: &str = "conversation";
+
 /// One message, as it is told.
 #[derive(Debug, Clone, PartialEq)]
 struct Told {
     id: String,
     is_assistant: bool,
     text: String,
+    /// Whether whoever said it had read content from outside.
+    untrusted: bool,
+}
+
+impl Told {
+    fn size(&self) -> usize {
+        self.text.len() + if self.untrusted { marks_of(BEFORE, self.text.len()) } else { 0 }
+    }
+}
+
+/// What was said before, for the model that goes on, and what was read for it.
+#[derive(Debug, Default, PartialEq)]
+pub(in crate::server) struct Before {
+    /// Oldest first.
+    pub(in crate::server) messages: Vec<ModelMessage>,
+    /// What those have read who said it.
+    pub(in crate::server) taint: Taint,
+}
+
+/// What was read for an answer, as the thread keeps it.
+pub(super) fn read_part(taint: &Taint) -> Option<Value> {
+    (!taint.is_none()).then(|| json!({"type": READ, "data": taint}))
+}
+
+/// What is kept as [`read_part`] of a message.
+fn read_for(message: &Message) -> Taint {
+    let parts = message.parts.as_array().map(Vec::as_slice).unwrap_or_default();
+    let kept = parts.iter().find(|part| part["type"] == READ).map(|part| part["data"].clone());
+    kept.and_then(|data| serde_json::from_value(data).ok()).unwrap_or_default()
 }
 
 /// What is told of a conversation.
@@ -42,6 +77,10 @@ struct History {
     /// What stands for the turns before.
     summary: Option<String>,
     turns: Vec<Told>,
+    /// What was read for all of it, what the summary stands for included.
+    taint: Taint,
+    /// Whether what the summary stands for may hold content from outside.
+    untrusted_summary: bool,
 }
 
 /// What was said before the message `until`, oldest first, within its share of the window. If it does not fit, the
@@ -52,7 +91,7 @@ pub(in crate::server) async fn within_window(
     until: &str,
     wanted: Option<&ModelName>,
     window: &Window,
-) -> Result<Vec<ModelMessage>, RepositoryError> {
+) -> Result<Before, RepositoryError> {
     let room = window.bytes(SHARE);
     let repository = state.repository().as_ref();
     let said = repository.messages(thread_id, LOOK_BACK).await?;
@@ -60,7 +99,12 @@ pub(in crate::server) async fn within_window(
     let older = history.fold(room);
     if let Some(last) = older.last() {
         let (text, by) = state.orchestrator.digest(&history.as_notes(&older), room / 4, wanted).await;
-        let data = json!({"through": last.id, "text": text, "by": by, "messages": older.len()});
+        history.untrusted_summary |= older.iter().any(|turn| turn.untrusted);
+        // Where it came from is not forgotten with the words.
+        let data = json!({
+            "through": last.id, "text": text, "by": by, "messages": older.len(), "read": history.taint,
+            "untrusted": history.untrusted_summary,
+        });
         let note = Message {
             id: format!("summary-{}", Uuid::now_v7()),
             thread_id: thread_id.to_owned(),
@@ -72,7 +116,8 @@ pub(in crate::server) async fn within_window(
         repository.put_message(&note).await?;
         history.summary = Some(text);
     }
-    Ok(history.messages(room))
+    let taint = history.taint.clone();
+    Ok(Before { messages: history.messages(room), taint })
 }
 
 /// The summary there is, and the turns behind it.
@@ -82,26 +127,37 @@ async fn read(
     until: &str,
 ) -> Result<History, RepositoryError> {
     let mut history = History::default();
-    let mut summaries: Vec<(&str, &str)> = Vec::new();
+    let mut summaries: Vec<(&str, &Value)> = Vec::new();
     for message in messages {
         if message.role == "system" {
             let data = &message.parts[0]["data"];
-            summaries.extend(data["through"].as_str().zip(data["text"].as_str()));
+            summaries.extend(data["through"].as_str().map(|through| (through, data)));
         }
     }
     for message in messages.iter().take_while(|message| message.id != until) {
         let is_assistant = message.role == "assistant";
-        let mut text = stored_text(message);
+        let (mut text, mut read) = (stored_text(message), Taint::default());
+        if is_assistant {
+            read = read_for(message);
+        }
         // What became of a task is not in the message that announced it.
         if is_assistant && let Some(id) = message.task_id {
-            text.push_str(&outcome(repository, id).await?);
+            text.push_str(&outcome(repository, id, &mut read).await?);
         }
+        history.taint.add(&read);
         if message.role != "system" && !text.trim().is_empty() {
-            history.turns.push(Told { id: message.id.clone(), is_assistant, text });
+            let untrusted = read.untrusted.is_some();
+            history.turns.push(Told { id: message.id.clone(), is_assistant, text, untrusted });
         }
         // What a summary stands for is not told beside it.
-        if let Some((_, text)) = summaries.iter().rfind(|(through, _)| *through == message.id) {
-            history = History { summary: Some((*text).to_owned()), turns: Vec::new() };
+        if let Some((_, data)) = summaries.iter().rfind(|(through, _)| *through == message.id) {
+            history.taint.add(&serde_json::from_value(data["read"].clone()).unwrap_or_default());
+            history = History {
+                summary: Some(data["text"].as_str().unwrap_or_default().to_owned()),
+                turns: Vec::new(),
+                taint: history.taint,
+                untrusted_summary: data["untrusted"] == true,
+            };
         }
     }
     Ok(history)
@@ -111,14 +167,14 @@ impl History {
     /// Takes the older turns out if not all of them fit, and returns them: the newest stay, as far as
     /// they fill half of the room.
     fn fold(&mut self, room: usize) -> Vec<Told> {
-        let all: usize = self.turns.iter().map(|turn| turn.text.len()).sum();
+        let all: usize = self.turns.iter().map(Told::size).sum();
         let summary = self.summary.as_ref().map_or(0, String::len);
         if all + summary <= room && self.turns.len() <= TURNS {
             return Vec::new();
         }
         let mut filled = 0;
         let newest = self.turns.iter().rev().take(TURNS / 2).take_while(|turn| {
-            filled += turn.text.len().min(room / 4);
+            filled += turn.size().min(room / 4);
             filled <= room / 2
         });
         let kept = newest.count();
@@ -137,12 +193,15 @@ impl History {
 
     /// What a model is told, in at most `room` bytes.
     fn messages(self, room: usize) -> Vec<ModelMessage> {
-        let turns: usize = self.turns.iter().map(|turn| turn.text.len()).sum();
+        let turns: usize = self.turns.iter().map(Told::size).sum();
         let is_cut = turns + self.summary.as_ref().map_or(0, String::len) > room;
-        let earlier = |text: String| format!("Earlier in this conversation:\n{}", short(&text, room / 4));
+        let untrusted = self.untrusted_summary;
+        let earlier =
+            |text: String| format!("Earlier in this conversation:\n{}", shown(&text, room / 4, untrusted));
         let summary = self.summary.map(earlier);
         let turns = self.turns.into_iter().map(|turn| {
-            let text = if is_cut { short(&turn.text, room / 4) } else { turn.text };
+            let most = if is_cut { room / 4 } else { usize::MAX };
+            let text = shown(&turn.text, most, turn.untrusted);
             match turn.is_assistant {
                 true => ModelMessage::Assistant { text, requests: Vec::new() },
                 false => ModelMessage::User(text),
@@ -157,13 +216,27 @@ fn short(text: &str, most: usize) -> String {
     if text.len() <= most { text.to_owned() } else { cut(text, most.saturating_sub(100)) }
 }
 
+/// The same, marked if it may hold content from outside.
+fn shown(text: &str, most: usize, untrusted: bool) -> String {
+    match untrusted {
+        true => marked(BEFORE, &short(text, room_within(BEFORE, most))),
+        false => short(text, most),
+    }
+}
+
 /// The text of a stored message.
 pub(super) fn stored_text(message: &Message) -> String {
     message.parts.as_array().map(|parts| text_of(parts)).unwrap_or_default()
 }
 
-async fn outcome(repository: &dyn Repository, id: TaskId) -> Result<String, RepositoryError> {
+/// What became of a task, and what it has read.
+async fn outcome(
+    repository: &dyn Repository,
+    id: TaskId,
+    read: &mut Taint,
+) -> Result<String, RepositoryError> {
     let Some(task) = repository.load(id).await? else { return Ok(String::new()) };
+    read.join(&task.state().taint, id);
     Ok(match (&task.state().output, task.status()) {
         (Some(output), Status::Completed) => {
             let answer = repository.content(output).await?;
@@ -192,7 +265,7 @@ mod tests {
 
     fn told(number: usize, length: usize) -> Told {
         let text = format!("{number} {}", "é".repeat(length));
-        Told { id: number.to_string(), is_assistant: number % 2 == 1, text }
+        Told { id: number.to_string(), is_assistant: number % 2 == 1, text, untrusted: number % 3 == 1 }
     }
 
     proptest! {
@@ -205,7 +278,8 @@ mod tests {
             let turns: Vec<Told> =
                 lengths.iter().enumerate().map(|(number, length)| told(number, *length)).collect();
             let summary = summary.map(|length| "s".repeat(length));
-            let mut history = History { summary, turns: turns.clone() };
+            let mut history =
+                History { summary, turns: turns.clone(), untrusted_summary: true, ..History::default() };
             let older = history.fold(room);
             let kept = history.turns.clone();
             prop_assert_eq!([older.clone(), kept.clone()].concat(), turns.clone(), "nothing is lost on the way");

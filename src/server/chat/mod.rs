@@ -211,12 +211,13 @@ async fn answer(
     let model = models.for_role(Role::Chat, turn.model.as_ref()).map_err(OrchestratorError::from)?;
     let wanted = turn.model.as_ref();
     let window = state.orchestrator.chat_window(model.as_ref());
-    let history = history::within_window(&state, &turn.thread_id, &turn.message_id, wanted, &window).await?;
+    let before = history::within_window(&state, &turn.thread_id, &turn.message_id, wanted, &window).await?;
+    let (history, read) = (before.messages, before.taint);
     let question = Question::of(&state, &turn);
     let files = files::contents(&turn.parts, state.config.chat.max_file_bytes);
     let (user_id, thread_id, text, words) = (caller.0, turn.thread_id, turn.text, turn.words);
     let answering =
-        Answering { state, model, id, user_id, thread_id, question, window, history, text, files };
+        Answering { state, model, id, user_id, thread_id, question, window, history, read, text, files };
     Ok(answering.begin(words).await?)
 }
 

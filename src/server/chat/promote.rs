@@ -73,6 +73,7 @@ impl Answering {
             priority: self.question.priority,
             budget: self.question.budget,
             preset: self.question.preset.clone(),
+            taint: self.read.clone(),
             ..TaskRequest::default()
         }
     }

@@ -40,25 +40,24 @@ pub(super) struct Work {
     tool_calls: u32,
     tokens: u64,
     /// What it has read.
-    taint: Taint,
+    pub(super) taint: Taint,
     began: Instant,
 }
 
-impl Default for Work {
-    fn default() -> Self {
+impl Work {
+    /// Nothing yet, behind a conversation for which this was read.
+    pub(super) fn behind(taint: Taint) -> Self {
         Self {
             frames: AnswerFrames::default(),
             calls: Vec::new(),
             messages: Vec::new(),
             tool_calls: 0,
             tokens: 0,
-            taint: Taint::default(),
+            taint,
             began: Instant::now(),
         }
     }
-}
 
-impl Work {
     /// How much was said behind the question.
     fn bytes(&self) -> usize {
         let lengths = self.messages.iter().map(|message| match message {
@@ -94,7 +93,7 @@ impl Answering {
             for request in answer.requests {
                 let tool = self.tool(&request.tool);
                 let handed_over = self.state.orchestrator.hands_over(&tools, &request.tool);
-                if let Some(reason) = handed_over.or_else(|| self.outgrows(work, tool.as_deref())) {
+                if let Some(reason) = handed_over.or_else(|| self.outgrows(work, tool.as_deref(), &request)) {
                     return Ok(Some(reason));
                 }
                 self.call(saying, work, tool.as_deref(), request).await;
@@ -174,12 +173,14 @@ impl Answering {
     }
 
     /// Why the next call is one for a task, if it is.
-    fn outgrows(&self, work: &Work, tool: Option<&dyn Tool>) -> Option<String> {
+    fn outgrows(&self, work: &Work, tool: Option<&dyn Tool>, request: &ToolRequest) -> Option<String> {
         let limits = &self.state.config.chat;
-        if let Some(reason) =
-            tool.and_then(|tool| self.state.orchestrator.needs_task(tool.description(), &work.taint))
-        {
-            return Some(reason);
+        let reason = tool.and_then(|tool| {
+            let labels = self.labels(tool, &request.arguments);
+            self.state.orchestrator.needs_task(tool.description(), labels, &work.taint)
+        });
+        if reason.is_some() {
+            return reason;
         }
         match () {
             () if work.tool_calls >= limits.task_after_calls => {
@@ -200,6 +201,13 @@ impl Answering {
         }
     }
 
+    /// What is known of a call besides its effect. What is answered is a person's; the rest of the
+    /// conversation is not theirs alone.
+    fn labels(&self, tool: &dyn Tool, arguments: &Value) -> Labels {
+        let tools = self.state.orchestrator.tools();
+        tools.labels_of_call(tool.description(), arguments, std::slice::from_ref(&self.text))
+    }
+
     /// Calls a tool that only reads, and tells client and model how that ended.
     async fn call(&self, saying: &Saying, work: &mut Work, tool: Option<&dyn Tool>, request: ToolRequest) {
         work.tool_calls += 1;
@@ -211,8 +219,7 @@ impl Answering {
             Some(tool) => self.outcome(tool, number, request.arguments.clone()).await,
             None => Err(Fault::permanent("tool_unknown", format!("there is no tool {}", request.tool))),
         };
-        let labels = tool.map(|tool| self.state.orchestrator.tools().labels(tool.description()));
-        let labels = labels.unwrap_or_default();
+        let labels = tool.map(|tool| self.labels(tool, &request.arguments)).unwrap_or_default();
         let source = Source { tool: request.tool.clone(), step: 0, call: number, task: None };
         let read = Labels { private: labels.private && outcome.is_ok(), ..labels };
         work.taint.take(read, &source);

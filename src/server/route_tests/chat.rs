@@ -183,7 +183,7 @@ async fn history(fixture: &Fixture) -> Vec<Message> {
 async fn history_within(fixture: &Fixture, tokens: u64) -> Vec<Message> {
     let model = fixture.orchestrator.models().for_role(Role::Chat, None).unwrap();
     let window = Window::of(model.as_ref(), tokens, 0);
-    super::super::chat::within_window(&fixture.state, "thread", "next", None, &window).await.unwrap()
+    super::super::chat::within_window(&fixture.state, "thread", "next", None, &window).await.unwrap().messages
 }
 
 #[tokio::test]
