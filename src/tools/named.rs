@@ -31,7 +31,7 @@ pub(super) fn names(text: &str, address: &str) -> bool {
     let forms = [Some(address.to_owned()), Some(host.to_owned())];
     let short = [short.map(|host| format!("{scheme}://{host}")), short.map(str::to_owned)];
     let mut forms = forms.into_iter().chain(short).flatten();
-    is_web && !host.is_empty() && forms.any(|form| stands_in(text, &form))
+    is_web && !host.starts_with('/') && !host.is_empty() && forms.any(|form| stands_in(text, &form))
 }
 
 fn stands_in(text: &str, form: &str) -> bool {
