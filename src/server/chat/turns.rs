@@ -80,7 +80,7 @@ impl Answering {
             let answer = self.ask(saying, work, &tools).await?;
             if answer.is_cut() {
                 // Where no task may come of it, what was said so far is the answer.
-                if let Some(reason) = self.outgrows(work, None) {
+                if let Some(reason) = self.outgrows(work) {
                     return Ok(Some(reason).filter(|_| self.has_tools()));
                 }
                 work.messages.push(ModelMessage::User(GO_ON.to_owned()));
@@ -93,7 +93,8 @@ impl Answering {
             for request in answer.requests {
                 let tool = self.tool(&request.tool);
                 let handed_over = self.state.orchestrator.hands_over(&tools, &request.tool);
-                if let Some(reason) = handed_over.or_else(|| self.outgrows(work, tool.as_deref(), &request)) {
+                let task_only = || self.is_for_a_task(work, tool.as_deref()?, &request);
+                if let Some(reason) = handed_over.or_else(task_only).or_else(|| self.outgrows(work)) {
                     return Ok(Some(reason));
                 }
                 self.call(saying, work, tool.as_deref(), request).await;
@@ -172,16 +173,15 @@ impl Answering {
         work.calls.push(GrownCall { asked_at, ended_at: self.now(), what });
     }
 
-    /// Why the next call is one for a task, if it is.
-    fn outgrows(&self, work: &Work, tool: Option<&dyn Tool>, request: &ToolRequest) -> Option<String> {
+    /// Why only a task may make this call, if so.
+    fn is_for_a_task(&self, work: &Work, tool: &dyn Tool, request: &ToolRequest) -> Option<String> {
+        let labels = self.labels(tool, &request.arguments);
+        self.state.orchestrator.needs_task(tool.description(), labels, &work.taint)
+    }
+
+    /// Why the answer has become work for a task, if it has.
+    fn outgrows(&self, work: &Work) -> Option<String> {
         let limits = &self.state.config.chat;
-        let reason = tool.and_then(|tool| {
-            let labels = self.labels(tool, &request.arguments);
-            self.state.orchestrator.needs_task(tool.description(), labels, &work.taint)
-        });
-        if reason.is_some() {
-            return reason;
-        }
         match () {
             () if work.tool_calls >= limits.task_after_calls => {
                 Some(format!("it needs more than {} tool calls", limits.task_after_calls))

@@ -72,7 +72,7 @@ async fn a_task_is_replayed_for_whom_it_belongs_to() {
     let foreign = fixture.task_of("somebody", "Tell me").await;
     assert_eq!(replay(foreign.id.to_string()).await.status, 403);
     assert_eq!(problem(&replay(UNKNOWN.to_owned()).await), refused(404, "task_not_found"));
-    assert_eq!(replay("x".to_owned()).await.status, 400);
+    assert_eq!(replay("x".to_owned()).await.status, 404);
 }
 
 #[tokio::test]
