@@ -169,6 +169,7 @@ impl Fleet {
         self.workers[worker].was_frozen = true;
         let held = self.held(worker).await;
         let moved_on = patiently("the tasks of the frozen worker go on", async || {
+            self.start_again();
             let mut taken_over = 0;
             for (id, epoch) in &held {
                 let query = format!("SELECT epoch, wake_at IS NULL FROM task_execution WHERE id = '{id}'");
