@@ -25,7 +25,13 @@ pub trait Conversations: Send + Sync {
     /// Forgets a conversation with its messages; its tasks stay. False if there is none.
     async fn forget(&self, id: &str) -> Result<bool, RepositoryError>;
 
-    /// Takes the messages behind this one out of a conversation, for it is answered anew: they stay
-    /// stored and are not among its messages any more. Returns how many they were.
-    async fn replace_behind(&self, thread_id: &str, message_id: &str) -> Result<u64, RepositoryError>;
+    /// Stores a message without making it one of its conversation's: the answer to a message that is
+    /// answered anew, until [`Conversations::answer_anew`] gives it its place. The same id again changes
+    /// the parts.
+    async fn put_aside(&self, message: &Message) -> Result<(), RepositoryError>;
+
+    /// Answers a message anew, all at once: the question says what it says here and names the task that
+    /// is named here or none, the answer is one of the messages of the conversation, and what stood
+    /// between them is not any more. It stays stored. Returns how many messages that were.
+    async fn answer_anew(&self, question: &Message, answer: &Message) -> Result<u64, RepositoryError>;
 }

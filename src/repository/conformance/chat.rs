@@ -5,11 +5,13 @@ use serde_json::json;
 use super::world::{World, now};
 use super::{Broken, Check, Verdict, ensure};
 use crate::repository::Message;
+use crate::task::TaskId;
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a thread is opened once and stays its first owner's", |world| Box::pin(threads(world))),
     ("messages keep their order; the same id again changes the parts", |world| Box::pin(messages(world))),
-    ("a message is found by its id, and those behind one can be replaced", |world| Box::pin(replaced(world))),
+    ("a message is found by its id in whatever thread", |world| Box::pin(found(world))),
+    ("an answer given anew takes the place of what followed, all at once", |world| Box::pin(anew(world))),
     ("threads are listed by when they were written to, renamed and forgotten", |world| {
         Box::pin(listed(world))
     }),
@@ -49,7 +51,7 @@ async fn messages(world: World) -> Verdict {
     Ok(())
 }
 
-async fn replaced(world: World) -> Verdict {
+async fn found(world: World) -> Verdict {
     let thread = world.repository.open_thread(&world.user, &world.user, "t").await?.id;
     let id = |number: u32| format!("{thread}-{number}");
     for number in 1..=3 {
@@ -59,13 +61,45 @@ async fn replaced(world: World) -> Verdict {
     let found = conversations.message(&id(2)).await?;
     ensure!(found.is_some_and(|message| message.thread_id == thread), "it is not found");
     ensure!(conversations.message("no such message").await?.is_none(), "something was found");
-    ensure!(conversations.replace_behind(&thread, &id(1)).await? == 2, "two are replaced");
-    ensure!(conversations.replace_behind(&thread, &id(1)).await? == 0, "they are replaced once");
-    world.repository.put_message(&message(&thread, &id(4), "x")).await?;
-    let read: Vec<String> =
-        world.repository.messages(&thread, 9).await?.into_iter().map(|message| message.id).collect();
-    ensure!(read == [id(1), id(4)], "{read:?}");
-    ensure!(conversations.message(&id(3)).await?.is_some(), "what was replaced is gone");
+    Ok(())
+}
+
+async fn anew(world: World) -> Verdict {
+    let thread = world.repository.open_thread(&world.user, &world.user, "t").await?.id;
+    let id = |name: &str| format!("{thread}-{name}");
+    let text = |message: &Message| message.parts[0]["text"].as_str().unwrap_or_default().to_owned();
+    let (old, new) = (TaskId(uuid::Uuid::now_v7()), TaskId(uuid::Uuid::now_v7()));
+    for name in ["question", "old answer", "more"] {
+        let message = Message { task_id: Some(old), ..message(&thread, &id(name), name) };
+        world.repository.put_message(&message).await?;
+    }
+    let conversations = world.repository.conversations();
+    let read = async || -> Result<Vec<(String, Option<TaskId>)>, Broken> {
+        let messages = world.repository.messages(&thread, 9).await?;
+        Ok(messages.iter().map(|message| (text(message), message.task_id)).collect())
+    };
+    // While it is answered, the conversation is as it was, and it may go on.
+    conversations.put_aside(&message(&thread, &id("answer"), "half")).await?;
+    world.repository.put_message(&message(&thread, &id("answer"), "nearly")).await?;
+    let before = read().await?;
+    let was = ["question", "old answer", "more"].map(|name| (name.to_owned(), Some(old)));
+    ensure!(before == was, "{before:?}");
+    let aside = conversations.message(&id("answer")).await?;
+    ensure!(aside.as_ref().map(text).as_deref() == Some("nearly"), "what is aside is found: {aside:?}");
+    world.repository.put_message(&message(&thread, &id("later"), "later")).await?;
+    // What took its place is what was said between, and the task that was named.
+    let (asked, answered) =
+        (message(&thread, &id("question"), "other"), message(&thread, &id("answer"), "new"));
+    ensure!(conversations.answer_anew(&asked, &answered).await? == 2, "two are replaced");
+    let after = read().await?;
+    ensure!(after == ["other", "new", "later"].map(|name| (name.to_owned(), None)), "{after:?}");
+    ensure!(conversations.message(&id("more")).await?.is_some(), "what was replaced is gone");
+    // An answer that nobody put aside replaces everything behind the question.
+    let asked = Message { task_id: Some(new), ..asked };
+    let answered = Message { task_id: Some(new), ..message(&thread, &id("next"), "task") };
+    ensure!(conversations.answer_anew(&asked, &answered).await? == 2, "two are replaced");
+    let after = read().await?;
+    ensure!(after == ["other", "task"].map(|name| (name.to_owned(), Some(new))), "{after:?}");
     Ok(())
 }
 

@@ -1,10 +1,10 @@
 //! Conversations and their messages.
 
 use serde_json::Value;
-use sqlx::Row as _;
 use sqlx::types::Json;
+use sqlx::{Connection as _, Row as _};
 
-use super::{Conn, Key, Result, Row, read, rows, task_id};
+use super::{BEGIN_WRITE, Conn, Key, Result, Row, read, rows, task_id};
 use crate::repository::{Message, RepositoryError, Thread};
 
 /// Makes a conversation known, or returns it as it is.
@@ -31,6 +31,13 @@ macro_rules! thread_columns {
 macro_rules! message_columns {
     () => {
         "thread_id, id, role, parts, task_id, created_at"
+    };
+}
+
+/// A message as it is passed in.
+macro_rules! given {
+    () => {
+        rows!("$1"; thread_id text, id text, role text, parts json, task_id uuid, created_at time)
     };
 }
 
@@ -89,44 +96,99 @@ pub(super) async fn forget(conn: &mut Conn, id: &str) -> Result<bool> {
     Ok(forgotten.execute(conn).await?.rows_affected() > 0)
 }
 
-/// Takes the messages behind one out of its conversation.
-pub(super) async fn replace_behind(conn: &mut Conn, thread_id: &str, message_id: &str) -> Result<u64> {
-    const REPLACE: &str = "UPDATE chat_message SET replaced = true WHERE thread_id = $1 AND NOT replaced \
-         AND position > (SELECT m.position FROM chat_message AS m WHERE m.thread_id = $1 AND m.id = $2)";
-    let replaced = sqlx::query(REPLACE).bind(thread_id).bind(message_id);
-    Ok(replaced.execute(conn).await?.rows_affected())
-}
+/// How often a message is stored: two at the same moment may take the same position, and the second one
+/// tries again.
+const TRIES: u32 = 8;
 
 /// Stores a message behind those that are there; the same id again changes its parts.
 pub(super) async fn put_message(conn: &mut Conn, message: &Message) -> Result<()> {
+    put(conn, message, false).await
+}
+
+/// Stores a message that is none of its conversation's yet.
+pub(super) async fn put_aside(conn: &mut Conn, message: &Message) -> Result<()> {
+    put(conn, message, true).await
+}
+
+async fn put(conn: &mut Conn, message: &Message, aside: bool) -> Result<()> {
+    let row = row(message)?;
+    for _ in 0..TRIES {
+        match put_once(conn, &row, aside).await {
+            Err(error) if is_taken(&error) => {}
+            other => {
+                other?;
+                return touch(conn, &message.thread_id).await;
+            }
+        }
+    }
+    Err(RepositoryError::Stale)
+}
+
+/// Gives an answer the place of what followed its question.
+pub(super) async fn answer_anew(conn: &mut Conn, question: &Message, answer: &Message) -> Result<u64> {
+    const ASK: &str = concat!(
+        "UPDATE chat_message SET parts = r.parts, task_id = r.task_id FROM ",
+        given!(),
+        " WHERE chat_message.thread_id = r.thread_id AND chat_message.id = r.id"
+    );
+    // What was said behind the answer while it was given is not what it replaces.
+    const REPLACE: &str = "UPDATE chat_message SET replaced = true WHERE thread_id = $1 AND NOT replaced \
+         AND position > (SELECT m.position FROM chat_message AS m WHERE m.thread_id = $1 AND m.id = $2) \
+         AND position < (SELECT m.position FROM chat_message AS m WHERE m.thread_id = $1 AND m.id = $3)";
+    const SHOW: &str = "UPDATE chat_message SET replaced = false WHERE thread_id = $1 AND id = $2";
+    let (asked, answered) = (row(question)?, row(answer)?);
+    for _ in 0..TRIES {
+        let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+        sqlx::query(ASK).bind(asked.as_str()).execute(&mut *transaction).await?;
+        match put_once(&mut transaction, &answered, true).await {
+            Err(error) if is_taken(&error) => {
+                transaction.rollback().await?;
+                continue;
+            }
+            put => put?,
+        }
+        let replace = sqlx::query(REPLACE).bind(&answer.thread_id).bind(&question.id).bind(&answer.id);
+        let replaced = replace.execute(&mut *transaction).await?.rows_affected();
+        sqlx::query(SHOW).bind(&answer.thread_id).bind(&answer.id).execute(&mut *transaction).await?;
+        touch(&mut transaction, &answer.thread_id).await?;
+        transaction.commit().await?;
+        return Ok(replaced);
+    }
+    Err(RepositoryError::Stale)
+}
+
+async fn put_once(conn: &mut Conn, row: &str, aside: bool) -> std::result::Result<(), sqlx::Error> {
     const PUT: &str = concat!(
         "INSERT INTO chat_message (thread_id, id, position, role, parts, task_id, created_at, replaced) ",
         "SELECT r.thread_id, r.id, ",
         "(SELECT COALESCE(max(m.position), 0) + 1 FROM chat_message AS m WHERE m.thread_id = r.thread_id), ",
-        "r.role, r.parts, r.task_id, r.created_at, false FROM ",
-        rows!("$1"; thread_id text, id text, role text, parts json, task_id uuid, created_at time),
+        "r.role, r.parts, r.task_id, r.created_at, $2 FROM ",
+        given!(),
         " WHERE true ON CONFLICT (thread_id, id) DO UPDATE SET parts = excluded.parts, ",
         "task_id = COALESCE(excluded.task_id, chat_message.task_id)"
     );
+    sqlx::query(PUT).bind(row).bind(aside).execute(conn).await.map(drop)
+}
+
+/// Notes that a conversation was written to.
+async fn touch(conn: &mut Conn, thread_id: &str) -> Result<()> {
     const TOUCH: &str = concat!("UPDATE chat_thread SET updated_at = ", now!(), " WHERE id = $1");
+    sqlx::query(TOUCH).bind(thread_id).execute(conn).await?;
+    Ok(())
+}
+
+/// Whether another message was given the same position a moment before.
+fn is_taken(error: &sqlx::Error) -> bool {
+    matches!(error, sqlx::Error::Database(cause) if cause.is_unique_violation())
+}
+
+fn row(message: &Message) -> Result<String> {
     let row = serde_json::json!([{
         "thread_id": message.thread_id, "id": message.id, "role": message.role, "parts": message.parts,
         "task_id": message.task_id, "created_at": message.created_at,
     }]);
     let row: Vec<Value> = serde_json::from_value(row).map_err(unwritable)?;
-    let row = rows::text(&row).map_err(unwritable)?;
-    // Two messages at the same moment may take the same position; the second one tries again.
-    for _ in 0..8 {
-        match sqlx::query(PUT).bind(row.as_str()).execute(&mut *conn).await {
-            Err(sqlx::Error::Database(cause)) if cause.is_unique_violation() => {}
-            other => {
-                other?;
-                sqlx::query(TOUCH).bind(&message.thread_id).execute(conn).await?;
-                return Ok(());
-            }
-        }
-    }
-    Err(RepositoryError::Stale)
+    rows::text(&row).map_err(unwritable)
 }
 
 /// The newest messages, oldest of them first.

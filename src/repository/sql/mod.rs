@@ -335,9 +335,14 @@ impl Conversations for Store {
         chat::forget(&mut conn, id).await
     }
 
-    async fn replace_behind(&self, thread_id: &str, message_id: &str) -> Result<u64> {
+    async fn put_aside(&self, message: &Message) -> Result<()> {
         let mut conn = self.link.writer().await?;
-        chat::replace_behind(&mut conn, thread_id, message_id).await
+        chat::put_aside(&mut conn, message).await
+    }
+
+    async fn answer_anew(&self, question: &Message, answer: &Message) -> Result<u64> {
+        let mut conn = self.link.writer().await?;
+        chat::answer_anew(&mut conn, question, answer).await
     }
 }
 

@@ -19,6 +19,7 @@ use super::answer_frames::AnswerFrames;
 use super::history::read_part;
 use super::live::{AFTERGLOW, Saying};
 use super::message_id;
+use super::place;
 use super::request::{ToolChoice, Turn};
 use super::turns::Work;
 use crate::models::{Message as ModelMessage, Model, ModelError};
@@ -48,6 +49,9 @@ pub(super) struct Question {
     pub(super) budget: Budget,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(super) preset: Option<String>,
+    /// What the message says from now on, if it is answered anew.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) anew: Option<Vec<Value>>,
     /// The process that answers.
     #[serde(default)]
     pub(super) by: String,
@@ -63,14 +67,15 @@ impl Question {
             priority: turn.priority,
             budget: turn.budget,
             preset: turn.preset.clone(),
+            anew: turn.is_anew.then(|| turn.parts.clone()),
             by: state.worker.snapshot().name,
         }
     }
-}
 
-/// The parts of an answer that is about to be given.
-pub(super) fn marked(state: &AppState, turn: &Turn) -> Value {
-    json!([{"type": ANSWERING, "data": Question::of(state, turn)}])
+    /// The parts of an answer that is about to be given.
+    pub(super) fn marked(&self) -> Value {
+        json!([{"type": ANSWERING, "data": self}])
+    }
 }
 
 /// An answer that is to be given.
@@ -99,6 +104,8 @@ pub(super) enum Cut {
     Engine(OrchestratorError),
     /// Nobody reads it any more, or the client said stop.
     Client,
+    /// The message is answered anew by now.
+    Anew,
     Shutdown,
     /// It could not go on for another reason.
     Panic,
@@ -113,11 +120,12 @@ impl Answering {
         self,
         words: bool,
     ) -> Result<impl Stream<Item = UiChunk> + Send + use<>, RepositoryError> {
-        let question = self.question.message_id.clone();
-        let saying = Saying::new(self.id, self.user_id.clone(), self.thread_id.clone(), question);
+        let (question, text) = (self.question.message_id.clone(), self.text.clone());
+        let saying = Saying::new(self.id, self.user_id.clone(), self.thread_id.clone(), question, text);
         // Known before it is stored: whoever sees it may stop it.
         let saying = self.state.answers.begin(saying);
-        if let Err(error) = self.put(vec![json!({"type": ANSWERING, "data": self.question})], None).await {
+        let marked = self.message(self.question.marked(), None);
+        if let Err(error) = place::put(&self.state, &marked, self.question.anew.is_some()).await {
             self.state.answers.remove(self.id);
             return Err(error);
         }
@@ -144,6 +152,7 @@ impl Answering {
         let grown = tokio::select! {
             turns = self.turns(saying, work) => turns?,
             () = saying.abandoned(patience) => return Err(Cut::Client),
+            () = saying.gives_way() => return Err(Cut::Anew),
             () = saying.stop.cancelled() => return Err(Cut::Client),
             () = self.state.shutdown.cancelled() => return Err(Cut::Shutdown),
         };
@@ -159,11 +168,17 @@ impl Answering {
 
     /// Keeps what was said, and says that it is all.
     async fn end(&self, saying: &Saying, work: &mut Work, cut: Option<Cut>) {
+        let has_place = cut.as_ref().is_none_or(|cut| cut.leaves_an_answer(work));
         let error = cut.map(Cut::described);
         let mut parts = work.frames.kept().to_vec();
         parts.extend(error.as_ref().map(|error| json!({"type": "data-error", "data": error})));
         parts.extend(read_part(&work.taint));
-        if let Err(error) = self.put(parts, None).await {
+        let answer = self.message(Value::Array(parts), None);
+        let kept = match has_place {
+            true => self.keep(&answer).await,
+            false => place::put(&self.state, &answer, self.question.anew.is_some()).await,
+        };
+        if let Err(error) = kept {
             tracing::error!(thread = %self.thread_id, %error, "an answer cannot be kept");
         }
         let message = error.and_then(|error| error["message"].as_str().map(str::to_owned));
@@ -171,25 +186,31 @@ impl Answering {
         saying.end();
     }
 
-    /// Stores the answer as it is now.
-    pub(super) async fn put(
-        &self,
-        parts: Vec<Value>,
-        task_id: Option<TaskId>,
-    ) -> Result<(), RepositoryError> {
-        let message = Message {
-            id: message_id(self.id),
-            thread_id: self.thread_id.clone(),
-            role: "assistant".to_owned(),
-            parts: Value::Array(parts),
-            task_id,
-            created_at: self.state.orchestrator.now(),
+    /// The answer as a message of the thread.
+    pub(super) fn message(&self, parts: Value, task_id: Option<TaskId>) -> Message {
+        place::answer(&self.state, &self.thread_id, self.id, parts, task_id)
+    }
+
+    /// Stores the answer at its place: where the message was answered anew, that of what followed it.
+    pub(super) async fn keep(&self, answer: &Message) -> Result<(), RepositoryError> {
+        let repository = self.state.repository();
+        let Some(parts) = &self.question.anew else { return repository.put_message(answer).await };
+        let question = Message {
+            id: self.question.message_id.clone(),
+            role: "user".to_owned(),
+            parts: Value::Array(parts.clone()),
+            ..answer.clone()
         };
-        self.state.repository().put_message(&message).await
+        repository.conversations().answer_anew(&question, answer).await.map(drop)
     }
 }
 
 impl Cut {
+    /// Whether what was said until then is an answer: whoever stopped it has seen it.
+    fn leaves_an_answer(&self, work: &Work) -> bool {
+        matches!(self, Self::Client) && !work.frames.kept().is_empty()
+    }
+
     fn described(self) -> Value {
         match self {
             Self::Model(error) => {
@@ -200,7 +221,7 @@ impl Cut {
                 tracing::warn!(%error, code = error.code(), "an answer could not become a task");
                 json!({"code": error.code(), "message": error.to_string()})
             }
-            Self::Client => json!({"code": "stopped", "message": "stopped by the client"}),
+            Self::Client | Self::Anew => json!({"code": "stopped", "message": "stopped by the client"}),
             Self::Shutdown => {
                 json!({"code": "shutdown", "message": "the server is shutting down: ask again"})
             }
@@ -213,6 +234,7 @@ impl Cut {
 
 #[cfg(test)]
 mod tests {
+    use std::pin::Pin;
     use std::time::Duration;
 
     use async_trait::async_trait;
@@ -270,6 +292,7 @@ mod tests {
                 priority: Priority::default(),
                 budget: Budget::default(),
                 preset: None,
+                anew: None,
                 by: String::new(),
             },
             window: fixture.orchestrator.chat_window(&Hanging("test/hanging".parse().unwrap())),
@@ -304,6 +327,44 @@ mod tests {
         let kept = kept(&fixture).await;
         assert_eq!(kept[0], json!({"type": "text", "text": "Well"}));
         assert_eq!(kept[1]["data"]["code"], "stopped");
+    }
+
+    /// Answers the only message of the thread anew, until it has said a word.
+    async fn until_it_speaks_anew(fixture: &Fixture) -> Pin<Box<impl Stream<Item = UiChunk>>> {
+        let mut answering = answering(fixture);
+        let old = place::answer(&fixture.state, "t", answering.id, json!([]), None);
+        let old = Message { id: "m".into(), role: "user".into(), ..old };
+        fixture.repository().put_message(&old).await.unwrap();
+        answering.question.anew = Some(vec![json!({"type": "text", "text": "?"})]);
+        let mut chunks = Box::pin(answering.begin(false).await.unwrap());
+        until_it_speaks(&mut chunks).await;
+        chunks
+    }
+
+    #[tokio::test]
+    async fn an_answer_given_anew_keeps_what_its_reader_has_seen_when_it_is_stopped() {
+        let fixture = fixture(3_600_000).await;
+        let chunks = until_it_speaks_anew(&fixture).await;
+        let said = fixture.repository().messages("t", 10).await.unwrap();
+        assert_eq!(said.iter().map(|message| &message.parts).collect::<Vec<_>>(), [&json!([])]);
+        fixture.state.answers.in_thread("t").unwrap().stop.cancel();
+        chunks.collect::<Vec<_>>().await;
+        let said = fixture.repository().messages("t", 10).await.unwrap();
+        assert_eq!((said.len(), &said[0].parts[0]["text"]), (2, &json!("?")), "{said:?}");
+        assert_eq!(
+            (&said[1].parts[0]["text"], &said[1].parts[1]["data"]["code"]),
+            (&json!("Well"), &json!("stopped"))
+        );
+    }
+
+    #[tokio::test]
+    async fn an_answer_gives_way_to_the_next_one_and_takes_no_place() {
+        let fixture = fixture(3_600_000).await;
+        let chunks = until_it_speaks_anew(&fixture).await;
+        fixture.state.answers.in_thread("t").unwrap().give_way();
+        chunks.collect::<Vec<_>>().await;
+        let said = fixture.repository().messages("t", 10).await.unwrap();
+        assert_eq!((said.len(), &said[0].parts), (1, &json!([])), "{said:?}");
     }
 
     #[tokio::test]

@@ -4,15 +4,15 @@ use axum::Json;
 use axum::http::HeaderMap;
 use axum::response::{IntoResponse, Response};
 use futures::{Stream, StreamExt, stream};
-use serde_json::{Value, json};
+use serde_json::json;
 use uuid::Uuid;
 
-use super::answer::marked;
+use super::answer::Question;
 use super::request::Turn;
 use super::task_frames::TaskFrames;
-use super::{heartbeat, introduction, keep, message_id, orchestrated, replay, resume, task_stream};
+use super::{heartbeat, introduction, message_id, orchestrated, place, replay, resume, task_stream};
 use crate::orchestrator::{Detection, TaskRequest};
-use crate::repository::Message;
+use crate::repository::RepositoryError;
 use crate::server::auth::Caller;
 use crate::server::config::ChatReply;
 use crate::server::error::ApiError;
@@ -58,7 +58,8 @@ pub(super) async fn begin_stream(
     key: Option<Key>,
 ) -> Result<impl Stream<Item = UiChunk> + Send + use<>, ApiError> {
     let opening = stream::iter(TaskFrames::begin(&message_id(id)));
-    put(&state, &turn, id, marked(&state, &turn), None).await?;
+    let marked = place::answer(&state, &turn.thread_id, id, Question::of(&state, &turn).marked(), None);
+    place::put(&state, &marked, turn.is_anew).await?;
     let rest = stream::once(async move {
         let started = tokio::select! {
             started = start_or_join(&state, &caller, &turn, detection, id, key.as_ref()) => started,
@@ -68,8 +69,9 @@ pub(super) async fn begin_stream(
             Ok(task) => task_stream::behind_beginning(&state, &task, turn.words).boxed(),
             Err(refusal) => {
                 let error = json!([{"type": "data-error", "data": {"code": refusal.code, "message": refusal.message}}]);
-                if let Err(problem) = put(&state, &turn, id, error, None).await {
-                    tracing::warn!(problem = %problem.message, "the thread does not say why there is no task");
+                let error = place::answer(&state, &turn.thread_id, id, error, None);
+                if let Err(problem) = place::put(&state, &error, turn.is_anew).await {
+                    tracing::warn!(%problem, "the thread does not say why there is no task");
                 }
                 stream::iter(TaskFrames::end(Some(refusal.message))).boxed()
             }
@@ -129,35 +131,23 @@ async fn start(
     let task = state.orchestrator.start(request).await?;
     // The task is a fact. That the thread says so is worth a warning, not a failure that would
     // make the client ask again.
-    if let Err(refusal) = announce(state, turn, &task).await {
-        tracing::warn!(task = %task.id, problem = %refusal.message, "the thread does not mention its task");
+    if let Err(error) = announce(state, turn, &task).await {
+        tracing::warn!(task = %task.id, %error, "the thread does not mention its task");
     }
     Ok(task)
 }
 
-async fn announce(state: &AppState, turn: &Turn, task: &Task) -> Result<(), ApiError> {
-    keep(state, turn, Some(task.id)).await?;
-    let text = introduction(task.id, task.total_steps() as usize);
-    put(state, turn, task.id, json!([{"type": "text", "text": text}]), Some(task.id)).await
-}
-
 /// Keeps what the message is answered with.
-async fn put(
-    state: &AppState,
-    turn: &Turn,
-    id: TaskId,
-    parts: Value,
-    task_id: Option<TaskId>,
-) -> Result<(), ApiError> {
-    let message = Message {
-        id: message_id(id),
-        thread_id: turn.thread_id.clone(),
-        role: "assistant".to_owned(),
-        parts,
-        task_id,
-        created_at: state.orchestrator.now(),
-    };
-    Ok(state.repository().put_message(&message).await?)
+async fn announce(state: &AppState, turn: &Turn, task: &Task) -> Result<(), RepositoryError> {
+    let text = introduction(task.id, task.total_steps() as usize);
+    let parts = json!([{"type": "text", "text": text}]);
+    let answer = place::answer(state, &turn.thread_id, task.id, parts, Some(task.id));
+    let question = place::question(state, turn, Some(task.id));
+    if turn.is_anew {
+        return state.repository().conversations().answer_anew(&question, &answer).await.map(drop);
+    }
+    state.repository().put_message(&question).await?;
+    state.repository().put_message(&answer).await
 }
 
 /// What a message is answered with that has its task already.

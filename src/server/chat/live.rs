@@ -10,6 +10,7 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::super::ui_stream::UiChunk;
+use super::request::Turn;
 use super::task_stream;
 use crate::server::state::AppState;
 use crate::task::{Task, TaskId};
@@ -27,11 +28,14 @@ pub(super) struct Saying {
     pub(super) id: TaskId,
     pub(super) user_id: String,
     pub(super) thread_id: String,
-    /// The id of the message that is answered.
-    pub(super) question: String,
+    /// The id of the message that is answered, and what it says.
+    question: String,
+    text: String,
     said: watch::Sender<Said>,
     /// Ends the answer where it is.
     pub(super) stop: CancellationToken,
+    /// Ends it because another one is to take its place.
+    anew: CancellationToken,
 }
 
 #[derive(Default)]
@@ -87,9 +91,31 @@ impl Answers {
 }
 
 impl Saying {
-    pub(super) fn new(id: TaskId, user_id: String, thread_id: String, question: String) -> Self {
+    pub(super) fn new(
+        id: TaskId,
+        user_id: String,
+        thread_id: String,
+        question: String,
+        text: String,
+    ) -> Self {
         let (said, _) = watch::channel(Said::default());
-        Self { id, user_id, thread_id, question, said, stop: CancellationToken::new() }
+        let (stop, anew) = (CancellationToken::new(), CancellationToken::new());
+        Self { id, user_id, thread_id, question, text, said, stop, anew }
+    }
+
+    /// Whether this is what the turn asks for.
+    pub(super) fn is_for(&self, turn: &Turn) -> bool {
+        self.question == turn.message_id && self.text == turn.text && !turn.is_repeated
+    }
+
+    /// Ends the answer, for another one is to take its place.
+    pub(super) fn give_way(&self) {
+        self.anew.cancel();
+    }
+
+    /// Until another answer is to take its place.
+    pub(super) async fn gives_way(&self) {
+        self.anew.cancelled().await;
     }
 
     /// Says more.

@@ -8,6 +8,7 @@ mod files;
 mod history;
 mod kept;
 mod live;
+mod place;
 mod promote;
 mod request;
 mod resume;
@@ -24,7 +25,6 @@ use axum::response::Response;
 use futures::Stream;
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
 use self::answer::{Answering, Question};
@@ -63,21 +63,24 @@ pub(super) async fn post(
         return Ok(again);
     }
     let said = open_thread(&state, &caller, &turn).await?;
+    turn.is_anew = place::is_anew(&turn, &said);
     if let Some(task) = known_task(&state, &turn, &said).await? {
         return Ok(reply(&state, &headers, &turn, &task));
     }
     if let Some(saying) = state.answers.in_thread(&turn.thread_id) {
-        if saying.question == turn.message_id && !turn.is_repeated {
+        if saying.is_for(&turn) {
             // The same request again: its client lost the first answer, which is still being given.
             let chunks = saying.chunks(state.clone(), 0, turn.words);
             return Ok(resume::countable(respond(chunks, heartbeat(&state)), saying.id, turn.words));
         }
-        if turn.is_repeated {
-            saying.stop.cancel();
+        if turn.is_anew || turn.is_repeated {
+            saying.give_way();
         }
     }
-    replace_answers(&state, &turn, &said).await?;
-    keep(&state, &turn, None).await?;
+    // Whatever becomes of it; one that is answered anew says what it said until it is answered.
+    if !turn.is_anew {
+        state.repository().put_message(&place::question(&state, &turn, None)).await?;
+    }
     match detect(&state, &turn).await {
         Some(detection) => begin(state, caller, &headers, turn, detection, key).await,
         None => {
@@ -127,31 +130,6 @@ async fn known_task(state: &AppState, turn: &Turn, said: &[Message]) -> Result<O
         Some(id) => Ok(state.repository().load(id).await?),
         None => Ok(None),
     }
-}
-
-/// Takes what followed a message out of the conversation if that message is answered anew, because
-/// its client asks for another answer or because it was edited. It stays stored.
-async fn replace_answers(state: &AppState, turn: &Turn, said: &[Message]) -> Result<(), ApiError> {
-    let known = said.iter().find(|message| message.id == turn.message_id && message.role == "user");
-    let is_edited = known.is_some_and(|known| history::stored_text(known) != turn.text);
-    if known.is_some() && (turn.is_repeated || is_edited) {
-        let conversations = state.repository().conversations();
-        conversations.replace_behind(&turn.thread_id, &turn.message_id).await?;
-    }
-    Ok(())
-}
-
-/// Keeps the user's message, whatever becomes of it.
-async fn keep(state: &AppState, turn: &Turn, task_id: Option<TaskId>) -> Result<(), ApiError> {
-    let message = Message {
-        id: turn.message_id.clone(),
-        thread_id: turn.thread_id.clone(),
-        role: "user".to_owned(),
-        parts: Value::Array(turn.parts.clone()),
-        task_id,
-        created_at: state.orchestrator.now(),
-    };
-    Ok(state.repository().put_message(&message).await?)
 }
 
 /// Why the message becomes a task, if it does.
@@ -209,11 +187,16 @@ async fn answer(
 ) -> Result<impl Stream<Item = UiChunk> + Send + use<>, ApiError> {
     let models = state.orchestrator.models();
     let model = models.for_role(Role::Chat, turn.model.as_ref()).map_err(OrchestratorError::from)?;
+    let question = Question::of(&state, &turn);
+    if turn.is_anew {
+        // A summary of what was said before is kept behind it, and stays when it takes its place.
+        let marked = place::answer(&state, &turn.thread_id, id, question.marked(), None);
+        place::put(&state, &marked, true).await?;
+    }
     let wanted = turn.model.as_ref();
     let window = state.orchestrator.chat_window(model.as_ref());
     let before = history::within_window(&state, &turn.thread_id, &turn.message_id, wanted, &window).await?;
     let (history, read) = (before.messages, before.taint);
-    let question = Question::of(&state, &turn);
     let files = files::contents(&turn.parts, state.config.chat.max_file_bytes);
     let (user_id, thread_id, text, words) = (caller.0, turn.thread_id, turn.text, turn.words);
     let answering =

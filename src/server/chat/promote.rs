@@ -40,7 +40,10 @@ impl Answering {
     /// The thread shows the task at the answer, and at the question: a client that repeats it
     /// because it heard nothing must not start the work twice.
     async fn mention(&self, task: &Task, work: &Work) -> Result<(), crate::repository::RepositoryError> {
-        self.put(work.frames.kept().to_vec(), Some(task.id)).await?;
+        self.keep(&self.message(work.frames.kept().to_vec().into(), Some(task.id))).await?;
+        if self.question.anew.is_some() {
+            return Ok(());
+        }
         let repository = self.state.repository();
         let said = repository.messages(&self.thread_id, super::history::LOOK_BACK).await?;
         let question = said.into_iter().find(|message| message.id == self.question.message_id);

@@ -114,6 +114,8 @@ pub(super) struct Turn {
     pub(super) words: bool,
     /// Whether another answer to an old message is wanted.
     pub(super) is_repeated: bool,
+    /// Whether the thread has the message already, and it is answered anew.
+    pub(super) is_anew: bool,
     /// Whether the body had the shape of `useChat`.
     is_use_chat: bool,
 }
@@ -166,6 +168,7 @@ impl ChatBody {
             budget: self.budget.unwrap_or_default(),
             words: self.words,
             is_repeated: self.trigger.as_deref() == Some("regenerate-message"),
+            is_anew: false,
             is_use_chat,
         })
     }
@@ -205,7 +208,9 @@ fn with_agent(mut mentions: Vec<Mention>, agent: Option<String>) -> Vec<Mention>
 impl Turn {
     /// A turn whose answer was lost, from what is stored of it.
     pub(super) fn again(message: Message, question: Question, words: bool) -> Self {
-        let parts = message.parts.as_array().cloned().unwrap_or_default();
+        let is_anew = question.anew.is_some();
+        let stored = || message.parts.as_array().cloned().unwrap_or_default();
+        let parts = question.anew.unwrap_or_else(stored);
         Self {
             thread_id: message.thread_id,
             message_id: message.id,
@@ -219,6 +224,7 @@ impl Turn {
             preset: question.preset,
             words,
             is_repeated: false,
+            is_anew,
             is_use_chat: true,
         }
     }

@@ -403,6 +403,83 @@ async fn another_answer_takes_the_place_of_the_one_before() {
     assert_eq!(kept(&fixture).await.len(), 2);
 }
 
+const QUESTION: &str = "What is the capital of France?";
+
+/// The same message once more, for another answer.
+fn again(id: &str, text: &str) -> Value {
+    let mut again = body(id, text);
+    again["trigger"] = json!("regenerate-message");
+    again
+}
+
+#[tokio::test]
+async fn an_answer_that_fails_takes_the_place_of_nothing() {
+    let failure = json!({"error": {"kind": "quota"}});
+    let fixture = Fixture::scripted(json!([
+        {"role": "chat", "times": 2, "reply": {"text": "Lyon"}},
+        {"role": "chat", "times": 2, "reply": failure},
+        {"role": "plan", "times": 2, "reply": failure},
+        {"role": "chat", "reply": {"text": "Paris"}},
+    ]))
+    .await;
+    post(&fixture, body("m1", QUESTION)).await;
+    post(&fixture, body("m2", "And of Italy?")).await;
+    let before = fixture.repository().messages("thread", 10).await.unwrap();
+    assert_eq!(before.len(), 4);
+    let fails = ["start", "start-step", "finish-step", "error", "finish"];
+    assert_eq!(types(&post(&fixture, again("m1", QUESTION)).await.chunks()), fails);
+    assert_eq!(fixture.repository().messages("thread", 10).await.unwrap(), before, "asked again");
+    assert_eq!(types(&post(&fixture, body("m1", "What is that of Spain?")).await.chunks()), fails);
+    assert_eq!(fixture.repository().messages("thread", 10).await.unwrap(), before, "edited");
+    assert_eq!(error(&post(&fixture, body("m1", COMPLEX)).await).0, 503);
+    assert_eq!(fixture.repository().messages("thread", 10).await.unwrap(), before, "edited into a task");
+    let mut streamed = body("m1", COMPLEX);
+    streamed["messages"] = json!([streamed["message"].take()]);
+    streamed.as_object_mut().unwrap().remove("message");
+    assert_eq!(types(&post(&fixture, streamed).await.chunks()), fails);
+    assert_eq!(fixture.repository().messages("thread", 10).await.unwrap(), before, "edited into a stream");
+    assert_eq!(texts(&post(&fixture, body("m1", "What is that of Spain?")).await.chunks()), "Paris");
+    let said = kept(&fixture).await;
+    assert_eq!(said.len(), 2, "{said:?}");
+    assert!(said[0].1.contains("Spain") && said[1].1.contains("Paris"), "{said:?}");
+}
+
+#[tokio::test]
+async fn a_task_that_was_replaced_is_not_named_any_more() {
+    let fixture = Fixture::scripted(rules()).await;
+    let task = post(&fixture, body("m1", COMPLEX)).await.json();
+    post(&fixture, body("m1", QUESTION)).await;
+    let said = fixture.repository().messages("thread", 10).await.unwrap();
+    assert_eq!(said.iter().map(|message| message.task_id).collect::<Vec<_>>(), [None, None]);
+    assert_eq!(texts(&post(&fixture, again("m1", QUESTION)).await.chunks()), "It is Paris.");
+    // Edited back it is another task, which both messages name.
+    let other = post(&fixture, body("m1", COMPLEX)).await.json();
+    assert_ne!(task["taskId"], other["taskId"]);
+    let said = fixture.repository().messages("thread", 10).await.unwrap();
+    let id: TaskId = serde_json::from_value(other["taskId"].clone()).unwrap();
+    assert_eq!(said.iter().map(|message| message.task_id).collect::<Vec<_>>(), [Some(id), Some(id)]);
+    assert_eq!(post(&fixture, body("m1", COMPLEX)).await.json(), other, "the same request again");
+}
+
+#[tokio::test]
+async fn an_answer_given_anew_whose_process_was_lost_takes_its_place_later() {
+    let fixture = Fixture::scripted(rules()).await;
+    post(&fixture, body("m1", QUESTION)).await;
+    let before = kept(&fixture).await;
+    let mut lost = fixture.repository().messages("thread", 10).await.unwrap().remove(1);
+    let id = "0190a5e4-7c3b-7d0e-8f1a-2b3c4d5e6f71";
+    lost.id = format!("msg-{id}");
+    let anew = json!([{"type": "text", "text": "What is that of Spain?"}]);
+    lost.parts = json!([{"type": "data-answering", "data": {"messageId": "m1", "anew": anew}}]);
+    fixture.repository().conversations().put_aside(&lost).await.unwrap();
+    assert_eq!(fixture.get("/api/chat/thread/stream").await.status, 204, "the thread is as it was");
+    assert_eq!(kept(&fixture).await, before);
+    let given = fixture.get(&format!("/api/chat/{id}/stream")).await;
+    assert_eq!(texts(&given.chunks()), "It is Paris.");
+    let said = fixture.repository().messages("thread", 10).await.unwrap();
+    assert_eq!((said.len(), &said[0].parts, &said[1].id), (2, &anew, &lost.id));
+}
+
 #[tokio::test]
 async fn an_answer_that_was_lost_with_its_process_is_given_under_the_same_id() {
     let fixture = Fixture::scripted(rules()).await;

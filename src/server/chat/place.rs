@@ -1,0 +1,57 @@
+//! Where what is said gets its place in the thread. An answer to a message that is answered anew, because
+//! its client asks for another one or because it was edited, waits aside until it is whole: should it
+//! fail, the thread is as it was.
+
+use serde_json::Value;
+
+use super::history::stored_text;
+use super::message_id;
+use super::request::Turn;
+use crate::repository::{Message, RepositoryError};
+use crate::server::state::AppState;
+use crate::task::TaskId;
+
+/// Whether the message is answered anew.
+pub(super) fn is_anew(turn: &Turn, said: &[Message]) -> bool {
+    let known = said.iter().find(|message| message.id == turn.message_id && message.role == "user");
+    known.is_some_and(|known| turn.is_repeated || stored_text(known) != turn.text)
+}
+
+/// What the user said, as a message of the thread.
+pub(super) fn question(state: &AppState, turn: &Turn, task_id: Option<TaskId>) -> Message {
+    Message {
+        id: turn.message_id.clone(),
+        thread_id: turn.thread_id.clone(),
+        role: "user".to_owned(),
+        parts: Value::Array(turn.parts.clone()),
+        task_id,
+        created_at: state.orchestrator.now(),
+    }
+}
+
+/// What is said to it, as a message of the thread.
+pub(super) fn answer(
+    state: &AppState,
+    thread_id: &str,
+    id: TaskId,
+    parts: Value,
+    task_id: Option<TaskId>,
+) -> Message {
+    Message {
+        id: message_id(id),
+        thread_id: thread_id.to_owned(),
+        role: "assistant".to_owned(),
+        parts,
+        task_id,
+        created_at: state.orchestrator.now(),
+    }
+}
+
+/// Stores an answer as far as it is known.
+pub(super) async fn put(state: &AppState, answer: &Message, is_anew: bool) -> Result<(), RepositoryError> {
+    let repository = state.repository();
+    match is_anew {
+        true => repository.conversations().put_aside(answer).await,
+        false => repository.put_message(answer).await,
+    }
+}
