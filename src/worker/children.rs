@@ -4,16 +4,17 @@ use std::time::Duration;
 
 use super::drive::{Drive, Turn};
 use super::writer::Lost;
-use crate::task::{PauseReason, Timestamp};
+use crate::task::{Next, PauseReason};
 
 impl Drive {
-    /// Sees to it that all children are there, and takes what those have brought that have ended. `until`
-    /// is when something else is to be done.
-    pub(super) async fn look_after_children(&mut self, until: Option<Timestamp>) -> Result<Turn, Lost> {
+    /// Sees to it that all children are there, and takes what those have brought that have ended.
+    pub(super) async fn look_after_children(&mut self) -> Result<Turn, Lost> {
         // A child is created only once it is called for.
         self.writer.flush().await?;
         let (shared, task) = (self.shared.clone(), self.writer.task.clone());
         let now = (shared.clock)();
+        // Another one's end may have become known with that: the task goes on, and would wait for nothing.
+        let Next::Children(until) = task.next(now) else { return Ok(Turn::Again) };
         let looking = shared.orchestrator.look_after_children(&task);
         let Some((ended, problem)) = self.unless_called_off(looking).await? else {
             return Ok(Turn::Leave(now));

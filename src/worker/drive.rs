@@ -246,7 +246,7 @@ impl Drive {
                 Ok(Turn::Leave(now))
             }
             _ if !self.running.is_empty() => Ok(Turn::Wait),
-            Next::Children(until) => self.look_after_children(until).await,
+            Next::Children(_) => self.look_after_children().await,
             Next::Ask => {
                 self.wait_for_people();
                 Ok(Turn::Again)
