@@ -255,30 +255,34 @@ impl Attempt {
             self.learn_what_was_read().await?;
         }
         let mut untrusted = false;
-        let (content, is_error) = match (self.delegate(&request.tool).await?, self.tool(&request.tool)) {
-            (Some(delegate), _) => {
-                let request_id = Some(request.id.clone());
-                let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
-                as_told(self.hand_over(&delegate, dispatch).await?)?
-            }
-            (None, Ok(tool)) => {
-                untrusted = self.labels(tool.description()).untrusted;
-                let pins = recollection::is_of_context(tool.description()) && request.tool == PIN_TOOL;
-                let fact = recollection::fact(&request.arguments).ok().filter(|_| pins).map(Payload::text);
-                let request_id = Some(request.id.clone());
-                let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
-                let outcome = as_told(self.dispatch(tool.as_ref(), dispatch).await?)?;
-                self.pin(fact);
-                outcome
-            }
-            // It will be there again: that is not the model's business.
-            (None, Err(error @ ToolError::Unreachable { .. })) => return Err(Stop::Failed(error.fault())),
-            (None, Err(unknown)) => {
-                // It is in the journal as a call, so it counts as one.
-                self.allowance.take(self.orchestrator.now())?;
-                self.refuse(number, attempt, &request, &unknown)
-            }
-        };
+        let (content, is_error) =
+            match (self.delegate(&request.tool, number).await?, self.tool(&request.tool)) {
+                (Some(delegate), _) => {
+                    let request_id = Some(request.id.clone());
+                    let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
+                    as_told(self.hand_over(&delegate, dispatch).await?)?
+                }
+                (None, Ok(tool)) => {
+                    untrusted = self.labels(tool.description()).untrusted;
+                    let pins = recollection::is_of_context(tool.description()) && request.tool == PIN_TOOL;
+                    let fact =
+                        recollection::fact(&request.arguments).ok().filter(|_| pins).map(Payload::text);
+                    let request_id = Some(request.id.clone());
+                    let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
+                    let outcome = as_told(self.dispatch(tool.as_ref(), dispatch).await?)?;
+                    self.pin(fact);
+                    outcome
+                }
+                // It will be there again: that is not the model's business.
+                (None, Err(error @ ToolError::Unreachable { .. })) => {
+                    return Err(Stop::Failed(error.fault()));
+                }
+                (None, Err(unknown)) => {
+                    // It is in the journal as a call, so it counts as one.
+                    self.allowance.take(self.orchestrator.now())?;
+                    self.refuse(number, attempt, &request, &unknown)
+                }
+            };
         let (tool, note) = (request.tool.as_str(), self.edit_of(number).await?);
         let returned =
             Returned { number, tool, arguments, content: &content, note: &note, untrusted, is_error };

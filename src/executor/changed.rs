@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use super::calls::Dispatch;
 use super::{Attempt, recollection};
-use crate::task::{Event, FrozenTool, Payload, ToolChange, ToolNotice};
+use crate::task::{CallAt, Event, FrozenTool, Payload, ToolChange, ToolNotice};
 use crate::tools::{Tool, ToolDescription, ToolError};
 
 impl Attempt {
@@ -36,8 +36,11 @@ impl Attempt {
         }
     }
 
-    /// What became of a tool since the plan was made, if it is another one now.
-    pub(super) fn change_of(&self, now: &ToolDescription) -> Option<ToolChange> {
+    /// What became of a tool since the plan was made, if it is another one when this call is made.
+    pub(super) fn change_of(&self, now: &ToolDescription, call: u32, attempt: u32) -> Option<ToolChange> {
+        if let Some(rehearsal) = self.orchestrator.rehearsal() {
+            return rehearsal.change(CallAt { step: self.index, call }, attempt);
+        }
         let known = self.frozen.as_ref()?.get(&now.name)?;
         // Of a tool of this program only the effect counts, so nothing has to be hashed.
         if now.server().is_none() && known.server.is_none() && now.effect == known.effect {

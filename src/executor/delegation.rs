@@ -6,14 +6,15 @@ use uuid::Uuid;
 use super::calls::{Dispatch, too_deep};
 use super::{Attempt, Stop};
 use crate::orchestrator::{Calling, Delegate, Unborn, is_delegate};
-use crate::task::{Call, CallState, Event, Fault, FaultClass, Payload, TaskId, as_text, is_too_deep};
+use crate::task::{Call, CallAt, CallState, Event, Fault, FaultClass, Payload, TaskId, as_text, is_too_deep};
 use crate::tools::{ToolError, ToolOutput};
 
 impl Attempt {
     /// What carries out the calls of this tool, if that is a task of its own.
-    pub(super) async fn delegate(&self, name: &str) -> Result<Option<Delegate>, Stop> {
+    pub(super) async fn delegate(&self, name: &str, call: u32) -> Result<Option<Delegate>, Stop> {
+        let at = CallAt { step: self.index, call };
         match is_delegate(name) {
-            true => Ok(self.orchestrator.delegate(&self.spec, name).await?),
+            true => Ok(self.orchestrator.delegate(&self.spec, name, Some(at)).await?),
             false => Ok(None),
         }
     }

@@ -34,7 +34,7 @@ impl Attempt {
             None => dispatch,
         };
         // What was approved is a call of the tool that was known then.
-        if let Some(change) = self.change_of(known) {
+        if let Some(change) = self.change_of(known, dispatch.number, dispatch.attempt) {
             self.ask_about_change(change, known, dispatch);
             return Err(Stop::Asking);
         }

@@ -71,7 +71,7 @@ impl Attempt {
     ) -> Option<(String, Option<ToolOutput>)> {
         let tool_now = self.tool(tool).ok()?;
         // Nobody has looked at it yet as it is now.
-        if self.change_of(tool_now.description()).is_some() {
+        if self.change_of(tool_now.description(), call, 0).is_some() {
             return None;
         }
         let name = tool_now.reconciler()?.to_owned();

@@ -35,7 +35,7 @@ impl Attempt {
         let arguments = self.with_outputs(&task, planned.arguments).await?;
         drop(task);
         let dispatch = Dispatch { number: 1, attempt, request_id: None, arguments };
-        if let Some(delegate) = self.delegate(&planned.name).await? {
+        if let Some(delegate) = self.delegate(&planned.name, dispatch.number).await? {
             return match self.hand_over(&delegate, dispatch).await? {
                 Ok(refused) => Err(Stop::Failed(child_failed(&as_text(refused.content)))),
                 Err(error) => Err(Stop::Failed(error.fault())),

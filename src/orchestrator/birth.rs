@@ -7,8 +7,8 @@ use super::{Detection, Orchestrator, OrchestratorError, TaskRequest, TemplateUse
 use crate::queue::Wake;
 use crate::repository::RepositoryError;
 use crate::task::{
-    ApprovalPolicy, ApprovalWish, Budget, Event, FrozenTools, Limits, Mention, Parent, Payload, Planner,
-    Reserve, Status, Taint, Task, TaskId, TaskSpec, TemplateRef, ToolAllowance, Usage, with_causes,
+    ApprovalPolicy, ApprovalWish, Budget, CallAt, Event, FrozenTools, Limits, Mention, Parent, Payload,
+    Planner, Reserve, Status, Taint, Task, TaskId, TaskSpec, TemplateRef, ToolAllowance, Usage, with_causes,
 };
 
 /// A call that a task of its own is to carry out.
@@ -40,6 +40,10 @@ pub(crate) enum Unborn {
 impl Orchestrator {
     /// Creates the child of a call whose intent is durable. Doing it again does nothing more.
     pub(crate) async fn begin_child(&self, calling: &Calling<'_>) -> Result<(), Unborn> {
+        if let Some(rehearsal) = self.rehearsal() {
+            rehearsal.handed_over(CallAt { step: calling.step, call: calling.call }, calling.arguments);
+            return Ok(());
+        }
         match self.create_child(calling).await {
             Ok(()) | Err(OrchestratorError::Repository(RepositoryError::Exists)) => Ok(()),
             Err(error @ OrchestratorError::Repository(_)) => Err(Unborn::NotNow(error)),
@@ -128,6 +132,9 @@ impl Orchestrator {
     /// children that are not there are created. The second value tells why one could not be.
     pub(crate) async fn look_after_children(&self, task: &Task) -> (Vec<Event>, Option<OrchestratorError>) {
         let (mut ended, mut problem) = (Vec::new(), None);
+        if self.rehearsal().is_some() {
+            return (ended, problem);
+        }
         for (step, call, child) in task.children_at_work() {
             let arguments = match &call.subject {
                 crate::task::CallSubject::Tool { arguments, .. } => arguments.clone(),

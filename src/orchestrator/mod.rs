@@ -33,6 +33,7 @@ mod promote;
 mod prompts;
 mod recording;
 mod recurrence;
+mod rehearsal;
 mod request;
 mod revisions;
 mod schedule;
@@ -70,6 +71,7 @@ pub use lifecycle::OutcomeDecision;
 pub use preset::{Agent, Preset};
 pub use promote::{Called, Grown, GrownCall};
 pub(crate) use prompts::GO_ON;
+pub(crate) use rehearsal::{RecordedDelegate, Rehearsal};
 pub use request::{RequestKey, TaskRequest};
 pub use revisions::Revision;
 pub use schedule::ScheduleWish;
@@ -100,6 +102,7 @@ pub struct Orchestrator {
     speech: Speech,
     probes: Arc<Probes>,
     known_tools: frozen::KnownTools,
+    rehearsal: Option<Arc<dyn Rehearsal>>,
 }
 
 impl Orchestrator {
@@ -123,6 +126,7 @@ impl Orchestrator {
             speech,
             probes: Arc::default(),
             known_tools: frozen::KnownTools::default(),
+            rehearsal: None,
         }
     }
 

@@ -7,10 +7,10 @@
 use serde_json::{Value, json};
 
 use super::template::checked;
-use super::{Orchestrator, OrchestratorError};
+use super::{Orchestrator, OrchestratorError, RecordedDelegate};
 use crate::models::ToolSpec;
 use crate::repository::TemplateVersion;
-use crate::task::{Budget, Effect, Mention, Plan, TaskSpec, Template, TemplateRef, ToolAllowance};
+use crate::task::{Budget, CallAt, Effect, Mention, Plan, TaskSpec, Template, TemplateRef, ToolAllowance};
 use crate::tools::{Origin, ToolDescription, ToolboxError, is_listed};
 
 /// What the names of templates begin with where they are offered as tools.
@@ -31,6 +31,8 @@ pub(crate) struct Delegate {
     pub(crate) template: Option<TemplateVersion>,
     /// What the preset of the template says of its budget.
     budget: Budget,
+    /// What is known of the call already.
+    recorded: Option<RecordedDelegate>,
 }
 
 impl Delegate {
@@ -42,6 +44,9 @@ impl Delegate {
 
     /// What is wrong with the arguments, if anything is.
     pub(crate) fn problem(&self, arguments: &Value) -> Option<String> {
+        if let Some(recorded) = &self.recorded {
+            return recorded.problem.clone();
+        }
         let Some(fields) = arguments.as_object() else {
             return Some("the arguments are an object".to_owned());
         };
@@ -56,9 +61,10 @@ impl Delegate {
 
     /// What a call asks for of its parent's budget.
     pub(crate) fn asked(&self, arguments: &Value) -> Budget {
-        match &self.template {
-            Some(_) => self.budget,
-            None => asked(arguments).unwrap_or_default(),
+        match (&self.recorded, &self.template) {
+            (Some(recorded), _) => recorded.grant,
+            (None, Some(_)) => self.budget,
+            (None, None) => asked(arguments).unwrap_or_default(),
         }
     }
 
@@ -182,14 +188,26 @@ impl Orchestrator {
         }
     }
 
-    /// The tool of this name whose calls are carried out by tasks of their own, if the task is offered it.
+    /// The tool of this name whose calls are carried out by tasks of their own, if the task is offered it;
+    /// as it is for one call, where `at` names it.
     pub(crate) async fn delegate(
         &self,
         spec: &TaskSpec,
         name: &str,
+        at: Option<CallAt>,
     ) -> Result<Option<Delegate>, OrchestratorError> {
+        if let Some(rehearsal) = self.rehearsal() {
+            let found = rehearsal.delegate(name, at);
+            return Ok(found.map(|found| Delegate {
+                description: description(name.to_owned(), String::new(), json!({})),
+                template: None,
+                budget: Budget::default(),
+                recorded: Some(found),
+            }));
+        }
         if name == SUB_TASK && spec.tools.sub_tasks {
-            return Ok(Some(Delegate { description: sub_task(), template: None, budget: Budget::default() }));
+            let (description, budget) = (sub_task(), Budget::default());
+            return Ok(Some(Delegate { description, template: None, budget, recorded: None }));
         }
         let wanted = name.strip_prefix(PREFIX);
         let known = spec.tools.workflows.iter().find(|known| Some(known.name.as_str()) == wanted);
@@ -204,7 +222,7 @@ impl Orchestrator {
         let about = if about.trim().is_empty() { goal.clone() } else { about.clone() };
         let description = description(format!("{PREFIX}{name}"), about, parameters.clone().into());
         let budget = preset.map(|preset| preset.budget).unwrap_or_default();
-        Delegate { description, template: Some(found), budget }
+        Delegate { description, template: Some(found), budget, recorded: None }
     }
 
     /// All tools that a request may use, as a model sees them.
@@ -221,10 +239,10 @@ impl Orchestrator {
             return Ok(specs);
         }
         for known in &spec.tools.workflows {
-            let found = self.delegate(spec, &format!("{PREFIX}{}", known.name)).await?;
+            let found = self.delegate(spec, &format!("{PREFIX}{}", known.name), None).await?;
             specs.extend(found.map(|found| found.spec()));
         }
-        if let Some(found) = self.delegate(spec, SUB_TASK).await? {
+        if let Some(found) = self.delegate(spec, SUB_TASK, None).await? {
             specs.push(found.spec());
         }
         Ok(specs)

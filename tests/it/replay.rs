@@ -22,7 +22,7 @@ async fn again(recording: &Recording) -> Replay {
 }
 
 /// It is the same, and nobody was called for it.
-async fn is_the_same(world: &World, id: TaskId, models: u32, tools: u32) -> Recording {
+pub(crate) async fn is_the_same(world: &World, id: TaskId, models: u32, tools: u32) -> Recording {
     let calls = world.ledger.lock().unwrap().len();
     let recording = recording(world, id).await;
     for _ in 0..3 {

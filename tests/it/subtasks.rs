@@ -13,6 +13,7 @@ use longhaul::task::{
 use longhaul::worker::WorkerConfig;
 use serde_json::{Value, json};
 
+use crate::replay::is_the_same;
 use crate::world::{Setup, World, call, plan, request, sqlite, step};
 use crate::wrapped::{Interference, Wrapped};
 
@@ -109,6 +110,8 @@ async fn models_call_a_workflow_in_steps_beside_each_other_and_one_worker_with_o
     }
     assert_eq!(task.state().usage.tool_calls, 4, "two calls, and one of each child");
     world.is_sound(task.id).await;
+    is_the_same(&world, task.id, 4, 2).await;
+    assert_eq!(children(&world, task.id).await.len(), 2, "a replay makes no task");
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -140,6 +143,7 @@ async fn a_workflow_for_each_item_keeps_within_the_parallel_steps_and_joins() {
     }
     assert_eq!(most, 2);
     world.is_sound(task.id).await;
+    is_the_same(&world, task.id, 0, 5).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -160,6 +164,7 @@ async fn a_goal_without_a_template_makes_its_own_plan_where_that_was_opted_in() 
         assert_eq!(task.status(), Status::Completed, "{task:#?}");
         let born = children(&world, task.id).await;
         world.is_sound(task.id).await;
+        is_the_same(&world, task.id, 2, born.len() as u32).await;
         (born, task)
     };
     let (born, task) = start(&["sub_task"]).await;
@@ -189,6 +194,7 @@ async fn a_child_that_fails_fails_the_planned_call_once_and_is_told_to_a_model()
     let effects = world.orchestrator.effects(planned.id).await.unwrap();
     assert_eq!(effects.len(), 1);
     assert_eq!(effects[0].child, Some(children(&world, planned.id).await[0].id));
+    is_the_same(&world, planned.id, 0, 1).await;
 
     let mention = json!({"type": "workflow", "name": "bad", "workflowId": "bad"});
     let mut wish = request("Try");
@@ -198,6 +204,7 @@ async fn a_child_that_fails_fails_the_planned_call_once_and_is_told_to_a_model()
     let asked = world.ended(asked.id).await;
     assert_eq!(asked.state().output, Some(Payload::text("it cannot be done")), "{asked:#?}");
     world.is_sound(asked.id).await;
+    is_the_same(&world, asked.id, 2, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -213,6 +220,7 @@ async fn wrong_arguments_and_unknown_workflows_are_told_and_make_no_task() {
     let task = world.ended(task.id).await;
     assert_eq!(task.status(), Status::Completed, "{task:#?}");
     assert!(children(&world, task.id).await.is_empty());
+    is_the_same(&world, task.id, 2, 0).await;
     let mention = json!({"type": "workflow", "name": "nobody", "workflowId": "nobody"});
     let mut wish = request("Do it");
     wish.tools.mentions = vec![serde_json::from_value(mention).unwrap()];
@@ -252,6 +260,7 @@ async fn the_tree_has_one_budget_and_a_top_up_of_a_child_raises_those_above_it()
     assert!(ended.state().spent.reserved.is_nothing());
     assert_eq!(ended.state().spent.beyond.tokens, 0);
     world.is_sound(task.id).await;
+    is_the_same(&world, task.id, 0, 1).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -272,6 +281,9 @@ async fn no_more_tasks_stand_above_each_other_than_the_limit_allows() {
     }
     assert_eq!(depth, 3);
     world.is_sound(task.id).await;
+    is_the_same(&world, task.id, 0, 1).await;
+    // The last of them was allowed no child of its own, and is told so again.
+    is_the_same(&world, last, 0, 0).await;
 }
 
 /// A task whose child has changed the world and then hangs.

@@ -19,6 +19,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use crate::mcp::server_program;
+use crate::replay::is_the_same;
 use crate::world::{Setup, World, call, plan, request, sqlite, step};
 
 /// The tools of the counting server, whose word on effects is believed.
@@ -148,6 +149,7 @@ async fn a_changed_tool_waits_for_a_person_who_sees_what_became_of_it() {
         assert_eq!(ended.status(), Status::Completed, "{what}: {:?}", ended.state().fault);
         assert_eq!(called(directory.path()), ["shifty"], "{what}");
         world.is_sound(task.id).await;
+        is_the_same(&world, task.id, 0, 1).await;
         world.orchestrator.tools().close().await;
     }
 }
@@ -183,6 +185,7 @@ async fn a_tool_that_changes_across_a_restart_is_noticed_and_a_denial_ends_its_c
     let denied = effects.iter().find(|effect| effect.step == 2).unwrap();
     assert!(!denied.may_have_happened() && denied.detail.as_deref() == Some("denied by anna"), "{denied:?}");
     second.is_sound(task.id).await;
+    is_the_same(&second, task.id, 0, 2).await;
     second.orchestrator.tools().close().await;
 }
 
@@ -217,6 +220,7 @@ async fn a_model_is_told_of_a_denial_and_a_second_change_needs_a_second_look() {
     assert_eq!(ended.status(), Status::Completed, "{:?}", ended.state().fault);
     assert_eq!(called(directory.path()), ["shifty", "shifty"]);
     world.is_sound(task.id).await;
+    is_the_same(&world, task.id, 3, 2).await;
     world.orchestrator.tools().close().await;
 }
 
@@ -236,6 +240,7 @@ async fn a_denied_call_is_told_to_the_model_which_goes_on_without_it() {
     let ended = world.ended(task.id).await;
     assert_eq!(ended.state().output, Some(Payload::text("Then without it.")));
     assert!(called(directory.path()).is_empty());
+    is_the_same(&world, task.id, 2, 0).await;
     world.orchestrator.tools().close().await;
 }
 
@@ -265,6 +270,7 @@ async fn an_accepted_tool_still_needs_the_approval_that_its_calls_need() {
     let ledger = fs::read_to_string(directory.path().join("ledger")).unwrap();
     assert_eq!(ledger.matches(r#""label":"edited""#).count(), 1, "{ledger}");
     world.is_sound(task.id).await;
+    is_the_same(&world, task.id, 0, 1).await;
     world.orchestrator.tools().close().await;
 }
 
@@ -298,6 +304,7 @@ async fn a_tool_that_came_later_waits_for_a_revision_and_one_that_vanished_is_a_
     assert_eq!(ended.status(), Status::Completed, "{codes:?} {:?}", ended.state().fault);
     assert_eq!(codes, ["tool_not_planned", "tool_gone"]);
     assert!(called(directory.path()).is_empty());
+    is_the_same(&world, task.id, 3, 1).await;
     world.orchestrator.tools().close().await;
 }
 
@@ -316,6 +323,7 @@ async fn a_revision_takes_the_tools_as_they_are_then() {
     assert_eq!(called(directory.path()), ["fail", "late"]);
     assert_ne!(ended.state().tools.unwrap().hash, task.state().tools.unwrap().hash);
     world.is_sound(task.id).await;
+    is_the_same(&world, task.id, 1, 2).await;
     world.orchestrator.tools().close().await;
 }
 

@@ -9,7 +9,8 @@ use serde_json::{Value, json};
 use super::script::Kept;
 use super::stage::Stage;
 use crate::models::{Answer, Chunk, Model, ModelError, Request, Role, Understudy};
-use crate::task::{CallAt, Effect, Event, Fault, Labels, ModelName, Reserve, TaskId};
+use crate::orchestrator::{RecordedDelegate, Rehearsal};
+use crate::task::{CallAt, Effect, Event, Fault, Labels, ModelName, Reserve, TaskId, ToolChange};
 use crate::tools::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput};
 
 /// Bytes of a tool that is described by nothing.
@@ -83,7 +84,7 @@ impl Model for Recorded {
 
 /// The tools that were there, and one that takes the room of their descriptions.
 pub(super) fn tools(stage: &Arc<Stage>, id: TaskId, own: usize) -> Vec<Arc<dyn Tool>> {
-    let (kept, reconcilers, offered) = stage.script(|script| {
+    let (kept, delegates, reconcilers, offered) = stage.script(|script| {
         let reconcilers: Vec<String> = script
             .journal
             .iter()
@@ -96,10 +97,12 @@ pub(super) fn tools(stage: &Arc<Stage>, id: TaskId, own: usize) -> Vec<Arc<dyn T
             Event::ModelRequested { prompt, .. } => prompt.map(|prompt| prompt.tools),
             _ => None,
         });
-        (script.tools.clone(), reconcilers, offered.max().unwrap_or(0))
+        (script.tools.clone(), script.delegates.clone(), reconcilers, offered.max().unwrap_or(0))
     });
     let offered = usize::try_from(offered).unwrap_or(0);
-    let taken: usize = kept.keys().map(|name| name.len() + BARE).sum::<usize>() + own + STAND_IN.len() + BARE;
+    let bare = |name: &String| name.len() + BARE;
+    let named: usize = kept.keys().chain(&delegates).map(bare).sum();
+    let taken = named + own + STAND_IN.len() + BARE;
     let filler = " ".repeat(offered.saturating_sub(taken));
     let reconciler = reconcilers.first().cloned();
     let tool = |name: &str, kept: Kept, about: String| -> Arc<dyn Tool> {
@@ -132,6 +135,23 @@ pub(super) fn tools(stage: &Arc<Stage>, id: TaskId, own: usize) -> Vec<Arc<dyn T
         ));
     }
     tools
+}
+
+/// What the engine would find out by itself.
+pub(super) struct Known(pub(super) Arc<Stage>);
+
+impl Rehearsal for Known {
+    fn delegate(&self, name: &str, at: Option<CallAt>) -> Option<RecordedDelegate> {
+        self.0.delegated(name, at)
+    }
+
+    fn handed_over(&self, at: CallAt, arguments: &Value) {
+        self.0.handed_over(at, arguments);
+    }
+
+    fn change(&self, at: CallAt, attempt: u32) -> Option<ToolChange> {
+        self.0.changed(at, attempt)
+    }
 }
 
 struct Played {

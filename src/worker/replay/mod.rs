@@ -23,7 +23,7 @@ use thiserror::Error;
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
-use self::cast::Cast;
+use self::cast::{Cast, Known};
 use self::script::Script;
 use self::stage::Stage;
 use super::leases::Taken;
@@ -74,7 +74,7 @@ impl Drop for Directory {
 /// Carries a recorded task out again, and says whether it went the same way.
 ///
 /// # Errors
-/// [`ReplayError::Unfit`] for a task that handed calls to tasks of their own.
+/// [`ReplayError::Unfit`] for a task that never had a plan.
 pub async fn replay(recording: &Recording) -> Result<Replay, ReplayError> {
     let id = recording.id;
     let mut journal = recording.opened();
@@ -131,7 +131,8 @@ fn engine(
     });
     let orchestrator =
         Orchestrator::new(repository, queue.clone(), Arc::new(models), Arc::new(tools), config, clock)
-            .with_probes(Probes::told(names, &finder));
+            .with_probes(Probes::told(names, &finder))
+            .rehearsing(Arc::new(Known(stage.clone())));
     let config = WorkerConfig {
         slice_ms: 0,
         limiter: LimiterConfig { max: 0, ..LimiterConfig::default() },
@@ -160,7 +161,15 @@ async fn play(stage: &Arc<Stage>, shared: &Arc<Shared>, id: TaskId) -> Result<()
             tokio::join!(driving, talking);
             continue;
         }
-        let status = repository.load(id).await?.map_or(Status::Cancelled, |task| task.status());
+        let task = repository.load(id).await?;
+        let status = task.as_ref().map_or(Status::Cancelled, Task::status);
+        // A task that waits for one that works for it hears how that ended.
+        if task.is_some_and(|task| task.children_at_work().next().is_some())
+            && people::is_due(stage)
+            && people::say(stage, shared, id, false).await
+        {
+            continue;
+        }
         // Given back a moment ago, it is due by the clock of the database in the next one.
         if status.is_live() && looks < PATIENCE {
             looks += 1;

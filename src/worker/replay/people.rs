@@ -23,16 +23,20 @@ pub(super) async fn speak(stage: Arc<Stage>, shared: Arc<Shared>, id: TaskId, st
     let (mut looks, mut moved) = (0, stage.moved());
     while !stop.is_cancelled() {
         tokio::time::sleep(LOOK).await;
-        let is_due = stage.script(|script| {
-            script.outside.front().is_some_and(|next| script.points_before(next.place).is_empty())
-        });
-        let has_said = is_due && say(&stage, &shared, id, false).await;
+        let has_said = is_due(&stage) && say(&stage, &shared, id, false).await;
         looks = if stage.moved() == moved && !has_said { looks + 1 } else { 0 };
         moved = stage.moved();
         if looks > PATIENCE {
             return stand_still(&stage);
         }
     }
+}
+
+/// Whether all that was asked and answered before the next words was asked and answered.
+pub(super) fn is_due(stage: &Stage) -> bool {
+    stage.script(|script| {
+        script.outside.front().is_some_and(|next| script.points_before(next.place).is_empty())
+    })
 }
 
 fn stand_still(stage: &Stage) {
@@ -137,7 +141,9 @@ async fn write(
         if entries.is_empty() {
             return Ok(Some(task));
         }
-        match repository.commit(Commit::new(&task, entries, blobs, Lease::Keep)).await {
+        let ends_a_wait = entries.iter().any(|entry| matches!(entry.event, Event::ChildEnded { .. }));
+        let lease = if ends_a_wait { Lease::Due } else { Lease::Keep };
+        match repository.commit(Commit::new(&task, entries, blobs, lease)).await {
             Ok(()) => return Ok(Some(task)),
             Err(RepositoryError::Stale | RepositoryError::Fenced) => {}
             Err(error) => return Err(Unsaid::Failed(differs(first, error.to_string()))),

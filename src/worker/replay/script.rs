@@ -30,12 +30,16 @@ pub(super) struct Script {
     pub(super) plans: VecDeque<usize>,
     pub(super) summaries: VecDeque<usize>,
     pub(super) digests: BTreeMap<u32, VecDeque<usize>>,
+    /// Tools that were others than when the plan was made, by step, call and attempt.
+    pub(super) changes: BTreeMap<(u32, u32, u32), VecDeque<usize>>,
     /// What people wrote, said and decided.
     pub(super) outside: VecDeque<Outside>,
     /// What was asked for by now.
     pub(super) made: BTreeSet<usize>,
     /// The tools that were there.
     pub(super) tools: BTreeMap<String, Kept>,
+    /// Those of them whose calls tasks of their own carried out.
+    pub(super) delegates: BTreeSet<String>,
 }
 
 /// What is known of a tool from its calls.
@@ -63,18 +67,12 @@ impl Script {
     /// replayed.
     pub(super) fn of(id: TaskId, journal: Vec<Entry>) -> Result<Self, String> {
         let begins = beginning(&journal).ok_or("the task has no plan")?;
-        let mut script = Self { begins, tools: tools(&journal), ..Self::default() };
+        let (delegates, tools) = tools(&journal);
+        let mut script = Self { begins, tools, delegates, ..Self::default() };
         let mut task = Task::fold(id, &journal[..begins]).map_err(|why| why.to_string())?;
         let mut is_outside = false;
         for at in begins..journal.len() {
             let entry = &journal[at];
-            if matches!(entry.event, Event::ChildStarted { .. }) {
-                return Err(format!(
-                    "entry {} hands a call to a task of its own, which has a recording of its own: such a task cannot \
-                     be replayed",
-                    entry.seq
-                ));
-            }
             let goes_along = is_outside && entry.at == journal[at - 1].at && may_go_along(&entry.event);
             is_outside = comes_from_outside(&entry.event, task.status()) || goes_along;
             if is_outside {
@@ -95,9 +93,15 @@ impl Script {
 
     fn take(&mut self, at: usize, entry: &Entry) {
         match &entry.event {
-            Event::ModelRequested { step, call, .. } => self.asked(*step, *call, at),
+            Event::ModelRequested { step, call, .. } | Event::ChildStarted { step, call, .. } => {
+                self.asked(*step, *call, at);
+            }
             Event::ToolDispatched { step, call, tool, .. } if self.is_answered_for(tool) => {
                 self.asked(*step, *call, at);
+            }
+            // The engine knows by itself which tools its plan was made with.
+            Event::CallFailed { step, call, fault, .. } if fault.code == "tool_not_planned" => {
+                self.calls.get_mut(&(*step, *call)).and_then(VecDeque::pop_back);
             }
             Event::ModelAnswered { step, call, .. }
             | Event::ToolReturned { step, call, .. }
@@ -105,6 +109,9 @@ impl Script {
             Event::CallLost { step, call, .. } => self.lost(*step, *call, at),
             Event::StepVerified { step, by, .. } if by != "schema" => {
                 self.verdicts.entry(*step).or_default().push_back(at);
+            }
+            Event::ToolChanged(notice) => {
+                self.changes.entry((notice.step, notice.call, notice.attempt)).or_default().push_back(at);
             }
             Event::Evaluated { .. } => self.evaluations.push_back(at),
             Event::Planned { .. } => self.plans.push_back(at),
@@ -211,7 +218,8 @@ fn beginning(journal: &[Entry]) -> Option<usize> {
     Some((last + 1 + usize::from(waits)).min(journal.len()))
 }
 
-fn tools(journal: &[Entry]) -> BTreeMap<String, Kept> {
+/// The names of the tools whose calls tasks of their own carried out, and what is known of the others.
+fn tools(journal: &[Entry]) -> (BTreeSet<String>, BTreeMap<String, Kept>) {
     let mut tools: BTreeMap<String, Kept> = BTreeMap::new();
     let mut unknown: BTreeSet<(u32, u32)> = BTreeSet::new();
     for entry in journal {
@@ -228,6 +236,8 @@ fn tools(journal: &[Entry]) -> BTreeMap<String, Kept> {
             {
                 (tool, *effect, false, *labels)
             }
+            Event::ToolChanged(notice) => (&notice.tool, notice.effect, false, Labels::default()),
+            Event::ChildStarted { tool, .. } => (tool, Effect::ReadOnly, false, Labels::default()),
             // It was held back because it tells the outside.
             Event::ApprovalRequested { tool, effect, because, .. } => {
                 (tool, *effect, false, Labels { outward: because.is_some(), ..Labels::default() })
@@ -250,8 +260,9 @@ fn tools(journal: &[Entry]) -> BTreeMap<String, Kept> {
         kept.labels.private |= labels.private;
         kept.labels.outward |= labels.outward;
     }
-    tools.retain(|name, _| !OF_CONTEXT.contains(&name.as_str()) && !is_delegate(name));
-    tools
+    tools.retain(|name, _| !OF_CONTEXT.contains(&name.as_str()));
+    let delegates = tools.extract_if(.., |name, _| is_delegate(name)).map(|(name, _)| name).collect();
+    (delegates, tools)
 }
 
 /// Whether somebody else than the engine brought it.
@@ -271,6 +282,8 @@ fn comes_from_outside(event: &Event, status: Status) -> bool {
         | Event::Restored { .. }
         | Event::Cancelled { .. }
         | Event::Resumed { .. }
+        | Event::ChildEnded { .. }
+        | Event::ToolAccepted { .. }
         | Event::FactPinned { step: None, .. }
         | Event::CheckpointTaken { by: Some(_), .. } => true,
         Event::OutcomeDecided { by, .. } => !by.starts_with("reconcile:"),

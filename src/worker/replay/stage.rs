@@ -1,5 +1,6 @@
 //! Who plays in a replay: models, tools and probes that know what is recorded, and nothing else.
 
+use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -9,8 +10,10 @@ use tokio_util::sync::CancellationToken;
 
 use super::script::{Attempt, Script};
 use crate::models::{Answer, Request, Role};
+use crate::orchestrator::RecordedDelegate;
 use crate::task::{
     CallAt, Divergence, Entry, Event, Fault, ModelName, Payload, Place, Prompt, Reserve, Timestamp,
+    ToolChange,
 };
 use crate::tools::Finding;
 
@@ -248,6 +251,73 @@ impl Stage {
                 Err(Some(at_once(fault)))
             }
             _ => Err(None),
+        }
+    }
+
+    /// What became of a call that a task of its own carried out, or was to; the next attempt of it.
+    pub(super) fn delegated(&self, name: &str, at: Option<CallAt>) -> Option<RecordedDelegate> {
+        self.script(|script| {
+            if !script.delegates.contains(name) {
+                return None;
+            }
+            let Some(at) = at else { return Some(RecordedDelegate::default()) };
+            if let Some(attempt) = script.next(at) {
+                return match &script.journal.get(attempt.asked)?.event {
+                    Event::ChildStarted { tool, grant, .. } if tool == name => {
+                        Some(RecordedDelegate { grant: *grant, problem: None })
+                    }
+                    _ => None,
+                };
+            }
+            // No task was made for it: whoever called was told why.
+            let problem = script.journal.iter().find_map(|entry| match &entry.event {
+                Event::ToolReturned { step, call, result, is_error: true }
+                    if (*step, *call) == (at.step, at.call) =>
+                {
+                    Some(text_of(result))
+                }
+                _ => None,
+            });
+            Some(RecordedDelegate { problem, ..RecordedDelegate::default() })
+        })
+    }
+
+    /// A call is handed to a task of its own.
+    pub(super) fn handed_over(&self, at: CallAt, arguments: &Value) {
+        let came = Payload::Inline(arguments.clone());
+        let Some((_, asked)) = self.take(at) else { return self.unrecorded(at, came.preview()) };
+        match &asked.event {
+            Event::ChildStarted { arguments, .. } if arguments.hash() == came.hash() => {
+                let mut state = self.state();
+                state.tools += 1;
+                state.script.calls.get_mut(&(at.step, at.call)).and_then(VecDeque::pop_front);
+            }
+            Event::ChildStarted { arguments, tool, .. } => {
+                let (expected, came) = (arguments.preview(), format!("{tool} {}", came.preview()));
+                let expected = format!("{tool} {expected}");
+                self.diverge(Divergence { place: Place::of(asked.seq, at), expected, came, ends: false });
+            }
+            other => {
+                let (expected, came) = (other.message(), format!("a sub-task for {}", came.preview()));
+                self.diverge(Divergence { place: Place::of(asked.seq, at), expected, came, ends: false });
+            }
+        }
+    }
+
+    /// What had become of a tool when this attempt of a call was made.
+    pub(super) fn changed(&self, at: CallAt, attempt: u32) -> Option<ToolChange> {
+        let mut state = self.state();
+        let of_attempt = (at.step, at.call, attempt);
+        let found = *state.script.changes.get(&of_attempt)?.front()?;
+        // It was noticed after something was said that has not been said yet.
+        if state.script.outside.front().is_some_and(|next| next.place < found) {
+            return None;
+        }
+        state.script.changes.get_mut(&of_attempt)?.pop_front();
+        state.steps += 1;
+        match &state.script.journal.get(found)?.event {
+            Event::ToolChanged(notice) => Some(notice.change.clone()),
+            _ => None,
         }
     }
 

@@ -1,0 +1,43 @@
+//! What is known beforehand where the engine carries a recorded task out again: of what the engine finds
+//! out by itself, the parts that do not follow from the journal of that task alone.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::Orchestrator;
+use crate::task::{Budget, CallAt, ToolChange};
+
+/// Who knows what is recorded.
+pub(crate) trait Rehearsal: Send + Sync {
+    /// What is recorded of a tool whose calls tasks of their own carry out, if it is one; of one call,
+    /// where `at` names it. Those tasks have recordings of their own, and are not created.
+    fn delegate(&self, name: &str, at: Option<CallAt>) -> Option<RecordedDelegate>;
+
+    /// A call is handed over to a task of its own.
+    fn handed_over(&self, at: CallAt, arguments: &Value);
+
+    /// What had become of the tool of a call by then, if it was another one than when the plan was made.
+    fn change(&self, at: CallAt, attempt: u32) -> Option<ToolChange>;
+}
+
+/// What is recorded of a call that a task of its own carried out, or was to.
+#[derive(Debug, Clone, Default)]
+pub(crate) struct RecordedDelegate {
+    /// What was set aside for it.
+    pub(crate) grant: Budget,
+    /// Why there was no task for it.
+    pub(crate) problem: Option<String>,
+}
+
+impl Orchestrator {
+    /// The same brain for a task that was carried out before.
+    pub(crate) fn rehearsing(self, rehearsal: Arc<dyn Rehearsal>) -> Self {
+        Self { rehearsal: Some(rehearsal), ..self }
+    }
+
+    /// What is known beforehand, if anything is.
+    pub(crate) fn rehearsal(&self) -> Option<&dyn Rehearsal> {
+        self.rehearsal.as_deref()
+    }
+}
