@@ -1,25 +1,21 @@
 /** A chat over `/api/chat`: simple messages are answered, complex ones become tasks that are seen live. */
-import { chat, type ChatBody, getTask, getTaskStatus, listMessages, listModels, resumeChat, stopChat } from "#api";
+import { chat, type ChatBody, listMessages, listModels, resumeChat, stopChat } from "#api";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ApiError, ask, message as words, send } from "../api/client";
 import { useResource } from "../api/resource";
 import { frames } from "../api/sse";
 import type { MessagePart, ThreadMessage } from "../api/types";
-import { isEnded } from "../api/types";
 import { useAtEnd } from "../components/at-end";
-import { Button, Loading, Progress } from "../components/basics";
+import { Button, Loading } from "../components/basics";
 import { Icon } from "../components/icons";
 import { Markdown } from "../components/markdown";
-import { counted, spent, text } from "../format";
+import { counted, text } from "../format";
 import { navigate } from "../router";
 import { useShortcuts } from "../state/keys";
-import { newId, now } from "../state/session";
+import { newId } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
-import { plannedSteps } from "../state/journal";
-import { useStory } from "../state/story";
-import { Words } from "./task/speech";
+import { TaskCard } from "./chat-task";
 import { Threads } from "./chat-threads";
-import { TaskBadge } from "./tasks";
 import { useTerms } from "./terms";
 
 /** One message of the conversation, stored or on its way. */
@@ -203,34 +199,6 @@ function Message({ said }: { said: Said }) {
       {!said.taskId && said.tools.map((tool) => <details key={tool.id} class="call"><summary><Icon name="tools" size={13} /><strong>{tool.name}</strong></summary><pre>{text(tool.input)}</pre>{tool.error ? <p class="problem">{tool.error}</p> : <pre>{text(tool.output)}</pre>}</details>)}
       {said.error && !said.taskId && <div class="callout is-bad"><Icon name="alert" /><p>{said.error}</p></div>}
     </article>
-  );
-}
-
-/** A task in the conversation: where it stands now, and its result when there is one. */
-export function TaskCard({ id }: { id: string }) {
-  const [live, setLive] = useState<boolean | null>(null);
-  const read = useResource(getTask(id), live === false ? undefined : 1000);
-  const task = read.data;
-  // A task that has ended is shown as it is; the journal is for those that go on.
-  const over = task ? isEnded(task.status) : null;
-  useEffect(() => { if (over !== null && live !== false) setLive(live === null ? !over : live && !over); }, [over]);
-  const { story } = useStory(live ? id : null);
-  const status = useResource(live === false ? getTaskStatus({ taskId: id }) : null);
-  if (!task) return read.error ? <p class="faint">The task {id} is not there any more.</p> : <Loading rows={2} />;
-  const took = (task.completedAt ? Date.parse(task.completedAt) : now.value) - Date.parse(task.createdAt);
-  const steps = live === false ? (status.data?.steps ?? []) : plannedSteps(story);
-  const spoken = [...story.speech.values()].at(-1);
-  return (
-    <div class="card task-card">
-      <header class="card-head"><TaskBadge task={task as never} now={now.value} /><a href={`/tasks/${id}`}>{task.goal}</a></header>
-      <Progress value={task.progress} status={task.status} />
-      <ol class="task-card-steps">{steps.slice(0, 12).map((step) => <li key={step.index} class={`is-${step.status}`}><i class={`spot is-${step.status}`} />{step.description}<span class="sr-only">, {step.status}</span></li>)}{steps.length > 12 && <li class="faint">and {steps.length - 12} more</li>}</ol>
-      {spoken && <Words spoken={spoken} />}
-      {task.pause && task.status === "paused" && <p class="callout is-wait"><Icon name="pause" />{task.pause.detail}</p>}
-      {task.fault && <p class="callout is-bad"><Icon name="alert" />{task.fault.message}</p>}
-      {task.output !== null && task.output !== undefined && <div class="task-card-output"><Markdown text={text(task.output)} /></div>}
-      <footer class="faint">{spent(took, task.usage)} · <a href={`/tasks/${id}`}>Open the task</a></footer>
-    </div>
   );
 }
 

@@ -9,6 +9,7 @@ import { steady, Virtual } from "../components/virtual";
 import { ago, cost, counted, duration, number, short, tokens } from "../format";
 import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
+import { pauseWord } from "../state/pause";
 import { notify, nowSecond } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
 import { KeptFilters } from "./kept-filters";
@@ -37,14 +38,6 @@ export function TaskBadge({ task, now }: { task: TaskSummary; now: number }) {
   if (at !== null) return <Badge status="retrying" label={`Retry in ${duration(at - now)}`} />;
   if (task.status === "paused" && task.pause && task.pause.reason !== "user") return <Badge status="paused" label={pauseWord(task.pause.reason)} />;
   return <Badge status={task.status} />;
-}
-
-export function pauseWord(reason: string): string {
-  const words: Record<string, string> = {
-    approval: "Needs approval", input: "Needs an answer", "unknown-outcome": "Outcome unknown", budget: "Budget used up", provider: "Provider down",
-    "tool-changed": "Tool changed", poison: "Poisoned", "no-progress": "No progress", unverified: "Not verified", user: "Paused", parent: "Paused with its task",
-  };
-  return words[reason] ?? reason.replaceAll("-", " ");
 }
 
 /** Takes a task that was exported, and shows it. */

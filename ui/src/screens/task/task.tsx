@@ -1,8 +1,8 @@
 /** One task: what it wants, where it stands, how it got there, and what can be done with it. */
-import { changeTask, exportTask, getTask, listRequests, raiseBudget, tellTask } from "#api";
+import { changeTask, exportTask, getTask, raiseBudget, tellTask } from "#api";
 import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, comebacks, message, send } from "../../api/client";
-import { forget, useResource } from "../../api/resource";
+import { forget } from "../../api/resource";
 import type { Budget, TaskDetail } from "../../api/types";
 import { isEnded } from "../../api/types";
 import { Ago, Badge, Button, copy, Dialog, Fact, Failure, Field, Loading, Progress, Tabs, useAction } from "../../components/basics";
@@ -11,11 +11,10 @@ import { cost, counted, duration, number, short, shortId, text, tokens, usd } fr
 import { address, navigate, setQuery } from "../../router";
 import { useShortcuts } from "../../state/keys";
 import { plannedSteps, remaining, type Story } from "../../state/journal";
+import { canBeResumed, pauseWord } from "../../state/pause";
 import { notify, now } from "../../state/session";
 import { useStory } from "../../state/story";
 import { act, canCancel, canPause, canResume, curl, type Action } from "../actions";
-import { RequestCard } from "../inbox";
-import { pauseWord } from "../tasks";
 import { SaveAsTemplate } from "../templates";
 import { CheckpointsTab, ContextTab } from "./context";
 import { EffectsTab } from "./effects";
@@ -31,6 +30,7 @@ import { StepTree } from "./steps";
 import { ThreadTab } from "./thread";
 import { TimelineTab } from "./timeline";
 import { TraceTab } from "./trace";
+import { Waiting } from "./waiting";
 import { OutputTab } from "./output";
 
 /** The task as the server sees it, read again when its journal has grown, a few times a second at most. */
@@ -103,7 +103,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
           <h1 title={task.goal}>{task.goal}</h1>
           <div class="actions">
             {canPause(status) && <Button icon="pause" busy={busy} onClick={() => void doIt("pause")}>Pause</Button>}
-            {canResume(status) && task.pause?.reason !== "unknown-outcome" && task.pause?.reason !== "approval" && task.pause?.reason !== "input" && task.pause?.reason !== "parent" && task.pause?.reason !== "tool-changed" && <Button icon="play" kind="primary" busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
+            {canResume(status) && canBeResumed(task.pause) && <Button icon="play" kind={task.pause?.reason === "budget" ? "plain" : "primary"} busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
             {!isEnded(status) && <Button icon="send" onClick={() => setAsking("message")}>Message</Button>}
             {!isEnded(status) && <Button icon="plus" onClick={() => setAsking("budget")}>Budget</Button>}
             {canCancel(status) && <Button icon="stop" kind="danger" busy={busy} onClick={() => setAsking("cancel")}>Cancel</Button>}
@@ -231,23 +231,6 @@ function Priority({ task }: { task: TaskDetail }) {
     <select class="inline-select" aria-label="Priority" value={priority} onChange={(event) => void change(Number(event.currentTarget.value))}>
       {[1, 2, 3, 4, 5].map((level) => <option key={level} value={level}>{level === 1 ? "1 most urgent" : level === 3 ? "3 usual" : level}</option>)}
     </select>
-  );
-}
-
-/** What a paused task waits for, with the way on. */
-function Waiting({ task, done }: { task: TaskDetail; done: (task: TaskDetail) => void }) {
-  const inbox = useResource(listRequests(), 2000);
-  const requests = inbox.data?.requests.filter((request) => request.taskId === task.id) ?? [];
-  const refresh = async () => { inbox.reload(); done(await ask(getTask(task.id))); };
-  return (
-    <div class="callout is-wait" role="status">
-      <Icon name="pause" />
-      <div class="grow">
-        <strong>{task.pause ? pauseWord(task.pause.reason) : "Waits for somebody"}</strong>
-        {task.pause && <p>{task.pause.detail}</p>}
-        {requests.map((request) => <RequestCard key={request.id} request={request} answered={() => void refresh()} inTask />)}
-      </div>
-    </div>
   );
 }
 
