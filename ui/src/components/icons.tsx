@@ -16,6 +16,8 @@ const paths = {
   pause: "M8 5v14M16 5v14",
   play: "M7 4l13 8-13 8z",
   stop: "M6 6h12v12H6z",
+  edit: "M4 20h4L19 9l-4-4L4 16z",
+  clip: "M20 11l-8 8a5 5 0 0 1-7-7l9-9a3.3 3.3 0 0 1 5 5l-9 9a1.7 1.7 0 0 1-2.5-2.5L15 7",
   copy: "M8 8h12v12H8zM16 8V4H4v12h4",
   check: "M4 12l5 5L20 6",
   cross: "M6 6l12 12M18 6L6 18",

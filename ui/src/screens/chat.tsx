@@ -1,49 +1,31 @@
 /** A chat over `/api/chat`: simple messages are answered, complex ones become tasks that are seen live. */
-import { chat, type ChatBody, listMessages, listModels, resumeChat, stopChat } from "#api";
+import { chat, type ChatBody, listMessages, listModels, listTasks, resumeChat, stopChat } from "#api";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
-import { ApiError, ask, message as words, send } from "../api/client";
+import { ApiError, ask, connection, message as words, send } from "../api/client";
 import { useResource } from "../api/resource";
 import { frames } from "../api/sse";
-import type { MessagePart, ThreadMessage } from "../api/types";
+import type { MessagePart, TaskSummary, ThreadMessage } from "../api/types";
 import { useAtEnd } from "../components/at-end";
 import { Button, Loading } from "../components/basics";
 import { Icon } from "../components/icons";
-import { Markdown } from "../components/markdown";
-import { counted, text } from "../format";
+import { counted } from "../format";
 import { navigate } from "../router";
+import { cut, cutOf, heard, isAnswering, stored, textOf, type Chunk, type Said } from "../state/conversation";
 import { useShortcuts } from "../state/keys";
 import { newId } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
+import { Message, type MessageActs } from "./chat-message";
 import { TaskCard } from "./chat-task";
 import { Threads } from "./chat-threads";
 import { useTerms } from "./terms";
 
-/** One message of the conversation, stored or on its way. */
-interface Said { id: string; role: string; text: string; reasoning: string; tools: ToolUse[]; taskId: string | null; error: string | null; busy: boolean; at: string }
-interface ToolUse { id: string; name: string; input: unknown; output: unknown; error: string | null }
+/** How often a conversation is read again: somebody may go on with it elsewhere. */
+const EVERY = 2500;
+/** Tasks of the conversation that no message names: the newest of them. */
+const TASKS = 20;
 
-/** The parts of a message in the AI SDK's shape; the server keeps them as they came. */
-function partsOf(message: ThreadMessage): MessagePart[] {
-  return Array.isArray(message.parts) ? (message.parts as MessagePart[]) : [];
-}
-
-export function messageText(message: ThreadMessage): string {
-  return partsOf(message).filter((part) => part.type === "text").map((part) => part.text ?? "").join("");
-}
-
-/** Whether it only holds the place of an answer that is being given. */
-function isAnswering(message: ThreadMessage): boolean {
-  return partsOf(message).some((part) => part.type === "data-answering");
-}
-
-function stored(message: ThreadMessage): Said {
-  const failed = partsOf(message).find((part) => part.type === "data-error");
-  const reason = failed?.data as { message?: string } | undefined;
-  return {
-    id: message.id, role: message.role, text: messageText(message), reasoning: "", tools: [], taskId: message.taskId,
-    error: failed ? (reason?.message ?? "The answer was cut.") : null, busy: false, at: message.createdAt,
-  };
-}
+/** What is being said at this moment: the message of the user, if it is this page that asked, and the answer. */
+interface Turn { own: Said | null; answer: Said; stop: AbortController }
 
 export function ChatScreen({ thread }: { thread: string | null }) {
   // Another one each time somebody comes back from a conversation to begin one.
@@ -52,81 +34,175 @@ export function ChatScreen({ thread }: { thread: string | null }) {
   return <Conversation key={id} id={id} isNew={thread === null} />;
 }
 
+/** What is kept, with what is being said in its place: behind the message that is answered anew nothing is left. */
+function withTurn(kept: Said[], { own, answer }: Turn): Said[] {
+  const at = kept.findIndex((one) => one.id === (own ?? answer).id);
+  return [...(at < 0 ? kept : kept.slice(0, at)), ...(own ? [own] : []), answer];
+}
+
+/** Messages in the order that they have; a task that none of them names stands behind those that are older. */
+function inOrder(said: Said[], tasks: TaskSummary[]): (Said | TaskSummary)[] {
+  const rest = [...tasks];
+  const before = (at: string) => rest.splice(0, rest.filter((task) => task.createdAt < at).length);
+  return [...said.flatMap((one) => [...before(one.at), one]), ...rest];
+}
+
 function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   const models = useResource(listModels());
-  const [said, setSaid] = useState<Said[] | null>(isNew ? [] : null);
+  const [kept, setKept] = useState<Said[] | null>(isNew ? [] : null);
+  const [turn, setTurn] = useState<Turn | null>(null);
   const [draft, setDraft] = useState("");
+  const [refused, setRefused] = useState<string | null>(null);
   const [model, setModel] = useState("");
   const { agents } = useTerms();
   const [agent, setAgent] = useState("");
   const [asTask, setAsTask] = useState<"auto" | "none">("auto");
-  const [stop, setStop] = useState<AbortController | null>(null);
   const [turns, setTurns] = useState(0);
   const log = useAtEnd();
   const box = useRef<HTMLTextAreaElement>(null);
+  const current = useRef({ turn: null as Turn | null, last: "", resumed: "", gone: false, halted: Promise.resolve() });
+  const tasks = useResource(isNew || turn ? null : listTasks({ threadId: id, roots: true, limit: TASKS }), 4000);
+  const lastTasks = useRef(tasks.data?.tasks ?? []);
+  if (tasks.data) lastTasks.current = tasks.data.tasks;
+
+  /** Reads what is kept; null if the server is away. */
+  const look = async (): Promise<ThreadMessage[] | null> => {
+    try {
+      return (await ask(listMessages(id))).messages.filter((one) => one.role !== "system");
+    } catch (error) {
+      return error instanceof ApiError && error.status === 404 ? [] : null;
+    }
+  };
+  const show = (messages: ThreadMessage[]) => {
+    const seen = JSON.stringify(messages);
+    if (seen !== current.current.last) { current.current.last = seen; setKept(messages.filter((one) => !isAnswering(one)).map(stored)); }
+  };
+  // An answer goes on while its reader looks at another screen: the stream is read to its end.
+  useEffect(() => () => { current.current.gone = true; }, []);
   useEffect(() => {
-    if (isNew) return;
+    if (isNew || turn) return;
+    let timer: ReturnType<typeof setTimeout> | undefined;
     let gone = false;
-    ask(listMessages(id))
-      .then((read) => {
-        if (gone) return;
-        const there = read.messages.filter((one) => one.role !== "system" && !isAnswering(one));
-        setSaid((known) => known ?? there.map(stored));
-        if (read.messages.some(isAnswering) || there.at(-1)?.role === "user") void resume();
-      })
-      .catch((error: unknown) => { if (!gone) setSaid(error instanceof ApiError && error.status === 404 ? [] : [problem(error)]); });
-    return () => { gone = true; };
-  }, [id]);
+    const again = async () => {
+      if (!document.hidden && connection.value === "online") {
+        const messages = await look();
+        if (gone || current.current.turn) return;
+        if (messages) {
+          show(messages);
+          const last = messages.at(-1);
+          // An answer that is being given, for a page that was loaded meanwhile or for another one that asked.
+          if (messages.some(isAnswering) || (last?.role === "user" && current.current.resumed !== last.id)) { current.current.resumed = last?.id ?? ""; void resume(); }
+        } else setKept((known) => known ?? []);
+      }
+      timer = setTimeout(() => void again(), EVERY);
+    };
+    void again();
+    return () => { gone = true; clearTimeout(timer); };
+  }, [id, isNew, turn === null]);
   useShortcuts([
     { keys: "/", what: "Write a message", group: "Chat", run: () => box.current?.focus() },
     { keys: "N", what: "New conversation", group: "Chat", run: () => navigate("/chat") },
   ]);
-  const change = (message: string, by: (said: Said) => Partial<Said>) => setSaid((all) => (all ?? []).map((one) => (one.id === message ? { ...one, ...by(one) } : one)));
-  /** An answer that is still being given: this page was loaded again meanwhile, or another one asked. */
+
+  const put = (next: Turn | null) => { current.current.turn = next; setTurn(next); };
+  const change = (by: (said: Said) => Said) => { const now = current.current.turn; if (now) put({ ...now, answer: by(now.answer) }); };
+  /** The pieces of the answer, until it ends or is a task: its card follows that by itself. */
+  const listen = async (body: ReadableStream<Uint8Array>) => {
+    for await (const group of frames(body)) {
+      for (const { data } of group) {
+        if (data === "[DONE]") return;
+        change((said) => heard(said, JSON.parse(data) as Chunk));
+        if (current.current.turn?.answer.taskId) return current.current.turn.stop.abort();
+      }
+    }
+  };
+  /** What is kept once the answer has its place there. */
+  const settled = async (): Promise<ThreadMessage[] | null> => {
+    let messages = await look();
+    for (let tries = 0; tries < 10 && messages?.some(isAnswering); tries += 1) {
+      await new Promise((resolve) => setTimeout(resolve, 150));
+      messages = await look();
+    }
+    return messages;
+  };
   const resume = async () => {
-    const controller = new AbortController();
+    const stop = new AbortController();
     try {
-      const response = await send(resumeChat(id), { accept: "text/event-stream", signal: controller.signal });
-      if (response.status === 204 || !response.body) return;
-      const answer = newId();
-      setSaid((all) => [...(all ?? []), { id: answer, role: "assistant", text: "", reasoning: "", tools: [], taskId: null, error: null, busy: true, at: new Date().toISOString() }]);
-      setStop(controller);
-      await listen(response.body, (by) => change(answer, by), controller).catch((error: unknown) => { if (!controller.signal.aborted) change(answer, () => ({ error: words_of(error) })); });
-      change(answer, () => ({ busy: false }));
-      setStop(null);
+      const response = await send(resumeChat(id), { accept: "text/event-stream", signal: stop.signal });
+      if (response.status === 204 || !response.body || current.current.turn || current.current.gone) return;
+      put({ own: null, answer: blank("assistant", [], true), stop });
+      await listen(response.body);
     } catch { /* What was said is there; that more may come is not known. */ }
+    if (current.current.turn?.stop !== stop) return;
+    await current.current.halted;
+    const messages = await settled();
+    if (messages) show(messages);
+    else setKept((known) => current.current.turn && withTurn(known ?? [], current.current.turn));
+    put(null);
+    setTurns((count) => count + 1);
   };
-  const halt = (controller: AbortController) => {
+  const halt = (stop: AbortController) => {
     // The server goes on answering for whoever comes back, unless it is told not to.
-    send(stopChat(id)).catch(() => undefined);
-    controller.abort();
+    current.current.halted = send(stopChat(id)).then(() => undefined, () => undefined);
+    change((said) => cut(said, "", "stopped"));
+    stop.abort();
   };
-  const say = async () => {
-    const words = draft.trim();
-    if (!words || stop) return;
-    const [own, answer] = [newId(), newId()];
-    const at = new Date().toISOString();
-    const blank = { reasoning: "", tools: [], taskId: null, error: null, at };
-    setSaid([...(said ?? []), { ...blank, id: own, role: "user", text: words, busy: false }, { ...blank, id: answer, role: "assistant", text: "", busy: true }]);
-    setDraft("");
+  /** Says something, or says it again; `restore` takes back what could not be sent. */
+  const say = async (own: Said, more: Partial<ChatBody>, restore: () => void) => {
+    if (current.current.turn) return;
+    const stop = new AbortController();
+    setRefused(null);
+    put({ own, answer: blank("assistant", [], true), stop });
     log.toEnd();
     // The address names the conversation from its first word on: whoever loads the page again finds it.
     if (isNew) navigate(`/chat/${encodeURIComponent(id)}`, true);
-    const controller = new AbortController();
-    setStop(controller);
+    let problem: string | null = null;
+    let sent = false;
     try {
-      const body: ChatBody = { id, message: { id: own, role: "user", parts: [{ type: "text", text: words }] }, toolChoice: asTask };
+      const body: ChatBody = { id, message: { id: own.id, role: "user", parts: own.parts }, toolChoice: asTask, words: false, ...more };
       if (model) body.chatModel = model;
       if (agent) body.agentId = agent;
-      const response = await send(chat(body), { accept: "text/event-stream", signal: controller.signal });
-      if (response.body) await listen(response.body, (by) => change(answer, by), controller);
+      const response = await send(chat(body), { accept: "text/event-stream", signal: stop.signal });
+      sent = true;
+      if (response.body) await listen(response.body);
     } catch (error) {
-      change(answer, () => ({ error: controller.signal.aborted ? null : words_of(error) }));
+      if (!stop.signal.aborted) { problem = words(error); change((said) => cut(said, problem ?? "")); }
     }
-    change(answer, () => ({ busy: false }));
+    if (current.current.gone) return;
+    await current.current.halted;
+    const messages = await settled();
+    const last = current.current.turn as Turn | null;
+    problem ??= last && !stop.signal.aborted ? (cutOf(last.answer.parts)?.text ?? null) : null;
+    const hasOwn = messages?.some((one) => one.id === own.id && textOf(stored(one).parts) === textOf(own.parts)) ?? sent;
+    if (messages) show(messages);
+    else if (hasOwn && last) setKept((known) => withTurn(known ?? [], { ...last, answer: { ...last.answer, busy: false } }));
+    // What failed without a trace in the conversation is told beside it.
+    if (problem !== null && !(hasOwn && (messages === null || messages.some((one) => cutOf(stored(one).parts))))) setRefused(problem);
+    if (problem !== null && !hasOwn) restore();
+    put(null);
     setTurns((count) => count + 1);
-    setStop(null);
     box.current?.focus();
+  };
+  const write = () => {
+    const text = draft.trim();
+    if (!text || turn) return;
+    setDraft("");
+    void say(blank("user", [{ type: "text", text }]), {}, () => setDraft((typed) => (typed.trim() ? `${text}\n${typed}` : text)));
+  };
+  const edit = (said: Said, text: string) => say({ ...said, parts: [{ type: "text", text }, ...said.parts.filter((part) => part.type === "file")] }, {}, () => setDraft((typed) => typed || text));
+
+  const said = kept && turn ? withTurn(kept, turn) : kept;
+  const named = new Set(said?.map((one) => one.taskId));
+  const others = isNew ? [] : lastTasks.current.filter((task) => !named.has(task.id)).reverse();
+  const shown = said && inOrder(said, others);
+  const lastSaid = said?.at(-1);
+  const asker = said?.findLast((one) => one.role === "user");
+  const actsOn = (one: Said): MessageActs => {
+    const isLast = one === lastSaid && !one.taskId && asker !== undefined && (one.role !== "user" || current.current.resumed === one.id);
+    return {
+      edit: one.role === "user" ? (text) => void edit(one, text) : undefined, replaces: one !== lastSaid,
+      again: isLast ? () => void say(asker, { trigger: "regenerate-message" }, () => undefined) : undefined,
+    };
   };
   return (
     <section class={`chat-screen${isNew && said?.length === 0 ? " is-new" : ""}`}>
@@ -134,12 +210,14 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
       <div class="chat">
         <a class="chat-back" href="/chat"><Icon name="chat" size={14} />All conversations</a>
         <div class="messages" ref={log.box} role="log" aria-live="polite" aria-label="Conversation" tabIndex={0}><div class="messages-inside" ref={log.inside}>
-          {said === null ? <Loading /> : said.length === 0 ? <Welcome offline={models.data?.offline ?? false} ask={(goal) => { setDraft(goal); box.current?.focus(); }} /> : said.map((one) => <Message key={one.id} said={one} />)}
+          {!shown || (shown.length === 0 && !isNew && tasks.loading && !turn) ? <Loading /> : shown.length === 0 ? <Welcome offline={models.data?.offline ?? false} ask={(goal) => { setDraft(goal); box.current?.focus(); }} />
+            : shown.map((one) => ("goal" in one ? <article key={one.id} class="message is-assistant" aria-label="Task"><TaskCard id={one.id} /></article> : <Message key={one.id} said={one} acts={turn ? {} : actsOn(one)} />))}
         </div></div>
-        <form class="composer" onSubmit={(event) => { event.preventDefault(); void say(); }}>
+        {refused && <div class="callout is-bad chat-refused" role="alert"><Icon name="alert" /><p class="grow">{refused}</p><Button kind="ghost" icon="cross" aria-label="Dismiss" onClick={() => setRefused(null)} /></div>}
+        <form class="composer" onSubmit={(event) => { event.preventDefault(); write(); }}>
           <label class="sr-only" for="draft">Message</label>
           <textarea id="draft" ref={box} rows={2} placeholder="Ask something, or name a goal" value={draft} onInput={(event) => setDraft(event.currentTarget.value)}
-            onKeyDown={(event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); void say(); } }} />
+            onKeyDown={(event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); write(); } }} />
           <div class="composer-foot">
             <select aria-label="Model" class="inline-select" value={model} onChange={(event) => setModel(event.currentTarget.value)}>
               <option value="">{models.data ? `${models.data.default}` : "model"}</option>
@@ -148,7 +226,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
             {agents.length > 0 && <select aria-label="Agent" class="inline-select" value={agent} onChange={(event) => setAgent(event.currentTarget.value)}><option value="">no agent</option>{agents.map((one) => <option key={one.id} value={one.id} title={one.description ?? ""}>{one.id}</option>)}</select>}
             <label class="check"><input type="checkbox" checked={asTask === "auto"} onChange={(event) => setAsTask(event.currentTarget.checked ? "auto" : "none")} /> may become a task</label>
             <span class="grow" />
-            {stop ? <Button icon="stop" onClick={() => halt(stop)}>Stop</Button> : <Button kind="primary" icon="send" type="submit" disabled={draft.trim() === ""}>Send</Button>}
+            {turn ? <Button icon="stop" onClick={() => halt(turn.stop)}>Stop</Button> : <Button kind="primary" icon="send" type="submit" disabled={draft.trim() === ""}>Send</Button>}
           </div>
         </form>
       </div>
@@ -156,50 +234,8 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   );
 }
 
-const words_of = words;
-
-function problem(error: unknown): Said {
-  return { id: "problem", role: "assistant", text: "", reasoning: "", tools: [], taskId: null, error: words(error), busy: false, at: new Date().toISOString() };
-}
-
-/** The chunks of the AI SDK's UI message stream, as they change a message. */
-async function listen(body: ReadableStream<Uint8Array>, change: (by: (said: Said) => Partial<Said>) => void, stop: AbortController): Promise<void> {
-  for await (const group of frames(body)) {
-    for (const { data } of group) {
-      if (data === "[DONE]") return;
-      const chunk = JSON.parse(data) as { type: string; delta?: string; errorText?: string; messageMetadata?: { taskId?: string }; toolCallId?: string; toolName?: string; input?: unknown; output?: unknown };
-      const tool = (more: Partial<ToolUse>) => change((said) => ({ tools: said.tools.map((one) => (one.id === chunk.toolCallId ? { ...one, ...more } : one)) }));
-      switch (chunk.type) {
-        case "text-delta": change((said) => ({ text: said.text + (chunk.delta ?? "") })); break;
-        case "reasoning-delta": change((said) => ({ reasoning: said.reasoning + (chunk.delta ?? "") })); break;
-        case "tool-input-available": change((said) => ({ tools: [...said.tools, { id: chunk.toolCallId ?? "", name: chunk.toolName ?? "", input: chunk.input, output: undefined, error: null }] })); break;
-        case "tool-output-available": tool({ output: chunk.output }); break;
-        case "tool-output-error": tool({ error: chunk.errorText ?? "failed" }); break;
-        case "error": change(() => ({ error: chunk.errorText ?? "The answer was cut." })); break;
-        case "start": case "message-metadata": {
-          const task = chunk.messageMetadata?.taskId;
-          if (task) {
-            change(() => ({ taskId: task, busy: false }));
-            // From here the card follows the task by itself, also after this page was closed.
-            stop.abort();
-            return;
-          }
-        }
-      }
-    }
-  }
-}
-
-function Message({ said }: { said: Said }) {
-  if (said.role === "user") return <article class="message is-user" aria-label="You"><Markdown text={said.text} /></article>;
-  return (
-    <article class="message is-assistant" aria-label="Longhaul" aria-busy={said.busy}>
-      {said.reasoning && <details class="reasoning"><summary>Reasoning</summary><Markdown text={said.reasoning} /></details>}
-      {said.taskId ? <TaskCard id={said.taskId} /> : said.text ? <Markdown text={said.text} /> : said.busy ? <span class="typing" role="status" aria-label="Thinking"><i /><i /><i /></span> : null}
-      {!said.taskId && said.tools.map((tool) => <details key={tool.id} class="call"><summary><Icon name="tools" size={13} /><strong>{tool.name}</strong></summary><pre>{text(tool.input)}</pre>{tool.error ? <p class="problem">{tool.error}</p> : <pre>{text(tool.output)}</pre>}</details>)}
-      {said.error && !said.taskId && <div class="callout is-bad"><Icon name="alert" /><p>{said.error}</p></div>}
-    </article>
-  );
+function blank(role: string, parts: MessagePart[], busy = false): Said {
+  return { id: newId(), role, parts, taskId: null, busy, at: new Date().toISOString() };
 }
 
 function Welcome({ offline, ask }: { offline: boolean; ask: (goal: string) => void }) {

@@ -5,7 +5,7 @@ import { useResource } from "../../api/resource";
 import { Ago, Empty, Failure, Loading } from "../../components/basics";
 import { Icon } from "../../components/icons";
 import { Markdown } from "../../components/markdown";
-import { messageText } from "../chat";
+import { messageText } from "../../state/conversation";
 import type { ViewProps } from "./task";
 
 export function ThreadTab({ id, task }: ViewProps) {

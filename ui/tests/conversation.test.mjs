@@ -1,0 +1,104 @@
+// What is said: in its order, in every tab, and not lost when something fails.
+import assert from "node:assert/strict";
+import { rules, stage } from "./world.mjs";
+
+const script = [
+  { role: "chat", goalContains: "in the notes", turn: 0, reply: { text: "Let me look.", toolCalls: [{ tool: "workspace_read", arguments: { path: "notes.md" } }] } },
+  { role: "chat", goalContains: "in the notes", reply: { text: "They ask three things." } },
+  { role: "chat", contains: "fails once", times: 4, reply: { error: { kind: "rejected", message: "this model refuses" } } },
+  { role: "chat", contains: "fails once", reply: { text: "Now it works." } },
+];
+const { world, on, visit } = stage({ script: [...script, ...rules] });
+
+const say = async (page, text) => { await page.getByLabel("Message").fill(text); await page.keyboard.press("Enter"); };
+const answered = async (page) => { await page.getByRole("button", { name: "Send" }).waitFor(); };
+const parts = (page) => page.locator(".message.is-assistant").last().evaluate((one) => [...one.children].map((part) => (part.matches(".call") ? "call" : part.matches(".markdown") ? part.innerText.trim() : "")).filter(Boolean));
+
+on("an answer has its parts in their order, while it comes and when it is read again", "/chat", async (page) => {
+  await say(page, "What stands in the notes?");
+  await page.getByText("They ask three things.").waitFor();
+  await answered(page);
+  const whole = ["Let me look.", "call", "They ask three things."];
+  assert.deepEqual(await parts(page), whole);
+  await page.reload();
+  await page.getByText("They ask three things.").waitFor();
+  assert.deepEqual(await parts(page), whole);
+  await page.locator(".call summary", { hasText: "workspace_read" }).click();
+  await page.locator(".call", { hasText: "Who writes?" }).waitFor();
+});
+
+on("an answer that fails is asked for again", "/chat", async (page) => {
+  await say(page, "Something that fails once");
+  await page.getByRole("button", { name: "Try again" }).waitFor();
+  for (let tries = 0; tries < 5 && !(await page.getByText("Now it works.").isVisible()); tries += 1) {
+    await page.getByRole("button", { name: "Try again" }).click();
+    await answered(page);
+  }
+  await page.getByText("Now it works.").waitFor();
+  assert.equal(await page.locator(".message").count(), 2);
+});
+
+on("an answer is given again, and a message said in other words; what followed is replaced", "/chat", async (page) => {
+  for (const text of ["What is the capital of France?", "And of Spain?"]) { await say(page, text); await answered(page); }
+  assert.equal(await page.locator(".message").count(), 4);
+  await page.getByRole("button", { name: "Answer again" }).click();
+  await page.locator(".message.is-assistant[aria-busy=true]").waitFor();
+  await answered(page);
+  assert.equal(await page.locator(".message").count(), 4);
+  await page.locator(".message.is-user").first().getByRole("button", { name: "Edit" }).click();
+  await page.getByText("What follows is replaced").waitFor();
+  await page.getByLabel("Edit your message").fill("What is the capital of Italy?");
+  await page.getByRole("button", { name: "Ask this" }).click();
+  await page.locator(".message.is-user", { hasText: "Italy" }).waitFor();
+  await answered(page);
+  assert.deepEqual(await page.locator(".message.is-user > .markdown").allInnerTexts(), ["What is the capital of Italy?"]);
+  await page.reload();
+  await page.locator(".message.is-user", { hasText: "Italy" }).waitFor();
+  assert.equal(await page.locator(".message").count(), 2);
+});
+
+on("what could not be sent is in the box again", "/chat", async (page) => {
+  await page.route("**/api/chat", (route) => route.abort());
+  await say(page, "What is lost on the way?");
+  await page.getByRole("alert").getByText("cannot be reached").waitFor();
+  assert.equal(await page.getByLabel("Message").inputValue(), "What is lost on the way?");
+  assert.equal(await page.locator(".message").count(), 0);
+  await page.unroute("**/api/chat");
+  await page.getByRole("button", { name: "Send" }).click();
+  await page.locator(".message.is-assistant", { hasText: "Paris" }).waitFor();
+  await answered(page);
+  assert.equal(await page.locator(".message").count(), 2);
+});
+
+on("another tab sees what is said, and that somebody stopped it", "/chat", async (page) => {
+  await say(page, "What is the capital of France?");
+  await answered(page);
+  const other = await visit(new URL(page.url()).pathname);
+  await other.locator(".message.is-assistant", { hasText: "Paris" }).waitFor();
+  await say(page, "Tell it aloud");
+  await other.locator(".message.is-user", { hasText: "aloud" }).waitFor();
+  await other.locator(".message.is-assistant", { hasText: "One after" }).waitFor();
+  await page.getByRole("button", { name: "Stop" }).click();
+  for (const one of [page, other]) {
+    await one.locator(".stopped", { hasText: "Stopped" }).waitFor();
+    await answered(one);
+    assert.equal(await one.locator(".callout.is-bad").count(), 0);
+    assert.equal(await one.locator(".message").count(), 4);
+  }
+  await page.reload();
+  await page.locator(".stopped", { hasText: "Stopped" }).waitFor();
+  await other.context().close();
+});
+
+on("the conversation of a task that was started outright shows the task", async () => {
+  const id = await world.task("Look into the notes by themselves", { threadId: "outright" });
+  await world.until(id, "completed");
+  return "/chat/outright";
+}, async (page) => {
+  await page.locator(".task-card", { hasText: "by themselves" }).getByText("Completed", { exact: true }).waitFor();
+  assert.equal(await page.getByRole("heading", { name: "What do you want done?" }).count(), 0);
+  await say(page, "What is the capital of France?");
+  await answered(page);
+  assert.equal(await page.locator(".messages-inside > *").count(), 3);
+  assert.match(await page.locator(".messages-inside > *").first().innerText(), /by themselves/);
+});
