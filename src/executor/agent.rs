@@ -8,12 +8,12 @@ use super::checks::{Claimed, repair};
 use super::conversation::{Conversation, Recorded, Returned, Shares, recorded_contents};
 use super::{Attempt, Stop, recollection};
 use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, ToolSpec};
-use crate::orchestrator::{PIN_TOOL, Speaking, StepContext, Window, wrap_up};
+use crate::orchestrator::{Delegate, PIN_TOOL, Speaking, StepContext, Window, wrap_up};
 use crate::task::{
-    Call, CallAt, CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Standing, Task,
-    ToolRequest, as_text, is_too_deep,
+    Call, CallAt, CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Standing, StepType,
+    Task, ToolRequest, as_text, is_too_deep,
 };
-use crate::tools::ToolError;
+use crate::tools::{Tool, ToolError};
 
 /// What a step is told: the room there is, the opening, and the tools.
 struct Told {
@@ -49,7 +49,7 @@ impl Attempt {
         }
         loop {
             while let Some(request) = conversation.open.front().cloned() {
-                self.answer_request(&mut conversation, request).await?;
+                self.answer_request(&mut conversation, &told, request).await?;
             }
             if conversation.turns >= self.spec.limits.max_turns {
                 return Err(Stop::Failed(too_many_turns(conversation.turns)));
@@ -245,6 +245,7 @@ impl Attempt {
     async fn answer_request(
         &mut self,
         conversation: &mut Conversation,
+        told: &Told,
         request: ToolRequest,
     ) -> Result<(), Stop> {
         let (number, attempt) = conversation.next_call();
@@ -255,34 +256,32 @@ impl Attempt {
             self.learn_what_was_read().await?;
         }
         let mut untrusted = false;
-        let (content, is_error) =
-            match (self.delegate(&request.tool, number).await?, self.tool(&request.tool)) {
-                (Some(delegate), _) => {
-                    let request_id = Some(request.id.clone());
-                    let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
-                    as_told(self.hand_over(&delegate, dispatch).await?)?
-                }
-                (None, Ok(tool)) => {
-                    untrusted = self.labels(tool.description()).untrusted;
-                    let pins = recollection::is_of_context(tool.description()) && request.tool == PIN_TOOL;
-                    let fact =
-                        recollection::fact(&request.arguments).ok().filter(|_| pins).map(Payload::text);
-                    let request_id = Some(request.id.clone());
-                    let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
-                    let outcome = as_told(self.dispatch(tool.as_ref(), dispatch).await?)?;
-                    self.pin(fact);
-                    outcome
-                }
-                // It will be there again: that is not the model's business.
-                (None, Err(error @ ToolError::Unreachable { .. })) => {
-                    return Err(Stop::Failed(error.fault()));
-                }
-                (None, Err(unknown)) => {
-                    // It is in the journal as a call, so it counts as one.
-                    self.allowance.take(self.orchestrator.now())?;
-                    self.refuse(number, attempt, &request, &unknown)
-                }
-            };
+        let (content, is_error) = match self.answers_to(told, &request.tool, number).await? {
+            (Some(delegate), _) => {
+                let request_id = Some(request.id.clone());
+                let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
+                as_told(self.hand_over(&delegate, dispatch).await?)?
+            }
+            (None, Ok(tool)) => {
+                untrusted = self.labels(tool.description()).untrusted;
+                let pins = recollection::is_of_context(tool.description()) && request.tool == PIN_TOOL;
+                let fact = recollection::fact(&request.arguments).ok().filter(|_| pins).map(Payload::text);
+                let request_id = Some(request.id.clone());
+                let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
+                let outcome = as_told(self.dispatch(tool.as_ref(), dispatch).await?)?;
+                self.pin(fact);
+                outcome
+            }
+            // It will be there again: that is not the model's business.
+            (None, Err(error @ ToolError::Unreachable { .. })) => {
+                return Err(Stop::Failed(error.fault()));
+            }
+            (None, Err(unknown)) => {
+                // It is in the journal as a call, so it counts as one.
+                self.allowance.take(self.orchestrator.now())?;
+                self.refuse(number, attempt, &request, &unknown)
+            }
+        };
         let (tool, note) = (request.tool.as_str(), self.edit_of(number).await?);
         let returned =
             Returned { number, tool, arguments, content: &content, note: &note, untrusted, is_error };
@@ -292,6 +291,21 @@ impl Attempt {
             return Err(Stop::Failed(no_progress(&request.tool, repeats)));
         }
         Ok(())
+    }
+
+    /// Who answers a call: a task of its own, or a tool. A step without tools has been offered none, and a
+    /// model that asks for one nevertheless is told that there is none.
+    async fn answers_to(
+        &self,
+        told: &Told,
+        name: &str,
+        call: u32,
+    ) -> Result<(Option<Delegate>, Result<Arc<dyn Tool>, ToolError>), Stop> {
+        let is_offered = told.tools.iter().any(|tool| tool.name == name);
+        if !is_offered && self.step.plan.kind == StepType::LlmReasoning {
+            return Ok((None, Err(ToolError::Unknown(name.to_owned()))));
+        }
+        Ok((self.delegate(name, call).await?, self.tool(name)))
     }
 
     /// Records a fact that the model pinned, together with the result that tells so.

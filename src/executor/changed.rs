@@ -10,11 +10,12 @@ use crate::tools::{Tool, ToolDescription, ToolError};
 impl Attempt {
     /// Finds a tool that this task may use: one that its plan was made with, and that is there.
     pub(super) fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolError> {
-        let found = self.orchestrator.tools().find(name, &self.spec.tools);
         let own = || recollection::tool(name, &self.orchestrator, self.task_id);
+        // Nothing was taken down, so nobody could tell whether a tool is what it was.
         let Some(frozen) = &self.frozen else {
-            return found.or_else(own).ok_or_else(|| ToolError::Unknown(name.to_owned()));
+            return own().ok_or_else(|| ToolError::Unknown(name.to_owned()));
         };
+        let found = self.orchestrator.tools().find(name, &self.spec.tools);
         match (frozen.get(name), found) {
             (Some(_), Some(tool)) => Ok(tool),
             (Some(known), None) => Err(self.gone(known)),

@@ -6,11 +6,14 @@ use longhaul::orchestrator::{
     TemplateWish, system_clock,
 };
 use longhaul::repository::ListFilter;
-use longhaul::task::{Event, Limits, Mention, Plan, PlannedStep, Recording, StepType, TaskId, ToolAllowance};
+use longhaul::task::{
+    Event, Limits, Mention, Plan, PlannedStep, Recording, Status, StepType, TaskId, ToolAllowance,
+};
 use serde_json::{Value, json};
 
 use crate::program::Program;
 use crate::recordings::exported;
+use crate::replay::is_the_same;
 use crate::world::{Setup, World, call, plan, request, step};
 
 /// The tool that nobody may call.
@@ -132,6 +135,39 @@ async fn no_list_of_a_request_a_preset_or_an_agent_lets_a_model_or_a_plan_past_i
             is_barred(&world, id, &way).await;
         }
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_has_no_tools_calls_none_whatever_its_model_asks_for() {
+    let with_tools = plan(vec![call("read", json!({})), step(StepType::LlmReasoning, "Insist")]);
+    for (way, plan) in [
+        ("a plan without tools", plan(vec![step(StepType::LlmReasoning, "Insist")])),
+        ("beside a step with tools", with_tools),
+    ] {
+        let world = world().await;
+        let wish = TaskRequest { plan: Some(plan), ..request("Insist") };
+        let task = world.orchestrator.start(wish).await.unwrap();
+        let _worker = world.work("w");
+        is_barred(&world, task.id, way).await;
+        let ended = world.ended(task.id).await;
+        assert_eq!(ended.status(), Status::Completed, "{way}: the model went on without it");
+        is_the_same(&world, task.id, 3, u32::from(way.starts_with("beside"))).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_step_that_has_no_tools_hands_nothing_over_to_a_task_of_its_own() {
+    let world = world().await;
+    template(&world, "insist", json!({"description": "Insist", "type": "tool-call"})).await;
+    let mention = json!({"type": "workflow", "name": "Insist", "workflowId": "insist"});
+    let plan = plan(vec![step(StepType::LlmReasoning, "Delegate")]);
+    let mut wish = TaskRequest { plan: Some(plan), ..request("Delegate") };
+    wish.tools.mentions = vec![serde_json::from_value(mention).unwrap()];
+    let task = world.orchestrator.start(wish).await.unwrap();
+    let _worker = world.work("w");
+    is_barred(&world, task.id, "a template that was not offered").await;
+    let filter = ListFilter { parent: Some(task.id), ..ListFilter::default() };
+    assert!(world.repository.list(&filter).await.unwrap().is_empty(), "no task was made");
 }
 
 /// A task that may only read and has done so; whatever is made of it may not do more.
