@@ -10,7 +10,7 @@ use super::wiring::Engine;
 use super::{Exit, duration};
 use crate::orchestrator::system_clock;
 use crate::repository::RepositoryError;
-use crate::task::{Budget, Task, TaskId, Usd};
+use crate::task::{Budget, Task, TaskId, Usd, grouped};
 
 /// Adds what is to be added, and shows how the budget stands then.
 pub(super) async fn run(
@@ -34,7 +34,7 @@ pub(super) async fn run(
         return Ok(Exit::Done);
     }
     let mut table = new_table(&["WHAT", "USED", "LIMIT"]);
-    for line in lines(&task) {
+    for line in lines(&task, |number| number.to_string()) {
         table.add_row([line.what.to_owned(), line.used, line.limit.unwrap_or_else(|| "none".to_owned())]);
     }
     terminal.result(table.trim_fmt());
@@ -43,9 +43,9 @@ pub(super) async fn run(
 
 /// One line for people: what has a limit, and how much of it is used.
 pub(super) fn in_short(task: &Task) -> String {
-    let limited = lines(task).into_iter().filter_map(|line| {
-        let limit = line.limit?;
-        Some(format!("{} of {limit} {}", line.used, line.what))
+    let limited = lines(task, grouped).into_iter().filter_map(|line| {
+        let used = format!("{} of {}", line.used, line.limit?);
+        Some(if line.names_itself { used } else { format!("{used} {}", line.what) })
     });
     let limited: Vec<String> = limited.collect();
     if limited.is_empty() { "without limits".to_owned() } else { limited.join(", ") }
@@ -55,20 +55,24 @@ struct Line {
     what: &'static str,
     used: String,
     limit: Option<String>,
+    /// Whether the amounts have a unit that says what they are of: `$1.20`, `4 min`.
+    names_itself: bool,
 }
 
-fn lines(task: &Task) -> Vec<Line> {
+fn lines(task: &Task, plain: fn(u64) -> String) -> Vec<Line> {
     let Budget { tokens, cost_usd, wall_time_ms, model_calls, tool_calls, steps, .. } = task.budget();
     let used = task.consumed(system_clock()());
     let time = |millis: u64| duration::short(std::time::Duration::from_millis(millis));
-    let number = |limit: Option<u32>| limit.map(|limit| limit.to_string());
-    let line = |what, used, limit| Line { what, used, limit };
+    let count = |what, used: u64, limit: Option<u64>| {
+        Line { what, used: plain(used), limit: limit.map(plain), names_itself: false }
+    };
+    let amount = |what, used, limit| Line { what, used, limit, names_itself: true };
     vec![
-        line("tokens", used.tokens.to_string(), tokens.map(|limit| limit.to_string())),
-        line("money", used.cost_usd.to_string(), cost_usd.as_ref().map(Usd::to_string)),
-        line("time", time(used.wall_time_ms), wall_time_ms.map(time)),
-        line("model calls", used.model_calls.to_string(), number(model_calls)),
-        line("tool calls", used.tool_calls.to_string(), number(tool_calls)),
-        line("steps", used.steps.to_string(), number(steps)),
+        count("tokens", used.tokens, tokens),
+        amount("money", used.cost_usd.to_string(), cost_usd.as_ref().map(Usd::to_string)),
+        amount("time", time(used.wall_time_ms), wall_time_ms.map(time)),
+        count("model calls", used.model_calls.into(), model_calls.map(u64::from)),
+        count("tool calls", used.tool_calls.into(), tool_calls.map(u64::from)),
+        count("steps", used.steps.into(), steps.map(u64::from)),
     ]
 }

@@ -16,15 +16,19 @@ pub(super) fn parse(text: &str) -> Result<Duration, String> {
     number.checked_mul(*seconds).map(Duration::from_secs).ok_or_else(wrong)
 }
 
-/// A short text for a time span: `340 ms`, `12.3 s`, `4 min 10 s`, `2 h 5 min`.
+/// A short text for a time span: `340 ms`, `12.3 s`, `4 min 10 s`, `2 h 5 min`, `24 h`.
 pub(super) fn short(span: Duration) -> String {
     let seconds = span.as_secs();
     match seconds {
         0 => format!("{} ms", span.as_millis()),
         1..60 => format!("{:.1} s", span.as_secs_f64()),
-        60..3_600 => format!("{} min {} s", seconds / 60, seconds % 60),
-        _ => format!("{} h {} min", seconds / 3_600, seconds % 3_600 / 60),
+        60..3_600 => two(seconds / 60, "min", seconds % 60, "s"),
+        _ => two(seconds / 3_600, "h", seconds % 3_600 / 60, "min"),
     }
+}
+
+fn two(large: u64, unit: &str, small: u64, smaller: &str) -> String {
+    if small == 0 { format!("{large} {unit}") } else { format!("{large} {unit} {small} {smaller}") }
 }
 
 #[cfg(test)]
@@ -54,5 +58,7 @@ mod tests {
         assert_eq!(short(Duration::from_millis(12_340)), "12.3 s");
         assert_eq!(short(Duration::from_secs(250)), "4 min 10 s");
         assert_eq!(short(Duration::from_secs(7_500)), "2 h 5 min");
+        assert_eq!(short(Duration::from_secs(86_400)), "24 h");
+        assert_eq!(short(Duration::from_secs(120)), "2 min");
     }
 }

@@ -46,10 +46,13 @@ pub(super) async fn show(
 
 fn tell(revision: &Revision, task: &Task, terminal: &Terminal) {
     let by = revision.by.as_ref();
-    let model = by.and_then(|by| by.model.as_ref()).map(|model| format!(" by {model}")).unwrap_or_default();
+    let model = by.map(|by| match &by.model {
+        Some(model) => format!(" by {model}"),
+        None => ", as it was given".to_owned(),
+    });
     let reason = by.map(|by| one_line(&by.reason)).filter(|reason| !reason.is_empty());
     let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    terminal.result(format!("Revision {}{model}{why}", revision.revision));
+    terminal.result(format!("Revision {}{}{why}", revision.revision, model.unwrap_or_default()));
     let described = |id: &str| {
         let step = task.steps().iter().find(|step| step.plan.id == id);
         step.map(|step| one_line(&step.plan.description)).unwrap_or_default()

@@ -30,7 +30,7 @@ pub(super) async fn run(
     }
     let form = if args.options.json { Form::Json } else { Form::Lines };
     if form == Form::Lines {
-        tell_model(engine, model.as_ref(), terminal);
+        tell_model(engine, &args, model.as_ref(), terminal);
     }
     let (task, known) = tokio::select! {
         begun = begin(engine, &args, model) => begun?,
@@ -86,15 +86,18 @@ async fn tell_what_else(engine: &Engine, terminal: &Terminal) -> Result<(), CliE
     Ok(())
 }
 
-fn tell_model(engine: &Engine, wanted: Option<&ModelName>, terminal: &Terminal) {
+fn tell_model(engine: &Engine, args: &RunArgs, wanted: Option<&ModelName>, terminal: &Terminal) {
     let models = engine.orchestrator.models();
-    if wanted.is_none() && models.is_offline() {
-        terminal.note(
-            "No language model is in use: the goal is planned by rules. See docs/models.md for models.",
-        );
-    } else {
-        terminal.note(format!("Model: {}", wanted.unwrap_or(models.default_name())));
-    }
+    let is_planned = args.plan.is_some() || args.template.is_some() || args.resume.is_some();
+    terminal.note(match (models.is_offline_for(wanted), is_planned) {
+        (true, false) => {
+            "No language model is in use: the goal is planned by rules. See docs/models.md for models.".to_owned()
+        }
+        (true, true) => {
+            "No language model is in use: steps that need one fail. See docs/models.md for models.".to_owned()
+        }
+        (false, _) => format!("Model: {}", wanted.unwrap_or(models.default_name())),
+    });
 }
 
 /// Creates the task, or lets the named one go on. The number is that of the newest entry that

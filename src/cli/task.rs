@@ -220,6 +220,10 @@ fn effects_table(effects: &[EffectRecord]) -> Table {
     table
 }
 
+fn steps(count: u32) -> String {
+    if count == 1 { "1 step".to_owned() } else { format!("{count} steps") }
+}
+
 fn facts(task: &Task) -> Vec<(&'static str, String)> {
     let (spec, state) = (task.spec(), task.state());
     let usage = &state.usage;
@@ -230,7 +234,7 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("Priority", state.priority.to_string()),
         ("Created", state.created_at.to_string()),
         ("Took", took(task)),
-        ("Plan", format!("revision {}, {} steps", state.revision, task.total_steps())),
+        ("Plan", format!("revision {}, {}", state.revision, steps(task.total_steps()))),
         ("Used", usage.to_string()),
         ("Budget", budget::in_short(task)),
     ];

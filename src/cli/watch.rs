@@ -138,7 +138,7 @@ impl Watch {
         for file in files {
             self.terminal.result(format!("Written: {}", file.display()));
         }
-        if state.usage.model_calls > 0 {
+        if !state.usage.is_nothing() {
             self.terminal.progress(format!("Used: {}", state.usage));
         }
         self.terminal.progress(format!("Look at the trace: {} task trace {id}", self.terminal.program()));

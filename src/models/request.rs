@@ -161,7 +161,7 @@ pub struct Answer {
     pub requests: Vec<ToolRequest>,
     /// Why it stopped: `stop`, `length`, `tool-calls`, or the provider's own word.
     pub finish: String,
-    /// What it consumed; `model_calls` is 1.
+    /// What it consumed; `model_calls` is 1, or 0 if no language model was asked.
     pub usage: Usage,
     /// Who gave it, if that was not the model that was asked but one behind it.
     pub model: Option<ModelName>,
@@ -173,7 +173,7 @@ impl Answer {
         self.requests.is_empty() && self.finish == CUT_SHORT
     }
 
-    /// A plain text answer that consumed nothing.
+    /// A plain text answer that consumed nothing but its call.
     pub fn text(text: impl Into<String>) -> Self {
         Self {
             text: text.into(),

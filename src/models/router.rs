@@ -153,8 +153,12 @@ impl Models {
 
     /// Whether no language model is in use for anything.
     pub fn is_offline(&self) -> bool {
-        let is_rules = |name: &ModelName| name.provider == Offline::PROVIDER;
         is_rules(&self.default) && self.roles.values().all(is_rules)
+    }
+
+    /// Whether no language model is in use for a task that wishes for this one.
+    pub fn is_offline_for(&self, wanted: Option<&ModelName>) -> bool {
+        wanted.map_or_else(|| self.is_offline(), is_rules)
     }
 
     /// All models that are known by name, sorted. Others of a known provider can be asked for
@@ -277,6 +281,10 @@ fn model_name(provider: &str, model: &str) -> ModelName {
     ModelName { provider: provider.to_owned(), model: model.to_owned() }
 }
 
+fn is_rules(name: &ModelName) -> bool {
+    name.provider == Offline::PROVIDER
+}
+
 #[cfg(test)]
 mod tests {
     use axum::{Json, Router, routing::get};
@@ -307,7 +315,7 @@ mod tests {
         assert_eq!(default_of("", &[("GEMINI_API_KEY", "c")]).await, "gemini/gemini-3.8-flash");
         let models = open("", &[("ANTHROPIC_API_KEY", " "), NO_OLLAMA]).await.unwrap();
         assert_eq!(models.default_name().to_string(), "offline/rules");
-        assert!(models.is_offline());
+        assert!(models.is_offline() && models.is_offline_for(None));
     }
 
     #[tokio::test]

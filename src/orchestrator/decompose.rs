@@ -6,7 +6,7 @@ use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::task::{
     CheckKind, Fault, Ground, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType,
-    TaskSpec, Usage, is_too_deep,
+    TaskSpec, is_too_deep,
 };
 use crate::tools::Probes;
 
@@ -131,8 +131,7 @@ impl Orchestrator {
                 _ => return Err(error.into()),
             },
         };
-        by.usage += Usage { model_calls: 0, ..answer.usage };
-        by.usage.model_calls += 1;
+        by.usage += answer.usage;
         if answer.model.is_some() {
             by.model = answer.model.clone();
         }

@@ -77,7 +77,8 @@ impl Orchestrator {
         let limits = &task.spec().limits;
         let replans = task.state().revision.saturating_sub(1);
         let room = task.planned_steps() < limits.max_steps as usize;
-        replans < limits.max_replans && room && !self.models.is_offline()
+        let is_offline = self.models.is_offline_for(task.spec().chat_model.as_ref());
+        replans < limits.max_replans && room && !is_offline
     }
 
     async fn judge(&self, task: &Task) -> (Evaluation, Option<Event>) {

@@ -104,7 +104,7 @@ pub use step::{Digest, Step, StepStatus, StepType};
 pub use taint::{Labels, Source, Taint, WhenTainted};
 pub use template::{Template, TemplateRef, is_parameter_name};
 pub use time::Timestamp;
-pub use usage::Usage;
+pub use usage::{Usage, grouped};
 pub use usd::Usd;
 pub use view::{Prompt, View};
 

@@ -54,14 +54,18 @@ impl AddAssign for Usage {
     }
 }
 
-/// For people: `3 model calls, 5 tool calls, 1200 tokens in, 340 tokens out, $0.0123`.
+/// For people: `3 model calls, 5 tool calls, 1,200 tokens in, 340 tokens out, $0.0123`; of models
+/// only if any was called.
 impl fmt::Display for Usage {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let tool_calls = counted(self.tool_calls, "tool call");
+        if (Self { tool_calls: 0, ..*self }).is_nothing() {
+            return f.write_str(&tool_calls);
+        }
         write!(
             f,
-            "{}, {}, {} in, {} out",
+            "{}, {tool_calls}, {} in, {} out",
             counted(self.model_calls, "model call"),
-            counted(self.tool_calls, "tool call"),
             counted(self.input_tokens, "token"),
             counted(self.output_tokens, "token"),
         )?;
@@ -83,8 +87,21 @@ impl fmt::Display for Usage {
 fn counted(count: impl Into<u64>, what: &str) -> String {
     match count.into() {
         1 => format!("1 {what}"),
-        count => format!("{count} {what}s"),
+        count => format!("{} {what}s", grouped(count)),
     }
+}
+
+/// A number with its thousands set apart: `5,000,000`.
+pub fn grouped(number: impl Into<u64>) -> String {
+    let digits = number.into().to_string();
+    let mut grouped = String::with_capacity(digits.len() * 4 / 3);
+    for (position, digit) in digits.chars().enumerate() {
+        if position > 0 && (digits.len() - position).is_multiple_of(3) {
+            grouped.push(',');
+        }
+        grouped.push(digit);
+    }
+    grouped
 }
 
 #[cfg(test)]
@@ -97,6 +114,19 @@ mod tests {
         assert!(usage.to_string().ends_with("cost unknown (1 call of models without a price)"));
         usage.cost_usd = Usd::from_nanos(20_000_000);
         assert!(usage.to_string().contains("at least $0.0200"), "{usage}");
+    }
+
+    #[test]
+    fn of_models_is_said_only_what_was_asked_of_them() {
+        let usage = Usage { tool_calls: 3, ..Usage::default() };
+        assert_eq!(usage.to_string(), "3 tool calls");
+    }
+
+    #[test]
+    fn thousands_are_set_apart() {
+        for (number, shown) in [(0_u64, "0"), (999, "999"), (1_000, "1,000"), (5_000_000, "5,000,000")] {
+            assert_eq!(grouped(number), shown);
+        }
     }
 
     #[test]

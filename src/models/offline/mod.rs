@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 
-use crate::task::ModelName;
+use crate::task::{ModelName, Usage};
 
 use super::{Answer, Chunk, Model, ModelError, Request, Role};
 
@@ -46,8 +46,8 @@ impl Offline {
     fn answer(request: &Request) -> Result<Answer, ModelError> {
         match request.role {
             Role::Plan => Self::plan(request),
-            Role::Chat => Ok(Answer::text(Self::chat(&request.goal))),
-            Role::Evaluate => Ok(Answer::text(
+            Role::Chat => Ok(by_rule(Self::chat(&request.goal))),
+            Role::Evaluate => Ok(by_rule(
                 r#"{"verdict":"done","reason":"Every planned step ran. No language model is in use, so nobody judged the result."}"#,
             )),
             Role::Detect | Role::Execute | Role::Summarize => Err(refusal("this needs one")),
@@ -61,7 +61,7 @@ impl Offline {
         let plan = plan::for_wish(&wish);
         match plan.missing_tool(&request.tools) {
             Some(tool) => Err(refusal(&format!("the offline rules need the tool {tool} for this goal"))),
-            None => Ok(Answer::text(plan.to_json().to_string())),
+            None => Ok(by_rule(plan.to_json().to_string())),
         }
     }
 
@@ -78,6 +78,11 @@ impl Default for Offline {
     fn default() -> Self {
         Self::new()
     }
+}
+
+/// An answer for which no language model was asked: nobody's budget has a call less.
+fn by_rule(text: impl Into<String>) -> Answer {
+    Answer { usage: Usage::default(), ..Answer::text(text) }
 }
 
 fn refusal(problem: &str) -> ModelError {
@@ -126,6 +131,7 @@ mod tests {
         let answer = Offline::new().generate(request(Role::Plan, goal)).await.unwrap();
         let plan: Value = serde_json::from_str(&answer.text).unwrap();
         assert_eq!(plan["steps"][0]["tool"]["name"], "workspace_search");
+        assert!(answer.usage.is_nothing(), "no model was called: {:?}", answer.usage);
         assert!(plan["reason"].as_str().unwrap().contains("no language model"));
     }
 

@@ -8,7 +8,7 @@ use super::phrase::slug;
 use super::scope::Scope;
 use super::search::Search;
 
-/// Said in every plan and every report.
+/// Said once in every plan, as its reason, and in every report.
 const NO_MODEL: &str = "no language model is in use";
 
 /// Steps that each are one tool call.
@@ -83,7 +83,7 @@ impl RulePlan {
     /// The plan as a language model would write it.
     pub(super) fn to_json(&self) -> Value {
         let steps: Vec<_> = self.steps.iter().enumerate().map(|(index, step)| step.to_json(index)).collect();
-        json!({"steps": steps, "reason": format!("Planned by rules: {NO_MODEL}.")})
+        json!({"steps": steps, "reason": NO_MODEL})
     }
 
     fn step(&mut self, description: String, tool: &'static str, arguments: Value, needs: &[usize]) -> usize {
@@ -177,7 +177,7 @@ impl RuleStep {
     fn to_json(&self, index: usize) -> Value {
         json!({
             "id": step_id(index),
-            "description": format!("{} (by rule; {NO_MODEL})", self.description),
+            "description": self.description,
             "type": "tool-call",
             "dependsOn": self.needs.iter().map(|index| step_id(*index)).collect::<Vec<_>>(),
             "tool": {"name": self.tool, "arguments": self.arguments},

@@ -142,7 +142,8 @@ fn the_plan_is_json_with_dependencies_and_honest_words() {
     let plan = for_wish(&understand("Compare a.txt and b.txt").unwrap()).to_json();
     assert_eq!(plan["steps"][2]["dependsOn"], json!(["step-1", "step-2"]));
     assert_eq!(plan["steps"][3]["id"], "step-4");
-    assert!(plan["steps"][0]["description"].as_str().unwrap().contains(NO_MODEL));
+    assert_eq!(plan.to_string().matches(NO_MODEL).count(), 2, "once in the plan and once in the report: {plan}");
+    assert!(plan["reason"].as_str().unwrap().contains(NO_MODEL));
     let about = &plan["steps"][3]["tool"]["arguments"]["sections"][1]["content"];
     assert!(about.as_str().unwrap().contains(NO_MODEL));
 }
