@@ -63,8 +63,11 @@ fn lines(task: &Task, plain: fn(u64) -> String) -> Vec<Line> {
     let Budget { tokens, cost_usd, wall_time_ms, model_calls, tool_calls, steps, .. } = task.budget();
     let used = task.consumed(system_clock()());
     let time = |millis: u64| duration::short(std::time::Duration::from_millis(millis));
-    let count = |what, used: u64, limit: Option<u64>| {
-        Line { what, used: plain(used), limit: limit.map(plain), names_itself: false }
+    let count = |what, used: u64, limit: Option<u64>| Line {
+        what,
+        used: plain(used),
+        limit: limit.map(plain),
+        names_itself: false,
     };
     let amount = |what, used, limit| Line { what, used, limit, names_itself: true };
     vec![

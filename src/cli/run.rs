@@ -91,7 +91,8 @@ fn tell_model(engine: &Engine, args: &RunArgs, wanted: Option<&ModelName>, termi
     let is_planned = args.plan.is_some() || args.template.is_some() || args.resume.is_some();
     terminal.note(match (models.is_offline_for(wanted), is_planned) {
         (true, false) => {
-            "No language model is in use: the goal is planned by rules. See docs/models.md for models.".to_owned()
+            "No language model is in use: the goal is planned by rules. See docs/models.md for models."
+                .to_owned()
         }
         (true, true) => {
             "No language model is in use: steps that need one fail. See docs/models.md for models.".to_owned()

@@ -46,6 +46,18 @@ pub enum ToolError {
         #[source]
         source: Option<Source>,
     },
+    /// The web answered, and not with what was asked for; the caller said that only that will do.
+    #[error("{url} answered {status}")]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The status with its usual words: `404 Not Found`.
+        status: String,
+        /// The same as a number.
+        number: u16,
+        /// The least wait before another attempt, in milliseconds, where the answer named one.
+        retry_after_ms: Option<u64>,
+    },
     /// The result is larger than the limit.
     #[error("the result is larger than {limit} bytes")]
     OutputTooLarge {
@@ -82,6 +94,7 @@ impl ToolError {
             Self::Arguments(_) => "tool_arguments",
             Self::Denied(_) => "tool_denied",
             Self::Unreachable { .. } => "tool_unreachable",
+            Self::Status { .. } => "http_status",
             Self::OutputTooLarge { .. } => "tool_output_too_large",
             Self::Timeout(_) => "tool_timeout",
             Self::Cancelled => "tool_cancelled",
@@ -117,10 +130,17 @@ impl ToolError {
         }
         let class = match self {
             Self::Unreachable { .. } | Self::Interrupted { .. } => FaultClass::Transient,
+            Self::Status { number: 429, .. } => FaultClass::RateLimited,
+            // What is asked for may be there, only not at this moment.
+            Self::Status { number: 408 | 425 | 500.., .. } => FaultClass::Transient,
             Self::Timeout(_) => FaultClass::Timeout,
             Self::Cancelled => FaultClass::Cancelled,
             _ => FaultClass::Permanent,
         };
-        Fault::new(class, self.code(), with_causes(self))
+        let retry_after_ms = match self {
+            Self::Status { retry_after_ms, .. } => *retry_after_ms,
+            _ => None,
+        };
+        Fault { retry_after_ms, ..Fault::new(class, self.code(), with_causes(self)) }
     }
 }

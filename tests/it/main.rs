@@ -50,6 +50,7 @@ mod redis;
 mod redis_server;
 mod replay;
 mod retention;
+mod rules;
 mod schedules;
 mod secrets;
 mod streams;

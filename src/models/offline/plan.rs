@@ -117,7 +117,7 @@ impl RulePlan {
     }
 
     fn fetch(&mut self, url: &str) -> usize {
-        self.step(format!("Fetch {url}"), "http_fetch", json!({"url": url}), &[])
+        self.step(format!("Fetch {url}"), "http_fetch", json!({"url": url, "mustSucceed": true}), &[])
     }
 
     fn read_or_fetch(&mut self, source: &str) -> usize {

@@ -132,6 +132,7 @@ fn listings_and_pages_are_exact() {
     assert_eq!(argument("Find Cargo.toml", 0, "/glob"), "**/Cargo.toml");
     let page = "Fetch https://example.org/page and save it to page.html";
     assert_eq!(argument(page, 0, "/url"), "https://example.org/page");
+    assert_eq!(argument(page, 0, "/mustSucceed"), true, "a page that says 404 is not the page");
     assert_eq!(argument(page, 1, "/content/pointer"), "/body");
     assert_eq!(argument("What is 2*(3+4)?", 0, "/expression"), "2*(3+4)");
     assert_eq!(argument("find all TODOs in md files and write a report", 2, "/path"), "todo-report.txt");
@@ -142,7 +143,11 @@ fn the_plan_is_json_with_dependencies_and_honest_words() {
     let plan = for_wish(&understand("Compare a.txt and b.txt").unwrap()).to_json();
     assert_eq!(plan["steps"][2]["dependsOn"], json!(["step-1", "step-2"]));
     assert_eq!(plan["steps"][3]["id"], "step-4");
-    assert_eq!(plan.to_string().matches(NO_MODEL).count(), 2, "once in the plan and once in the report: {plan}");
+    assert_eq!(
+        plan.to_string().matches(NO_MODEL).count(),
+        2,
+        "once in the plan and once in the report: {plan}"
+    );
     assert!(plan["reason"].as_str().unwrap().contains(NO_MODEL));
     let about = &plan["steps"][3]["tool"]["arguments"]["sections"][1]["content"];
     assert!(about.as_str().unwrap().contains(NO_MODEL));

@@ -44,7 +44,7 @@ pub(super) fn tools(config: &ToolsConfig) -> Result<Vec<Arc<dyn Tool>>, ToolboxE
 /// Whether a tool that reports an error would report it again: what these say is about what they were
 /// asked for, and a file that is not there will not be there in a second.
 pub(crate) fn repeats_itself(tool: &str) -> bool {
-    ["workspace_", "report_", "calculation_"].iter().any(|toolkit| tool.starts_with(toolkit))
+    ["workspace_", "http_", "report_", "calculation_"].iter().any(|toolkit| tool.starts_with(toolkit))
 }
 
 /// One built-in tool.

@@ -1,6 +1,7 @@
 //! Reads from the web, and only from the web.
 
 mod address;
+mod page;
 mod request;
 
 use std::error::Error as StdError;
@@ -11,12 +12,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use reqwest::dns::{Addrs, Name, Resolve, Resolving};
 use reqwest::redirect::{Attempt, Policy};
-use reqwest::{Client, Response, Url, header};
+use reqwest::{Client, Url};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use self::address::{Refused, check_address, check_url};
+use self::page::Page;
 use super::{Early, Operation};
 use crate::task::Effect;
 use crate::tools::{CallContext, ToolError};
@@ -43,6 +45,10 @@ pub(super) struct Fetch {
 pub(super) struct Arguments {
     /// The address, beginning with http:// or https://.
     url: String,
+    /// Whether a status of 400 or more is a failure instead of a result. 5xx and 429 are then tried
+    /// again, anything else fails at once.
+    #[serde(default)]
+    must_succeed: bool,
 }
 
 impl Fetch {
@@ -78,8 +84,14 @@ impl Operation for Fetch {
         })?;
         check_url(&url, self.allow_private).map_err(denied)?;
         let response = self.client()?.get(url.clone()).send().await.map_err(|error| failed(&url, error))?;
-        let limit = MAX_BODY_BYTES.min(usize::try_from(context.max_output_bytes / 2).unwrap_or(usize::MAX));
-        read_response(response, limit).await
+        if arguments.must_succeed {
+            page::check_status(&response)?;
+        }
+        let page = Page::read(response, context.max_output_bytes).await?;
+        match page.text() {
+            Some(text) => Ok(page.with_body(&text)),
+            None => Err(Early::Said(page.is_no_text())),
+        }
     }
 }
 
@@ -144,47 +156,6 @@ fn failed(url: &Url, error: reqwest::Error) -> Early {
         detail: if error.is_timeout() { "no connection in time" } else { "the request failed" }.to_owned(),
         source: Some(Box::new(Arc::new(error.without_url()))),
     })
-}
-
-async fn read_response(mut response: Response, limit: usize) -> Result<Value, Early> {
-    let url = without_credentials(response.url().clone());
-    let status = response.status().as_u16();
-    let content_type = response
-        .headers()
-        .get(header::CONTENT_TYPE)
-        .and_then(|value| value.to_str().ok())
-        .unwrap_or_default()
-        .to_owned();
-    let mut body = Vec::new();
-    let mut truncated = false;
-    while let Some(chunk) = response.chunk().await.map_err(|error| failed(&url, error))? {
-        let room = limit - body.len();
-        body.extend_from_slice(&chunk[..chunk.len().min(room)]);
-        if chunk.len() > room {
-            truncated = true;
-            break;
-        }
-    }
-    let body = decode(&body, &content_type);
-    Ok(json!({
-        "url": url.as_str(), "status": status, "contentType": content_type, "body": body, "truncated": truncated,
-    }))
-}
-
-fn without_credentials(mut url: Url) -> Url {
-    // Both fail only for addresses without a host, which were refused before.
-    let _ = url.set_username("");
-    let _ = url.set_password(None);
-    url
-}
-
-/// The text of a body. Latin-1 is decoded where it is declared; anything else is read as UTF-8.
-fn decode(body: &[u8], content_type: &str) -> String {
-    let declared = content_type.to_ascii_lowercase();
-    if declared.contains("charset=iso-8859-1") || declared.contains("charset=latin1") {
-        return body.iter().copied().map(char::from).collect();
-    }
-    String::from_utf8_lossy(body).into_owned()
 }
 
 #[cfg(test)]

@@ -12,7 +12,8 @@ use serde::Deserialize;
 use serde_json::Value;
 
 use super::address::check_url;
-use super::{CONNECT_TIMEOUT, GuardedResolver, MAX_BODY_BYTES, USER_AGENT, denied, failed, read_response};
+use super::page::Page;
+use super::{CONNECT_TIMEOUT, GuardedResolver, USER_AGENT, denied, failed};
 use crate::task::Effect;
 use crate::tools::app::{Early, Operation};
 use crate::tools::{CallContext, HttpRequestConfig, ToolError};
@@ -126,13 +127,15 @@ impl Operation for Submit {
                 source: Some(Box::new(error.without_url())),
             }),
         })?;
-        let limit = MAX_BODY_BYTES.min(usize::try_from(context.max_output_bytes / 2).unwrap_or(usize::MAX));
-        read_response(response, limit).await.map_err(|early| match early {
+        let read = Page::read(response, context.max_output_bytes).await;
+        let page = read.map_err(|early| match early {
             Early::Failed(ToolError::Unreachable { detail, source, .. }) => {
                 Early::Failed(ToolError::Interrupted { detail, source })
             }
             other => other,
-        })
+        })?;
+        // It was done: a body that nobody can read makes no failure of it.
+        Ok(page.with_body(&page.text().unwrap_or_else(|| page.is_no_text())))
     }
 }
 

@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::super::{built_in, tests::context};
 use super::*;
+use crate::task::FaultClass;
 use crate::tools::ToolOutput;
 
 async fn serve(router: Router) -> String {
@@ -22,15 +23,60 @@ async fn fetch(url: &str, allow_private: bool) -> Result<ToolOutput, ToolError> 
 
 #[tokio::test]
 async fn a_page_is_read_with_its_status_and_type() {
-    let base = serve(Router::new().route("/a", get(|| async { "hello\0" }))).await;
+    let base = serve(Router::new().route("/a", get(|| async { "hello, world\0" }))).await;
     let output = fetch(&format!("{base}/a"), true).await.unwrap();
     assert_eq!(
         output.content,
         json!({"url": format!("{base}/a"), "status": 200, "contentType": "text/plain; charset=utf-8",
-               "body": "hello\u{fffd}", "truncated": false})
+               "body": "hello, world\u{fffd}", "truncated": false})
     );
     let missing = fetch(&format!("{base}/none"), true).await.unwrap();
     assert_eq!((missing.content["status"].clone(), missing.is_error), (json!(404), false));
+}
+
+#[tokio::test]
+async fn who_needs_the_page_itself_is_told_that_it_is_not_there() {
+    use axum::http::{StatusCode, header};
+    let busy = async || (StatusCode::SERVICE_UNAVAILABLE, [(header::RETRY_AFTER, "7")], "later");
+    let router = Router::new()
+        .route("/busy", get(busy))
+        .route("/many", get(async || StatusCode::TOO_MANY_REQUESTS))
+        .route("/a", get(async || "here"));
+    let base = serve(router).await;
+    let fetch = async |path: &str| {
+        let arguments = json!({"url": format!("{base}{path}"), "mustSucceed": true});
+        built_in(Fetch::new(true)).call(arguments, context()).await
+    };
+    assert_eq!(fetch("/a").await.unwrap().content["body"], json!("here"));
+    let missing = fetch("/none").await.unwrap_err().fault();
+    assert_eq!((missing.code.as_str(), missing.class), ("http_status", FaultClass::Permanent));
+    assert_eq!(missing.message, format!("{base}/none answered 404 Not Found"));
+    let busy = fetch("/busy").await.unwrap_err().fault();
+    assert_eq!((busy.class, busy.retry_after_ms), (FaultClass::Transient, Some(7_000)));
+    assert_eq!(fetch("/many").await.unwrap_err().fault().class, FaultClass::RateLimited);
+}
+
+#[tokio::test]
+async fn what_is_no_text_is_refused_whatever_it_is_called() {
+    use axum::http::header;
+    let typed =
+        |kind: &'static str, body: &'static [u8]| get(async move || ([(header::CONTENT_TYPE, kind)], body));
+    let zip = b"PK\x03\x04\x14\0\0\0\x08\0\xe9\x8a\x1d\x57\xb1\xff\xfe\x9c";
+    let router = Router::new()
+        .route("/image", typed("image/png", b"\x89PNG"))
+        .route("/zip", typed("application/octet-stream", zip))
+        .route("/liar", typed("text/html", zip))
+        .route("/drawing", typed("image/svg+xml", b"<svg/>"))
+        .route("/unnamed", typed("application/octet-stream", b"a text"));
+    let base = serve(router).await;
+    for (path, kind) in [("image", "image/png"), ("zip", "application/octet-stream"), ("liar", "text/html")] {
+        let output = fetch(&format!("{base}/{path}"), true).await.unwrap();
+        let said = format!("{base}/{path} answered 200 OK with {kind}, which is no text");
+        assert_eq!((output.is_error, output.content), (true, json!(said)));
+    }
+    for path in ["drawing", "unnamed"] {
+        assert!(!fetch(&format!("{base}/{path}"), true).await.unwrap().is_error, "{path}");
+    }
 }
 
 #[tokio::test]
@@ -113,12 +159,6 @@ async fn a_server_that_is_not_there_is_unreachable() {
     drop(listener);
     let error = fetch(&format!("http://{address}/"), true).await.unwrap_err();
     assert_eq!(error.code(), "tool_unreachable");
-}
-
-#[test]
-fn declared_latin_1_is_decoded() {
-    assert_eq!(decode(b"caf\xe9", "text/html; charset=ISO-8859-1"), "café");
-    assert_eq!(decode("café".as_bytes(), "text/html"), "café");
 }
 
 #[tokio::test]
