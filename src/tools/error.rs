@@ -36,7 +36,7 @@ pub enum ToolError {
     #[error("{0}")]
     Denied(String),
     /// The other side could not be reached. Nothing was dispatched.
-    #[error("tool server '{server}' cannot be reached: {detail}")]
+    #[error("'{server}' cannot be reached: {detail}")]
     Unreachable {
         /// Which server.
         server: String,

@@ -9,6 +9,7 @@ mod clock;
 mod http;
 mod person;
 mod report;
+mod words;
 mod workspace;
 
 use std::sync::Arc;

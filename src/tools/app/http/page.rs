@@ -6,6 +6,8 @@ use serde_json::{Value, json};
 use super::{MAX_BODY_BYTES, failed};
 use crate::tools::ToolError;
 use crate::tools::app::Early;
+use crate::tools::app::report::code_span;
+use crate::tools::app::words::counted;
 
 /// So much of a body tells whether it is text, in bytes.
 const SAMPLE: usize = 4096;
@@ -75,8 +77,19 @@ impl Page {
     pub(super) fn with_body(&self, body: &str) -> Value {
         json!({
             "url": self.url.as_str(), "status": self.status.as_u16(), "contentType": self.content_type,
-            "body": body, "truncated": self.truncated,
+            "body": body, "truncated": self.truncated, "summary": self.summary(),
         })
+    }
+
+    fn summary(&self) -> String {
+        let kind = match self.content_type.as_str() {
+            "" => String::new(),
+            kind => format!(", {}", code_span(kind)),
+        };
+        let size = counted(self.body.len(), "byte", "bytes");
+        let status = self.status.as_u16();
+        let more = if self.truncated { " (cut: there is more)" } else { "" };
+        format!("{}: status {status}{kind}, {size}{more}", code_span(self.url.as_str()))
     }
 
     /// Why there is no text.

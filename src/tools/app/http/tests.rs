@@ -28,7 +28,8 @@ async fn a_page_is_read_with_its_status_and_type() {
     assert_eq!(
         output.content,
         json!({"url": format!("{base}/a"), "status": 200, "contentType": "text/plain; charset=utf-8",
-               "body": "hello, world\u{fffd}", "truncated": false})
+               "body": "hello, world\u{fffd}", "truncated": false,
+               "summary": format!("`{base}/a`: status 200, `text/plain; charset=utf-8`, 13 bytes")})
     );
     let missing = fetch(&format!("{base}/none"), true).await.unwrap();
     assert_eq!((missing.content["status"].clone(), missing.is_error), (json!(404), false));

@@ -7,6 +7,7 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::words::counted;
 use super::super::{Early, Operation, blocking};
 use crate::task::Effect;
 use crate::tools::CallContext;
@@ -56,12 +57,12 @@ fn compare(arguments: &Arguments) -> Value {
     let difference = difference(&left, &right);
     let equal = left == right;
     let summary = if equal {
-        format!("{left_name} and {right_name} are equal ({} lines).", left.len())
+        format!("{left_name} and {right_name} are equal ({}).", counted(left.len(), "line", "lines"))
     } else {
         format!(
-            "{left_name} and {right_name} differ: {} lines only in {right_name}, {} lines only in {left_name}.",
-            difference.added.len(),
-            difference.removed.len(),
+            "{left_name} and {right_name} differ: {} only in {right_name}, {} only in {left_name}.",
+            counted(difference.added.len(), "line", "lines"),
+            counted(difference.removed.len(), "line", "lines"),
         )
     };
     json!({
@@ -200,7 +201,7 @@ mod tests {
         );
         assert_eq!(
             result["summary"],
-            json!("left and right differ: 2 lines only in right, 1 lines only in left.")
+            json!("left and right differ: 2 lines only in right, 1 line only in left.")
         );
     }
 
@@ -211,7 +212,7 @@ mod tests {
             json!({"url": "http://a/", "status": 200, "body": "x"}),
         );
         assert_eq!(result["equal"], json!(true));
-        assert_eq!(result["summary"], json!("a.txt and http://a/ are equal (1 lines)."));
+        assert_eq!(result["summary"], json!("a.txt and http://a/ are equal (1 line)."));
     }
 
     #[test]

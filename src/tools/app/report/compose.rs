@@ -1,7 +1,5 @@
 //! Composes a Markdown report from the results of other steps.
 
-use std::fmt::Write as _;
-
 use async_trait::async_trait;
 use schemars::JsonSchema;
 use serde::Deserialize;
@@ -19,8 +17,9 @@ pub(super) struct Compose;
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub(super) struct Arguments {
-    /// The report's title.
-    title: String,
+    /// The report's title. Without one it is an answer: a few sentences or a list.
+    #[serde(default)]
+    title: Option<String>,
     /// Its sections, in order.
     sections: Vec<Section>,
 }
@@ -28,8 +27,9 @@ pub(super) struct Arguments {
 #[derive(Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct Section {
-    /// The section's heading.
-    heading: String,
+    /// The section's heading, if it needs one.
+    #[serde(default)]
+    heading: Option<String>,
     /// What it shows: a text in Markdown, or the result of another tool as it is.
     #[serde(default)]
     content: Value,
@@ -50,12 +50,13 @@ impl Operation for Compose {
 }
 
 fn compose(arguments: &Arguments) -> String {
-    let mut report = format!("# {}\n", heading(&arguments.title));
+    let mut parts: Vec<String> =
+        arguments.title.iter().map(|title| format!("# {}", heading(title))).collect();
     for section in &arguments.sections {
-        // Writing into a String cannot fail.
-        let _ = write!(report, "\n## {}\n\n{}\n", heading(&section.heading), render(&section.content));
+        parts.extend(section.heading.iter().map(|words| format!("## {}", heading(words))));
+        parts.push(render(&section.content));
     }
-    report
+    parts.join("\n\n") + "\n"
 }
 
 #[cfg(test)]
@@ -84,7 +85,7 @@ mod tests {
 
         ## Findings
 
-        3 matches in 2 files.
+        3 matches in 2 files
 
         **`a.rs`** (2)
 
@@ -95,5 +96,14 @@ mod tests {
 
         - `b.rs:1: TODO`
         ");
+    }
+
+    #[tokio::test]
+    async fn an_answer_has_neither_title_nor_headings() {
+        let arguments = json!({"sections": [
+            {"content": "3 matches in 2 files"},
+            {"content": {"path": "todo.md", "bytes": 1200}}]});
+        let answer = built_in(Compose).call(arguments, context()).await.unwrap().content;
+        assert_eq!(answer, json!("3 matches in 2 files\n\nWritten to `todo.md` (1,200 bytes)\n"));
     }
 }

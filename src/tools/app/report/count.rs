@@ -5,7 +5,9 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::words::{counted, cut};
 use super::super::{Early, Operation};
+use super::markdown::code_span;
 use crate::task::Effect;
 use crate::tools::CallContext;
 
@@ -29,19 +31,28 @@ impl Operation for Count {
     const EFFECT: Effect = Effect::ReadOnly;
 
     async fn run(&self, arguments: Arguments, _: CallContext) -> Result<Value, Early> {
-        let (count, one, many) = counted(&arguments.content);
-        let mut summary = format!("{count} {}", if count == 1 { one } else { many });
-        if let Some(files) = arguments.content.get("files").and_then(Value::as_u64) {
-            summary = format!("{summary} in {files} {}", if files == 1 { "file" } else { "files" });
-        }
-        if arguments.content.get("truncated") == Some(&Value::Bool(true)) {
-            summary.push_str(" (cut: there are more)");
-        }
-        Ok(json!({"count": count, "summary": summary}))
+        let content = &arguments.content;
+        let (count, one, many) = count_of(content);
+        let own = content.get("summary").and_then(Value::as_str).map(str::to_owned);
+        Ok(json!({"count": count, "summary": own.unwrap_or_else(|| summed_up(content, count, one, many))}))
     }
 }
 
-fn counted(content: &Value) -> (u64, &'static str, &'static str) {
+fn summed_up(content: &Value, count: u64, one: &str, many: &str) -> String {
+    let words =
+        |count: u64, one: &str, many: &str| counted(usize::try_from(count).unwrap_or(usize::MAX), one, many);
+    let mut summary = words(count, one, many);
+    if let Some(files) = content.get("files").and_then(Value::as_u64) {
+        summary = format!("{summary} in {}", words(files, "file", "files"));
+    }
+    if let Some(path) = content.get("path").and_then(Value::as_str) {
+        summary = format!("{summary} in {}", code_span(path));
+    }
+    let is_cut = content.get("truncated") == Some(&Value::Bool(true));
+    format!("{summary}{}", cut(is_cut, usize::try_from(count).unwrap_or(usize::MAX)))
+}
+
+fn count_of(content: &Value) -> (u64, &'static str, &'static str) {
     let field = |key: &str| content.get(key).and_then(Value::as_u64);
     let length = |key: &str| content.get(key).and_then(Value::as_array).map(|items| items.len() as u64);
     if let Some(matches) = length("matches") {
@@ -80,10 +91,11 @@ mod tests {
             (
                 json!({"matches": [1, 2], "count": 2, "files": 1, "truncated": true}),
                 2,
-                "2 matches in 1 file (cut: there are more)",
+                "2 matches in 1 file (cut at 2: there are more)",
             ),
             (json!({"entries": [1], "count": 1}), 1, "1 entry"),
-            (json!({"path": "a", "text": "x\ny", "lines": 2}), 2, "2 lines"),
+            (json!({"path": "a", "text": "x\ny", "lines": 2}), 2, "2 lines in `a`"),
+            (json!({"matches": [1], "count": 1, "summary": "1 match in `src`"}), 1, "1 match in `src`"),
             (json!({"url": "u", "body": "a\nb\nc"}), 3, "3 lines"),
             (json!("one line"), 1, "1 line"),
             (json!([1, 2, 3]), 3, "3 items"),

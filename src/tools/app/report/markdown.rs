@@ -3,7 +3,7 @@
 use std::iter;
 
 /// The text as a code span on one line.
-pub(super) fn code_span(text: &str) -> String {
+pub(in crate::tools::app) fn code_span(text: &str) -> String {
     let text = one_line(text);
     if text.is_empty() {
         return "` `".to_owned();
@@ -24,8 +24,26 @@ pub(super) fn fenced(language: &str, text: &str) -> String {
 
 /// The text as the content of a heading: one line, in which nothing is markup.
 pub(super) fn heading(text: &str) -> String {
+    escaped(one_line(text).trim())
+}
+
+/// A sentence in which only code spans are markup.
+pub(super) fn sentence(text: &str) -> String {
+    let text = one_line(text);
+    let parts: Vec<&str> = text.split('`').collect();
+    if parts.len().is_multiple_of(2) {
+        return escaped(&text);
+    }
+    let part = |(position, part): (usize, &&str)| match position % 2 {
+        0 => escaped(part),
+        _ => (*part).to_owned(),
+    };
+    parts.iter().enumerate().map(part).collect::<Vec<_>>().join("`")
+}
+
+fn escaped(text: &str) -> String {
     let mut escaped = String::with_capacity(text.len());
-    for character in one_line(text).trim().chars() {
+    for character in text.chars() {
         if matches!(character, '\\' | '`' | '*' | '[' | ']' | '<' | '>' | '#') {
             escaped.push('\\');
         }
@@ -96,6 +114,12 @@ mod tests {
     fn a_heading_stays_one_plain_line() {
         assert_eq!(heading("# A *b*\n<c> [d](e)"), "\\# A \\*b\\* \\<c\\> \\[d\\](e)");
         assert_eq!(heading("some_name"), "some_name");
+    }
+
+    #[test]
+    fn a_sentence_keeps_its_code_spans_and_nothing_else() {
+        assert_eq!(sentence("3 files in `a*b`, *all*"), "3 files in `a*b`, \\*all\\*");
+        assert_eq!(sentence("a ` b <c>"), "a \\` b \\<c\\>");
     }
 
     #[test]

@@ -8,6 +8,8 @@ mod render;
 
 use std::sync::Arc;
 
+pub(super) use markdown::code_span;
+
 use super::built_in;
 use crate::tools::Tool;
 

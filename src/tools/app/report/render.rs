@@ -5,9 +5,11 @@
 
 use std::fmt::Write as _;
 
+use chrono::DateTime;
 use serde_json::Value;
 
-use super::markdown::{code_span, fenced, prose};
+use super::super::words::{counted, cut};
+use super::markdown::{code_span, fenced, prose, sentence};
 use crate::tools::text::shortened;
 
 /// How much of a file or page a report shows, in characters.
@@ -46,6 +48,7 @@ fn known(content: &Value) -> Option<String> {
         .or_else(|| comparison(content))
         .or_else(|| count(content))
         .or_else(|| calculation(content))
+        .or_else(|| moment(content))
         .or_else(|| written(content))
 }
 
@@ -63,12 +66,15 @@ fn search(content: &Value) -> Option<String> {
             _ => groups.push((path, vec![shown])),
         }
     }
-    let mut out = format!(
-        "{} in {}{}.",
-        plural(matches.len(), "match", "matches"),
-        plural(groups.len(), "file", "files"),
-        truncation(content),
-    );
+    let counts = || {
+        let files = counted(groups.len(), "file", "files");
+        format!(
+            "{} in {files}{}",
+            counted(matches.len(), "match", "matches"),
+            truncation(content, matches.len())
+        )
+    };
+    let mut out = summary(content).unwrap_or_else(counts);
     for (path, lines) in groups {
         let _ = write!(out, "\n\n**{}** ({})\n", code_span(path), lines.len());
         for line in lines {
@@ -80,12 +86,16 @@ fn search(content: &Value) -> Option<String> {
 
 fn list(content: &Value) -> Option<String> {
     let entries = content.get("entries")?.as_array()?;
-    let mut out = format!("{}{}.\n", plural(entries.len(), "entry", "entries"), truncation(content));
+    let counts =
+        || format!("{}{}", counted(entries.len(), "entry", "entries"), truncation(content, entries.len()));
+    let mut out = format!("{}\n", summary(content).unwrap_or_else(counts));
     for entry in entries {
         let path = entry.get("path")?.as_str()?;
-        let _ = match entry.get("bytes").and_then(Value::as_u64) {
-            Some(bytes) if entry.get("kind")?.as_str()? == "file" => {
-                write!(out, "\n- {} ({bytes} bytes)", code_span(path))
+        let number = |key: &str| entry.get(key).and_then(Value::as_u64);
+        let size = number("lines").map(lines_words).or_else(|| number("bytes").map(bytes_words));
+        let _ = match size {
+            Some(size) if entry.get("kind")?.as_str()? == "file" => {
+                write!(out, "\n- {} ({size})", code_span(path))
             }
             _ => write!(out, "\n- {}", code_span(&format!("{path}/"))),
         };
@@ -98,7 +108,7 @@ fn read(content: &Value) -> Option<String> {
     let text = content.get("text")?.as_str()?;
     let lines = content.get("lines").and_then(Value::as_u64).unwrap_or_else(|| text.lines().count() as u64);
     let shown = shortened(text, SHOWN_CHARACTERS);
-    Some(format!("{} ({lines} lines)\n\n{}", code_span(path), fenced("", &shown)))
+    Some(format!("{} ({})\n\n{}", code_span(path), lines_words(lines), fenced("", &shown)))
 }
 
 fn fetch(content: &Value) -> Option<String> {
@@ -111,7 +121,7 @@ fn fetch(content: &Value) -> Option<String> {
     Some(format!(
         "{}: status {status}{kind}{}\n\n{}",
         code_span(url),
-        truncation(content),
+        if is_truncated(content) { " (cut: there is more)" } else { "" },
         fenced("", &shown)
     ))
 }
@@ -125,13 +135,13 @@ fn comparison(content: &Value) -> Option<String> {
     };
     let mut changed = lines("removed", "-")?;
     changed.extend(lines("added", "+")?);
-    let out = summary_line(summary);
+    let out = sentence(summary);
     Some(if changed.is_empty() { out } else { format!("{out}\n\n{}", fenced("diff", &changed.join("\n"))) })
 }
 
 fn count(content: &Value) -> Option<String> {
     content.get("count")?.as_u64()?;
-    content.get("summary")?.as_str().map(summary_line)
+    summary(content)
 }
 
 fn calculation(content: &Value) -> Option<String> {
@@ -143,12 +153,18 @@ fn calculation(content: &Value) -> Option<String> {
 fn written(content: &Value) -> Option<String> {
     let path = content.get("path")?.as_str()?;
     let bytes = content.get("bytes")?.as_u64()?;
-    Some(format!("{} ({bytes} bytes)", code_span(path)))
+    Some(format!("Written to {} ({})", code_span(path), bytes_words(bytes)))
 }
 
-/// A summary names files and pages, whose names may hold anything.
-fn summary_line(summary: &str) -> String {
-    super::markdown::heading(summary)
+/// `It is Friday, 27 November 2026, 15:30:54 UTC`.
+fn moment(content: &Value) -> Option<String> {
+    let moment = DateTime::from_timestamp_millis(content.get("unixMillis")?.as_i64()?)?;
+    Some(moment.format("It is %A, %-d %B %Y, %H:%M:%S UTC").to_string())
+}
+
+/// What a result says of itself.
+fn summary(content: &Value) -> Option<String> {
+    content.get("summary")?.as_str().map(sentence)
 }
 
 fn bullets(items: &[Value]) -> String {
@@ -162,12 +178,20 @@ fn json(content: &Value) -> String {
     fenced("json", &shortened(&text, SHOWN_CHARACTERS))
 }
 
-fn truncation(content: &Value) -> &'static str {
-    if content.get("truncated") == Some(&Value::Bool(true)) { " (cut: there are more)" } else { "" }
+fn truncation(content: &Value, at: usize) -> String {
+    cut(is_truncated(content), at)
 }
 
-fn plural(count: usize, one: &str, many: &str) -> String {
-    format!("{count} {}", if count == 1 { one } else { many })
+fn is_truncated(content: &Value) -> bool {
+    content.get("truncated") == Some(&Value::Bool(true))
+}
+
+fn lines_words(lines: u64) -> String {
+    counted(usize::try_from(lines).unwrap_or(usize::MAX), "line", "lines")
+}
+
+fn bytes_words(bytes: u64) -> String {
+    counted(usize::try_from(bytes).unwrap_or(usize::MAX), "byte", "bytes")
 }
 
 #[cfg(test)]
@@ -183,12 +207,12 @@ mod tests {
             (json!(null), "(nothing)"),
             (json!(42), "`42`"),
             (json!(["a", "b`"]), "- `a`\n- `` b` ``"),
-            (json!({"matches": [], "count": 0, "files": 0, "truncated": false}), "0 matches in 0 files."),
+            (json!({"matches": [], "count": 0, "files": 0, "truncated": false}), "0 matches in 0 files"),
             (
                 json!({"entries": [{"path": "src", "kind": "directory", "bytes": 0}, {"path": "a", "kind": "file", "bytes": 5}], "count": 2, "truncated": true}),
-                "2 entries (cut: there are more).\n\n- `src/`\n- `a` (5 bytes)",
+                "2 entries (cut at 2: there are more)\n\n- `src/`\n- `a` (5 bytes)",
             ),
-            (json!({"path": "a", "text": "x\n", "bytes": 2, "lines": 1}), "`a` (1 lines)\n\n```\nx\n```"),
+            (json!({"path": "a", "text": "x\n", "bytes": 2, "lines": 1}), "`a` (1 line)\n\n```\nx\n```"),
             (
                 json!({"url": "http://a/", "status": 404, "contentType": "", "body": "no", "truncated": false}),
                 "`http://a/`: status 404\n\n```\nno\n```",
@@ -199,7 +223,15 @@ mod tests {
             ),
             (json!({"count": 3, "summary": "3 matches"}), "3 matches"),
             (json!({"expression": "1+1", "value": 2}), "`1+1 = 2`"),
-            (json!({"path": "r.md", "bytes": 7}), "`r.md` (7 bytes)"),
+            (
+                json!({"utc": "2026-11-27T15:30:54.866Z", "unixMillis": 1_795_793_454_866_i64}),
+                "It is Friday, 27 November 2026, 15:30:54 UTC",
+            ),
+            (
+                json!({"entries": [{"path": "a.rs", "kind": "file", "bytes": 9, "lines": 2}], "count": 1, "truncated": false, "summary": "2 lines in 1 file in `src`"}),
+                "2 lines in 1 file in `src`\n\n- `a.rs` (2 lines)",
+            ),
+            (json!({"path": "r.md", "bytes": 7}), "Written to `r.md` (7 bytes)"),
             (json!([{"count": 3, "summary": "3"}, {"count": 4, "summary": "4"}]), "3\n\n4"),
             (json!({"other": 1}), "```json\n{\n  \"other\": 1\n}\n```"),
         ] {

@@ -1,5 +1,6 @@
 //! Which files there are.
 
+use std::io::{self, BufRead, BufReader};
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -7,8 +8,10 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::words::{counted, cut};
 use super::super::{Early, Operation, blocking};
-use super::{Workspace, shown};
+use super::walk::Found;
+use super::{Workspace, place, shown};
 use crate::task::Effect;
 use crate::tools::{CallContext, ToolError};
 
@@ -30,6 +33,21 @@ pub(super) struct Arguments {
     /// Whether to list directories within directories.
     #[serde(default = "yes")]
     recursive: bool,
+    /// Whether files, directories or both are wanted.
+    #[serde(default)]
+    only: Kind,
+    /// Whether the lines of text files are counted as well.
+    #[serde(default)]
+    count_lines: bool,
+}
+
+#[derive(Clone, Copy, PartialEq, Default, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+enum Kind {
+    #[default]
+    Both,
+    Files,
+    Directories,
 }
 
 fn here() -> String {
@@ -59,7 +77,8 @@ fn list(workspace: &Workspace, arguments: &Arguments, context: &CallContext) -> 
     let selection = workspace.selection(&arguments.path, arguments.glob.as_deref(), arguments.recursive)?;
     let mut entries = Vec::new();
     let mut truncated = false;
-    for found in workspace.walk(selection) {
+    let mut sum = Sum::default();
+    for found in workspace.walk(selection).filter(|found| arguments.only.keeps(found)) {
         if context.cancel.is_cancelled() {
             return Err(ToolError::Cancelled.into());
         }
@@ -71,9 +90,85 @@ fn list(workspace: &Workspace, arguments: &Arguments, context: &CallContext) -> 
             true => ("directory", 0),
             false => ("file", workspace.dir.symlink_metadata(&found.path).map_or(0, |data| data.len())),
         };
-        entries.push(json!({"path": shown(&found.path), "kind": kind, "bytes": bytes}));
+        let mut entry = json!({"path": shown(&found.path), "kind": kind, "bytes": bytes});
+        // What is no text has no lines; a file that vanished has none either.
+        let is_counted = arguments.count_lines && !found.is_directory;
+        let lines = is_counted.then(|| lines(workspace, &found, context).ok().flatten()).flatten();
+        if let Some(lines) = lines {
+            entry["lines"] = json!(lines);
+        }
+        sum.add(&found, lines);
+        entries.push(entry);
     }
-    Ok(json!({"count": entries.len(), "entries": entries, "truncated": truncated}))
+    let place = place(&arguments.path, arguments.glob.as_deref());
+    let summary = format!("{}{place}{}", sum.words(arguments), cut(truncated, entries.len()));
+    let mut listed = json!({
+        "count": entries.len(), "summary": summary, "entries": entries, "truncated": truncated,
+    });
+    if arguments.count_lines {
+        listed["lines"] = json!(sum.lines);
+    }
+    Ok(listed)
+}
+
+impl Kind {
+    fn keeps(self, found: &Found) -> bool {
+        match self {
+            Self::Both => true,
+            Self::Files => !found.is_directory,
+            Self::Directories => found.is_directory,
+        }
+    }
+}
+
+/// What the entries come to.
+#[derive(Default)]
+struct Sum {
+    files: usize,
+    directories: usize,
+    lines: u64,
+}
+
+impl Sum {
+    fn add(&mut self, found: &Found, lines: Option<u64>) {
+        self.files += usize::from(!found.is_directory);
+        self.directories += usize::from(found.is_directory);
+        self.lines += lines.unwrap_or(0);
+    }
+
+    fn words(&self, arguments: &Arguments) -> String {
+        let directories = counted(self.directories, "directory", "directories");
+        if arguments.only == Kind::Directories {
+            return directories;
+        }
+        let mut words = counted(self.files, "file", "files");
+        if self.directories > 0 {
+            words = format!("{words} and {directories}");
+        }
+        if arguments.count_lines {
+            let lines = counted(usize::try_from(self.lines).unwrap_or(usize::MAX), "line", "lines");
+            words = format!("{lines} in {words}");
+        }
+        words
+    }
+}
+
+/// How many lines a text file has; nothing for a file that is no text.
+fn lines(workspace: &Workspace, found: &Found, context: &CallContext) -> io::Result<Option<u64>> {
+    let mut reader = BufReader::with_capacity(64 * 1024, workspace.dir.open(&found.path)?);
+    let (mut lines, mut is_open, mut is_first) = (0_u64, false, true);
+    loop {
+        let piece = reader.fill_buf()?;
+        let Some(last) = piece.last() else { return Ok(Some(lines + u64::from(is_open))) };
+        if (is_first && piece.contains(&0)) || context.cancel.is_cancelled() {
+            return Ok(None);
+        }
+        // A line that no break ends is one all the same.
+        (is_open, is_first) = (*last != b'\n', false);
+        lines += piece.iter().filter(|byte| **byte == b'\n').count() as u64;
+        let read = piece.len();
+        reader.consume(read);
+    }
 }
 
 #[cfg(test)]
@@ -116,6 +211,29 @@ mod tests {
         assert_eq!((&result["count"], &result["truncated"]), (&json!(8), &json!(false)));
         assert_eq!(result["entries"][3], json!({"path": "README.md", "kind": "file", "bytes": 5}));
         assert_eq!(result["entries"][4], json!({"path": "src", "kind": "directory", "bytes": 0}));
+    }
+
+    #[tokio::test]
+    async fn directories_are_no_files_and_lines_are_counted_on_demand() {
+        let world = World::new(&[("src/a.rs", "one\ntwo"), ("src/deep/b.rs", "\n"), ("src/empty.rs", "")]);
+        world.put("src/image", b"\0\n\n");
+        let files = world.ok("workspace_list", json!({"path": "src", "only": "files"})).await;
+        assert_eq!(paths(&files), ["src/a.rs", "src/deep/b.rs", "src/empty.rs", "src/image"]);
+        let lines =
+            world.ok("workspace_list", json!({"path": "src", "only": "files", "countLines": true})).await;
+        assert_eq!((&lines["count"], &lines["lines"]), (&json!(4), &json!(3)));
+        let each: Vec<_> =
+            lines["entries"].as_array().unwrap().iter().map(|entry| entry["lines"].as_u64()).collect();
+        assert_eq!(each, [Some(2), Some(1), Some(0), None], "an image has no lines");
+        for (arguments, summary) in [
+            (json!({"path": "src"}), "4 files and 1 directory in `src`"),
+            (json!({"path": "src/", "only": "files", "countLines": true}), "3 lines in 4 files in `src`"),
+            (json!({"only": "directories"}), "2 directories"),
+            (json!({"glob": "*.rs", "only": "files"}), "3 files (`*.rs`)"),
+        ] {
+            let result = world.ok("workspace_list", arguments.clone()).await;
+            assert_eq!(result["summary"], json!(summary), "{arguments}");
+        }
     }
 
     #[tokio::test]

@@ -3,6 +3,7 @@
 //! Every file is opened through a capability on the workspace root: neither `..` nor an
 //! absolute path nor a symbolic link leads out, whatever changes between look and use.
 
+mod comments;
 mod list;
 mod read;
 mod search;
@@ -16,6 +17,8 @@ use std::sync::Arc;
 use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
+use self::walk::{Found, Selection};
+use super::report::code_span;
 use super::{Early, built_in};
 use crate::tools::{Tool, ToolError, ToolboxError};
 
@@ -83,7 +86,45 @@ impl Workspace {
     /// The same path with its symbolic links followed, as far as they stay inside.
     fn resolved(&self, path: &str) -> Result<PathBuf, Early> {
         let relative = self.relative(path)?;
-        self.dir.canonicalize(&relative).map_err(|error| refused(path, error))
+        self.dir.canonicalize(&relative).map_err(|error| self.refused(path, error))
+    }
+
+    /// What a failed look at a path means, with the files of the same name that there are: people
+    /// and models leave out directories and endings.
+    fn refused(&self, path: &str, error: io::Error) -> Early {
+        let is_missing = error.kind() == io::ErrorKind::NotFound;
+        let said = match refused(path, error) {
+            Early::Said(said) if is_missing => said,
+            other => return other,
+        };
+        let Some(name) = Path::new(path).file_name() else { return Early::Said(said) };
+        let is_alike = |found: &Found| {
+            let is_named = found.path.file_name().is_some_and(|known| known.eq_ignore_ascii_case(name));
+            is_named || found.path.file_stem().is_some_and(|stem| stem.eq_ignore_ascii_case(name))
+        };
+        let all = Selection { start: PathBuf::from("."), glob: None, recursive: true };
+        let alike = self.walk(all).take(LOOKED_THROUGH).filter(is_alike);
+        let alike: Vec<_> = alike.take(NAMED).map(|found| format!("'{}'", shown(&found.path))).collect();
+        Early::Said(match alike.is_empty() {
+            true => said,
+            false => format!("{said}, but there is {}", alike.join(" and ")),
+        })
+    }
+}
+
+/// How many files and directories are looked through for one of the same name.
+const LOOKED_THROUGH: usize = 20_000;
+/// How many of them are named.
+const NAMED: usize = 3;
+
+/// Where was looked, as a part of a sentence; nothing for the whole workspace. What was left out is
+/// not told.
+fn place(path: &str, glob: Option<&str>) -> String {
+    let path = shown(Path::new(path));
+    let inside = if path == "." { String::new() } else { format!(" in {}", code_span(&path)) };
+    match glob.filter(|glob| !glob.is_empty() && !glob.starts_with('!')) {
+        Some(glob) => format!("{inside} ({})", code_span(glob)),
+        None => inside,
     }
 }
 

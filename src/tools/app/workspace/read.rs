@@ -39,7 +39,7 @@ impl Operation for Read {
 
 fn read(workspace: &Workspace, path: &str, limit: u64) -> Result<Value, Early> {
     let relative = workspace.relative(path)?;
-    let metadata = workspace.dir.metadata(&relative).map_err(|error| refused(path, error))?;
+    let metadata = workspace.dir.metadata(&relative).map_err(|error| workspace.refused(path, error))?;
     // Opening a pipe would wait for ever for somebody to write into it.
     if !metadata.is_file() {
         return Err(Early::Said(format!("'{path}' is not a file")));

@@ -1,6 +1,7 @@
 //! Where a text or a pattern occurs.
 
 use std::io::{self, BufRead, BufReader, Read};
+use std::ops::Range;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,9 +10,11 @@ use schemars::JsonSchema;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
+use super::super::words::{counted, cut};
 use super::super::{Early, Operation, blocking};
+use super::comments::Comments;
 use super::walk::Found;
-use super::{Workspace, shown};
+use super::{Workspace, place, shown};
 use crate::task::Effect;
 use crate::tools::text::shortened;
 use crate::tools::{CallContext, ToolError};
@@ -50,6 +53,9 @@ pub(super) struct Arguments {
     /// Stop after so many matching lines.
     #[serde(default = "thousand")]
     max_matches: usize,
+    /// Only what stands in comments, as far as the kind of the file tells them from code and prose.
+    #[serde(default)]
+    comments_only: bool,
 }
 
 fn yes() -> bool {
@@ -106,12 +112,13 @@ fn search(
         bytes_left: usize::try_from(context.max_output_bytes / 2).unwrap_or(usize::MAX),
         truncated: false,
     };
-    let mut files = 0_u64;
+    let mut files = 0;
     for found in workspace.walk(selection).filter(|found| !found.is_directory) {
         let before = hits.matches.len();
         // A file that vanished or cannot be read is left out, as in every search.
-        let _ = search_file(workspace, &found, regex, &mut hits, context);
-        files += u64::from(hits.matches.len() > before);
+        let comments = arguments.comments_only.then(|| Comments::of(&found.path));
+        let _ = search_file(workspace, &found, regex, comments, &mut hits, context);
+        files += usize::from(hits.matches.len() > before);
         if context.cancel.is_cancelled() {
             return Err(ToolError::Cancelled.into());
         }
@@ -120,7 +127,16 @@ fn search(
         }
     }
     let Hits { matches, truncated, .. } = hits;
-    Ok(json!({"count": matches.len(), "files": files, "truncated": truncated, "matches": matches}))
+    let count = matches.len();
+    let place = place(&arguments.path, arguments.glob.as_deref());
+    let found = match count {
+        0 => "no matches".to_owned(),
+        _ => format!("{} in {}", counted(count, "match", "matches"), counted(files, "file", "files")),
+    };
+    let summary = format!("{found}{place}{}", cut(truncated, count));
+    Ok(json!({
+        "count": count, "files": files, "truncated": truncated, "summary": summary, "matches": matches,
+    }))
 }
 
 struct Hits {
@@ -147,6 +163,7 @@ fn search_file(
     workspace: &Workspace,
     found: &Found,
     regex: &Regex,
+    mut comments: Option<Comments>,
     hits: &mut Hits,
     context: &CallContext,
 ) -> io::Result<()> {
@@ -158,7 +175,12 @@ fn search_file(
     let (mut line, mut number, mut last_matched) = (Vec::new(), 1_u64, 0_u64);
     while reader.by_ref().take(MAX_LINE_BYTES).read_until(b'\n', &mut line)? > 0 {
         let complete = line.last() == Some(&b'\n');
-        if let Some(found) = regex.find(trimmed(&line))
+        let text = trimmed(&line);
+        let found = match comments.as_mut().map(|comments| comments.next_line(text)) {
+            None => regex.find(text),
+            Some(parts) => regex.find_iter(text).find(|found| is_within(&parts, found.start())),
+        };
+        if let Some(found) = found
             && last_matched != number
         {
             last_matched = number;
@@ -171,6 +193,10 @@ fn search_file(
         line.clear();
     }
     Ok(())
+}
+
+fn is_within(parts: &[Range<usize>], at: usize) -> bool {
+    parts.iter().any(|part| part.contains(&at))
 }
 
 /// The line without its end, so that `$` and `\s` mean what people expect.
@@ -249,6 +275,53 @@ mod tests {
             let result = world.ok("workspace_search", arguments.clone()).await;
             assert_eq!(lines(&result), expected, "{arguments}");
         }
+    }
+
+    #[tokio::test]
+    async fn only_comments_are_searched_on_demand() {
+        let world = World::new(&[
+            ("a.rs", "// TODO: one\nlet a = \"TODO\"; // and TODO\nlet todo = \"TODO\";\n"),
+            ("b.md", "The TODO list\n<!-- TODO: two -->\n"),
+        ]);
+        let result = world.ok("workspace_search", json!({"pattern": "TODO", "commentsOnly": true})).await;
+        assert_eq!(
+            lines(&result),
+            ["a.rs:1: // TODO: one", "a.rs:2: let a = \"TODO\"; // and TODO", "b.md:2: <!-- TODO: two -->"]
+        );
+    }
+
+    #[tokio::test]
+    async fn what_was_found_where_is_summed_up() {
+        let world = world();
+        for (arguments, summary) in [
+            (json!({"pattern": "TODO"}), "3 matches in 3 files"),
+            (json!({"pattern": "TODO", "path": "a"}), "1 match in 1 file in `a`"),
+            (json!({"pattern": "x", "glob": "*.py"}), "no matches (`*.py`)"),
+            (
+                json!({"pattern": "TODO", "glob": "!a/", "maxMatches": 1}),
+                "1 match in 1 file (cut at 1: there are more)",
+            ),
+        ] {
+            let result = world.ok("workspace_search", arguments.clone()).await;
+            assert_eq!(result["summary"], json!(summary), "{arguments}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_place_that_is_not_there_is_named_with_what_may_be_meant() {
+        let world = world();
+        for (path, said) in [
+            ("nowhere/", "there is no 'nowhere/' in the workspace"),
+            ("x.md", "there is no 'x.md' in the workspace, but there is 'a/x.md'"),
+            ("B", "there is no 'B' in the workspace, but there is 'b.rs'"),
+        ] {
+            let output =
+                world.call("workspace_search", json!({"pattern": "TODO", "path": path})).await.unwrap();
+            assert_eq!((output.is_error, output.content), (true, json!(said)));
+        }
+        let error =
+            world.call("workspace_search", json!({"pattern": "TODO", "path": "/etc"})).await.unwrap_err();
+        assert_eq!(error.to_string(), "'/etc' is outside of the workspace");
     }
 
     #[tokio::test]
