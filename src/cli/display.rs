@@ -199,7 +199,12 @@ pub(super) fn entry_json(entry: &Entry) -> Value {
 
 /// A text without line breaks, cut where a terminal would break it.
 pub(super) fn one_line(text: &str) -> String {
-    cut(&text.split_whitespace().collect::<Vec<_>>().join(" "), 160)
+    cut(&in_one_line(text), 160)
+}
+
+/// All of a text, without line breaks.
+pub(super) fn in_one_line(text: &str) -> String {
+    text.split_whitespace().collect::<Vec<_>>().join(" ")
 }
 
 /// The beginning of a text.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 
 use serde_json::{Value, json};
 
-use super::display::{Display, Form, one_line, readable, written_file};
+use super::display::{Display, Form, in_one_line, one_line, readable, written_file};
 use super::error::CliError;
 use super::follow::Follower;
 use super::terminal::Terminal;
@@ -104,7 +104,7 @@ impl Watch {
             }
             Status::Failed => {
                 let why = state.fault.as_ref().map(ToString::to_string).unwrap_or_default();
-                self.terminal.warn(format!("The task failed: {}", one_line(&why)));
+                self.terminal.warn(format!("The task failed: {}", in_one_line(&why)));
             }
             Status::Cancelled => self.terminal.warn("The task was cancelled."),
             Status::Paused => {

@@ -68,8 +68,14 @@ impl Orchestrator {
         if !task.unverified().is_empty() {
             return Evaluation::Unverified(described);
         }
-        let code = step.fault.as_ref().map_or("step_failed", |fault| fault.code.as_str());
-        Evaluation::Fail(Fault::permanent(code, described))
+        // The code goes with the fault, and is not said twice.
+        Evaluation::Fail(match &step.fault {
+            Some(fault) => {
+                let words = format!("Step '{}' failed for good: {}", step.plan.id, fault.message);
+                Fault::permanent(&fault.code, words)
+            }
+            None => Fault::permanent("step_failed", described),
+        })
     }
 
     /// Whether another revision is within the limits and anybody could make one.
