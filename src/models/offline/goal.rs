@@ -4,7 +4,7 @@
 //! a goal that is understood by half is worse than one that is refused.
 
 use super::phrase::{FILE, Masked, URL, captures, glob_of_language, is_quoted};
-use super::scope::Scope;
+use super::scope::{Scope, directory_of};
 use super::search::Search;
 
 /// What is wanted.
@@ -17,13 +17,34 @@ pub(super) struct Wish {
 /// What the goal is about.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Subject {
-    Find { search: Search, scope: Scope, count: bool },
-    List { scope: Scope, count: bool },
-    Lines { path: String },
-    Read { paths: Vec<String> },
-    Fetch { urls: Vec<String> },
-    Compare { left: String, right: String },
-    Calculate { expression: String },
+    Find {
+        search: Search,
+        scope: Scope,
+        count: bool,
+    },
+    /// Files or directories, with the lines of files if these are to be counted.
+    List {
+        scope: Scope,
+        only: &'static str,
+        lines: bool,
+        count: bool,
+    },
+    Lines {
+        path: String,
+    },
+    Read {
+        paths: Vec<String>,
+    },
+    Fetch {
+        urls: Vec<String>,
+    },
+    Compare {
+        left: String,
+        right: String,
+    },
+    Calculate {
+        expression: String,
+    },
     Clock,
 }
 
@@ -116,7 +137,7 @@ fn counted(subject: Subject, counts: bool) -> Option<Subject> {
     match subject {
         subject if !counts => Some(subject),
         Subject::Find { search, scope, .. } => Some(Subject::Find { search, scope, count: true }),
-        Subject::List { scope, .. } => Some(Subject::List { scope, count: true }),
+        Subject::List { scope, only, lines, .. } => Some(Subject::List { scope, only, lines, count: true }),
         _ => None,
     }
 }
@@ -202,11 +223,18 @@ fn fetch(core: &str) -> Option<Subject> {
 }
 
 fn count(core: &str, masked: &Masked) -> Option<Subject> {
-    let lines = format!(
-        "how many lines (?:of code )?(?:does|do|has)(?: the file)? ({FILE})(?: (?:have|contain|count))?"
+    let of = r"(?: of (?:(\S+) )?(?:code|text|files?))?";
+    let have = format!("how many lines{of} (?:does|do|has|have) (.+?)(?: (?:have|has|contain|count))?");
+    if let Some([kind, place]) = captures(&have, core).as_deref() {
+        return lines(kind, place, masked);
+    }
+    let number = r"(?:(?:(?:what is|what's|tell me|report|count|get) )?(?:the )?number of|count|how many)";
+    let place = format!(" {INSIDE} (.+?)(?: (?:have|has|contain))?");
+    let of_lines = format!(
+        "{number}(?: of)?(?: (?:the|all|all the))? lines{of}(?: (?:are|is|are there|there are))?{place}"
     );
-    if let Some(mut path) = captures(&lines, core) {
-        return Some(Subject::Lines { path: masked.unmask(&path.pop()?) });
+    if let Some([kind, place]) = captures(&of_lines, core).as_deref() {
+        return lines(kind, place, masked);
     }
     let groups = captures(
         "(?:(?:(?:what is|what's|tell me|report|count|get) )?(?:the )?number of|count|\
@@ -216,14 +244,25 @@ fn count(core: &str, masked: &Masked) -> Option<Subject> {
         core,
     )?;
     let [what, _, place] = groups.as_slice() else { return None };
-    if captures("lines?(?: of (?:code|text))?", what).is_some() {
-        let path = captures(&format!("(?:the file )?({FILE})"), place)?.pop()?;
-        return Some(Subject::Lines { path: masked.unmask(&path) });
-    }
     let place = if place.is_empty() { String::new() } else { format!(" in {place}") };
     let found =
         list(&format!("list {what}{place}"), masked).or_else(|| find(&format!("find {what}{place}"), masked));
     counted(found?, true)
+}
+
+/// The lines of a file, or of all files of a kind and place.
+fn lines(kind: &str, place: &str, masked: &Masked) -> Option<Subject> {
+    if let Some(path) = captures(&format!("(?:the file )?({FILE})"), place)
+        && kind.is_empty()
+        && !place.ends_with('/')
+        && !masked.unmask(place).contains('*')
+    {
+        return Some(Subject::Lines { path: masked.unmask(path.first()?) });
+    }
+    let files = files_of_kind(kind, masked)?;
+    let scope = Scope::read(place, masked)?;
+    let scope = Scope { files: files.or(scope.files), directory: scope.directory };
+    Some(Subject::List { scope, only: "files", lines: true, count: true })
 }
 
 fn read(core: &str, masked: &Masked) -> Option<Subject> {
@@ -240,6 +279,20 @@ fn list(core: &str, masked: &Masked) -> Option<Subject> {
     let there = "(?: (?:are there|exist|are|there are))?";
     let within = format!("(?: {INSIDE} (.+))?");
     let files = "(?:files?|sources?|documents?|source files?)";
+    let all = format!(
+        "(?:(?:list|show)(?: me)? everything(?: {INSIDE} (.+))?|what(?:'s| is) {INSIDE} ((?:this|the|my) .+|here))"
+    );
+    if let Some([listed, asked]) = captures(&all, core).as_deref() {
+        let scope = Scope::read(if listed.is_empty() { asked } else { listed }, masked)?;
+        return Some(Subject::List { scope, only: "both", lines: false, count: false });
+    }
+    let directories = format!(
+        "{verb} {ALL}(?:directories|directory|folders?|sub-?directories|sub-?folders?){there}{within}"
+    );
+    if let Some([place]) = captures(&directories, core).as_deref() {
+        let scope = Scope::read(place, masked)?;
+        return Some(Subject::List { scope, only: "directories", lines: false, count: false });
+    }
     let patterns = [
         format!(r"{verb} {ALL}(?:(\S+) )?{files}{there}{within}"),
         format!(
@@ -258,8 +311,9 @@ fn list(core: &str, masked: &Masked) -> Option<Subject> {
         }
         let Some(files) = files_of_kind(kind, masked) else { continue };
         let scope = Scope::read(place, masked)?;
-        let files = files.or(scope.files);
-        return Some(Subject::List { scope: Scope { directory: scope.directory, files }, count: false });
+        let directory = scope.directory.or_else(|| directory_of(files.as_deref()?));
+        let scope = Scope { files: files.or(scope.files), directory };
+        return Some(Subject::List { scope, only: "files", lines: false, count: false });
     }
     None
 }
@@ -284,8 +338,19 @@ fn find(core: &str, masked: &Masked) -> Option<Subject> {
     {
         return Some(Subject::Find { search, scope, count: false });
     }
+    // What files mention, or grep is given, is a text, however plain the word is.
+    let files =
+        "(?:which|what|find|list|show|search for)(?: me)?(?: all| the| every)* files?(?: that| which)?";
+    let mention = "(?:contains?|mentions?|uses?|includes?|containing|mentioning|using|including)";
+    let text = "(?: the)?(?: (?:word|text|string|phrase|term))?";
+    let plain = format!(r"(?:{files} {mention}|grep(?: for)?){text} (\S+)(?: (?:{INSIDE} )?(.+))?");
+    if let Some([word, place]) = captures(&plain, core).as_deref()
+        && let Some(scope) = Scope::read(place, masked)
+    {
+        return Some(Subject::Find { search: Search::literal(word, masked), scope, count: false });
+    }
     let verb = "(?:find|search(?: for)?|look(?: up| for)|locate|grep(?: for)?|show|list|collect|\
-        gather|report|get|give|where (?:is|are|do we use)|what|which files (?:contain|mention|\
+        gather|report(?: on| about| of)?|get|give|where (?:is|are|do we use)|what|which files (?:contain|mention|\
         use)|are there|is there)";
     let within = "(?:in|under|within|inside|across|throughout|from|below)";
     for split in [format!("{verb} {ALL}(.+?) {within} (.+)"), format!("{verb} {ALL}(.+)()")] {

@@ -50,17 +50,21 @@ impl Offline {
             Role::Evaluate => Ok(by_rule(
                 r#"{"verdict":"done","reason":"Every planned step ran. No language model is in use, so nobody judged the result."}"#,
             )),
-            Role::Detect | Role::Execute | Role::Summarize => Err(refusal("this needs one")),
+            Role::Detect | Role::Execute | Role::Summarize => {
+                Err(refusal("this step needs a language model"))
+            }
         }
     }
 
     fn plan(request: &Request) -> Result<Answer, ModelError> {
         let Some(wish) = goal::understand(&request.goal) else {
-            return Err(refusal("the offline rules do not understand this goal"));
+            return Err(refusal("this goal needs a language model"));
         };
         let plan = plan::for_wish(&wish);
         match plan.missing_tool(&request.tools) {
-            Some(tool) => Err(refusal(&format!("the offline rules need the tool {tool} for this goal"))),
+            Some(tool) => Err(refusal(&format!(
+                "this goal needs the tool {tool}, which this task does not have, or a language model"
+            ))),
             None => Ok(by_rule(plan.to_json().to_string())),
         }
     }
@@ -87,7 +91,7 @@ fn by_rule(text: impl Into<String>) -> Answer {
 
 fn refusal(problem: &str) -> ModelError {
     ModelError::NotConfigured(format!(
-        "no language model is configured, and {problem}. Without one Longhaul can {FAMILY}. {REMEDY}"
+        "{problem}, and none is configured. {REMEDY}. Without one Longhaul can {FAMILY}"
     ))
 }
 

@@ -13,7 +13,7 @@ pub(super) struct Masked {
 /// A file name with an extension, a path, or one of the names known without.
 pub(super) const FILE: &str = "(?:\\x01\\d+\\x02|\
     [\\w\\x80-\\xFF.@+~-]*[\\w\\x80-\\xFF@+~-]\\.\\w{1,10}|\
-    [\\w\\x80-\\xFF.@+~-]+(?:/[\\w\\x80-\\xFF.@+~-]+)+|\\.\\w[\\w.-]*|Makefile|Dockerfile|\
+    /?[\\w\\x80-\\xFF.@+~-]+(?:/[\\w\\x80-\\xFF.@+~-]+)+|\\.\\w[\\w.-]*|Makefile|Dockerfile|\
     Justfile|LICENSE[\\w-]*|README|CHANGELOG|CONTRIBUTING|NOTICE|AUTHORS)";
 
 /// An address on the web.

@@ -11,6 +11,9 @@ use super::search::Search;
 /// Said once in every plan, as its reason, and in every report.
 const NO_MODEL: &str = "no language model is in use";
 
+/// As many as the search gives; what is cut all the same is said in the answer and in the report.
+const MOST_MATCHES: u32 = 10_000;
+
 /// Steps that each are one tool call.
 pub(super) struct RulePlan {
     steps: Vec<RuleStep>,
@@ -24,7 +27,7 @@ struct RuleStep {
     needs: Vec<usize>,
 }
 
-/// The plan that fulfils `wish`. The output of its last step is the answer.
+/// The plan that fulfils `wish`. Its last step puts the answer into words.
 pub(super) fn for_wish(wish: &Wish) -> RulePlan {
     let mut plan = RulePlan { steps: Vec::new() };
     let report = match &wish.outcome {
@@ -35,42 +38,63 @@ pub(super) fn for_wish(wish: &Wish) -> RulePlan {
         Subject::Find { search, scope, count } => {
             let avoid = report.clone().unwrap_or_else(|| default_file(&wish.subject));
             let found = plan.find(search, scope, &avoid);
-            let title = format!("{} in the workspace", search.label);
-            let result = if *count { plan.count(found) } else { found };
-            let heading = if *count { "Count" } else { "Matches" };
-            plan.conclude(&title, vec![(heading, result)], *count, report);
+            let title = format!("{} in {}", search.words(), scope.words());
+            plan.conclude(&title, vec![part("Matches", found, *count)], Some(found), report);
         }
-        Subject::List { scope, count } => {
-            let listed = plan.list(scope);
-            let result = if *count { plan.count(listed) } else { listed };
-            let heading = if *count { "Count" } else { "Files" };
-            plan.conclude("Files in the workspace", vec![(heading, result)], *count, report);
+        Subject::List { scope, only, lines, count } => {
+            let listed = plan.list(scope, only, *lines);
+            let title = format!("{} in {}", capital(only), scope.words());
+            let heading = if *lines { "Lines" } else { capital(only) };
+            plan.conclude(&title, vec![part(heading, listed, *count)], Some(listed), report);
         }
         Subject::Lines { path } => {
             let read = plan.read(path);
-            let counted = plan.count(read);
-            plan.conclude(&format!("Lines in {path}"), vec![("Count", counted)], true, report);
+            let counted = plan.count_lines(path, read);
+            plan.conclude(
+                &format!("Lines in {path}"),
+                vec![part("Lines", counted, true)],
+                Some(counted),
+                report,
+            );
         }
         Subject::Read { paths } => {
-            let parts: Vec<_> = paths.iter().map(|path| (path.as_str(), plan.read(path))).collect();
-            plan.conclude(&paths.join(", "), parts, false, report);
+            let parts = paths.iter().map(|path| part(path, plan.read(path), false)).collect();
+            plan.conclude(&paths.join(", "), parts, None, report);
         }
         Subject::Fetch { urls } => plan.fetch_all(urls, report),
         Subject::Compare { left, right } => {
             let compared = plan.compare(left, right);
-            plan.conclude(&format!("{left} and {right}"), vec![("Comparison", compared)], false, report);
+            let parts = vec![part("Comparison", compared, false)];
+            plan.conclude(&format!("{left} and {right}"), parts, Some(compared), report);
         }
         Subject::Calculate { expression } => {
             let arguments = json!({"expression": expression});
             let value = plan.step(format!("Calculate {expression}"), "calculation_evaluate", arguments, &[]);
-            plan.conclude(expression, vec![("Result", value)], true, report);
+            plan.conclude(expression, vec![part("Result", value, false)], None, report);
         }
         Subject::Clock => {
             let now = plan.step("Read the clock".to_owned(), "clock_now", json!({}), &[]);
-            plan.conclude("The time", vec![("Now", now)], true, report);
+            plan.conclude("The time", vec![part("Now", now, false)], None, report);
         }
     }
     plan
+}
+
+/// A part of an answer or a report: what a step brought, or what that says of itself.
+struct Part<'a> {
+    heading: &'a str,
+    step: usize,
+    in_short: bool,
+}
+
+fn part(heading: &str, step: usize, in_short: bool) -> Part<'_> {
+    Part { heading, step, in_short }
+}
+
+impl Part<'_> {
+    fn content(&self) -> Value {
+        if self.in_short { summary(self.step) } else { output(self.step) }
+    }
 }
 
 impl RulePlan {
@@ -92,24 +116,35 @@ impl RulePlan {
     }
 
     fn find(&mut self, search: &Search, scope: &Scope, report: &str) -> usize {
+        let mut arguments = json!({"pattern": search.pattern, "maxMatches": MOST_MATCHES});
         // The report of an earlier run must not be found again.
-        let glob = scope.glob().unwrap_or_else(|| format!("!{report}"));
-        let mut arguments = json!({"pattern": search.pattern, "glob": glob});
-        if search.is_regex {
-            arguments["regex"] = json!(true);
+        let glob = scope.files.clone().unwrap_or_else(|| format!("!{report}"));
+        for (name, value) in [
+            ("path", scope.directory.clone().map(Value::String)),
+            ("glob", Some(Value::String(glob))),
+            ("regex", search.is_regex.then_some(Value::Bool(true))),
+            ("caseSensitive", search.ignores_case.then_some(Value::Bool(false))),
+            ("commentsOnly", search.comments.then_some(Value::Bool(true))),
+        ] {
+            if let Some(value) = value {
+                arguments[name] = value;
+            }
         }
-        if search.ignores_case {
-            arguments["caseSensitive"] = json!(false);
-        }
-        self.step(format!("Search the workspace for {}", search.label), "workspace_search", arguments, &[])
+        let what = format!("Search {} for {}", scope.words(), search.words());
+        self.step(what, "workspace_search", arguments, &[])
     }
 
-    fn list(&mut self, scope: &Scope) -> usize {
-        let mut arguments = json!({"path": scope.directory.as_deref().unwrap_or(".")});
+    fn list(&mut self, scope: &Scope, only: &'static str, lines: bool) -> usize {
+        let mut arguments = json!({"path": scope.directory.as_deref().unwrap_or("."), "only": only});
         if let Some(files) = &scope.files {
             arguments["glob"] = json!(files);
         }
-        self.step("List the files of the workspace".to_owned(), "workspace_list", arguments, &[])
+        if lines {
+            arguments["countLines"] = json!(true);
+        }
+        let verb = if lines { "Count the lines of the" } else { "List the" };
+        let what = if only == "both" { "files and directories" } else { only };
+        self.step(format!("{verb} {what} in {}", scope.words()), "workspace_list", arguments, &[])
     }
 
     fn read(&mut self, path: &str) -> usize {
@@ -124,8 +159,9 @@ impl RulePlan {
         if source.contains("://") { self.fetch(source) } else { self.read(source) }
     }
 
-    fn count(&mut self, of: usize) -> usize {
-        self.step("Count the results".to_owned(), "report_count", json!({"content": output(of)}), &[of])
+    fn count_lines(&mut self, path: &str, of: usize) -> usize {
+        let arguments = json!({"content": output(of)});
+        self.step(format!("Count the lines of {path}"), "report_count", arguments, &[of])
     }
 
     fn compare(&mut self, left: &str, right: &str) -> usize {
@@ -136,40 +172,47 @@ impl RulePlan {
     }
 
     fn fetch_all(&mut self, urls: &[String], report: Option<String>) {
-        let parts: Vec<_> = urls.iter().map(|url| (url.as_str(), self.fetch(url))).collect();
+        let parts: Vec<_> = urls.iter().map(|url| part(url, self.fetch(url), false)).collect();
         match (parts.as_slice(), report) {
             // A page goes into a file as it is; only Markdown is a report about it.
-            ([(_, page)], Some(path)) if !path.ends_with(".md") => {
-                let body = json!({"$output": step_id(*page), "pointer": "/body"});
-                self.write(&path, body, *page);
+            ([page], Some(path)) if !path.ends_with(".md") => {
+                let body = json!({"$output": step_id(page.step), "pointer": "/body"});
+                let written = self.write(&path, body, page.step);
+                self.answer(vec![summary(page.step), output(written)], &[page.step, written]);
             }
-            (_, report) => self.conclude(&urls.join(", "), parts, false, report),
+            (&[Part { step, .. }], report) => self.conclude(&urls.join(", "), parts, Some(step), report),
+            (_, report) => self.conclude(&urls.join(", "), parts, None, report),
         }
     }
 
-    /// Ends the plan: a result that is small and clear is the answer itself, others are put
-    /// into a report, which is written to a file if one is wanted.
-    fn conclude(&mut self, title: &str, parts: Vec<(&str, usize)>, is_clear: bool, file: Option<String>) {
-        if is_clear && file.is_none() {
-            return;
-        }
-        let needs: Vec<_> = parts.iter().map(|(_, index)| *index).collect();
-        let mut sections: Vec<_> = parts
-            .iter()
-            .map(|(heading, index)| json!({"heading": heading, "content": output(*index)}))
-            .collect();
+    /// Ends the plan. What is asked for is the answer, or goes into a report; then the answer says
+    /// how much it is, if `in_short` knows, and where it is.
+    fn conclude(&mut self, title: &str, parts: Vec<Part<'_>>, in_short: Option<usize>, file: Option<String>) {
+        let mut needs: Vec<_> = parts.iter().map(|part| part.step).collect();
+        let Some(path) = file else {
+            let contents = parts.iter().map(Part::content).collect();
+            return self.answer(contents, &needs);
+        };
+        let mut sections: Vec<_> =
+            parts.iter().map(|part| json!({"heading": part.heading, "content": part.content()})).collect();
         let note = format!("Made by Longhaul's offline rules: {NO_MODEL}.");
         sections.push(json!({"heading": "About this report", "content": note}));
         let arguments = json!({"title": title, "sections": sections});
         let report = self.step("Compose the report".to_owned(), "report_compose", arguments, &needs);
-        if let Some(path) = file {
-            self.write(&path, output(report), report);
-        }
+        let written = self.write(&path, output(report), report);
+        needs = in_short.into_iter().chain([written]).collect();
+        self.answer(in_short.map(summary).into_iter().chain([output(written)]).collect(), &needs);
     }
 
-    fn write(&mut self, path: &str, content: Value, needs: usize) {
+    fn answer(&mut self, contents: Vec<Value>, needs: &[usize]) {
+        let sections: Vec<_> = contents.into_iter().map(|content| json!({"content": content})).collect();
+        let arguments = json!({"sections": sections});
+        self.step("Put the answer into words".to_owned(), "report_compose", arguments, needs);
+    }
+
+    fn write(&mut self, path: &str, content: Value, needs: usize) -> usize {
         let arguments = json!({"path": path, "content": content});
-        self.step(format!("Write {path}"), "workspace_write", arguments, &[needs]);
+        self.step(format!("Write {path}"), "workspace_write", arguments, &[needs])
     }
 }
 
@@ -195,11 +238,25 @@ fn output(index: usize) -> Value {
     json!({"$output": step_id(index)})
 }
 
+/// Stands for what the output of a step says of itself, in a sentence.
+fn summary(index: usize) -> Value {
+    json!({"$output": step_id(index), "pointer": "/summary"})
+}
+
+fn capital(only: &str) -> &'static str {
+    match only {
+        "files" => "Files",
+        "directories" => "Directories",
+        _ => "Files and directories",
+    }
+}
+
 /// The report's name if the goal gives none. It never lies within what was searched: a search
 /// of Markdown files is reported as text.
 fn default_file(subject: &Subject) -> String {
     let (name, searched) = match subject {
-        Subject::Find { search, scope, .. } => (search.label.as_str(), scope.glob()),
+        Subject::Find { search, scope, .. } => (search.label.as_str(), Some(scope)),
+        Subject::List { only: "directories", .. } => ("directories", None),
         Subject::List { .. } => ("files", None),
         Subject::Lines { .. } => ("lines", None),
         Subject::Read { paths } => (paths.first().map_or("files", String::as_str), None),
@@ -212,7 +269,7 @@ fn default_file(subject: &Subject) -> String {
         stem if stem.is_empty() => "search".to_owned(),
         stem => stem,
     };
-    let ending = if searched.is_some_and(|glob| glob.ends_with(".md")) { "txt" } else { "md" };
+    let ending = if searched.is_some_and(Scope::is_markdown) { "txt" } else { "md" };
     format!("{stem}-report.{ending}")
 }
 

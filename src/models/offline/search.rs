@@ -10,6 +10,8 @@ pub(super) struct Search {
     pub(super) pattern: String,
     pub(super) is_regex: bool,
     pub(super) ignores_case: bool,
+    /// Only what stands in comments counts.
+    pub(super) comments: bool,
 }
 
 /// Markers that are also ordinary words unless they are shouted or called comments.
@@ -24,11 +26,13 @@ impl Search {
             captures("(.+?),? (?:case[- ]insensitive(?:ly)?|ignoring (?:the )?case|in any case)", what);
         let ignores_case = case.is_some();
         let what = case.and_then(|mut groups| groups.pop()).unwrap_or_else(|| what.to_owned());
+        let comments = captures(r".*\bcomments?\b.*", &what).is_some();
         let search = |label: &str, pattern: String, is_regex| Self {
             label: label.to_owned(),
             pattern,
             is_regex,
             ignores_case,
+            comments,
         };
         if let Some(markers) = markers(&what) {
             let pattern = match markers.as_slice() {
@@ -48,6 +52,23 @@ impl Search {
         let text = literal(&what)?;
         let text = masked.unmask(&text);
         Some(search(&text, text.clone(), false))
+    }
+
+    /// Looks for a word as it is written, or for a marker.
+    pub(super) fn literal(word: &str, masked: &Masked) -> Self {
+        let text = masked.unmask(word);
+        Self::read(word, masked).unwrap_or(Self {
+            label: text.clone(),
+            pattern: text,
+            is_regex: false,
+            ignores_case: false,
+            comments: false,
+        })
+    }
+
+    /// What is looked for, in words.
+    pub(super) fn words(&self) -> String {
+        if self.comments { format!("{} comments", self.label) } else { self.label.clone() }
     }
 }
 
@@ -72,7 +93,7 @@ fn markers(what: &str) -> Option<Vec<String>> {
 }
 
 fn literal(what: &str) -> Option<String> {
-    let of = "(?:occurrences?|mentions?|uses?|usages?|references?|instances?|appearances?|matches|\
+    let of = "(?:comments?|occurrences?|mentions?|uses?|usages?|references?|instances?|appearances?|matches|\
         calls?|definitions?|lines?|places?|files?)(?: (?:of|to|for|containing|that contain|\
         that mention|mentioning|with|matching|where|using|that use))+(?: the)?(?: (?:word|text|\
         string|phrase|term|function|symbol|name))?";
