@@ -3,12 +3,17 @@ import assert from "node:assert/strict";
 import { rules, stage } from "./world.mjs";
 
 const script = [
+  { role: "chat", contains: "keeper of the lighthouse", reply: { text: "The file names a keeper." } },
   { role: "chat", goalContains: "in the notes", turn: 0, reply: { text: "Let me look.", toolCalls: [{ tool: "workspace_read", arguments: { path: "notes.md" } }] } },
   { role: "chat", goalContains: "in the notes", reply: { text: "They ask three things." } },
   { role: "chat", contains: "fails once", times: 4, reply: { error: { kind: "rejected", message: "this model refuses" } } },
   { role: "chat", contains: "fails once", reply: { text: "Now it works." } },
 ];
-const { world, on, visit } = stage({ script: [...script, ...rules] });
+const more = `[agents.reviewer]
+description = "Reads changes and says what is wrong with them"
+instructions = "Be strict."
+`;
+const { world, on, visit } = stage({ script: [...script, ...rules], more });
 
 const say = async (page, text) => { await page.getByLabel("Message").fill(text); await page.keyboard.press("Enter"); };
 const answered = async (page) => { await page.getByRole("button", { name: "Send" }).waitFor(); };
@@ -101,4 +106,59 @@ on("the conversation of a task that was started outright shows the task", async 
   await answered(page);
   assert.equal(await page.locator(".messages-inside > *").count(), 3);
   assert.match(await page.locator(".messages-inside > *").first().innerText(), /by themselves/);
+});
+
+const sent = (page) => page.waitForRequest((request) => request.method() === "POST" && request.url().endsWith("/api/chat")).then((request) => request.postDataJSON());
+
+on("an @ names tools, workflows and agents, and the message takes them along", async () => {
+  await world.ask("POST", "/api/templates", { name: "weekly-report", description: "Writes the report of the week", goal: "Write the report", steps: [] });
+  return "/chat";
+}, async (page) => {
+  const box = page.getByLabel("Message");
+  await box.pressSequentially("Look with @work");
+  await page.getByRole("option", { name: /@workspace_read/ }).waitFor();
+  await page.getByRole("option").first().waitFor();
+  await box.pressSequentially("space_rea");
+  await page.keyboard.press("Enter");
+  assert.equal(await box.inputValue(), "Look with @workspace_read ");
+  await box.pressSequentially("and @weekly");
+  await page.getByRole("option", { name: /@weekly-report workflow/ }).click();
+  await box.pressSequentially("as @rev");
+  await page.keyboard.press("Tab");
+  await page.locator(".composer .files", { hasText: "No other tools are offered." }).waitFor();
+  const body = sent(page);
+  await page.keyboard.press("Enter");
+  assert.deepEqual((await body).mentions.map(({ type, name }) => `${type} ${name}`).toSorted(), ["agent reviewer", "defaultTool workspace_read", "workflow weekly-report"]);
+  const card = page.locator(".task-card");
+  await card.locator(".badge.is-completed").waitFor();
+  const task = await world.ask("GET", `/api/tasks/${(await card.getByRole("link", { name: "Open the task" }).getAttribute("href")).split("/").at(-1)}`);
+  assert.equal(task.agentId, "reviewer");
+  // Said in other words, it names what these name.
+  await page.locator(".message.is-user").getByRole("button", { name: "Edit" }).click();
+  await page.getByLabel("Edit your message").fill("Only ask @reviewer.");
+  const again = sent(page);
+  await page.getByRole("button", { name: "Ask this" }).click();
+  assert.deepEqual((await again).mentions.map(({ type, name }) => `${type} ${name}`), ["agent reviewer"]);
+  await answered(page);
+});
+
+on("a text file goes with a message, and the model has read it", "/chat", async (page) => {
+  await page.getByLabel("Text files", { exact: true }).setInputFiles({ name: "picture.png", mimeType: "image/png", buffer: Buffer.from([0x89, 0x50, 0xff, 0xfe, 0x00]) });
+  await page.getByText("picture.png is not text").waitFor();
+  await page.getByLabel("Text files", { exact: true }).setInputFiles({ name: "story.md", mimeType: "", buffer: Buffer.from("The keeper of the lighthouse is old – 80 years.") });
+  await page.getByRole("button", { name: "Leave out story.md" }).waitFor();
+  await page.getByText("a task would be told the names only").waitFor();
+  await page.getByLabel("may become a task").uncheck();
+  await say(page, "What does it say?");
+  await page.locator(".message.is-assistant", { hasText: "The file names a keeper." }).waitFor();
+  await answered(page);
+  await page.reload();
+  await page.locator(".message.is-user .chip", { hasText: "story.md" }).waitFor();
+  await page.getByLabel("may become a task").uncheck();
+  await page.locator(".message.is-user").getByRole("button", { name: "Edit" }).click();
+  await page.getByLabel("Edit your message").fill("What does it say of its keeper?");
+  await page.keyboard.press("Enter");
+  await page.locator(".message.is-user", { hasText: "of its keeper" }).locator(".chip", { hasText: "story.md" }).waitFor();
+  await answered(page);
+  await page.locator(".message.is-assistant", { hasText: "The file names a keeper." }).waitFor();
 });

@@ -45,12 +45,14 @@ export function TaskCard({ id }: { id: string }) {
       {task.fault && <p class="callout is-bad"><Icon name="alert" />{task.fault.message}</p>}
       {task.output !== null && task.output !== undefined && <div class="task-card-output"><Brought output={task.output} /></div>}
       <footer class="task-card-foot faint">
-        <span>{spent(took, task.usage)} · <a href={`/tasks/${id}`}>Open the task</a></span><span class="grow" />
-        {canPause(task.status) && <Button kind="ghost" icon="pause" busy={busy} onClick={() => void doIt("pause")}>Pause</Button>}
-        {canResume(task.status) && canBeResumed(task.pause) && <Button kind="ghost" icon="play" busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
-        {canCancel(task.status) && (sure
-          ? <><span>What it did is not undone.</span><Button kind="danger" icon="stop" busy={busy} onClick={() => void doIt("cancel")}>Cancel the task</Button><Button kind="ghost" onClick={() => setSure(false)}>Let it run</Button></>
-          : <Button kind="ghost" icon="stop" onClick={() => setSure(true)}>Cancel</Button>)}
+        <span>{spent(took, task.usage)} · <a href={`/tasks/${id}`}>Open the task</a></span>
+        <span class="task-card-acts">
+          {canPause(task.status) && <Button kind="ghost" icon="pause" busy={busy} onClick={() => void doIt("pause")}>Pause</Button>}
+          {canResume(task.status) && canBeResumed(task.pause) && <Button kind="ghost" icon="play" busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
+          {canCancel(task.status) && (sure
+            ? <><span>What it did is not undone.</span><Button kind="danger" icon="stop" busy={busy} onClick={() => void doIt("cancel")}>Cancel the task</Button><Button kind="ghost" onClick={() => setSure(false)}>Let it run</Button></>
+            : <Button kind="ghost" icon="stop" onClick={() => setSure(true)}>Cancel</Button>)}
+        </span>
       </footer>
     </div>
   );

@@ -12,8 +12,10 @@ import { counted } from "../format";
 import { navigate } from "../router";
 import { cut, cutOf, heard, isAnswering, stored, textOf, type Chunk, type Said } from "../state/conversation";
 import { useShortcuts } from "../state/keys";
+import { named, useOffers } from "../state/mentions";
 import { newId } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
+import { Composer, type Draft } from "./chat-composer";
 import { Message, type MessageActs } from "./chat-message";
 import { TaskCard } from "./chat-task";
 import { Threads } from "./chat-threads";
@@ -51,7 +53,8 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   const models = useResource(listModels());
   const [kept, setKept] = useState<Said[] | null>(isNew ? [] : null);
   const [turn, setTurn] = useState<Turn | null>(null);
-  const [draft, setDraft] = useState("");
+  const [draft, setDraft] = useState<Draft>({ text: "", files: [] });
+  const offers = useOffers();
   const [refused, setRefused] = useState<string | null>(null);
   const [model, setModel] = useState("");
   const { agents } = useTerms();
@@ -160,6 +163,8 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     let sent = false;
     try {
       const body: ChatBody = { id, message: { id: own.id, role: "user", parts: own.parts }, toolChoice: asTask, words: false, ...more };
+      const mentions = named(textOf(own.parts), offers).map(({ mention }) => mention);
+      if (mentions.length > 0) body.mentions = mentions;
       if (model) body.chatModel = model;
       if (agent) body.agentId = agent;
       const response = await send(chat(body), { accept: "text/event-stream", signal: stop.signal });
@@ -184,16 +189,17 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     box.current?.focus();
   };
   const write = () => {
-    const text = draft.trim();
+    const { files } = draft;
+    const text = draft.text.trim();
     if (!text || turn) return;
-    setDraft("");
-    void say(blank("user", [{ type: "text", text }]), {}, () => setDraft((typed) => (typed.trim() ? `${text}\n${typed}` : text)));
+    setDraft({ text: "", files: [] });
+    void say(blank("user", [{ type: "text", text }, ...files]), {}, () => setDraft((typed) => ({ text: typed.text.trim() ? `${text}\n${typed.text}` : text, files: [...files, ...typed.files] })));
   };
-  const edit = (said: Said, text: string) => say({ ...said, parts: [{ type: "text", text }, ...said.parts.filter((part) => part.type === "file")] }, {}, () => setDraft((typed) => typed || text));
+  const edit = (said: Said, text: string) => say({ ...said, parts: [{ type: "text", text }, ...said.parts.filter((part) => part.type === "file")] }, {}, () => setDraft((typed) => (typed.text ? typed : { ...typed, text })));
 
   const said = kept && turn ? withTurn(kept, turn) : kept;
-  const named = new Set(said?.map((one) => one.taskId));
-  const others = isNew ? [] : lastTasks.current.filter((task) => !named.has(task.id)).reverse();
+  const begun = new Set(said?.map((one) => one.taskId));
+  const others = isNew ? [] : lastTasks.current.filter((task) => !begun.has(task.id)).reverse();
   const shown = said && inOrder(said, others);
   const lastSaid = said?.at(-1);
   const asker = said?.findLast((one) => one.role === "user");
@@ -210,25 +216,18 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
       <div class="chat">
         <a class="chat-back" href="/chat"><Icon name="chat" size={14} />All conversations</a>
         <div class="messages" ref={log.box} role="log" aria-live="polite" aria-label="Conversation" tabIndex={0}><div class="messages-inside" ref={log.inside}>
-          {!shown || (shown.length === 0 && !isNew && tasks.loading && !turn) ? <Loading /> : shown.length === 0 ? <Welcome offline={models.data?.offline ?? false} ask={(goal) => { setDraft(goal); box.current?.focus(); }} />
+          {!shown || (shown.length === 0 && !isNew && tasks.loading && !turn) ? <Loading /> : shown.length === 0 ? <Welcome offline={models.data?.offline ?? false} ask={(goal) => { setDraft({ ...draft, text: goal }); box.current?.focus(); }} />
             : shown.map((one) => ("goal" in one ? <article key={one.id} class="message is-assistant" aria-label="Task"><TaskCard id={one.id} /></article> : <Message key={one.id} said={one} acts={turn ? {} : actsOn(one)} />))}
         </div></div>
         {refused && <div class="callout is-bad chat-refused" role="alert"><Icon name="alert" /><p class="grow">{refused}</p><Button kind="ghost" icon="cross" aria-label="Dismiss" onClick={() => setRefused(null)} /></div>}
-        <form class="composer" onSubmit={(event) => { event.preventDefault(); write(); }}>
-          <label class="sr-only" for="draft">Message</label>
-          <textarea id="draft" ref={box} rows={2} placeholder="Ask something, or name a goal" value={draft} onInput={(event) => setDraft(event.currentTarget.value)}
-            onKeyDown={(event) => { if (event.key === "Enter" && !event.shiftKey && !event.isComposing) { event.preventDefault(); write(); } }} />
-          <div class="composer-foot">
-            <select aria-label="Model" class="inline-select" value={model} onChange={(event) => setModel(event.currentTarget.value)}>
-              <option value="">{models.data ? `${models.data.default}` : "model"}</option>
-              {models.data?.models.filter((name) => name !== models.data?.default).map((name) => <option key={name} value={name}>{name}</option>)}
-            </select>
-            {agents.length > 0 && <select aria-label="Agent" class="inline-select" value={agent} onChange={(event) => setAgent(event.currentTarget.value)}><option value="">no agent</option>{agents.map((one) => <option key={one.id} value={one.id} title={one.description ?? ""}>{one.id}</option>)}</select>}
-            <label class="check"><input type="checkbox" checked={asTask === "auto"} onChange={(event) => setAsTask(event.currentTarget.checked ? "auto" : "none")} /> may become a task</label>
-            <span class="grow" />
-            {turn ? <Button icon="stop" onClick={() => halt(turn.stop)}>Stop</Button> : <Button kind="primary" icon="send" type="submit" disabled={draft.trim() === ""}>Send</Button>}
-          </div>
-        </form>
+        <Composer box={box} draft={draft} put={setDraft} send={write} offers={offers} mayBeTask={asTask === "auto"} halt={turn ? () => halt(turn.stop) : null}>
+          <select aria-label="Model" class="inline-select" value={model} onChange={(event) => setModel(event.currentTarget.value)}>
+            <option value="">{models.data ? `${models.data.default}` : "model"}</option>
+            {models.data?.models.filter((name) => name !== models.data?.default).map((name) => <option key={name} value={name}>{name}</option>)}
+          </select>
+          {agents.length > 0 && <select aria-label="Agent" class="inline-select" value={agent} onChange={(event) => setAgent(event.currentTarget.value)}><option value="">no agent</option>{agents.map((one) => <option key={one.id} value={one.id} title={one.description ?? ""}>{one.id}</option>)}</select>}
+          <label class="check"><input type="checkbox" checked={asTask === "auto"} onChange={(event) => setAsTask(event.currentTarget.checked ? "auto" : "none")} /> may become a task</label>
+        </Composer>
       </div>
     </section>
   );

@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { ask } from "../../api/client";
 import { useResource } from "../../api/resource";
 import type { Pause, TaskDetail } from "../../api/types";
-import { Button, useAction } from "../../components/basics";
+import { Button, Field, useAction } from "../../components/basics";
 import { Icon } from "../../components/icons";
 import { budgetNeed, pauseFact, pauseText, pauseWord } from "../../state/pause";
 import { notify } from "../../state/session";
@@ -42,7 +42,7 @@ function MoreBudget({ id, pause, done }: { id: string; pause: Pause; done: (task
   });
   return (
     <form class="more-budget" onSubmit={(event) => { event.preventDefault(); void add(); }}>
-      <label><span>{need.name} to add</span><input type="number" min="0" step="any" value={typed ?? String(need.add)} onInput={(event) => setTyped(event.currentTarget.value)} /></label>
+      <Field label={`${need.name} to add`}><input type="number" min="0" step="any" value={typed ?? String(need.add)} onInput={(event) => setTyped(event.currentTarget.value)} /></Field>
       <Button kind="primary" icon="plus" type="submit" busy={busy} disabled={!(amount > 0)}>Add budget</Button>
     </form>
   );
