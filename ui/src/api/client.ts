@@ -51,8 +51,9 @@ export function lost(): void {
 }
 
 /** Sends an operation. Fails with an ApiError, whose status is 0 if the server cannot be reached. */
-export async function send({ method, path, body }: Operation<unknown>, init: { accept?: string; signal?: AbortSignal } = {}): Promise<Response> {
+export async function send({ method, path, body, key }: Operation<unknown>, init: { accept?: string; signal?: AbortSignal } = {}): Promise<Response> {
   const given: RequestInit = { method, headers: headers({ accept: init.accept ?? "application/json" }), cache: "no-store" };
+  if (key) given.headers = { ...given.headers, "idempotency-key": key };
   if (init.signal) given.signal = init.signal;
   if (body instanceof Blob) {
     given.body = body;

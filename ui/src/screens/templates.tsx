@@ -2,6 +2,7 @@
 import { createTemplate, deleteTemplate, getTemplate, listTemplates, runTemplate } from "#api";
 import { useState } from "preact/hooks";
 import { ask, message } from "../api/client";
+import { useOnce } from "../api/once";
 import { forget, useResource } from "../api/resource";
 import type { TemplateVersion, TemplateWish } from "../api/types";
 import { Ago, Button, Chip, CopyButton, Dialog, Empty, Fact, Failure, Field, Loading, useAction } from "../components/basics";
@@ -17,6 +18,7 @@ import { notify } from "../state/session";
 import { curl } from "./actions";
 import { copy } from "../components/basics";
 import { stepIcons, stepWords } from "./task/steps";
+import { ApprovalFields, BudgetFields, ThreadField, usualTerms, Who, wishOf, type Terms } from "./terms";
 
 export function TemplatesScreen() {
   const read = useResource(listTemplates({ limit: 1000 }), 5000);
@@ -109,16 +111,19 @@ function asText({ description, goal, parameters, steps, preset }: TemplateVersio
 function RunForm({ template }: { template: TemplateVersion }) {
   const schema = asSchema(template.parameters);
   const [typed, setTyped] = useState(() => typedDefaults(schema));
-  const [approve, setApprove] = useState(false);
+  const [terms, setTerms] = useState(() => usualTerms());
+  const change = (more: Partial<Terms>) => setTerms({ ...terms, ...more });
+  const once = useOnce();
   const [busy, run] = useAction();
   const { values, problems } = valuesOf(schema, typed);
-  const wish = () => runTemplate(template.name, { parameters: values, version: template.version, ...(approve ? { approval: { plan: true } } : {}) });
-  const start = () => run(async () => { const task = await ask(wish()); navigate(`/tasks/${task.taskId}`); });
+  const wish = () => runTemplate(template.name, { parameters: values, version: template.version, ...(terms.thread.trim() ? { threadId: terms.thread.trim() } : {}), ...wishOf(terms) });
+  const start = () => run(async () => { const task = await ask(once(wish())); navigate(`/tasks/${task.taskId}`); });
   return (
     <form class="trial stack" aria-label={`Run ${template.name}`} onSubmit={(event) => { event.preventDefault(); void start(); }}>
       <h3>Run it</h3>
       <SchemaForm schema={schema} typed={typed} onChange={setTyped} problems={problems} />
-      <label class="check"><input type="checkbox" checked={approve} onChange={(event) => setApprove(event.currentTarget.checked)} /> Approve the plan first</label>
+      <details class="more"><summary>On what terms</summary><div class="stack terms"><Who terms={terms} change={change} /><BudgetFields terms={terms} change={change} /><ApprovalFields terms={terms} change={change} /><ThreadField terms={terms} change={change} /></div></details>
+      <label class="check"><input type="checkbox" checked={terms.plan} onChange={(event) => change({ plan: event.currentTarget.checked })} /> Approve the plan first</label>
       <div class="row-of-buttons"><Button kind="primary" type="submit" icon="play" busy={busy} disabled={Object.keys(problems).length > 0}>Run</Button><Button kind="ghost" icon="copy" onClick={() => void copy(curl(wish()), "Copied as curl")}>Copy as curl</Button></div>
     </form>
   );

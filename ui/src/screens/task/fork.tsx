@@ -2,6 +2,7 @@
 import { forkTask, listModels, retryTask } from "#api";
 import { useState } from "preact/hooks";
 import { ApiError, ask, message } from "../../api/client";
+import { useOnce } from "../../api/once";
 import { useResource } from "../../api/resource";
 import type { ForkTask, TaskDetail } from "../../api/types";
 import { Button, Dialog, Field } from "../../components/basics";
@@ -14,14 +15,15 @@ import { notify } from "../../state/session";
 export interface ForkPlace { seq?: number; step?: number; result?: { step: number; call: number; value: unknown }; words: string }
 
 /** A request that may be refused for what it would do to the world once more; then it can be sent with that said. */
-function useRepeatable(send: (repeatEffects: boolean) => Promise<unknown>) {
+function useRepeatable(send: (repeatEffects: boolean, once: ReturnType<typeof useOnce>) => Promise<unknown>) {
+  const once = useOnce();
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<unknown>(null);
   const [repeat, setRepeat] = useState(false);
   const asks = problem instanceof ApiError && problem.code === "effects_would_repeat";
   const go = async () => {
     setBusy(true);
-    try { await send(repeat); setProblem(null); } catch (error) { setProblem(error); }
+    try { await send(repeat, once); setProblem(null); } catch (error) { setProblem(error); }
     setBusy(false);
   };
   const said = problem === null ? null : (
@@ -37,7 +39,7 @@ export function ForkDialog({ task, place, close }: { task: TaskDetail; place: Fo
   const [goal, setGoal] = useState(task.goal);
   const [prompt, setPrompt] = useState("");
   const [value, setValue] = useState(place.result ? text(place.result.value) : "");
-  const fork = useRepeatable(async (repeatEffects) => {
+  const fork = useRepeatable(async (repeatEffects, once) => {
     const body: ForkTask = { repeatEffects };
     if (place.seq !== undefined) body.seq = place.seq;
     if (place.step !== undefined) body.step = place.step;
@@ -45,7 +47,7 @@ export function ForkDialog({ task, place, close }: { task: TaskDetail; place: Fo
     if (model) body.model = model;
     if (goal.trim() && goal.trim() !== task.goal) body.goal = goal.trim();
     if (prompt.trim()) body.prompt = prompt.trim();
-    const made = await ask(forkTask(task.id, body));
+    const made = await ask(once(forkTask(task.id, body)));
     notify("Forked: what came before is not done again");
     close();
     navigate(`/tasks/${made.id}`);
@@ -72,8 +74,8 @@ function parsed(typed: string, before: unknown): unknown {
 }
 
 export function RetryDialog({ task, step, close }: { task: TaskDetail; step: number | null; close: () => void }) {
-  const retry = useRepeatable(async (repeatEffects) => {
-    const made = await ask(retryTask(task.id, { ...(step === null ? {} : { step }), repeatEffects }));
+  const retry = useRepeatable(async (repeatEffects, once) => {
+    const made = await ask(once(retryTask(task.id, { ...(step === null ? {} : { step }), repeatEffects })));
     notify("Tried again, as a task of its own");
     close();
     navigate(`/tasks/${made.id}`);
