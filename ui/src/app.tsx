@@ -51,7 +51,7 @@ function screen(path: string): VNode {
   const compared = match("/tasks/:id/compare/:other", path);
   if (compared?.id && compared.other) return <CompareScreen id={compared.id} other={compared.other} />;
   const task = match("/tasks/:id", path) ?? match("/tasks/:id/:tab", path);
-  if (task?.id) return <TaskScreen key={task.id} id={task.id} tab={task.tab ?? "timeline"} />;
+  if (task?.id) return <TaskScreen key={task.id} id={task.id} tab={task.tab ?? null} />;
   if (path === "/chat") return <ChatScreen thread={null} />;
   const chat = match("/chat/:thread", path);
   if (chat?.thread) return <ChatScreen thread={chat.thread} />;
@@ -166,7 +166,7 @@ function Lock() {
         <p>This server asks for its key (<code>CHAT_API_KEY</code>). It is kept in this tab and forgotten with it.</p>
         <Field label="Key"><input type="password" autocomplete="current-password" value={key} autoFocus onInput={(event) => put(event.currentTarget.value)} aria-invalid={problem !== ""} /></Field>
         {problem && <p class="problem" role="alert">{problem}</p>}
-        <Button kind="primary" type="submit" busy={busy} disabled={key.trim() === ""}>Come in</Button>
+        <Button kind="primary" type="submit" busy={busy} disabled={key.trim() === ""}>Unlock</Button>
       </form>
     </main>
   );

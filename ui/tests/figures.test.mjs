@@ -70,7 +70,7 @@ test("of a plan with hundreds of steps only those on the screen are drawn", asyn
   const plan = Array.from({ length: 300 }, (_, number) => ({ id: `s${number}`, description: `Look at the clock, ${number + 1}`, type: "tool-call", tool: { name: "clock_now", arguments: {} } }));
   const id = await world.task("A long plan", { preset: "long", plan });
   await world.until(id, "completed");
-  const page = await visit(`/tasks/${id}?step=250`);
+  const page = await visit(`/tasks/${id}?step=250`, { viewport: { width: 1600, height: 900 } });
   await page.getByLabel("Inspector").getByText("Look at the clock, 251").waitFor();
   const steps = page.getByRole("navigation", { name: "Steps" });
   await steps.getByRole("button", { name: /clock, 251/, pressed: true }).waitFor();

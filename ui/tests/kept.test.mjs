@@ -31,6 +31,7 @@ on("a filter of the task list is kept under a name, chosen again and forgotten",
   await page.keyboard.press("Enter");
   await kept.getByRole("button", { name: "Broken walks", pressed: true, exact: true }).waitFor();
   assert.match(page.url(), /status=failed&q=walk/);
+  await rows.first().waitFor();
   assert.equal(await rows.count(), 1);
   await kept.getByRole("button", { name: "Forget the filter Broken walks" }).click();
   await kept.getByRole("button", { name: "Keep filter" }).waitFor();

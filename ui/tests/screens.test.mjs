@@ -3,10 +3,14 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { createRequire } from "node:module";
 import { readFileSync } from "node:fs";
-import { World, hostile, stage } from "./world.mjs";
+import { World, hostile, rules, stage } from "./world.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
-const { world, on, visit } = stage();
+const choosing = [
+  { role: "plan", goalContains: "choosing", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "llm-reasoning" }] } } },
+  { role: "execute", goalContains: "choosing", turn: 0, reply: { toolCalls: [{ tool: "ask_person", arguments: { question: "Which **colour**?", choices: ["red", "blue"] } }] } },
+];
+const { world, on, visit } = stage({ script: [...choosing, ...rules] });
 
 on("the first page teaches the next step, which leads to a task that completes", "/", async (page) => {
   await page.getByRole("heading", { name: "Ready for the first task" }).waitFor();
@@ -48,7 +52,7 @@ on("what somebody else changes is on the screen without a word to the page", asy
 on("the inspector shows calls, prompts and the difference between attempts", async () => {
   const id = await world.task("Ask a flaky model");
   await world.until(id, "completed");
-  return `/tasks/${id}`;
+  return `/tasks/${id}/timeline`;
 }, async (page) => {
   await page.locator(".bar.is-backoff").first().waitFor();
   await page.getByRole("button", { name: /Ask a model that is busy/ }).first().click();
@@ -232,9 +236,12 @@ test("no screen has serious findings of axe, dark or light, wide or narrow", asy
   // Something is in the inbox.
   const asking = await world.task("Compare the wide readings if somebody says so", { approval: { plan: true } });
   await world.until(asking, "paused");
+  await world.until(await world.task("Help with choosing"), "paused");
+  const twin = await world.task("Compare the wide readings for everybody");
+  await world.until(twin, "completed");
   const schedule = await world.ask("POST", "/api/schedules", { cron: "0 9 * * 1-5", timeZone: "Europe/Berlin", name: "News", task: { goal: "Look at the news" } });
   await world.ask("POST", "/api/templates", { name: "look", goal: "Look into {{place}}", parameters: { type: "object", properties: { place: { type: "string" } } } });
-  const paths = ["/", "/tasks", `/tasks/${id}?step=2`, `/tasks/${id}/trace?seq=5`, `/tasks/${id}/graph`, `/tasks/${id}/output`, `/tasks/${id}/context`, "/inbox", "/new?goal=Compare%20all", "/chat", "/analytics", "/workers", "/tools?tool=workspace_read", "/settings", "/schedules", `/schedules?schedule=${schedule.id}`, "/schedules?new=1", "/templates?template=look", "/templates?template=look&new=1", `/tasks/${id}/checkpoints`, `/tasks/${id}/effects`, `/tasks/${id}/chat`, `/tasks/${id}/jobs`, `/tasks/${id}/raw`, `/tasks/${asking}`, `/tasks/${id}/compare/${asking}`, "/analytics?from=2024-01-02T00:00Z&to=2024-01-01T00:00Z", "/nowhere"];
+  const paths = ["/", "/tasks", `/tasks/${id}?step=2`, `/tasks/${id}/trace?seq=5`, `/tasks/${id}/graph`, `/tasks/${id}/output`, `/tasks/${id}/context`, "/inbox", "/new?goal=Compare%20all", "/chat", "/analytics", "/workers", "/tools?tool=workspace_read", "/settings", "/schedules", `/schedules?schedule=${schedule.id}`, "/schedules?new=1", "/templates?template=look", "/templates?template=look&new=1", `/tasks/${id}/checkpoints`, `/tasks/${id}/effects`, `/tasks/${id}/chat`, `/tasks/${id}/jobs`, `/tasks/${id}/raw`, `/tasks/${asking}`, `/tasks/${id}/compare/${asking}`, `/tasks/${id}/compare/${twin}`, "/analytics?from=2024-01-02T00:00Z&to=2024-01-01T00:00Z", "/nowhere"];
   const pressed = (keys, name) => async (page) => { await page.keyboard.press(keys); await page.getByRole("dialog", { name }).waitFor(); };
   // What is not at an address of its own.
   const opened = [["/tasks?q=wide", pressed("Control+k", "Command palette")], ["/", pressed("?", "Keyboard shortcuts")], ["/tasks?status=failed", pressed("s", "Keep this filter")], [`/tasks/${id}`, pressed("f", /Fork/)],
@@ -264,10 +271,10 @@ test("a server with a key asks for it, once in a tab", async () => {
   try {
     const page = await visit("/tasks", {}, locked);
     await page.locator("input[type=password]").fill("wrong");
-    await page.getByRole("button", { name: "Come in" }).click();
+    await page.getByRole("button", { name: "Unlock" }).click();
     await page.getByText("This is not the key of this server.").waitFor();
     await page.locator("input[type=password]").fill("a-long-random-key");
-    await page.getByRole("button", { name: "Come in" }).click();
+    await page.getByRole("button", { name: "Unlock" }).click();
     await page.getByRole("heading", { name: "No tasks yet" }).waitFor();
     const id = await locked.task("A slow look behind a lock");
     await page.goto(`${locked.url}/tasks/${id}/trace`);

@@ -105,10 +105,13 @@ export function Dialog({ title, close, children, wide, bare }: { title: string; 
     if (!element) return;
     const before = document.activeElement;
     element.showModal();
+    // Somebody who opens a dialog wants to use it, not to close it: the first field, or the text to be scrolled.
+    const first = [...element.querySelectorAll<HTMLElement>("input, textarea, select")].find((one) => one.autofocus) ?? element.querySelector<HTMLElement>(".dialog-inside :is(input, textarea, select)") ?? element.querySelector<HTMLElement>(".dialog-foot button") ?? element;
+    first.focus();
     return () => { element.close(); if (before instanceof HTMLElement) before.focus(); };
   }, []);
   return (
-    <dialog ref={dialog} class={`dialog${wide ? " is-wide" : ""}${bare ? " is-bare" : ""}`} aria-label={title}
+    <dialog ref={dialog} tabIndex={-1} class={`dialog${wide ? " is-wide" : ""}${bare ? " is-bare" : ""}`} aria-label={title}
       onCancel={(event) => { event.preventDefault(); close(); }}
       onClick={(event) => { if (event.target === dialog.current) close(); }}>
       <div class="dialog-inside">

@@ -1,27 +1,48 @@
 /** The command palette, and the list of shortcuts. */
-import { useEffect, useMemo, useRef, useState } from "preact/hooks";
+import { useMemo, useRef, useState } from "preact/hooks";
+import { listSchedules, listTasks, listTemplates, listThreads, listTools } from "#api";
+import { useResource } from "../api/resource";
 import type { TaskSummary } from "../api/types";
 import { navigate } from "../router";
 import { filters } from "../state/filters";
 import { shortcuts } from "../state/keys";
 import { helpOpen, nextTheme, paletteOpen } from "../state/session";
-import { taskList, watchTasks } from "../state/tasks";
+import { taskList } from "../state/tasks";
 import { Badge, Dialog } from "./basics";
 import { Icon, type IconName } from "./icons";
 
-interface Command { id: string; name: string; icon: IconName; hint?: string; task?: TaskSummary; run(): void }
+interface Command { id: string; name: string; icon: IconName; hint?: string; kind?: string; task?: TaskSummary; run(): void }
 
 const TASKS_SHOWN = 8;
+/** Of each other kind of thing. */
+const FOUND = 4;
+/** As many of the newest tasks are looked through; of older ones those that the list of tasks has read by then. */
+const NEWEST = 200;
+
+/** What is found by its name: read when somebody begins to search. */
+function useThings(searching: boolean): Command[] {
+  const templates = useResource(searching ? listTemplates({ limit: 1000 }) : null);
+  const schedules = useResource(searching ? listSchedules({ limit: 1000 }) : null);
+  const tools = useResource(searching ? listTools() : null);
+  const threads = useResource(searching ? listThreads({ limit: NEWEST }) : null);
+  return [
+    ...(templates.data?.templates ?? []).map((one) => ({ id: `template ${one.name}`, name: one.name, kind: "template", icon: "template" as const, run: () => navigate(`/templates?template=${encodeURIComponent(one.name)}`) })),
+    ...(schedules.data?.schedules ?? []).map((one) => ({ id: `schedule ${one.id}`, name: one.name, kind: "schedule", icon: "calendar" as const, run: () => navigate(`/schedules?schedule=${one.id}`) })),
+    ...(tools.data?.tools ?? []).map((one) => ({ id: `tool ${one.name}`, name: one.name, kind: "tool", icon: "tools" as const, run: () => navigate(`/tools?tool=${encodeURIComponent(one.name)}`) })),
+    ...(threads.data?.threads ?? []).map((one) => ({ id: `thread ${one.id}`, name: one.title, kind: "conversation", icon: "chat" as const, run: () => navigate(`/chat/${encodeURIComponent(one.id)}`) })),
+  ];
+}
 
 export function Palette({ places }: { places: { path: string; name: string; icon: IconName; key: string }[] }) {
   const [query, setQuery] = useState("");
   const [chosen, setChosen] = useState(0);
   const list = useRef<HTMLDivElement>(null);
-  useEffect(watchTasks, []);
+  const newest = useResource(listTasks({ limit: NEWEST }));
+  const things = useThings(query.trim() !== "");
   const close = () => { paletteOpen.value = false; };
   const commands = useMemo(() => {
     const all: Command[] = [
-      ...shortcuts().filter((one) => one.group === "This task" || one.group === "Selection").map((one) => ({ id: one.what, name: one.what, icon: "bolt" as const, hint: one.keys, run: one.run })),
+      ...shortcuts().filter((one) => one.group === "This task" || one.group === "Selection").map((one) => ({ id: `do ${one.what}`, name: one.what, icon: "bolt" as const, ...(one.keys ? { hint: keyWords(one.keys) } : {}), run: one.run })),
       { id: "new", name: "New task", icon: "plus", hint: "n", run: () => navigate("/new") },
       ...places.map((place) => ({ id: place.path, name: `Go to ${place.name}`, icon: place.icon, hint: `g ${place.key}`, run: () => navigate(place.path) })),
       ...filters.value.map((one) => ({ id: `filter ${one.name}`, name: `Tasks: ${one.name}`, icon: "search" as const, run: () => navigate(`/tasks?${one.query}`) })),
@@ -31,12 +52,21 @@ export function Palette({ places }: { places: { path: string; name: string; icon
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     const fits = (text: string) => words.every((word) => text.toLowerCase().includes(word));
     const found = all.filter((one) => fits(one.name));
-    const tasks: Command[] = taskList.value.tasks.filter((task) => fits(`${task.goal} ${task.id}`)).slice(0, TASKS_SHOWN).map((task) => ({
+    const byId = new Map([...(newest.data?.tasks ?? []), ...taskList.value.tasks].map((task) => [task.id, task]));
+    const known = [...byId.values()].sort((one, other) => (one.id < other.id ? 1 : -1));
+    const kinds = new Map<string, number>();
+    const others = things.filter((one) => {
+      if (!fits(`${one.name} ${one.kind}`)) return false;
+      const count = (kinds.get(one.kind ?? "") ?? 0) + 1;
+      kinds.set(one.kind ?? "", count);
+      return count <= FOUND;
+    });
+    const tasks: Command[] = known.filter((task) => fits(`${task.goal} ${task.id}`)).slice(0, TASKS_SHOWN).map((task) => ({
       id: task.id, name: task.goal, icon: "tasks", task, run: () => navigate(`/tasks/${task.id}`),
     }));
     const create: Command[] = query.trim().length > 3 ? [{ id: "create", name: `New task: ${query.trim()}`, icon: "plus", run: () => navigate(`/new?goal=${encodeURIComponent(query.trim())}`) }] : [];
-    return words.length > 0 ? [...found, ...tasks, ...create] : [...found, ...tasks.slice(0, 4)];
-  }, [query, taskList.value]);
+    return words.length > 0 ? [...found, ...tasks, ...others, ...create] : [...found, ...tasks.slice(0, 4)];
+  }, [query, taskList.value, newest.data, things.length]);
   const at = Math.min(chosen, commands.length - 1);
   const run = (command: Command | undefined) => { if (!command) return; close(); setTimeout(() => command.run()); };
   const keys = (event: KeyboardEvent) => {
@@ -60,6 +90,7 @@ export function Palette({ places }: { places: { path: string; name: string; icon
             <div key={command.id} id={`palette-${number}`} role="option" aria-selected={number === at} class="palette-item" onMouseMove={() => setChosen(number)} onClick={() => run(command)}>
               <Icon name={command.icon} size={14} /><span class="palette-name">{command.name}</span>
               {command.task && <Badge status={command.task.status} />}
+              {command.kind && <span class="tag">{command.kind}</span>}
               {command.hint && <kbd>{command.hint}</kbd>}
             </div>
           ))}
@@ -70,9 +101,24 @@ export function Palette({ places }: { places: { path: string; name: string; icon
   );
 }
 
+const keyNames: Record<string, string> = { ArrowDown: "↓", ArrowUp: "↑", ArrowLeft: "←", ArrowRight: "→", Escape: "Esc", "Mod+enter": "Ctrl Enter" };
+
+/** Keys as they stand on a keyboard. */
+function keyWords(keys: string): string {
+  return keyNames[keys] ?? keys.replace(/^Mod\+(.)$/, (_, key: string) => `Ctrl ${key.toUpperCase()}`);
+}
+
 export function Help() {
-  const groups = new Map<string, { keys: string; what: string }[]>();
-  for (const one of shortcuts()) groups.set(one.group, [...(groups.get(one.group) ?? []), one]);
+  const groups = new Map<string, { keys: string[]; what: string }[]>();
+  for (const one of shortcuts()) {
+    if (one.keys === "") continue;
+    const group = groups.get(one.group) ?? [];
+    groups.set(one.group, group);
+    // What two keys do stands in one line.
+    const same = group.find((other) => other.what === one.what);
+    if (same) same.keys.push(one.keys);
+    else group.push({ keys: [one.keys], what: one.what });
+  }
   return (
     <Dialog title="Keyboard shortcuts" close={() => { helpOpen.value = false; }} wide>
       <div class="help">
@@ -80,7 +126,7 @@ export function Help() {
           <section key={group}>
             <h3>{group}</h3>
             <dl>{list.map((one) => (
-              <div key={one.keys + one.what}><dt>{one.what}</dt><dd>{one.keys.split(" ").map((key) => <kbd key={key}>{key.replace("Mod+k", "Ctrl K").replace("Mod+", "Ctrl ")}</kbd>)}</dd></div>
+              <div key={one.what}><dt>{one.what}</dt><dd>{one.keys.map((keys, at) => <>{at > 0 && <span class="faint">or</span>}{keys.split(" ").map((key) => <kbd key={key}>{keyWords(key)}</kbd>)}</>)}</dd></div>
             ))}</dl>
           </section>
         ))}

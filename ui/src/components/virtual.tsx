@@ -1,6 +1,7 @@
 /** A long list of which only the rows on the screen exist. */
 import { Component, type FunctionComponent, type VNode } from "preact";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
+import { keepScroll, keptScroll } from "../router";
 
 /** A row that is drawn anew only if something of it has changed: a list that scrolls redraws the rows that it keeps. */
 export function steady<P extends object>(Row: FunctionComponent<P>) {
@@ -30,6 +31,7 @@ export function Virtual({ count, rowHeight, row, label, role = "list", active, c
     if (!element) return;
     const measure = () => setHeight(element.clientHeight || 600);
     measure();
+    element.scrollTop = keptScroll(label);
     const observer = new ResizeObserver(measure);
     observer.observe(element);
     return () => observer.disconnect();
@@ -37,6 +39,7 @@ export function Virtual({ count, rowHeight, row, label, role = "list", active, c
   const scrolled = () => {
     const element = box.current;
     if (!element) return;
+    keepScroll(label, element.scrollTop);
     atEnd.current = element.scrollTop + element.clientHeight >= element.scrollHeight - rowHeight * 2;
     // Rows are drawn anew only when the screen is about to run out of them.
     const next = Math.floor(element.scrollTop / rowHeight / 4) * 4;

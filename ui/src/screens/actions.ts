@@ -3,7 +3,8 @@ import { cancelTask, getTask, pauseTask, resumeTask, retryTask } from "#api";
 import { forget } from "../api/resource";
 import { ask } from "../api/client";
 import type { Operation } from "../api/operation";
-import type { TaskDetail } from "../api/types";
+import type { TaskDetail, TaskSummary } from "../api/types";
+import { canBeResumed } from "../state/pause";
 import { noteTask } from "../state/tasks";
 
 const actions = { pause: pauseTask, resume: resumeTask, cancel: cancelTask, retry: retryTask };
@@ -46,4 +47,6 @@ export function curl({ method, path, body }: Operation<unknown>): string {
 export const canRetry = (status: string) => status === "failed" || status === "cancelled";
 export const canPause = (status: string) => status === "pending" || status === "running";
 export const canResume = (status: string) => status === "paused";
+/** Whether a word is enough for this task to go on. */
+export const resumable = ({ status, pause }: Pick<TaskSummary, "status" | "pause">) => canResume(status) && canBeResumed(pause);
 export const canCancel = (status: string) => canPause(status) || canResume(status);

@@ -91,7 +91,7 @@ export function RequestCard({ request, answered, inTask, active }: { request: In
       <header class="card-head">
         <span class={`request-kind is-${request.kind}`}><Icon name={kind.icon} size={13} />{kind.name}</span>
         {!inTask && <a class="request-goal" href={`/tasks/${request.taskId}${request.step === undefined ? "" : `?step=${request.step}`}`}>{request.goal}</a>}
-        <span class="faint grow end">asked <Ago at={request.askedAt} />{left !== null && left < 864e5 * 365 ? `, ${left > 0 ? `${duration(left)} left` : "expired"}` : ""}</span>
+        <span class="faint grow end request-when">asked <Ago at={request.askedAt} />{left !== null && left < 864e5 * 365 ? `, ${left > 0 ? `${duration(left)} left` : "expired"}` : ""}</span>
       </header>
       <p>{question?.question ? "" : kind.ask}</p>
       {question?.question && <div class="question"><Markdown text={question.question} /></div>}
@@ -102,7 +102,7 @@ export function RequestCard({ request, answered, inTask, active }: { request: In
         : request.kind === "input" ? null : edited === null ? request.arguments !== undefined && <div class="request-arguments"><Value value={request.arguments} /></div>
         : <Field label="Arguments" hint={change?.problem}><textarea class="mono" rows={8} value={edited} onInput={(event) => setEdited(event.currentTarget.value)} aria-invalid={Boolean(change?.problem)} /></Field>}
       {request.kind === "input" && (question?.choices?.length
-        ? <div class="chips" role="radiogroup" aria-label="Choices">{question.choices.map((choice) => <button type="button" key={choice} class="chip" role="radio" aria-checked={answer === choice} aria-pressed={answer === choice} onClick={() => setAnswer(choice)}>{choice}</button>)}</div>
+        ? <div class="chips" role="radiogroup" aria-label="Choices">{question.choices.map((choice) => <button type="button" key={choice} class="chip" role="radio" aria-checked={answer === choice} onClick={() => setAnswer(choice)}>{choice}</button>)}</div>
         : <Field label="Your answer"><textarea rows={3} value={answer} onInput={(event) => setAnswer(event.currentTarget.value)} /></Field>)}
       {request.kind === "outcome" && <Field label="What it returned, if it happened" hint="JSON, or plain text"><textarea class="mono" rows={2} value={result} onInput={(event) => setResult(event.currentTarget.value)} /></Field>}
       {request.decisions.includes("deny") && <Field label="Reason, if you deny"><input value={reason} onInput={(event) => setReason(event.currentTarget.value)} placeholder="The model is told of it" /></Field>}

@@ -13,10 +13,10 @@ import { pauseWord } from "../state/pause";
 import { notify, nowSecond } from "../state/session";
 import { taskList, watchTasks } from "../state/tasks";
 import { KeptFilters } from "./kept-filters";
-import { act, actOnAll, canCancel, canPause, canResume, canRetry, type Action } from "./actions";
+import { act, actOnAll, canCancel, canPause, canRetry, resumable, type Action } from "./actions";
 
 const statuses: Status[] = ["running", "pending", "paused", "completed", "failed", "cancelled"];
-const ROW = 40;
+const ROW = 44;
 
 type SortBy = "created" | "updated" | "tokens" | "cost";
 const values: Record<SortBy, (task: TaskSummary) => number | string> = {
@@ -105,7 +105,7 @@ export function TasksScreen() {
     { keys: "Enter", what: "Open", group: "Tasks", run: () => { const task = shown[active]; if (task) navigate(`/tasks/${task.id}`); } },
     { keys: "x", what: "Select", group: "Tasks", run: () => toggle(active, false) },
     { keys: "X", what: "Select up to here", group: "Tasks", run: () => toggle(active, true) },
-    { keys: "Escape", what: "Select none", group: "Tasks", run: () => setSelected(new Set()) },
+    { keys: "Escape", what: "Select none", group: "Tasks", can: chosen.length > 0, run: () => setSelected(new Set()) },
   ]);
   const filter = (status: Status) => {
     const next = new Set(wanted);
@@ -167,14 +167,23 @@ export function TasksScreen() {
   );
 }
 
+/** A click anywhere on a row opens its task, but for what has a meaning of its own there, and for words being marked. */
+function opened(event: MouseEvent, id: string): void {
+  if (event.defaultPrevented || (event.target as Element).closest("a, input, .c-check") || getSelection()?.toString()) return;
+  navigate(`/tasks/${id}`);
+}
+
 const Row = steady(function Row({ task, index, active, selected, toggle, now }: { task: TaskSummary; index: number; active: boolean; selected: boolean; toggle: (index: number, range: boolean) => void; now: number }) {
   const took = (task.completedAt ? Date.parse(task.completedAt) : now) - Date.parse(task.createdAt);
   const percent = task.totalSteps > 0 ? (task.completedSteps / task.totalSteps) * 100 : 0;
   return (
-    <div role="row" class={`row${active ? " is-active" : ""}${selected ? " is-selected" : ""}`} aria-rowindex={index + 2} aria-selected={selected}>
+    <div role="row" class={`row${active ? " is-active" : ""}${selected ? " is-selected" : ""}`} aria-rowindex={index + 2} aria-selected={selected} onClick={(event) => opened(event, task.id)}>
       <span role="gridcell" class="cell c-check"><input type="checkbox" checked={selected} aria-label={`Select ${task.goal.slice(0, 60)}`} onClick={(event) => { event.preventDefault(); toggle(index, event.shiftKey); }} /></span>
       <span role="gridcell" class="cell c-status"><TaskBadge task={task} now={now} /></span>
-      <span role="gridcell" class="cell c-goal"><a href={`/tasks/${task.id}`} title={task.goal}>{task.goal}</a>{task.currentStep && <span class="at-work" title={`At work: ${task.currentStep}`}>{task.currentStep}</span>}{task.priority !== 3 && <span class="tag" title="Priority">P{task.priority}</span>}</span>
+      <span role="gridcell" class="cell c-goal">
+        <span class="goal-line">{task.parentId && <span class="tag is-of" title={`It works for task ${task.parentId}`}>sub-task</span>}<a href={`/tasks/${task.id}`} title={task.goal}>{task.goal}</a>{task.priority !== 3 && <span class="tag" title="Priority">P{task.priority}</span>}</span>
+        {task.currentStep && <span class="at-work" title={`At work: ${task.currentStep}`}>{task.currentStep}</span>}
+      </span>
       <span role="gridcell" class="cell c-steps"><Progress value={percent} status={task.status} /><span class="mono">{task.completedSteps}/{task.totalSteps}</span></span>
       <span role="gridcell" class="cell c-tokens mono" title={`${number(task.usage.inputTokens)} in, ${number(task.usage.outputTokens)} out`}>{tokens(task.usage) > 0 ? short(tokens(task.usage)) : "–"}</span>
       <span role="gridcell" class="cell c-cost mono">{cost(task.usage)}</span>
@@ -187,22 +196,23 @@ const Row = steady(function Row({ task, index, active, selected, toggle, now }: 
 
 function Bulk({ chosen, clear }: { chosen: TaskSummary[]; clear: () => void }) {
   const [busy, run] = useAction();
-  const doAll = (action: Action, fits: (status: string) => boolean) => run(async () => {
-    const ids = chosen.filter((task) => fits(task.status)).map((task) => task.id);
+  const doAll = (action: Action, fits: (task: TaskSummary) => boolean) => run(async () => {
+    const ids = chosen.filter(fits).map((task) => task.id);
     const { done, failed, reason } = ids.length === 1 && ids[0] ? await act(ids[0], action).then(() => ({ done: 1, failed: 0, reason: "" })) : await actOnAll(ids, action);
     notify(failed > 0 ? `${action}: ${done} done, ${failed} not (${reason})` : `${action}: ${done} done`, failed > 0);
     clear();
   });
-  const count = (fits: (status: string) => boolean) => chosen.filter((task) => fits(task.status)).length;
-  const retryable = count(canRetry), pausable = count(canPause), resumable = count(canResume), cancellable = count(canCancel);
-  useShortcuts([{ keys: "P", what: "Pause the selected", group: "Selection", run: () => void doAll("pause", canPause) }]);
+  const by = (fits: (status: string) => boolean) => (task: TaskSummary) => fits(task.status);
+  const count = (fits: (task: TaskSummary) => boolean) => chosen.filter(fits).length;
+  const retryable = count(by(canRetry)), pausable = count(by(canPause)), waiting = count(resumable), cancellable = count(by(canCancel));
+  useShortcuts([{ keys: "P", what: "Pause the selected", group: "Selection", can: pausable > 0, run: () => void doAll("pause", by(canPause)) }]);
   return (
     <div class="bulk" role="region" aria-label="Selection">
       <strong>{number(chosen.length)} selected</strong>
-      <Button icon="pause" busy={busy} disabled={pausable === 0} onClick={() => void doAll("pause", canPause)}>{`Pause ${pausable || ""}`}</Button>
-      <Button icon="play" busy={busy} disabled={resumable === 0} onClick={() => void doAll("resume", canResume)}>{`Resume ${resumable || ""}`}</Button>
-      {retryable > 0 && <Button icon="retry" busy={busy} onClick={() => void doAll("retry", canRetry)}>{`Retry ${retryable}`}</Button>}
-      <Button icon="stop" kind="danger" busy={busy} disabled={cancellable === 0} onClick={() => { if (confirm(`Cancel ${cancellable} task${cancellable === 1 ? "" : "s"}? What they did is not undone.`)) void doAll("cancel", canCancel); }}>{`Cancel ${cancellable || ""}`}</Button>
+      <Button icon="pause" busy={busy} disabled={pausable === 0} onClick={() => void doAll("pause", by(canPause))}>{`Pause ${pausable || ""}`}</Button>
+      <Button icon="play" busy={busy} disabled={waiting === 0} onClick={() => void doAll("resume", resumable)}>{`Resume ${waiting || ""}`}</Button>
+      {retryable > 0 && <Button icon="retry" busy={busy} onClick={() => void doAll("retry", by(canRetry))}>{`Retry ${retryable}`}</Button>}
+      <Button icon="stop" kind="danger" busy={busy} disabled={cancellable === 0} onClick={() => { if (confirm(`Cancel ${cancellable} task${cancellable === 1 ? "" : "s"}? What they did is not undone.`)) void doAll("cancel", by(canCancel)); }}>{`Cancel ${cancellable || ""}`}</Button>
       {chosen.length === 2 && <Button icon="sort" onClick={() => navigate(`/tasks/${chosen[1]?.id}/compare/${chosen[0]?.id}`)}>Compare</Button>}
       <Button kind="ghost" onClick={clear}>Select none</Button>
     </div>

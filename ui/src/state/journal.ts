@@ -331,6 +331,17 @@ export function remaining(story: Story, now: number): number | null {
   return rest;
 }
 
+/** Whether a step has been running for longer than was to be expected: then no more is known of when it ends. */
+export function overdue(story: Story, now: number): boolean {
+  const current = plannedSteps(story);
+  const took = current.filter((step) => step.status === "completed").map((step) => (step.endedAt ?? 0) - (step.attempts[0]?.from ?? 0));
+  const usual = took.length > 0 ? took.reduce((sum, one) => sum + one, 0) / took.length : null;
+  return current.some((step) => {
+    const [begun, whole] = [step.attempts.at(-1), Math.max(usual ?? 0, step.estimated ?? 0)];
+    return step.endedAt === null && begun?.to === null && whole > 0 && now - begun.from > whole;
+  });
+}
+
 /** What a model was asked in a call: the conversation of its step up to then. */
 export function promptOf(story: Story, call: Call): { role: "system" | "user" | "assistant" | "tool"; label: string; content: Payload | null; seq: number; requests?: Call["requests"] }[] {
   const said: ReturnType<typeof promptOf> = [];

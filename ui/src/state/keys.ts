@@ -1,13 +1,19 @@
 /** Keyboard shortcuts: registered by whoever is on the screen, listed by `?`. */
 import { useLayoutEffect } from "preact/hooks";
 
-export interface Shortcut { keys: string; what: string; group: string; run(): void }
+export interface Shortcut {
+  /** Nothing for what has no key and is in the palette alone. */
+  keys: string; what: string; group: string; run(): void;
+  /** Whether it can be done now; if absent, it can. */
+  can?: boolean;
+}
 
 const active = new Set<Shortcut[]>();
 let pending = "";
 let timer: ReturnType<typeof setTimeout> | undefined;
 
-export function shortcuts(): Shortcut[] { return [...active].flat(); }
+/** What can be done on the screen at this moment. */
+export function shortcuts(): Shortcut[] { return [...active].flat().filter((one) => one.can !== false); }
 
 /** Registers shortcuts while the component is there. Keys are written `g t`, `Shift+X`, `/`. */
 export function useShortcuts(list: Shortcut[]): void {

@@ -1,5 +1,6 @@
 /** The steps of the plan, one line each, with their attempts. */
 import type { VNode } from "preact";
+import { useState } from "preact/hooks";
 import { Badge } from "../../components/basics";
 import { Icon, type IconName } from "../../components/icons";
 import { Virtual } from "../../components/virtual";
@@ -24,11 +25,18 @@ export function stepTime(step: StepState, at: number): number | null {
   return from === undefined ? null : (step.endedAt ?? step.attempts.at(-1)?.to ?? at) - from;
 }
 
+/** Whether a step that has begun waits: with its whole task, or for somebody's word on a call. */
+function rests(story: Story, step: StepState): boolean {
+  return step.status === "running" && (story.status === "paused" || (step.attempts.at(-1)?.calls.some((call) => call.state === "asked") ?? false));
+}
+
 export function StepTree({ story, chosen }: { story: Story; chosen: number | null }) {
+  const [open, setOpen] = useState(false);
   const current = plannedSteps(story);
   const isLong = current.length > MANY;
+  const at = current.find((step) => step.status === "running") ?? current.find((step) => step.status === "failed");
   const replaced = story.steps.filter((step) => step.replaced && !step.item);
-  const open = (step: StepState) => setQuery({ step: chosen === step.index && !address.value.query.has("seq") ? null : String(step.index), seq: null, attempt: null });
+  const look = (step: StepState) => setQuery({ step: chosen === step.index && !address.value.query.has("seq") ? null : String(step.index), seq: null, attempt: null });
   const button = (step: StepState): VNode => {
     const time = stepTime(step, story.to ?? now.value);
     const retry = step.status === "failed" && step.attempts.at(-1)?.retryAt;
@@ -36,8 +44,8 @@ export function StepTree({ story, chosen }: { story: Story; chosen: number | nul
     const open_ = items.filter((item) => item.endedAt === null).length;
     const refused = step.claims.at(-1)?.verdicts.some((verdict) => !verdict.passed) ?? false;
     return (
-        <button type="button" class={`step${step.replaced ? " is-replaced" : ""}`} aria-pressed={chosen === step.index} onClick={() => open(step)} title={step.description}>
-          <Badge small status={retry ? "retrying" : step.status} />
+        <button type="button" class={`step${step.replaced ? " is-replaced" : ""}`} aria-pressed={chosen === step.index} onClick={() => look(step)} title={step.description}>
+          {rests(story, step) ? <Badge small status="paused" label="Waits" /> : <Badge small status={retry ? "retrying" : step.status} />}
           <span class="step-text"><span class="step-name">{step.description}</span>
             <span class="step-more"><Icon name={stepIcons[step.type] ?? "dot"} size={12} />{step.tool?.name ?? stepWords[step.type] ?? step.type}
               {step.attempts.length > 1 && <span class="tag is-warn">{counted(step.attempts.length, "attempt")}</span>}{step.optional && !step.item && <span class="tag">optional</span>}
@@ -58,8 +66,9 @@ export function StepTree({ story, chosen }: { story: Story; chosen: number | nul
     );
   };
   return (
-    <nav class={`steps${isLong ? " is-long" : ""}`} aria-label="Steps">
+    <nav class={`steps${isLong ? " is-long" : ""}${open ? " is-open" : ""}`} aria-label="Steps">
       <h2 class="steps-head">Steps<span class="faint">{story.revisions.length > 1 ? `revision ${story.revisions.length}` : ""}</span></h2>
+      <button type="button" class="steps-fold" aria-expanded={open} onClick={() => setOpen(!open)}><Icon name="chevron" size={12} />{counted(current.length, "step")}<span class="faint">{at?.description ?? ""}</span></button>
       {isLong
         ? <Virtual count={current.length} rowHeight={ROW} label="Steps" active={current.findIndex((step) => step.index === chosen)} row={(index) => { const step = current[index] as StepState; return <div key={step.index} role="listitem" class="step-row">{button(step)}</div>; }} />
         : <ol>{current.map(line)}</ol>}

@@ -1,6 +1,6 @@
 /** One task: what it wants, where it stands, how it got there, and what can be done with it. */
 import { changeTask, exportTask, getTask, raiseBudget, tellTask } from "#api";
-import { useEffect, useRef, useState } from "preact/hooks";
+import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ask, comebacks, message, send } from "../../api/client";
 import { forget } from "../../api/resource";
 import type { Budget, TaskDetail } from "../../api/types";
@@ -10,11 +10,11 @@ import { Icon } from "../../components/icons";
 import { cost, counted, duration, number, short, shortId, text, tokens, usd } from "../../format";
 import { address, navigate, setQuery } from "../../router";
 import { useShortcuts } from "../../state/keys";
-import { plannedSteps, remaining, type Story } from "../../state/journal";
-import { canBeResumed, pauseWord } from "../../state/pause";
+import { overdue, plannedSteps, remaining, type Story } from "../../state/journal";
+import { pauseWord } from "../../state/pause";
 import { notify, now } from "../../state/session";
 import { useStory } from "../../state/story";
-import { act, canCancel, canPause, canResume, curl, type Action } from "../actions";
+import { act, canCancel, canPause, canResume, canRetry, curl, resumable, type Action } from "../actions";
 import { SaveAsTemplate } from "../templates";
 import { CheckpointsTab, ContextTab } from "./context";
 import { EffectsTab } from "./effects";
@@ -60,7 +60,7 @@ function useTask(id: string, seq: number): { task: TaskDetail | undefined; error
   return { task, error, set };
 }
 
-export function TaskScreen({ id, tab }: { id: string; tab: string }) {
+export function TaskScreen({ id, tab: named }: { id: string; tab: string | null }) {
   const { story, version, ready, error } = useStory(id);
   const { task, error: refused, set } = useTask(id, story.entries.at(-1)?.seq ?? 0);
   const [busy, run] = useAction();
@@ -71,6 +71,7 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
   const chosenStep = query.has("step") ? Number(query.get("step")) : null;
   const chosenSeq = query.has("seq") ? Number(query.get("seq")) : null;
   const status = task && story.to === null ? (isEnded(task.status) ? task.status : story.entries.length > 0 ? story.status : task.status) : story.status;
+  const tab = useView(named, status, query.has("time") || chosenStep !== null || chosenSeq !== null);
   const doIt = (action: Action) => run(async () => { set(await act(id, action)); });
   const tabs = tabsOf(id, story, task);
   const turn = (by: number) => {
@@ -78,36 +79,42 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
     const next = tabs[(at + by + tabs.length) % tabs.length];
     if (next) navigate(next.href);
   };
+  const inspected = chosenStep !== null || chosenSeq !== null;
+  const goesOn = task !== undefined && resumable({ ...task, status });
   useEffect(() => { if (story.goal) document.title = `${story.goal.slice(0, 60)} · Longhaul`; }, [story.goal, version]);
   useShortcuts([
     { keys: "]", what: "Next tab", group: "This task", run: () => turn(1) },
     { keys: "[", what: "Previous tab", group: "This task", run: () => turn(-1) },
-    { keys: "p", what: canResume(status) ? "Resume" : "Pause", group: "This task", run: () => { if (canPause(status)) void doIt("pause"); else if (canResume(status)) void doIt("resume"); } },
-    { keys: "C", what: "Cancel", group: "This task", run: () => { if (canCancel(status)) setAsking("cancel"); } },
+    { keys: "p", what: canResume(status) ? "Resume" : "Pause", group: "This task", can: canPause(status) || goesOn, run: () => void doIt(canPause(status) ? "pause" : "resume") },
+    { keys: "C", what: "Cancel", group: "This task", can: canCancel(status), run: () => setAsking("cancel") },
     { keys: "y", what: "Copy as curl", group: "This task", run: () => void copy(curl(getTask(id)), "Copied as curl") },
     { keys: "f", what: "Fork from where it stands", group: "This task", run: () => setForking({ words: "from where it stands" }) },
-    { keys: "R", what: "Retry what failed", group: "This task", run: () => { if (status === "failed" || status === "cancelled") setRetrying({ step: null }); } },
-    { keys: "Escape", what: "Close the inspector", group: "This task", run: () => setQuery({ step: null, seq: null, attempt: null }) },
+    { keys: "R", what: "Retry what failed", group: "This task", can: canRetry(status), run: () => setRetrying({ step: null }) },
+    { keys: "", what: "Message", group: "This task", can: !isEnded(status), run: () => setAsking("message") },
+    { keys: "", what: "Budget", group: "This task", can: !isEnded(status), run: () => setAsking("budget") },
+    { keys: "", what: "Export", group: "This task", run: () => void exported(id) },
+    { keys: "", what: "Replay", group: "This task", run: () => setAsking("replay") },
+    { keys: "", what: "Save as template", group: "This task", can: status === "completed", run: () => setAsking("template") },
+    { keys: "Escape", what: "Close the inspector", group: "This task", can: inspected, run: () => setQuery({ step: null, seq: null, attempt: null }) },
     { keys: "u", what: "Back to all tasks", group: "This task", run: () => navigate("/tasks") },
   ]);
   if (refused && !task) return <Failure error={refused} way={<a class="button is-plain" href="/tasks"><Icon name="tasks" size={14} /><span>All tasks</span></a>} />;
   if (error && story.entries.length === 0) return <Failure error={error} />;
   if (!task || !ready) return <Loading rows={12} />;
-  const inspected = chosenStep !== null || chosenSeq !== null;
   const waiting = task.pause !== null || (task.asking?.open ?? 0) > 0;
   return (
     <section class="screen is-full task">
       <header class="task-head">
         <div class="crumbs"><a href="/tasks">Tasks</a><span aria-hidden="true">/</span><code title={id}>{id}</code><Button kind="ghost" icon="copy" aria-label="Copy the id" title="Copy the id" onClick={() => void copy(id)} /></div>
         <div class="task-title">
-          <h1 title={task.goal}>{task.goal}</h1>
+          <Goal text={task.goal} />
           <div class="actions">
             {canPause(status) && <Button icon="pause" busy={busy} onClick={() => void doIt("pause")}>Pause</Button>}
-            {canResume(status) && canBeResumed(task.pause) && <Button icon="play" kind={task.pause?.reason === "budget" ? "plain" : "primary"} busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
+            {goesOn && <Button icon="play" kind={task.pause?.reason === "budget" ? "plain" : "primary"} busy={busy} onClick={() => void doIt("resume")}>Resume</Button>}
             {!isEnded(status) && <Button icon="send" onClick={() => setAsking("message")}>Message</Button>}
             {!isEnded(status) && <Button icon="plus" onClick={() => setAsking("budget")}>Budget</Button>}
             {canCancel(status) && <Button icon="stop" kind="danger" busy={busy} onClick={() => setAsking("cancel")}>Cancel</Button>}
-            {(status === "failed" || status === "cancelled") && <Button icon="retry" kind="primary" onClick={() => setRetrying({ step: null })}>Retry</Button>}
+            {canRetry(status) && <Button icon="retry" kind="primary" onClick={() => setRetrying({ step: null })}>Retry</Button>}
             <Button icon="fork" onClick={() => setForking({ words: "from where it stands" })}>Fork</Button>
             <Button icon="file" title="Save the task as one file, to import or replay elsewhere" onClick={() => void exported(id)}>Export</Button>
             <Button icon="retry" title="Carry it out again from its recording, and see whether it goes the same way: nothing runs" onClick={() => setAsking("replay")}>Replay</Button>
@@ -137,6 +144,36 @@ export function TaskScreen({ id, tab }: { id: string; tab: string }) {
       {retrying && <RetryDialog task={task} step={retrying.step} close={() => setRetrying(null)} />}
       {asking === "message" && <MessageDialog id={id} close={() => setAsking(null)} done={set} />}
     </section>
+  );
+}
+
+/** The view that is seen: the one that was asked for; else the course of the task, and once it is completed what it brought. */
+function useView(named: string | null, status: TaskDetail["status"], looksClosely: boolean): string {
+  const [first, setFirst] = useState("timeline");
+  // What somebody looks at closely is not taken away by the end of the task.
+  useEffect(() => { if (status === "completed" && !looksClosely) setFirst("output"); }, [status]);
+  return named ?? first;
+}
+
+/** The goal as it was written. Of a long one the beginning, until somebody wants all of it. */
+function Goal({ text }: { text: string }) {
+  const box = useRef<HTMLHeadingElement>(null);
+  const [whole, setWhole] = useState(false);
+  const [cut, setCut] = useState(false);
+  useLayoutEffect(() => {
+    const element = box.current;
+    if (!element || whole) return;
+    const measure = () => setCut(element.scrollHeight > element.clientHeight + 2);
+    const observer = new ResizeObserver(measure);
+    observer.observe(element);
+    measure();
+    return () => observer.disconnect();
+  }, [text, whole]);
+  return (
+    <div class="task-goal">
+      <h1 ref={box} class={whole ? "is-whole" : undefined}>{text}</h1>
+      {(cut || whole) && <button type="button" class="goal-more" aria-expanded={whole} onClick={() => setWhole(!whole)}>{whole ? "Less" : "The whole goal"}</button>}
+    </div>
   );
 }
 
@@ -186,8 +223,8 @@ function Facts({ task, story, status }: { task: TaskDetail; story: Story; status
   const time = live ? now.value : (story.to ?? Date.parse(task.updatedAt));
   const left = remaining(story, time);
   const current = plannedSteps(story);
-  const done = current.filter((step) => step.status === "completed").length;
-  const percent = current.length > 0 ? (done / current.length) * 100 : task.progress;
+  const percent = task.totalSteps > 0 ? (task.completedSteps / task.totalSteps) * 100 : task.progress;
+  const rests = status === "paused" ? story.pauses.findLast((pause) => pause.to === null) : undefined;
   const retrying = current.find((step) => step.status === "failed" && (step.attempts.at(-1)?.retryAt ?? 0) > time);
   const retry = retrying?.attempts.at(-1)?.retryAt;
   const limit = task.budget?.limits;
@@ -196,12 +233,13 @@ function Facts({ task, story, status }: { task: TaskDetail; story: Story; status
       <div class="task-progress"><Progress value={status === "completed" ? 100 : percent} status={status} /></div>
       <dl class="facts">
         <Fact name="Status">{retry ? <Badge status="retrying" label={`Retry in ${duration(retry - time)}`} /> : status === "paused" && task.pause ? <Badge status="paused" label={pauseWord(task.pause.reason)} /> : <Badge status={status} />}</Fact>
-        <Fact name="Steps"><span class="mono">{done}/{current.length}</span></Fact>
-        <Fact name={live ? "Running for" : "Took"}><span class="mono">{duration(time - story.from)}</span></Fact>
-        {live && <Fact name="Time left" title="From what completed steps took, or what the plan says">{left === null ? "–" : left < 1000 ? "any moment" : `about ${duration(left)}`}</Fact>}
+        <Fact name="Steps"><span class="mono">{task.completedSteps}/{task.totalSteps}</span></Fact>
+        {rests ? <Fact name="Paused for"><span class="mono">{duration(time - rests.from)}</span></Fact> : <Fact name={live ? "Running for" : "Took"}><span class="mono">{duration(time - story.from)}</span></Fact>}
+        {live && !rests && <Fact name="Time left" title="From what completed steps took, or what the plan says">{left === null ? "–" : overdue(story, time) ? "longer than planned" : left < 1000 ? "any moment" : `about ${duration(left)}`}</Fact>}
         <Fact name="Tokens" title={`${number(task.usage.inputTokens)} in, ${number(task.usage.outputTokens)} out, ${number(task.usage.cachedTokens)} from caches`}><span class="mono">{short(tokens(task.usage))}{limit?.tokens ? <span class="faint"> / {short(limit.tokens)}</span> : null}</span></Fact>
         <Fact name="Cost" title={task.usage.unpricedCalls ? `${counted(task.usage.unpricedCalls, "call")} of models whose price nobody told` : undefined}><span class="mono">{cost(task.usage)}{limit?.costUsd ? <span class="faint"> / {usd(limit.costUsd)}</span> : null}</span></Fact>
-        <Fact name="Calls"><span class="mono">{number(task.usage.modelCalls)}</span> of models, <span class="mono">{number(task.usage.toolCalls)}</span> of tools</Fact>
+        <Fact name="Model calls"><span class="mono">{number(task.usage.modelCalls)}</span></Fact>
+        <Fact name="Tool calls"><span class="mono">{number(task.usage.toolCalls)}</span></Fact>
         <Fact name="Priority"><Priority task={task} /></Fact>
         <Fact name="Started"><Ago at={task.createdAt} /></Fact>
         {task.chatModel && <Fact name="Model"><code>{task.chatModel}</code></Fact>}
@@ -248,16 +286,17 @@ function BudgetDialog({ id, task, close, done }: { id: string; task: TaskDetail;
   const [busy, run] = useAction();
   const limits = task.budget.limits;
   const fields: [Exclude<keyof Budget, "softPercent">, string, (value: number) => string][] = [
-    ["tokens", "Tokens", number], ["costUsd", "US dollars", usd], ["modelCalls", "Model calls", number], ["toolCalls", "Tool calls", number], ["steps", "Steps", number], ["wallTimeMs", "Milliseconds", duration],
+    ["tokens", "Tokens", number], ["costUsd", "US dollars", usd], ["modelCalls", "Model calls", number], ["toolCalls", "Tool calls", number], ["steps", "Steps", number], ["wallTimeMs", "Minutes", duration],
   ];
   const limited = fields.filter(([key]) => limits[key]);
-  const add = Object.fromEntries(Object.entries(more).filter(([, value]) => Number(value) > 0).map(([key, value]) => [key, Number(value)]));
+  const add = Object.fromEntries(Object.entries(more).filter(([, value]) => Number(value) > 0).map(([key, value]) => [key, Math.round(Number(value) * (key === "wallTimeMs" ? 60_000 : 1) * 1e6) / 1e6]));
   const save = () => run(async () => { done(await ask(raiseBudget(id, { add }))); notify("The budget is raised"); close(); });
   return (
     <Dialog title="Add to the budget" close={close}>
-      {limited.length === 0 ? <p>This task has no limits that could be raised.</p> : limited.map(([key, name, shown]) => (
-        <Field key={key} label={name} hint={`${shown(Number(task.budget?.used[key] ?? 0))} of ${shown(Number(limits[key]))} used`}>
-          <input type="number" min="0" step="any" placeholder="add" value={more[key] ?? ""} onInput={(event) => setMore({ ...more, [key]: event.currentTarget.value })} />
+      {limited.length === 0 ? <p>This task has no limits that could be raised.</p> : <p class="faint">What you give here is added to the limit. Before each call of a model the most that it may cost is set aside, so a task pauses when that no longer fits, although less is used up.</p>}
+      {limited.map(([key, name, shown]) => (
+        <Field key={key} label={name} hint={`${shown(Number(task.budget?.used[key] ?? 0))} of ${shown(Number(limits[key]))} used${Number(more[key]) > 0 ? `; the limit becomes ${shown(Number(limits[key]) + Number(add[key]))}` : ""}`}>
+          <input type="number" min="0" step="any" placeholder="nothing more" value={more[key] ?? ""} onInput={(event) => setMore({ ...more, [key]: event.currentTarget.value })} />
         </Field>
       ))}
       <div class="dialog-foot"><Button onClick={close}>Close</Button><Button kind="primary" busy={busy} disabled={Object.keys(add).length === 0} onClick={() => void save()}>Add</Button></div>

@@ -146,6 +146,7 @@ function Brush({ story, whole, zoom, setZoom, end }: { story: Story; whole: [num
       {story.steps.flatMap((step) => step.attempts.map((attempt) => (
         <span key={attempt.seq} class={`bar is-${attempt.end === "failed" ? "failed" : attempt.end === null ? "running" : "completed"}`} style={{ left: part(attempt.from), width: `${Math.max(((attempt.to ?? end) - attempt.from) / span * 100, 0.15)}%`, top: `${4 + (step.index % 6) * 4}px` }} />
       ))).slice(0, 600)}
+      {story.pauses.map((pause) => <span key={pause.from} class="brush-pause" title="Paused" style={{ left: part(pause.from), width: `${(((pause.to ?? end) - pause.from) / span) * 100}%` }} />)}
       {zoom && <span class="brush-range" style={{ left: part(zoom[0]), width: `${((zoom[1] - zoom[0]) / span) * 100}%` }} />}
     </div>
   );
