@@ -2,6 +2,7 @@
 import { changeSchedule, createSchedule, deleteSchedule, getSchedule, listModels, listSchedules, listTasks, listTemplates, pauseSchedule, previewSchedule, resumeSchedule, triggerSchedule } from "#api";
 import { useState } from "preact/hooks";
 import { ApiError, ask, message } from "../api/client";
+import { useOnce } from "../api/once";
 import { forget, useResource } from "../api/resource";
 import type { Schedule, ScheduleWish } from "../api/types";
 import { Ago, Badge, Button, Chip, Dialog, Empty, Fact, Failure, Field, Loading, useAction } from "../components/basics";
@@ -95,7 +96,8 @@ function Detail({ id, changed }: { id: string; changed: () => void }) {
   const tasks = useResource(thread ? listTasks({ limit: 20, threadId: thread }) : null, EVERY);
   const after = () => { forget(listSchedules()); read.reload(); changed(); };
   const act = (what: typeof pauseSchedule, words: string) => run(async () => { await ask(what(id)); notify(words); after(); });
-  const trigger = () => run(async () => { const task = await ask(triggerSchedule(id)); after(); notify("Its task is started"); navigate(`/tasks/${task.id}`); });
+  const once = useOnce();
+  const trigger = () => run(async () => { const task = await ask(once(triggerSchedule(id))); after(); notify("Its task is started"); navigate(`/tasks/${task.id}`); });
   const remove = () => run(async () => { await ask(deleteSchedule(id)); setAsking(null); setQuery({ schedule: null }); forget(listSchedules()); changed(); notify("The schedule is gone; its tasks stay"); });
   useShortcuts([{ keys: "p", what: schedule?.paused ? "Resume the schedule" : "Pause the schedule", group: "Schedules", run: () => void (schedule?.paused ? act(resumeSchedule, "It goes on") : act(pauseSchedule, "It rests")) }]);
   if (read.error && !schedule) return <article class="card"><Failure error={read.error} retry={read.reload} /></article>;
