@@ -6,6 +6,8 @@ const script = [
   { role: "chat", contains: "keeper of the lighthouse", reply: { text: "The file names a keeper." } },
   { role: "chat", goalContains: "in the notes", turn: 0, reply: { text: "Let me look.", toolCalls: [{ tool: "workspace_read", arguments: { path: "notes.md" } }] } },
   { role: "chat", goalContains: "in the notes", reply: { text: "They ask three things." } },
+  { role: "chat", contains: "wobbles", times: 1, reply: { text: "It stands." } },
+  { role: "chat", contains: "wobbles", reply: { error: { kind: "rejected", message: "this model refuses" } } },
   { role: "chat", contains: "fails once", times: 4, reply: { error: { kind: "rejected", message: "this model refuses" } } },
   { role: "chat", contains: "fails once", reply: { text: "Now it works." } },
 ];
@@ -161,4 +163,31 @@ on("a text file goes with a message, and the model has read it", "/chat", async 
   await page.locator(".message.is-user", { hasText: "of its keeper" }).locator(".chip", { hasText: "story.md" }).waitFor();
   await answered(page);
   await page.locator(".message.is-assistant", { hasText: "The file names a keeper." }).waitFor();
+});
+
+on("an answer whose server was lost is given anew, without a word to the page", "/chat", async (page) => {
+  await say(page, "Tell it aloud");
+  await page.locator(".message.is-assistant", { hasText: "One after" }).waitFor();
+  await world.kill();
+  await page.locator(".message.is-assistant .callout.is-bad").waitFor();
+  await world.serve();
+  await page.locator(".message.is-assistant", { hasText: "lighthouse" }).waitFor();
+  await answered(page);
+  assert.equal(await page.locator(".callout.is-bad").count(), 0);
+  assert.equal(await page.locator(".message").count(), 2);
+});
+
+on("an answer stays if none takes its place, and why is told", "/chat", async (page) => {
+  await say(page, "See whether it wobbles");
+  await page.locator(".message.is-assistant", { hasText: "It stands." }).waitFor();
+  await answered(page);
+  await page.getByRole("button", { name: "Answer again" }).click();
+  await page.getByRole("alert").getByText("this model refuses").waitFor();
+  await page.locator(".message.is-assistant", { hasText: "It stands." }).waitFor();
+  await page.locator(".message.is-user").getByRole("button", { name: "Edit" }).click();
+  await page.getByLabel("Edit your message").fill("See whether it wobbles now");
+  await page.getByRole("button", { name: "Ask this" }).click();
+  await page.waitForFunction(() => document.querySelector("#draft").value === "See whether it wobbles now");
+  await page.locator(".message.is-assistant", { hasText: "It stands." }).waitFor();
+  assert.equal(await page.locator(".message.is-user > .markdown").innerText(), "See whether it wobbles");
 });

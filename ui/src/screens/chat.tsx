@@ -80,6 +80,11 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     const seen = JSON.stringify(messages);
     if (seen !== current.current.last) { current.current.last = seen; setKept(messages.filter((one) => !isAnswering(one)).map(stored)); }
   };
+  /** What this page knows stands for what is kept until the server tells it. */
+  const keep = (last: Turn | null) => {
+    current.current.last = "";
+    if (last) setKept((known) => withTurn(known ?? [], { ...last, answer: { ...last.answer, busy: false } }));
+  };
   // An answer goes on while its reader looks at another screen: the stream is read to its end.
   useEffect(() => () => { current.current.gone = true; }, []);
   useEffect(() => {
@@ -140,7 +145,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     await current.current.halted;
     const messages = await settled();
     if (messages) show(messages);
-    else setKept((known) => current.current.turn && withTurn(known ?? [], current.current.turn));
+    else keep(current.current.turn);
     put(null);
     setTurns((count) => count + 1);
   };
@@ -180,7 +185,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     problem ??= last && !stop.signal.aborted ? (cutOf(last.answer.parts)?.text ?? null) : null;
     const hasOwn = messages?.some((one) => one.id === own.id && textOf(stored(one).parts) === textOf(own.parts)) ?? sent;
     if (messages) show(messages);
-    else if (hasOwn && last) setKept((known) => withTurn(known ?? [], { ...last, answer: { ...last.answer, busy: false } }));
+    else if (hasOwn) keep(last);
     // What failed without a trace in the conversation is told beside it.
     if (problem !== null && !(hasOwn && (messages === null || messages.some((one) => cutOf(stored(one).parts))))) setRefused(problem);
     if (problem !== null && !hasOwn) restore();
