@@ -59,6 +59,7 @@ on("more tokens are offered than the next call may take", async () => {
 }, async (page) => {
   const waiting = page.locator(".callout.is-wait");
   await waiting.getByText(/of 5,000 tokens are used, and the next call may take/).waitFor();
+  assert.match(await page.locator(".pause-mark").first().getAttribute("title"), /^Budget used up: .* the next call may take [\d,]+\.$/);
   assert.ok(Number(await waiting.getByLabel("Tokens to add").inputValue()) > 100);
   await waiting.getByRole("button", { name: "Add budget" }).click();
   await page.getByText("The budget is raised").waitFor();

@@ -91,18 +91,21 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
     if (isNew || turn) return;
     let timer: ReturnType<typeof setTimeout> | undefined;
     let gone = false;
+    let wait = EVERY;
     const again = async () => {
       if (!document.hidden && connection.value === "online") {
         const messages = await look();
         if (gone || current.current.turn) return;
         if (messages) {
           show(messages);
+          // Where nothing was said yet, somebody seldom begins.
+          wait = messages.length > 0 ? EVERY : EVERY * 4;
           const last = messages.at(-1);
           // An answer that is being given, for a page that was loaded meanwhile or for another one that asked.
           if (messages.some(isAnswering) || (last?.role === "user" && current.current.resumed !== last.id)) { current.current.resumed = last?.id ?? ""; void resume(); }
         } else setKept((known) => known ?? []);
       }
-      timer = setTimeout(() => void again(), EVERY);
+      timer = setTimeout(() => void again(), wait);
     };
     void again();
     return () => { gone = true; clearTimeout(timer); };

@@ -6,6 +6,7 @@ import { Virtual } from "../../components/virtual";
 import { clock, duration } from "../../format";
 import { address, setQuery } from "../../router";
 import { readyAt, type StepState, type Story } from "../../state/journal";
+import { pauseText, pauseWord } from "../../state/pause";
 import { now } from "../../state/session";
 import type { ViewProps } from "./task";
 
@@ -97,7 +98,7 @@ export function TimelineTab({ story, task, chosenStep }: ViewProps) {
           {live && place(end) <= 100 && place(end) >= 0 && <span class="now-mark" style={{ left: `${place(end)}%` }} title="Now" />}
           {story.pauses.map((pause) => {
             const [left, right] = [Math.max(place(pause.from), 0), Math.min(place(pause.to ?? end), 100)];
-            return right <= 0 || left >= 100 || right <= left ? null : <span key={pause.from} class="pause-mark" title={`Paused: ${pause.detail}`} style={{ left: `${left}%`, width: `${right - left}%` }} />;
+            return right <= 0 || left >= 100 || right <= left ? null : <span key={pause.from} class="pause-mark" title={`${pauseWord(pause.reason)}: ${pauseText(pause)}`} style={{ left: `${left}%`, width: `${right - left}%` }} />;
           })}
         </span>
         <span class="lane-time" />
