@@ -1,8 +1,10 @@
 // What starts tasks: the form of a new one, and that of a template.
 import assert from "node:assert/strict";
-import { rules, stage } from "./world.mjs";
+import { join } from "node:path";
+import { stage } from "./world.mjs";
 
-const { world, on } = stage({ script: [{ role: "plan", goalContains: "wreck", reply: { error: { kind: "rejected", message: "this model refuses to plan wrecks" } } }, ...rules] });
+const weather = `[tools.mcp.weather]\ncommand = ${JSON.stringify(process.execPath)}\nargs = [${JSON.stringify(join(import.meta.dirname, "mcp.mjs"))}]\n`;
+const { world, on } = stage({ more: weather });
 
 on("a goal that was typed is there again after a reload, and gone once it is a task", "/new", async (page) => {
   await page.getByLabel("Goal").fill("Compare all that was typed");
@@ -72,6 +74,16 @@ on("tools are all, or those that are ticked, and what starts tasks stands beside
   const [narrow] = await Promise.all([page.waitForRequest("**/api/chat/orchestrate"), start.click()]);
   assert.deepEqual(narrow.postDataJSON().mentions.map((one) => one.name), ["workspace_read", "sub_task"]);
   assert.equal((await narrow.response()).ok(), true);
+});
+
+on("an MCP server is allowed as a whole", "/new?goal=Compare%20the%20weather", async (page) => {
+  await page.getByText("Tools: all").click();
+  await page.getByRole("checkbox", { name: /all of weather/ }).check();
+  await page.getByText("Tools: only 1").waitFor();
+  assert.ok(await page.getByRole("group", { name: "Tools", exact: true }).getByRole("checkbox", { name: /tomorrow/ }).isChecked());
+  const [sent] = await Promise.all([page.waitForRequest("**/api/chat/orchestrate"), page.getByRole("button", { name: "Start", exact: true }).click()]);
+  assert.deepEqual(sent.postDataJSON().mentions, [{ type: "mcpServer", name: "weather", serverId: "weather" }]);
+  assert.equal((await sent.response()).ok(), true);
 });
 
 on("a template is run on terms of its own", "/templates?template=look-up", async (page) => {

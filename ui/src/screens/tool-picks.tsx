@@ -1,15 +1,19 @@
 /** Which tools a task is offered: all, or those that are ticked; and what is offered only to those who ask for it. */
 import { listTemplates, listTools, type StartTask } from "#api";
 import { useResource } from "../api/resource";
+import type { ToolInfo } from "../api/types";
 
 type Mentions = NonNullable<StartTask["mentions"]>;
 
 /** What is ticked, by `tool NAME`, `server NAME` and `workflow NAME`, and whether it may start tasks of its own. */
 export interface Picks { only: string[]; subTasks: boolean }
 
+/** What can be ticked one by one: what starts tasks stands beside these. */
+const plain = (tools: ToolInfo[]) => tools.filter((tool) => tool.origin.type === "mcp" || tool.origin.toolkit !== "workflow");
+
 /** What was picked as the API takes it. */
 export function useToolWish({ only, subTasks }: Picks): Pick<StartTask, "mentions" | "allowedAppDefaultToolkit"> {
-  const tools = useResource(listTools()).data?.tools ?? [];
+  const tools = plain(useResource(listTools()).data?.tools ?? []);
   const has = (kind: string, name: string) => only.includes(`${kind} ${name}`);
   const servers = [...new Set(tools.flatMap((tool) => (tool.origin.type === "mcp" ? [tool.origin.server] : [])))].filter((name) => has("server", name));
   const mentions: Mentions = servers.map((name) => ({ type: "mcpServer", name, serverId: name }));
@@ -28,7 +32,7 @@ export function useToolWish({ only, subTasks }: Picks): Pick<StartTask, "mention
 export function ToolPicks({ picks, change }: { picks: Picks; change: (picks: Picks) => void }) {
   const read = useResource(listTools());
   const templates = useResource(listTemplates({ limit: 1000 })).data?.templates ?? [];
-  const tools = read.data?.tools ?? [];
+  const tools = plain(read.data?.tools ?? []);
   const servers = read.data?.mcpServers ?? [];
   const on = (pick: string) => picks.only.includes(pick);
   const toggle = (pick: string) => change({ ...picks, only: on(pick) ? picks.only.filter((one) => one !== pick) : [...picks.only, pick] });
