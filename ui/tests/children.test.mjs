@@ -30,6 +30,8 @@ on("a sub-task is found from its task, and its task from it", family, async (pag
   await page.getByRole("heading", { name: "Count what is there" }).waitFor();
   await page.getByRole("link", { name: "Tasks", exact: true }).first().click();
   await page.getByRole("grid").getByText("Count rocks").waitFor();
+  await page.locator(".row", { hasText: "Count rocks" }).getByText("sub-task", { exact: true }).waitFor();
+  assert.equal(await page.locator(".row", { hasText: "Count what is there" }).getByText("sub-task", { exact: true }).count(), 0);
   await page.getByRole("button", { name: "without sub-tasks" }).click();
   await page.getByRole("grid").getByText("Count what is there").waitFor();
   assert.equal(await page.getByRole("grid").getByText("Count rocks").count(), 0);
