@@ -1,5 +1,7 @@
 // The tasks of a conversation: answered, paused and given more without leaving it.
 import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { createRequire } from "node:module";
 import { rules, stage } from "./world.mjs";
 
 const script = [
@@ -7,6 +9,7 @@ const script = [
   { role: "execute", goalContains: "question", turn: 0, reply: { toolCalls: [{ tool: "ask_person", arguments: { question: "Which **colour**?", choices: ["red", "blue"] } }] } },
   { role: "execute", goalContains: "question", reply: { text: "{\"colour\": \"blue\", \"sure\": true}" } },
 ];
+const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const { world, on } = stage({ script: [...script, ...rules] });
 
 const say = async (page, text) => { await page.getByLabel("Message").fill(text); await page.keyboard.press("Enter"); };
@@ -71,3 +74,20 @@ on("the badge of a task is whole on a phone", "/chat", async (page) => {
   await badge.waitFor();
   assert.ok(await badge.evaluate((one) => one.scrollWidth <= one.clientWidth));
 }, { viewport: { width: 390, height: 844 } });
+
+for (const colorScheme of ["dark", "light"]) {
+  on(`a card that waits, and what an @ offers, have no serious findings of axe (${colorScheme})`, async () => {
+    const thread = `heard-${colorScheme}`;
+    await world.until(await world.task("Look into the notes with few tokens", { threadId: thread, budget: { tokens: 5000 } }), "paused");
+    await world.until(await world.task("A question for everybody", { threadId: thread }), "paused");
+    return `/chat/${thread}`;
+  }, async (page) => {
+    await page.getByRole("button", { name: "Add budget" }).waitFor();
+    await page.locator(".task-card .request").waitFor();
+    await page.getByLabel("Message").pressSequentially("Look with @work");
+    await page.getByRole("option").first().waitFor();
+    await page.evaluate(axe);
+    const { violations } = await page.evaluate(() => window.axe.run());
+    assert.deepEqual(violations.filter((one) => ["serious", "critical"].includes(one.impact)).map((one) => `${one.id}: ${one.nodes[0].html.slice(0, 140)}`), []);
+  }, { colorScheme, bypassCSP: true, viewport: { width: 1280, height: 800 } });
+}

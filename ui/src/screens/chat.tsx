@@ -223,6 +223,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
       <Threads current={id} version={turns} />
       <div class="chat">
         <a class="chat-back" href="/chat"><Icon name="chat" size={14} />All conversations</a>
+        {shown && shown.length > 0 && <h1 class="sr-only">Conversation</h1>}
         <div class="messages" ref={log.box} role="log" aria-live="polite" aria-label="Conversation" tabIndex={0}><div class="messages-inside" ref={log.inside}>
           {!shown || (shown.length === 0 && !isNew && tasks.loading && !turn) ? <Loading /> : shown.length === 0 ? <Welcome offline={models.data?.offline ?? false} ask={(goal) => { setDraft({ ...draft, text: goal }); box.current?.focus(); }} />
             : shown.map((one) => ("goal" in one ? <article key={one.id} class="message is-assistant" aria-label="Task"><TaskCard id={one.id} /></article> : <Message key={one.id} said={one} acts={turn ? {} : actsOn(one)} />))}
