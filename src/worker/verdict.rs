@@ -123,6 +123,11 @@ impl Drive {
                     shared.orchestrator.know_tools(&self.writer.task, tools);
                 }
             }
+            // What was brought may do all the same: that nobody finds another way does not say that it won't.
+            Ok(None) if !task.unverified().is_empty() => {
+                let why = format!("{} (no other plan was found)", reason.trim_end_matches('.'));
+                self.pause(PauseReason::Unverified, check_question(&why));
+            }
             Ok(None) => {
                 let fault = Fault::permanent("no_plan", format!("{reason} No other plan was found."));
                 self.writer.note(Event::Failed { fault });

@@ -132,6 +132,26 @@ async fn repairs_are_bounded_then_the_plan_is_revised_and_then_a_person_is_asked
 }
 
 #[tokio::test]
+async fn a_person_is_asked_also_where_the_planner_finds_no_other_plan() {
+    let rules = json!([
+        {"role": "plan", "reply": {"text": "I cannot think of another way."}},
+        {"role": "execute", "reply": {"text": "no"}},
+    ]);
+    let world = scripted(rules, Limits { max_repairs: 0, ..Limits::default() }).await;
+    let task = world.start(writes(numbered())).await;
+    let _working = world.work("w");
+    let task = world.until(task.id, |task| !matches!(task.status(), Status::Pending | Status::Running)).await;
+    let pause = task.state().pause.as_ref().expect("it waits for a person");
+    assert_eq!(pause.reason, PauseReason::Unverified);
+    assert!(pause.detail.contains("no other plan was found"), "{}", pause.detail);
+    let open = inbox(&world).await;
+    assert_eq!((open.len(), open[0].kind), (1, RequestKind::Check));
+    answer(&world, &open[0], Decision::Check(CheckDecision::Accept)).await;
+    assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test]
 async fn a_person_accepts_what_the_checks_refused_or_lets_the_step_try_again_or_fails_the_task() {
     let rules = json!([
         {"role": "execute", "times": 3, "reply": {"text": "no"}},
