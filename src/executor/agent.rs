@@ -10,8 +10,8 @@ use super::{Attempt, Stop, recollection};
 use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::orchestrator::{Delegate, PIN_TOOL, Speaking, StepContext, Window, wrap_up};
 use crate::task::{
-    Call, CallAt, CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve, Standing, StepType,
-    Task, ToolRequest, as_text, is_too_deep,
+    CONTEXT_OVERFLOW, Call, CallAt, CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve,
+    Standing, StepType, Task, ToolRequest, as_text, is_too_deep,
 };
 use crate::tools::{Tool, ToolError};
 
@@ -36,7 +36,7 @@ impl Attempt {
         let model = model.map_err(|error| Stop::Failed(error.fault()))?;
         let window = self.orchestrator.window(model.as_ref(), &self.spec);
         let mut conversation = self.recall(&task, &window).await?;
-        let told = self.told(&task, window, with_tools).await?;
+        let mut told = self.told(&task, window, with_tools).await?;
         drop(task);
         if self.step.standing() == Standing::Refused {
             let words = self.words_or(String::new()).await?;
@@ -54,7 +54,13 @@ impl Attempt {
             if conversation.turns >= self.spec.limits.max_turns {
                 return Err(Stop::Failed(too_many_turns(conversation.turns)));
             }
-            self.ask(model.as_ref(), &mut conversation, &told).await?;
+            if let Some(overflow) = self.ask(model.as_ref(), &mut conversation, &told).await? {
+                told.window = self.orchestrator.window(model.as_ref(), &self.spec);
+                if !self.after_overflow(&told.window, &mut conversation).await? {
+                    return Err(Stop::Failed(overflow));
+                }
+                continue;
+            }
             // What was written during the last turn is answered too.
             if let Some(text) = conversation.answer().filter(|_| !self.has_mail(&conversation))
                 && let Some(output) = self.concluded(&mut conversation, text).await?
@@ -159,12 +165,14 @@ impl Attempt {
         Ok(conversation)
     }
 
+    /// Asks for the next turn. Returns what the provider said if it found the conversation too long for the
+    /// first time since its last answer.
     async fn ask(
         &mut self,
         model: &dyn Model,
         conversation: &mut Conversation,
         told: &Told,
-    ) -> Result<(), Stop> {
+    ) -> Result<Option<Fault>, Stop> {
         let newest = self.read_mail(conversation).await?;
         let note = self.allowance.nearly_used_up(self.orchestrator.now());
         let note = note.map(|(resource, percent)| wrap_up(resource, percent));
@@ -213,19 +221,17 @@ impl Attempt {
                 });
                 let is_cut = answer.is_cut();
                 conversation.answered(call, answer.text, answer.requests, is_cut);
-                Ok(())
+                Ok(None)
             }
             Err(fault) => {
                 if !fault.may_have_cost() {
                     reservation.settle(Reserve::default());
                 }
-                self.journal.note(Event::CallFailed {
-                    step: self.index,
-                    call,
-                    fault: fault.clone(),
-                    partial,
-                });
-                Err(Stop::Failed(fault))
+                self.journal.note(Event::CallFailed { step, call, fault: fault.clone(), partial });
+                match fault.code == CONTEXT_OVERFLOW && conversation.overflows(call, attempt) {
+                    true => Ok(Some(fault)),
+                    false => Err(Stop::Failed(fault)),
+                }
             }
         }
     }

@@ -1,7 +1,7 @@
 //! Keeps the conversation of a step within the window: before a call that would fill it, older turns
-//! are folded into a summary.
+//! are folded into a summary; and once more if the provider finds it too long all the same.
 
-use super::conversation::Conversation;
+use super::conversation::{Conversation, Shares};
 use super::{Attempt, Stop};
 use crate::models::{Message, Model, Request};
 use crate::orchestrator::{Compression, OrchestratorError, Window};
@@ -9,6 +9,9 @@ use crate::task::{Event, Fault, FaultClass, Payload};
 
 /// What a fold frees at least, as a part of the window: less is not worth a call of a model.
 const WORTH_PART: u64 = 10;
+
+/// Of what a provider found too long, this part is kept word for word at most.
+const KEPT_PART: usize = 4;
 
 /// Why a conversation is folded.
 #[derive(Debug, Clone, Copy)]
@@ -64,6 +67,22 @@ impl Attempt {
         }
     }
 
+    /// Makes room in a conversation that the provider found too long, so that the call can be made again.
+    /// The window is by now what was learnt of it. Returns whether there is more room: there is none if
+    /// nothing was said yet.
+    pub(super) async fn after_overflow(
+        &mut self,
+        window: &Window,
+        conversation: &mut Conversation,
+    ) -> Result<bool, Stop> {
+        let (result, turn) = window.result_bytes();
+        conversation.narrow(Shares { result, turn });
+        let before: usize = conversation.messages.iter().map(Message::bytes).sum();
+        self.compact(window, conversation, window.recent_bytes().min(before / KEPT_PART)).await?;
+        let after: usize = conversation.messages.iter().map(Message::bytes).sum();
+        Ok(after < before)
+    }
+
     /// Folds all turns that do not fit into so many bytes.
     async fn compact(
         &mut self,
@@ -84,7 +103,7 @@ impl Attempt {
             step: Some(index),
         };
         let orchestrator = self.orchestrator.clone();
-        let messages = conversation.messages.clone();
+        let messages = conversation.messages[..conversation.made()].to_vec();
         let ledger = Some(self.allowance.ledger());
         let handle = |at: usize| handles.get(at).cloned().flatten();
         let folding = orchestrator.fold_messages(&messages, handle, compression(ledger), window, recent);

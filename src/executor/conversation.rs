@@ -49,6 +49,8 @@ pub(super) struct Conversation {
     calls: u32,
     /// A recorded call that has to be dispatched again: its number and its next attempt.
     again: Option<(u32, u32)>,
+    /// Whether the provider found it too long, and has not answered since.
+    overflowed: bool,
     /// How often the same call brought the same result.
     repeats: HashMap<(String, BlobHash, BlobHash), u32>,
 }
@@ -140,6 +142,18 @@ impl Conversation {
         })
     }
 
+    /// The provider found it too long: the call is made again, with its next attempt. Returns whether that
+    /// is news, for a conversation that is made smaller and is too long again would be so for ever.
+    pub(super) fn overflows(&mut self, number: u32, attempt: u32) -> bool {
+        self.again = Some((number, attempt + 1));
+        !std::mem::replace(&mut self.overflowed, true)
+    }
+
+    /// Shows less of the results that are still to come.
+    pub(super) fn narrow(&mut self, shares: Shares) {
+        self.shares = shares;
+    }
+
     /// Adds what people wrote before a call.
     pub(super) fn hear(&mut self, texts: Vec<String>, newest: i64, before: u32) {
         for text in texts {
@@ -167,6 +181,7 @@ impl Conversation {
         requests.iter_mut().for_each(|request| request.arguments.sort_all_objects());
         self.first_call.get_or_insert(number);
         self.turns += 1;
+        self.overflowed = false;
         self.shown = 0;
         self.open = requests.iter().cloned().collect();
         if !requests.is_empty() {
@@ -229,6 +244,13 @@ impl Conversation {
             matches!(message, Message::ToolResult { .. }).then(|| self.handle(*mark))
         };
         self.messages.iter().zip(&self.marks).map(handle).collect()
+    }
+
+    /// How many of the first messages are of calls that have been made. What is behind them belongs to the
+    /// next one.
+    pub(super) fn made(&self) -> usize {
+        let next = self.next_number();
+        self.marks.iter().position(|mark| *mark >= next).unwrap_or(self.marks.len())
     }
 
     /// The call up to which the first messages reach.

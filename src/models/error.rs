@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::task::{CIRCUIT_OPEN, Fault, FaultClass, with_causes};
+use crate::task::{CIRCUIT_OPEN, CONTEXT_OVERFLOW, Fault, FaultClass, with_causes};
 
 /// A cause from below.
 type Source = Box<dyn StdError + Send + Sync>;
@@ -123,7 +123,7 @@ impl ModelError {
             Self::MissingKey { .. } => "provider_key_missing",
             Self::RateLimited { .. } => "provider_rate_limited",
             Self::Quota { .. } => "provider_quota",
-            Self::ContextOverflow { .. } => "context_overflow",
+            Self::ContextOverflow { .. } => CONTEXT_OVERFLOW,
             Self::Rejected { .. } => "provider_rejected",
             Self::Unavailable { .. } => "provider_unavailable",
             Self::CircuitOpen { .. } => CIRCUIT_OPEN,

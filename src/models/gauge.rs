@@ -3,6 +3,9 @@
 //! No tokenizer is public for most models, and the ones that are weigh more than this program. A
 //! ratio is all that a window needs, as long as it errs on the safe side: it starts low, follows a
 //! prompt that had more tokens at once, and one that had fewer only slowly.
+//!
+//! A provider that finds a prompt too long has a smaller window than was said: from then on the model has
+//! less room than that prompt took.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
@@ -28,6 +31,14 @@ const SHORT_BYTES: u64 = 2048;
 /// What is added to what was measured, in percent: the next text may be denser than the last.
 const MARGIN_PERCENT: u64 = 5;
 
+/// What a model is believed to have room for, in percent of a prompt that was too long for it: the prompt
+/// was reckoned and not counted, and the answer has to fit in as well.
+const LEFT_PERCENT: u64 = 75;
+
+/// No window is believed to be smaller than this because of what a provider said: an error that only
+/// sounds like it must not make a model useless.
+const LEAST_WINDOW: u64 = 4096;
+
 /// About how many tokens so many bytes are for a model that nobody has asked yet.
 pub(super) fn first_guess(bytes: u64) -> u64 {
     at(START, bytes)
@@ -37,15 +48,34 @@ fn at(per_thousand: u64, bytes: u64) -> u64 {
     bytes.saturating_mul(per_thousand).div_ceil(1000)
 }
 
+/// What was learnt of one model.
+#[derive(Debug, Clone, Copy)]
+struct Learnt {
+    /// Tokens per 1,000 bytes.
+    ratio: u64,
+    /// Tokens that it has room for, if it was found to have less than was said.
+    window: Option<u64>,
+}
+
+impl Default for Learnt {
+    fn default() -> Self {
+        Self { ratio: START, window: None }
+    }
+}
+
 /// What was learnt of all models of this process. Clones share it.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Gauges(Arc<Mutex<BTreeMap<ModelName, u64>>>);
+pub(super) struct Gauges(Arc<Mutex<BTreeMap<ModelName, Learnt>>>);
 
 impl Gauges {
-    fn per_thousand(&self, model: &ModelName) -> u64 {
+    fn of(&self, model: &ModelName) -> Learnt {
         // Whole after a panic elsewhere: every change is one call.
         let known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        known.get(model).copied().unwrap_or(START)
+        known.get(model).copied().unwrap_or_default()
+    }
+
+    fn per_thousand(&self, model: &ModelName) -> u64 {
+        self.of(model).ratio
     }
 
     fn learn(&self, model: &ModelName, bytes: u64, tokens: u64) {
@@ -53,8 +83,20 @@ impl Gauges {
             return;
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ratio = known.entry(model.clone()).or_insert(START);
+        let ratio = &mut known.entry(model.clone()).or_default().ratio;
         *ratio = next(*ratio, bytes, tokens);
+    }
+
+    /// A prompt of so many bytes did not fit, if that is what the error says.
+    fn heed(&self, model: &ModelName, bytes: u64, error: &ModelError) {
+        if !matches!(error.why(), ModelError::ContextOverflow { .. }) {
+            return;
+        }
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let learnt = known.entry(model.clone()).or_default();
+        let left = (at(learnt.ratio, bytes) * LEFT_PERCENT / 100).max(LEAST_WINDOW);
+        learnt.window = Some(learnt.window.map_or(left, |window| window.min(left)));
+        tracing::warn!(%model, bytes, window = learnt.window, "a prompt was too long: the model has less room than was said");
     }
 }
 
@@ -89,7 +131,9 @@ impl Model for Gauged {
     }
 
     fn window(&self) -> Option<u64> {
-        self.window.or_else(|| self.model.window())
+        let told = self.window.or_else(|| self.model.window());
+        let found = self.gauges.of(self.name()).window;
+        told.into_iter().chain(found).min()
     }
 
     fn tokens(&self, bytes: u64) -> u64 {
@@ -98,14 +142,16 @@ impl Model for Gauged {
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
         let bytes = request.bytes();
-        let answer = self.model.generate(request).await?;
+        let answer = self.model.generate(request).await;
+        let answer = answer.inspect_err(|error| self.gauges.heed(self.name(), bytes, error))?;
         self.gauges.learn(self.name(), bytes, answer.usage.input_tokens);
         Ok(answer)
     }
 
     async fn speak(&self, request: Request, hear: Hear<'_>) -> Result<Answer, ModelError> {
         let bytes = request.bytes();
-        let answer = self.model.speak(request, hear).await?;
+        let answer = self.model.speak(request, hear).await;
+        let answer = answer.inspect_err(|error| self.gauges.heed(self.name(), bytes, error))?;
         self.gauges.learn(self.name(), bytes, answer.usage.input_tokens);
         Ok(answer)
     }
@@ -115,11 +161,12 @@ impl Model for Gauged {
         request: Request,
     ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
         let (bytes, name, gauges) = (request.bytes(), self.name().clone(), self.gauges.clone());
-        let pieces = self.model.stream(request).await?;
-        let heard = pieces.inspect(move |piece| {
-            if let Ok(Chunk::End(answer)) = piece {
-                gauges.learn(&name, bytes, answer.usage.input_tokens);
-            }
+        let pieces = self.model.stream(request).await;
+        let pieces = pieces.inspect_err(|error| gauges.heed(&name, bytes, error))?;
+        let heard = pieces.inspect(move |piece| match piece {
+            Ok(Chunk::End(answer)) => gauges.learn(&name, bytes, answer.usage.input_tokens),
+            Err(error) => gauges.heed(&name, bytes, error),
+            Ok(_) => {}
         });
         Ok(heard.boxed())
     }
@@ -148,6 +195,24 @@ mod tests {
         assert_eq!(gauges.per_thousand(&model), START);
         gauges.learn(&model, 4_000, 4_000);
         assert_eq!(gauges.per_thousand(&model), BOUNDS.1);
+    }
+
+    #[test]
+    fn a_prompt_that_was_too_long_teaches_a_smaller_window_and_none_that_is_useless() {
+        let (gauges, model) = (Gauges::default(), "scripted/x".parse().unwrap());
+        let too_long =
+            || ModelError::ContextOverflow { model: "scripted/x".to_owned(), detail: String::new() };
+        gauges.heed(&model, 100_000, &ModelError::NotConfigured("something else".to_owned()));
+        assert_eq!(gauges.of(&model).window, None);
+        gauges.heed(&model, 100_000, &too_long());
+        assert_eq!(gauges.of(&model).window, Some(25_500), "three quarters of 34,000");
+        gauges.heed(&model, 200_000, &too_long());
+        assert_eq!(gauges.of(&model).window, Some(25_500), "a longer one says nothing new");
+        let broken_off = ModelError::BrokenOff { partial: "So".to_owned(), why: Box::new(too_long()) };
+        gauges.heed(&model, 50_000, &broken_off);
+        assert_eq!(gauges.of(&model).window, Some(12_750));
+        gauges.heed(&model, 10, &too_long());
+        assert_eq!(gauges.of(&model).window, Some(LEAST_WINDOW));
     }
 
     proptest! {

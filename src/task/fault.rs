@@ -6,6 +6,9 @@ use serde::{Deserialize, Serialize};
 /// The code of a call that was not made because its model has just failed several times in a row.
 pub const CIRCUIT_OPEN: &str = "provider_circuit_open";
 
+/// The code of a prompt that is longer than the window of its model.
+pub const CONTEXT_OVERFLOW: &str = "context_overflow";
+
 /// What kind of failure it was: decides whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

@@ -4,7 +4,7 @@ use super::drive::{Drive, Turn};
 use super::people::check_question;
 use super::writer::Lost;
 use crate::orchestrator::{Evaluation, OrchestratorError, Revised};
-use crate::task::{Event, Exceeded, Fault, FrozenTools, PauseReason, Task};
+use crate::task::{CONTEXT_OVERFLOW, Event, Exceeded, Fault, FrozenTools, PauseReason, Task};
 
 /// What only whoever runs this can mend: the account, the key, or a model that is configured for
 /// other workers and not for this one.
@@ -36,7 +36,7 @@ impl Drive {
     pub(super) async fn failed(&mut self, index: u32, fault: Fault) -> Result<(), Lost> {
         let task = self.writer.task.clone();
         let Some(step) = task.step(index) else { return Ok(()) };
-        let overflowed = fault.code == "context_overflow" && step.attempts == 1;
+        let overflowed = fault.code == CONTEXT_OVERFLOW && step.attempts == 1;
         let is_smaller = match overflowed {
             true => self.summarize().await?,
             false => Some(Ok(false)),

@@ -95,7 +95,7 @@ impl Window {
         self.bytes(SUMMARY_PERCENT)
     }
 
-    /// Bytes of one result, and of all results of one turn. What was learnt of the model does not
+    /// Bytes of one result, and of all results of one turn. How dense a text is for the model does not
     /// count here: a conversation that is rebuilt shows of each result what it showed before.
     pub fn result_bytes(&self) -> (usize, usize) {
         let part = |part: u64| (self.limit * 3 / part).max(LEAST_BYTES);

@@ -1,9 +1,13 @@
 //! Limits that are reached: budgets over branches, plans that are too long, depths of answers.
 
+use std::sync::atomic::{AtomicUsize, Ordering};
+
 use longhaul::orchestrator::TaskRequest;
 use longhaul::task::{Budget, Event, Limits, PauseReason, Plan, Status, StepType};
 use serde_json::{Value, json};
 
+use super::provider::{Asked, Provider, Reply};
+use super::wire::{self, FORMATS, Format, text};
 use crate::world::{Setup, call, plan, request, step};
 
 #[tokio::test(flavor = "multi_thread")]
@@ -78,4 +82,110 @@ async fn a_context_that_the_provider_finds_too_long_is_summarised_once_and_asked
         assert_eq!((summaries, asked), (1, 2), "{times} times: one summary, and one more call behind it");
         world.is_sound(task.id).await;
     }
+}
+
+/// A provider that takes no more than so many bytes, whatever is configured, and reads on for so many turns.
+async fn narrow(format: Format, most: usize, turns: usize) -> Provider {
+    let answered = AtomicUsize::new(0);
+    Provider::start(move |asked| {
+        let bytes = asked.body.to_string().len();
+        if bytes > most {
+            let words = "This model's maximum context length is 8192 tokens";
+            return Reply::json(400, &format.error("context_length_exceeded", words));
+        }
+        let whole = |said| {
+            let reported = |event: String| {
+                let count = |name: &str| format!("\"{name}\":{}", bytes / 4);
+                let event = event.replace("\"prompt_tokens\":9", &count("prompt_tokens"));
+                event.replace("\"input_tokens\":9", &count("input_tokens"))
+            };
+            match asked.wants_stream() {
+                true => Reply::events(&format.events(said).into_iter().map(reported).collect::<Vec<_>>()),
+                false => Reply::json(200, &format.whole(said)),
+            }
+        };
+        if asked.body.get("tools").is_none() {
+            return whole(text("In short: much was read."));
+        }
+        let turn = answered.fetch_add(1, Ordering::SeqCst);
+        let arguments = format!("{{\"text\": \"page {turn} {}\"}}", "a long story ".repeat(250));
+        match turn < turns {
+            true => whole(wire::call("read", &[&arguments])),
+            false => whole(text("All was read.")),
+        }
+    })
+    .await
+}
+
+fn is_too_long(asked: &Asked, most: usize) -> bool {
+    asked.body.to_string().len() > most
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_the_provider_finds_too_long_is_folded_and_the_smaller_window_is_remembered() {
+    const MOST: usize = 40_000;
+    for format in FORMATS {
+        let provider = narrow(format, MOST, 14).await;
+        let models = Some(provider.models(format, "").await);
+        let limits = Limits { max_replans: 0, ..Limits::default() };
+        let world = super::world(Setup { models, limits, ..Setup::default() }).await;
+        let reading = || plan(vec![step(StepType::ToolCall, "Read it all")]);
+        let task = world.start(reading()).await;
+        let _worker = world.work("w");
+        let task = world.ended(task.id).await;
+        assert_eq!(task.status(), Status::Completed, "{format:?}: {:?}", task.state().fault);
+        assert_eq!(task.steps()[0].attempts, 1, "{format:?}: the step went on, and did not begin anew");
+        assert_eq!(world.calls().len(), 14, "{format:?}: no call was made twice for it");
+        let refused = provider.asked().iter().filter(|asked| is_too_long(asked, MOST)).count();
+        assert_eq!(refused, 1, "{format:?}: it is told once, and remembered");
+        let journal = world.journal(task.id).await;
+        let at = |kind: &str| journal.iter().position(|entry| entry.event.kind() == kind);
+        assert!(
+            at("call_failed") < at("conversation_summarized"),
+            "{format:?}: {:?}",
+            world.kinds(task.id).await
+        );
+        let prompts: Vec<u64> = journal
+            .iter()
+            .filter_map(|entry| match &entry.event {
+                Event::ModelRequested { prompt, .. } => prompt.map(|prompt| prompt.window),
+                _ => None,
+            })
+            .collect();
+        let (first, last) = (prompts[0], prompts[prompts.len() - 1]);
+        assert!(last < first / 4, "{format:?}: {first} became {last}");
+        world.is_sound(task.id).await;
+
+        // The next task of this process knows it from the start.
+        let next = world.start(reading()).await;
+        let next = world.ended(next.id).await;
+        assert_eq!(next.status(), Status::Completed, "{format:?}: {:?}", next.state().fault);
+        let kinds = world.kinds(next.id).await;
+        assert!(!kinds.contains(&"call_failed"), "{format:?}: {kinds:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_stays_too_long_is_given_up() {
+    let answered = AtomicUsize::new(0);
+    let provider = Provider::start(move |asked| {
+        if asked.body.get("tools").is_none() {
+            return Reply::json(200, &Format::OpenAi.whole(text("In short: one page.")));
+        }
+        match answered.fetch_add(1, Ordering::SeqCst) {
+            0 => Reply::events(&Format::OpenAi.events(wire::call("read", &["{\"page\": 1}"]))),
+            _ => Reply::json(400, &Format::OpenAi.error("context_length_exceeded", "maximum context length")),
+        }
+    })
+    .await;
+    let models = Some(provider.models(Format::OpenAi, "").await);
+    let limits = Limits { max_replans: 0, ..Limits::default() };
+    let world = super::world(Setup { models, limits, ..Setup::default() }).await;
+    let task = world.start(plan(vec![step(StepType::ToolCall, "Read it")])).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.state().fault.as_ref().map(|fault| fault.code.as_str()), Some("context_overflow"));
+    let refused = task.steps()[0].calls.last().map(|call| call.attempt);
+    assert!(refused.is_some_and(|attempts| attempts <= 4), "{refused:?} tries");
+    world.is_sound(task.id).await;
 }
