@@ -15,9 +15,9 @@ use crate::task::{
     PauseReason, Payload, Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
 };
 
-/// How often a write is tried again after somebody else wrote first. Each failure means that
-/// another writer succeeded, so this many in a row do not happen to a person's click.
-const TRIES: usize = 16;
+/// How often a write is tried if somebody else writes first. Each failure means that another writer
+/// succeeded, and not so many people write to one task at once.
+const TRIES: usize = 100;
 
 /// Entries that are read at once.
 const PAGE: u32 = 1000;
@@ -259,28 +259,27 @@ impl Orchestrator {
         lease: Lease,
         decide: impl Fn(&Task) -> Result<Vec<Event>, OrchestratorError>,
     ) -> Result<Task, OrchestratorError> {
-        let mut tries = 0;
-        let mut written: Option<(Entry, RepositoryError)> = None;
-        loop {
+        for _ in 0..TRIES {
             let mut task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
-            if let Some((entry, refusal)) = written.take() {
-                if self.is_recorded(&task, &entry).await? {
-                    return Ok(task);
-                }
-                let is_overtaken = matches!(refusal, RepositoryError::Stale | RepositoryError::Fenced);
-                if !is_overtaken || tries == TRIES {
-                    return Err(refusal.into());
-                }
-                tries += 1;
-            }
             let events = decide(&task)?;
             let (entries, blobs) = self.apply(&mut task, events)?;
             let first = entries.first().cloned();
             match (self.repository.commit(Commit::new(&task, entries, blobs, lease)).await, first) {
-                (Err(refusal), Some(entry)) => written = Some((entry, refusal)),
+                // Somebody was quicker, and nothing was written.
+                (Err(RepositoryError::Stale | RepositoryError::Fenced), _) => {}
+                // Nobody knows whether it was written, until the journal is read.
+                (Err(refusal), Some(entry)) if refusal.is_passing() => {
+                    let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+                    return if self.is_recorded(&task, &entry).await? {
+                        Ok(task)
+                    } else {
+                        Err(refusal.into())
+                    };
+                }
                 (outcome, _) => return Ok(outcome.map(|()| task)?),
             }
         }
+        Err(RepositoryError::Stale.into())
     }
 
     /// Whether an entry that was handed in is part of the journal.

@@ -114,9 +114,11 @@ impl From<rusqlite::Error> for RepositoryError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full(error.into()),
-            Some(rusqlite::ErrorCode::ConstraintViolation | rusqlite::ErrorCode::TypeMismatch) => {
-                Self::Corrupt { what: error.to_string() }
-            }
+            Some(
+                rusqlite::ErrorCode::ConstraintViolation
+                | rusqlite::ErrorCode::TypeMismatch
+                | rusqlite::ErrorCode::TooBig,
+            ) => Self::Corrupt { what: error.to_string() },
             _ => Self::Unavailable(error.into()),
         }
     }

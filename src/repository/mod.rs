@@ -82,6 +82,8 @@ pub trait Repository: Send + Sync {
     ///
     /// Fails with [`RepositoryError::Stale`] if somebody else wrote since the task was
     /// loaded, and with [`RepositoryError::Fenced`] if a newer lease was granted: load again.
+    /// Both mean that nothing of it was written. A store that does not know whether it was says
+    /// [`RepositoryError::Unavailable`], and does not try again by itself.
     async fn commit(&self, commit: Commit) -> Result<(), RepositoryError>;
 
     /// Leases due tasks to a worker: by priority, then first come, see [`Place`]. Each claim

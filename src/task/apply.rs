@@ -379,6 +379,9 @@ impl Task {
         self.is_verified(index)?;
         let step = self.running_step(index)?;
         step.has_no_child_at_work()?;
+        if step.owes_a_result() {
+            return Err(format!("step {index} has made no call that brought a result"));
+        }
         // What was claimed and verified is what it brought.
         if step.checks().is_empty() {
             step.bring(output, entry.seq);

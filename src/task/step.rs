@@ -195,6 +195,13 @@ impl Step {
         self.calls.iter().any(|call| matches!(call.state, CallState::Asked(_)))
     }
 
+    /// Whether it is a planned call and none of its calls has brought anything.
+    pub(super) fn owes_a_result(&self) -> bool {
+        let is_call = self.plan.kind == StepType::ToolCall && self.plan.tool.is_some();
+        let has_brought = |call: &Call| call.state == CallState::Committed && !call.is_error;
+        is_call && self.plan.for_each.is_none() && !self.calls.iter().any(has_brought)
+    }
+
     /// Takes what it brought: this, or the result of its last call.
     pub(super) fn bring(&mut self, output: Option<&Payload>, seq: i64) {
         let last = self.calls.iter().rev().find_map(|call| call.result.clone().zip(call.result_seq));

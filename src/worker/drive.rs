@@ -347,6 +347,7 @@ impl Drive {
     }
 
     fn spawn(&mut self, index: u32) {
+        self.writer.goes_on(index);
         let cancel = CancellationToken::new();
         self.cancels.insert(index, cancel.clone());
         let (signals, lease) = (self.signals.clone(), self.lease());
@@ -423,6 +424,7 @@ impl Drive {
         while let Some(note) = next.take() {
             let mut accepted = true;
             for event in note.events {
+                let step = event.step();
                 dispatches |= event.is_dispatch();
                 if self.writer.task.wants_checkpoint_before(&event) {
                     let checkpoint = self.writer.task.checkpoint(None, None);
@@ -430,7 +432,11 @@ impl Drive {
                 }
                 // Who drains starts nothing new: the next worker continues inside the step.
                 let starts_anew = self.shared.draining.is_cancelled() && event.is_dispatch();
-                accepted &= !starts_anew && self.writer.note(event);
+                accepted &= !starts_anew
+                    && match step {
+                        Some(step) => self.writer.note_of(step, event),
+                        None => self.writer.note(event),
+                    };
             }
             answers.push((note.answer, accepted));
             next = self.notes.try_recv().ok();
@@ -460,19 +466,20 @@ impl Drive {
     async fn ended(&mut self, index: u32, end: StepEnd, events: Vec<Event>) -> Result<(), Lost> {
         self.cancels.remove(&index);
         for event in events {
-            self.writer.note(event);
+            self.writer.note_of(index, event);
         }
         match end {
             StepEnd::Done(output) => {
-                self.writer.note(Event::StepCompleted { step: index, output });
+                self.writer.note_of(index, Event::StepCompleted { step: index, output });
                 self.pause_between_steps().await?;
             }
             StepEnd::FannedOut(items) => {
-                self.writer.note(Event::FannedOut { step: index, items });
+                self.writer.note_of(index, Event::FannedOut { step: index, items });
             }
             StepEnd::Skipped(reason) => {
-                self.writer.note(Event::StepSkipped { step: index, reason });
+                self.writer.note_of(index, Event::StepSkipped { step: index, reason });
             }
+            StepEnd::Failed(_) if self.writer.is_cut_off(index) => {}
             StepEnd::Failed(fault) => self.failed(index, fault).await?,
             StepEnd::Unknown(detail) => {
                 self.pause(PauseReason::UnknownOutcome, outcome_question(&detail));

@@ -2,8 +2,10 @@
 //!
 //! Events are applied in memory at once and written in groups. If somebody else wrote first
 //! (a pause, a cancel), the task is read again and the events that are still legal are applied
-//! to it; what became illegal is dropped, for it has not happened.
+//! to it; what became illegal is dropped, for it has not happened. What a step brought after such an
+//! event rests on it, and is dropped with it: the step goes on from what is written.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -28,6 +30,10 @@ pub(super) struct Writer {
     signals: Arc<Signals>,
     entries: Vec<Entry>,
     blobs: Vec<Blob>,
+    /// The first entries of commits whose answers were lost: they may be in the journal.
+    doubtful: Vec<Entry>,
+    /// Steps at work that know of something that has not happened.
+    cut_off: BTreeSet<u32>,
 }
 
 impl Writer {
@@ -37,7 +43,39 @@ impl Writer {
         clock: Clock,
         signals: Arc<Signals>,
     ) -> Self {
-        Self { task: Arc::new(task), repository, clock, signals, entries: Vec::new(), blobs: Vec::new() }
+        Self {
+            task: Arc::new(task),
+            repository,
+            clock,
+            signals,
+            entries: Vec::new(),
+            blobs: Vec::new(),
+            doubtful: Vec::new(),
+            cut_off: BTreeSet::new(),
+        }
+    }
+
+    /// A step begins, or goes on, with what is known of it now.
+    pub(super) fn goes_on(&mut self, step: u32) {
+        self.cut_off.remove(&step);
+    }
+
+    /// Whether a step at work knows of something that has not happened.
+    pub(super) fn is_cut_off(&self, step: u32) -> bool {
+        self.cut_off.contains(&step)
+    }
+
+    /// Applies an event that a step brought. If the task was paused or ended before, the step is cut off:
+    /// nothing counts that it brings from there on.
+    pub(super) fn note_of(&mut self, step: u32, event: Event) -> bool {
+        if self.cut_off.contains(&step) {
+            return false;
+        }
+        let is_noted = self.note(event);
+        if !is_noted && !self.task.status().is_live() {
+            self.cut_off.insert(step);
+        }
+        is_noted
     }
 
     /// Applies an event. `false` if it cannot happen (any more); nothing is changed then.
@@ -100,13 +138,13 @@ impl Writer {
             // Before the commit: its own echo is no news.
             self.signals.known_seq.store(self.task.state().seq, Ordering::Relaxed);
             let commit = Commit::new(&self.task, self.entries.clone(), self.blobs.clone(), lease);
-            match self.repository.commit(commit).await {
+            let is_doubtful = match self.repository.commit(commit).await {
                 Ok(()) => {
                     self.written();
                     return Ok(all_kept);
                 }
                 Err(RepositoryError::Fenced | RepositoryError::NotFound) => return Err(Lost),
-                Err(RepositoryError::Stale) => {}
+                Err(RepositoryError::Stale) => false,
                 Err(error) if !error.is_passing() => {
                     tracing::error!(task = %self.task.id, %error, "a commit is refused, the task is let go");
                     return Err(Lost);
@@ -114,7 +152,11 @@ impl Writer {
                 Err(error) => {
                     tracing::warn!(task = %self.task.id, %error, "a commit did not get through, trying again");
                     sleep_longer(&mut wait).await;
+                    true
                 }
+            };
+            if is_doubtful {
+                self.doubtful.extend(self.entries.first().cloned());
             }
             let fresh = self.load().await?;
             if fresh.state().epoch != self.task.state().epoch {
@@ -135,14 +177,19 @@ impl Writer {
 
     /// Whether a commit whose answer was lost did get through: then our entries are there.
     async fn was_written(&self, fresh: &Task) -> Result<bool, Lost> {
-        let Some(first) = self.entries.first() else { return Ok(false) };
-        if fresh.state().seq < first.seq {
-            return Ok(false);
+        for first in self.doubtful.iter().filter(|first| first.seq <= fresh.state().seq) {
+            if self.is_there(fresh, first).await? {
+                return Ok(true);
+            }
         }
+        Ok(false)
+    }
+
+    async fn is_there(&self, fresh: &Task, wanted: &Entry) -> Result<bool, Lost> {
         let mut wait = WAITS.0;
         loop {
-            match self.repository.journal(fresh.id, first.seq - 1, 1).await {
-                Ok(there) => return Ok(there.first().is_some_and(|entry| entry.is_same(first))),
+            match self.repository.journal(fresh.id, wanted.seq - 1, 1).await {
+                Ok(there) => return Ok(there.first().is_some_and(|entry| entry.is_same(wanted))),
                 Err(error) => {
                     tracing::warn!(task = %self.task.id, %error, "the journal cannot be read, trying again");
                     sleep_longer(&mut wait).await;
@@ -156,13 +203,26 @@ impl Writer {
         self.task = Arc::new(fresh);
         let mut all_kept = true;
         for entry in std::mem::take(&mut self.entries) {
-            all_kept &= self.note(entry.event);
+            all_kept &= self.note_again(entry.event);
         }
         self.tell();
         all_kept
     }
 
+    /// What is known of a call stays known, whatever its step went on to.
+    fn note_again(&mut self, event: Event) -> bool {
+        let Some(step) = event.step().filter(|_| !matches!(event, Event::CallLost { .. })) else {
+            return self.note(event);
+        };
+        let is_noted = !self.cut_off.contains(&step) && self.note(event);
+        if !is_noted {
+            self.cut_off.insert(step);
+        }
+        is_noted
+    }
+
     fn written(&mut self) {
+        self.doubtful.clear();
         self.entries.clear();
         self.blobs.clear();
         self.tell();

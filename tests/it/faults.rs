@@ -21,9 +21,6 @@ pub(crate) enum Fault {
     FailBefore,
     /// The call is done and its answer is lost.
     FailAfter,
-    /// The call is done, its answer is lost, and it is tried again in vain: a group of commits
-    /// is written one by one if it does not get through as a whole.
-    DoneTwice,
     /// The worker dies before the call.
     DieBefore,
     /// The worker dies after the call, before it hears of it.
@@ -55,7 +52,6 @@ impl Faulty {
         match self.fault {
             Fault::FailBefore => Err(lost()),
             Fault::FailAfter => call.await.and_then(|_| Err(lost())),
-            Fault::DoneTwice => call.await.and(Err(RepositoryError::Stale)),
             Fault::DieBefore => self.die().await,
             Fault::DieAfter => {
                 let _ = call.await;
@@ -234,7 +230,7 @@ async fn always_ends_the_same(steps: fn() -> longhaul::task::Plan, least: usize)
 
 #[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_said_is_found_although_the_answer_was_lost() {
-    for fault in [Fault::FailAfter, Fault::DoneTwice, Fault::FailBefore] {
+    for fault in [Fault::FailAfter, Fault::FailBefore] {
         let (_directory, inner) = sqlite().await;
         let interference = Faulty { fault, left: AtomicUsize::new(0), died: Arc::default() };
         let faulty = Arc::new(Wrapped { inner, interference });

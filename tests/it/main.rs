@@ -23,6 +23,7 @@ mod conformance;
 mod context;
 mod contract;
 mod crashes;
+mod crowds;
 mod defects;
 mod engine;
 mod faults;

@@ -109,7 +109,8 @@ impl WriteGroup for Pools {
             answers.push(match work {
                 _ if written.contains(&work.commit().id) => Ok(()),
                 Work::Create(_) => Err(RepositoryError::Exists),
-                Work::Commit(commit) => Err(refusal(self, commit).await?),
+                // What was written stays so, whether or not it is known why the others were not.
+                Work::Commit(commit) => Err(refusal(self, commit).await.unwrap_or_else(|error| error)),
             });
         }
         Ok(answers)

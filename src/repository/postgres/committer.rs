@@ -13,6 +13,7 @@ use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
 use crate::repository::commit::Creation;
 use crate::repository::{Change, Commit, RepositoryError};
+use crate::task::with_causes;
 
 /// Commits in one transaction at most. Larger groups make the first one wait for the last
 /// without saving anything measurable.
@@ -141,8 +142,11 @@ fn split_off_repeated(group: &mut Vec<Pending>) -> Vec<Pending> {
     repeated
 }
 
-/// Writes a group; if it is refused as a whole, writes each commit alone, so that one commit
-/// the database does not accept fails alone.
+/// Writes a group; if the database refuses it as a whole, writes each commit alone, so that one commit
+/// that it does not accept fails alone.
+///
+/// If it is out of reach, nobody knows whether the group was written, and none of it is tried again here:
+/// a commit that was written would be told that somebody else was quicker.
 async fn write_or_isolate(store: &dyn WriteGroup, group: &[Work]) -> Vec<Result<(), RepositoryError>> {
     let refused = match store.write_group(group).await {
         Ok(answers) => return answers,
@@ -151,10 +155,73 @@ async fn write_or_isolate(store: &dyn WriteGroup, group: &[Work]) -> Vec<Result<
     if group.len() == 1 {
         return vec![Err(refused)];
     }
+    if let RepositoryError::Unavailable(cause) = refused {
+        let cause: Arc<str> = with_causes(cause.as_ref()).into();
+        return group.iter().map(|_| Err(RepositoryError::Unavailable(cause.as_ref().into()))).collect();
+    }
     let mut answers = Vec::with_capacity(group.len());
     for work in group {
         let alone = store.write_group(std::slice::from_ref(work)).await;
         answers.push(alone.and_then(|mut answers| answers.pop().unwrap_or(Ok(()))));
     }
     answers
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Mutex as StdMutex;
+
+    use super::*;
+    use crate::repository::Lease;
+    use crate::task::{Entry, Event, Task, TaskId, Timestamp};
+
+    /// Answers a group, and then each commit of it.
+    struct Store {
+        answers: StdMutex<Vec<RepositoryError>>,
+        asked: AtomicUsize,
+    }
+
+    #[async_trait]
+    impl WriteGroup for Store {
+        async fn write_group(
+            &self,
+            group: &[Work],
+        ) -> Result<Vec<Result<(), RepositoryError>>, RepositoryError> {
+            self.asked.fetch_add(1, Ordering::Relaxed);
+            match self.answers.lock().unwrap().pop() {
+                Some(error) => Err(error),
+                None => Ok(group.iter().map(|_| Ok(())).collect()),
+            }
+        }
+    }
+
+    fn commit() -> Work {
+        let spec = serde_json::json!({"goal": "g", "userId": "u", "threadId": "t"});
+        let event = Event::Created { spec: serde_json::from_value(spec).unwrap() };
+        let created = Entry { seq: 1, epoch: 0, at: Timestamp::from_millis(1), event };
+        let task = Task::begin(TaskId(uuid::Uuid::now_v7()), &created).unwrap();
+        Work::Commit(Commit::new(&task, vec![created], Vec::new(), Lease::Keep))
+    }
+
+    async fn asked_with(first: RepositoryError) -> (usize, Vec<Result<(), RepositoryError>>) {
+        let store = Store { answers: StdMutex::new(vec![first]), asked: AtomicUsize::new(0) };
+        let answers = write_or_isolate(&store, &[commit(), commit()]).await;
+        (store.asked.into_inner(), answers)
+    }
+
+    #[tokio::test]
+    async fn a_group_that_is_refused_is_written_one_by_one() {
+        let (asked, answers) = asked_with(RepositoryError::Corrupt { what: "a row".into() }).await;
+        assert_eq!(asked, 3);
+        assert!(answers.iter().all(Result::is_ok), "{answers:?}");
+    }
+
+    #[tokio::test]
+    async fn a_group_of_which_nobody_knows_whether_it_was_written_is_not_written_again() {
+        let (asked, answers) = asked_with(RepositoryError::Unavailable("the connection broke".into())).await;
+        assert_eq!(asked, 1);
+        let unknown =
+            |answer: &Result<(), RepositoryError>| matches!(answer, Err(RepositoryError::Unavailable(_)));
+        assert!(answers.iter().all(unknown), "{answers:?}");
+    }
 }

@@ -15,7 +15,7 @@ use super::commit::Statements;
 use crate::repository::commit::Creation;
 use crate::repository::records::Leased;
 use crate::repository::{Change, Claim, Commit, RepositoryError};
-use crate::task::TaskId;
+use crate::task::{TaskId, with_causes};
 
 /// Writes in one transaction at most. Larger groups make the first one wait for the last
 /// without saving anything measurable.
@@ -122,8 +122,9 @@ fn write_groups(
     }
 }
 
-/// Writes a group; if it is refused as a whole, writes each part alone, so that one that the
-/// database does not accept fails alone.
+/// Writes a group; if the database refuses it as a whole, writes each part alone, so that one that it
+/// does not accept fails alone. If the file cannot be used, nobody knows whether the group was written, and
+/// none of it is tried again here: what was written would be told that somebody else was quicker.
 fn write_or_isolate<'c>(
     connection: &'c Connection,
     statements: &mut Option<Statements<'c>>,
@@ -132,6 +133,10 @@ fn write_or_isolate<'c>(
     match write(connection, statements, group) {
         Ok(answers) => answers,
         Err(error) if group.len() == 1 => vec![Err(error)],
+        Err(RepositoryError::Unavailable(cause)) => {
+            let cause = with_causes(cause.as_ref());
+            group.iter().map(|_| Err(RepositoryError::Unavailable(cause.as_str().into()))).collect()
+        }
         Err(_) => {
             let alone = group.chunks(1);
             alone.flat_map(|pending| write_or_isolate(connection, statements, pending)).collect()
