@@ -181,10 +181,19 @@ impl Orchestrator {
             .filter(|step| !step.replaced)
             .map(|step| format!("- {} [{}] {}", step.plan.id, step.status, step.plan.description))
             .collect();
+        let owed = task.ground().owed;
+        let owed = match owed.is_empty() {
+            true => String::new(),
+            false => format!(
+                " These checks have still to be met: give each of them, as it stands, to the step that brings what it \
+                 looks at: {}",
+                serde_json::json!(owed)
+            ),
+        };
         Ok(format!(
             "Goal:\n{}\n\nA plan was made and has to be revised: {reason}\n\nThe plan so far:\n{}\n\nWhat completed \
              steps brought:\n{notes}\n\nCompleted steps stay. Plan only the steps that are to follow them, and go \
-             another way than the one that failed.",
+             another way than the one that failed.{owed}",
             task.spec().goal,
             done.join("\n"),
         ))

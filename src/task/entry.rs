@@ -49,14 +49,9 @@ fn is_alike(one: &Value, other: &Value) -> bool {
 mod tests {
     use super::*;
 
-    fn told(text: &str) -> Entry {
-        let event = serde_json::json!({"kind": "message_received", "data": {"text": text, "by": "ada"}});
-        Entry {
-            seq: 7,
-            epoch: 1,
-            at: Timestamp::from_millis(5),
-            event: serde_json::from_value(event).unwrap(),
-        }
+    fn told(by: &str) -> Entry {
+        let event = Event::Cancelled { by: by.to_owned() };
+        Entry { seq: 7, epoch: 1, at: Timestamp::from_millis(5), event }
     }
 
     #[test]

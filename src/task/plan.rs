@@ -76,6 +76,12 @@ pub struct ToolUse {
 /// Why a plan cannot be carried out.
 #[derive(Debug, Clone, PartialEq, Eq, Error)]
 pub enum PlanError {
+    /// A check that has to be met is in none of its steps.
+    #[error(
+        "the check {0} has still to be met, and no step of the plan that has to be done is checked by it: give it to \
+         the step that brings what it looks at"
+    )]
+    DropsCheck(String),
     /// There is nothing to do.
     #[error("the plan has no steps")]
     Empty,
@@ -130,19 +136,29 @@ pub enum PlanError {
 }
 
 /// What a plan continues: the steps of earlier revisions.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ground<'a> {
     /// Their ids, in order.
     pub ids: Vec<&'a str>,
     /// How many of them plans brought: the steps of items do not count.
     pub planned: usize,
+    /// The required checks of those that are not done. A revision may go another way to the goal; what has to
+    /// hold is not its to choose.
+    pub owed: Vec<&'a Check>,
 }
 
 impl Task {
     /// What the next revision of its plan continues.
     pub fn ground(&self) -> Ground<'_> {
         let ids = self.steps().iter().map(|step| step.plan.id.as_str()).collect();
-        Ground { ids, planned: self.planned_steps() }
+        let open = self.steps().iter().filter(|step| !step.is_settled() && step.plan.binds());
+        let mut owed: Vec<&Check> = Vec::new();
+        for check in open.flat_map(|step| &step.plan.checks).filter(|check| check.required) {
+            if !owed.contains(&check) {
+                owed.push(check);
+            }
+        }
+        Ground { ids, planned: self.planned_steps(), owed }
     }
 }
 
@@ -179,6 +195,11 @@ impl Plan {
         let total = ground.planned + self.steps.len();
         if total > limits.max_steps as usize {
             return Err(PlanError::TooManySteps { steps: total, limit: limits.max_steps });
+        }
+        let bound = || self.steps.iter().filter(|step| step.binds());
+        if let Some(dropped) = ground.owed.iter().find(|owed| !bound().any(|step| step.checks.contains(owed)))
+        {
+            return Err(PlanError::DropsCheck(serde_json::json!(dropped).to_string()));
         }
         let mut ids = std::collections::HashSet::new();
         for (position, step) in self.steps.iter().enumerate() {
@@ -237,6 +258,11 @@ impl Plan {
 }
 
 impl PlannedStep {
+    /// Whether its checks have to be met whatever happens: it is neither optional nor under a condition.
+    fn binds(&self) -> bool {
+        !self.optional && self.when.is_none()
+    }
+
     /// A step that waits for nothing and has nothing but this.
     pub fn new(id: impl Into<String>, kind: StepType, description: impl Into<String>) -> Self {
         Self {

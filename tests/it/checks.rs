@@ -112,6 +112,45 @@ async fn a_model_is_told_what_did_not_pass_and_mends_it_in_the_same_conversation
 }
 
 #[tokio::test]
+async fn a_revision_cannot_leave_out_what_has_to_hold() {
+    let without = json!([{"id": "a", "description": "Write it anew", "type": "llm-reasoning"}]);
+    let mut with = without.clone();
+    with[0]["checks"] = numbered();
+    let plan = |steps: &Value| json!({"json": {"reason": "again", "steps": steps}});
+    let limits = || Limits { max_replans: 1, max_repairs: 0, ..Limits::default() };
+
+    // A planner that left it out is told, and does better.
+    let told = json!({"role": "plan", "contains": "has still to be met, and no step", "reply": plan(&with)});
+    let rules = json!([
+        told,
+        {"role": "plan", "contains": "have still to be met: give each", "reply": plan(&without)},
+        {"role": "execute", "contains": "Write it anew", "reply": {"text": "{\"n\": 7}"}},
+        {"role": "execute", "reply": {"text": "no"}},
+    ]);
+    let world = scripted(rules, limits()).await;
+    let task = world.start(writes(numbered())).await;
+    let _working = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+    assert_eq!(verdicts(&world, task.id).await, [(0, false), (0, true)]);
+    assert!(task.evidence().iter().filter(|made| made.step == 1).all(|made| made.required && made.passed));
+    world.is_sound(task.id).await;
+
+    // One that leaves it out again has made no plan: the task does not complete without.
+    let rules = json!([
+        {"role": "plan", "reply": plan(&without)},
+        {"role": "execute", "reply": {"text": "no"}},
+    ]);
+    let world = scripted(rules, limits()).await;
+    let task = world.start(writes(numbered())).await;
+    let _working = world.work("w");
+    let task = world.until(task.id, |task| !task.status().is_live()).await;
+    assert!(task.status() != Status::Completed, "{task:#?}");
+    assert_eq!(task.state().revision, 1);
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test]
 async fn repairs_are_bounded_then_the_plan_is_revised_and_then_a_person_is_asked() {
     let rules = json!([
         {"role": "plan", "reply": {"json": {"reason": "again", "steps": [{"id": "a", "description": "Write it anew",
