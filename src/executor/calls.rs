@@ -65,7 +65,7 @@ impl Attempt {
         let dispatch = self.permitted(known, dispatch).await?;
         self.allowance.take(self.orchestrator.now())?;
         let (step, call, effect) = (self.index, dispatch.number, known.effect);
-        let labels = self.labels_of_call(known, &dispatch.arguments).await?;
+        let labels = self.labels_of_call(known, &dispatch).await?;
         self.journal.note(Event::ToolDispatched {
             step,
             call,
@@ -76,8 +76,8 @@ impl Attempt {
             labels,
             request_id: dispatch.request_id,
         });
-        // Of what leaves the house the intent is durable first: the task may have read more than this step.
-        if effect != Effect::ReadOnly || labels.outward || self.journal.is_in_doubt() {
+        // Of what leaves the house, or takes a secret, the intent is durable first: the task may have read more than this step.
+        if effect != Effect::ReadOnly || labels.outward || labels.secret || self.journal.is_in_doubt() {
             self.journal.flush().await?;
         }
         let context = CallContext {

@@ -30,7 +30,7 @@ impl Attempt {
     }
 
     async fn items(&self, task: &Task, for_each: &ForEach) -> Result<Vec<FannedItem>, Stop> {
-        let found = data_of(self.with_outputs(task, for_each.items.clone()).await?);
+        let found = data_of(self.with_outputs(task, &for_each.items).await?);
         let Value::Array(values) = found else {
             let shown = Payload::Inline(found).preview();
             let message = format!("what the step is to be carried out for is no list: {shown}");

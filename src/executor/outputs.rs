@@ -6,12 +6,20 @@ use super::{Attempt, Stop};
 use crate::task::{Condition, Fault, Known, Task, outputs_in};
 
 impl Attempt {
-    /// The arguments with every reference replaced by what it stands for.
-    pub(super) async fn with_outputs(&self, task: &Task, arguments: Value) -> Result<Value, Stop> {
+    /// A value with every reference replaced by what it stands for.
+    pub(super) async fn with_outputs(&self, task: &Task, value: &Value) -> Result<Value, Stop> {
+        self.referred(task, value).await?.fill(value).map_err(missing)
+    }
+
+    /// The same for the arguments of a tool.
+    pub(super) async fn filled_arguments(&self, task: &Task, arguments: &Value) -> Result<Value, Stop> {
+        self.referred(task, arguments).await?.fill_arguments(arguments).map_err(missing)
+    }
+
+    async fn referred(&self, task: &Task, value: &Value) -> Result<Known, Stop> {
         let mut ids = Vec::new();
-        outputs_in(&arguments, &mut ids);
-        let known = self.known(task, &ids).await?;
-        filled(&known, &arguments)
+        outputs_in(value, &mut ids);
+        self.known(task, &ids).await
     }
 
     /// Why the step is not wanted, if it is not.
@@ -41,8 +49,6 @@ impl Attempt {
     }
 }
 
-fn filled(known: &Known, arguments: &Value) -> Result<Value, Stop> {
-    known.fill(arguments).map_err(|problem| {
-        Stop::Failed(Fault::permanent("output_missing", format!("the arguments cannot be made: {problem}")))
-    })
+fn missing(problem: String) -> Stop {
+    Stop::Failed(Fault::permanent("output_missing", format!("the arguments cannot be made: {problem}")))
 }

@@ -46,7 +46,7 @@ impl Attempt {
             self.ask_for_input(known, dispatch);
             return Err(Stop::Asking);
         }
-        if self.is_held_back(known, &dispatch.arguments).await? {
+        if self.is_held_back(known, &dispatch).await? {
             return Err(self.hold_back(known, dispatch));
         }
         if self.spec.approval.needs(&known.name, known.effect) && !recollection::is_of_context(known) {

@@ -1,10 +1,8 @@
-//! Calls that would tell the outside what a task has read.
-
-use serde_json::Value;
+//! Calls that would tell the outside what a task has read, or be given a secret because of it.
 
 use super::calls::Dispatch;
 use super::{Attempt, Stop, recollection};
-use crate::task::{Event, Labels, Source, WhenTainted};
+use crate::task::{Event, Labels, Source, WhenTainted, secrets_in};
 use crate::tools::ToolDescription;
 
 /// Who denies calls by the policy.
@@ -24,24 +22,39 @@ impl Attempt {
     pub(super) async fn labels_of_call(
         &self,
         known: &ToolDescription,
-        arguments: &Value,
+        dispatch: &Dispatch,
     ) -> Result<Labels, Stop> {
-        let (labels, tools) = (self.labels(known), self.orchestrator.tools());
+        let tools = self.orchestrator.tools();
+        let secret = self.is_secret_of_a_model(dispatch).await?;
+        let labels = Labels { secret, ..self.labels(known) };
+        let arguments = &dispatch.arguments;
         let is_held_back = self.taint.holds_back(labels, &self.spec.approval);
         if !is_held_back || !tools.may_be_named(known, arguments) {
             return Ok(labels);
         }
         let said = self.orchestrator.said_by_people(self.task_id).await?;
-        Ok(tools.labels_of_call(known, arguments, &said))
+        Ok(Labels { secret, ..tools.labels_of_call(known, arguments, &said) })
+    }
+
+    /// Whether a model wrote arguments that refer to a secret: in a conversation, or in a plan that was made
+    /// when the task had read something untrusted already.
+    async fn is_secret_of_a_model(&self, dispatch: &Dispatch) -> Result<bool, Stop> {
+        if secrets_in(&dispatch.arguments).is_empty() {
+            return Ok(false);
+        }
+        if dispatch.request_id.is_some() || self.taint.untrusted.is_none() {
+            return Ok(dispatch.request_id.is_some());
+        }
+        Ok(self.orchestrator.is_made_of_what_was_read(self.task_id, self.step.revision).await?)
     }
 
     /// Whether a call is held back because of what the task has read.
     pub(super) async fn is_held_back(
         &self,
         known: &ToolDescription,
-        arguments: &Value,
+        dispatch: &Dispatch,
     ) -> Result<bool, Stop> {
-        let labels = self.labels_of_call(known, arguments).await?;
+        let labels = self.labels_of_call(known, dispatch).await?;
         Ok(self.taint.holds_back(labels, &self.spec.approval))
     }
 
@@ -49,9 +62,10 @@ impl Attempt {
     /// step goes on as if a person had denied it.
     pub(super) fn hold_back(&mut self, known: &ToolDescription, dispatch: Dispatch) -> Stop {
         let (step, call) = (self.index, dispatch.number);
+        let reason = self.taint.reason(&dispatch.arguments);
         self.ask_for_approval(known, dispatch, Some(Box::new(self.taint.clone())));
         if self.spec.approval.when_tainted == WhenTainted::Deny {
-            let (reason, by) = (self.taint.to_string(), POLICY.to_owned());
+            let by = POLICY.to_owned();
             self.journal.note(Event::ApprovalDenied { step, call, reason, by });
         }
         Stop::Asking

@@ -32,7 +32,7 @@ impl Attempt {
             Some(call) => call.attempt + 1,
             None => 1,
         };
-        let arguments = self.with_outputs(&task, planned.arguments).await?;
+        let arguments = self.filled_arguments(&task, &planned.arguments).await?;
         drop(task);
         let dispatch = Dispatch { number: 1, attempt, request_id: None, arguments };
         if let Some(delegate) = self.delegate(&planned.name, dispatch.number).await? {

@@ -213,14 +213,15 @@ impl Orchestrator {
         for (step, call, kind, expires_at) in calls_that_ask(task) {
             let CallSubject::Tool { tool, arguments, effect, .. } = &call.subject else { continue };
             let about = about_call(step, call);
+            let arguments = self.repository.content(arguments).await?;
             open.push(OpenRequest {
                 step: Some(step),
                 call: Some(call.number),
                 tool: Some(tool.clone()),
-                arguments: Some(self.repository.content(arguments).await?),
+                reason: call.because.as_ref().map(|because| because.reason(&arguments)),
+                arguments: Some(arguments),
                 effect: Some(*effect),
                 change: self.shown_change(call).await?,
-                reason: call.because.as_ref().map(ToString::to_string),
                 description: task.step(step).map(|step| step.plan.description.clone()).unwrap_or_default(),
                 ..request(task, about, kind, call.dispatched_at, expires_at)
             });

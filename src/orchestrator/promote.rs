@@ -96,6 +96,9 @@ impl Orchestrator {
         match () {
             () if is_question(tool) => Some(format!("{name} asks a person")),
             () if self.config.approval.needs(name, tool.effect) => Some(format!("{name} needs approval")),
+            () if is_held_back && labels.secret => {
+                Some(format!("{name} would be given a secret, and {read}"))
+            }
             () if is_held_back => Some(format!("{name} would go outward, and {read}")),
             () if tool.effect != Effect::ReadOnly => Some(format!("{name} may change something")),
             () => None,

@@ -146,7 +146,7 @@ fn dispatched(step: u32, call: u32, attempt: u32, flag: bool) -> Event {
 
 /// Tools of each kind.
 fn labels(number: u32) -> Labels {
-    Labels { untrusted: number == 1, private: number != 1, outward: number != 2 }
+    Labels { untrusted: number == 1, private: number != 1, outward: number != 2, secret: number == 2 }
 }
 
 fn planned(revision: u32, has_tools: bool) -> Event {
@@ -466,7 +466,8 @@ proptest! {
             assert!(was.untrusted.is_none() || was.untrusted == is.untrusted, "{event:?}");
             assert!(was.private.is_none() || was.private == is.private, "{event:?}");
             let Event::ToolDispatched { step, call, labels, .. } = event else { return };
-            if accepted && labels.outward && was.is_both() {
+            let asks_for_a_secret = labels.secret && was.untrusted.is_some();
+            if accepted && (labels.outward && was.is_both() || asks_for_a_secret) {
                 let known = before.step(*step).and_then(|step| step.call(*call)).unwrap();
                 assert!(known.is_approved, "{known:?}");
             }

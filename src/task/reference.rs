@@ -9,6 +9,8 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::secret_reference::{disarmed, first_reference, inert, inert_text};
+
 /// The keys of a reference. An object with one of the first two and nothing but the last is one.
 const OUTPUT: &str = "$output";
 const ITEM: &str = "$item";
@@ -36,24 +38,55 @@ impl Known {
     /// The value with every reference replaced by what it stands for; the error says which of them
     /// stands for nothing.
     pub fn fill(&self, value: &Value) -> Result<Value, String> {
+        self.filled(value, &|found| found, &|text| self.fill_text(text))
+    }
+
+    /// The same for the arguments of a tool. A reference to a secret counts where it is written, and not in
+    /// what is put in: that is content, whoever it is from.
+    pub fn fill_arguments(&self, arguments: &Value) -> Result<Value, String> {
+        self.filled(arguments, &inert, &|text| self.fill_argument(text))
+    }
+
+    fn filled(
+        &self,
+        value: &Value,
+        put_in: &dyn Fn(Value) -> Value,
+        text_of: &dyn Fn(&str) -> String,
+    ) -> Result<Value, String> {
         if let Some(reference) = reference(value) {
-            return self.find(&reference).ok_or_else(|| self.missing(&reference));
+            return self.find(&reference).map(put_in).ok_or_else(|| self.missing(&reference));
         }
+        let filled = |value: &Value| self.filled(value, put_in, text_of);
         Ok(match value {
             Value::Object(fields) => {
-                let fields = fields.iter().map(|(name, field)| Ok((name.clone(), self.fill(field)?)));
+                let fields = fields.iter().map(|(name, field)| Ok((name.clone(), filled(field)?)));
                 Value::Object(fields.collect::<Result<_, String>>()?)
             }
-            Value::Array(items) => {
-                Value::Array(items.iter().map(|item| self.fill(item)).collect::<Result<_, _>>()?)
-            }
-            Value::String(text) if self.item.is_some() => Value::String(self.fill_text(text)),
+            Value::Array(items) => Value::Array(items.iter().map(filled).collect::<Result<_, _>>()?),
+            Value::String(text) if self.item.is_some() => Value::String(text_of(text)),
             other => other.clone(),
         })
     }
 
+    /// Of an item neither the whole of a reference is taken nor a part of one.
+    fn fill_argument(&self, text: &str) -> String {
+        let between = |text: &str| disarmed(&self.fill_places(text, &|value| inert_text(&as_text(value))));
+        let (mut filled, mut rest) = (String::with_capacity(text.len()), text);
+        while let Some((before, reference, behind)) = first_reference(rest) {
+            filled.push_str(&between(before));
+            filled.push_str(reference);
+            rest = behind;
+        }
+        filled.push_str(&between(rest));
+        filled
+    }
+
     /// A text with each `{{item}}` replaced. A place that names nothing stays as it is written.
     pub fn fill_text(&self, text: &str) -> String {
+        self.fill_places(text, &as_text)
+    }
+
+    fn fill_places(&self, text: &str, written: &dyn Fn(&Value) -> String) -> String {
         let Some(item) = &self.item else { return text.to_owned() };
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
@@ -64,7 +97,7 @@ impl Known {
             let named = inner.filter(|pointer| pointer.is_empty() || pointer.starts_with('/'));
             match named.and_then(|pointer| Some((pointer, part(item, pointer)?))) {
                 Some((pointer, value)) => {
-                    filled.push_str(&as_text(&value));
+                    filled.push_str(&written(&value));
                     rest = &place[PLACE.0.len() + pointer.len() + PLACE.1.len()..];
                 }
                 None => {
@@ -217,5 +250,21 @@ mod tests {
             "text": "a.rs {{item/none}} {{items}}"});
         assert_eq!(filled, Ok(expected));
         assert_eq!(known.fill_text("{{item}}"), json!({"name": "a", "n": 3}).to_string());
+    }
+
+    #[test]
+    fn what_is_put_into_arguments_refers_to_no_secret() {
+        let known = known(Some(json!({"text": "{{secret:tok}}", "name": "tok", "tail": "secret:tok}}"})));
+        let outputs = [("file".to_owned(), json!("{\"a\": \"{{secret\\u003atok}}\"}"))];
+        let known = Known { outputs: outputs.into(), ..known };
+        let filled = known.fill_arguments(&json!({"own": "{{secret:own}} {{item/name}}",
+            "text": "{{item/text}}", "whole": {"$item": true, "pointer": "/text"},
+            "chosen": "{{secret:{{item/name}}}}", "joined": "{{{{item/tail}}", "plain": "{{\\secret:x}}",
+            "hidden": {"$output": "file", "pointer": "/a"}}));
+        let expected = json!({"own": "{{secret:own}} tok", "text": "{{\\secret:tok}}",
+            "whole": "{{\\secret:tok}}", "chosen": "{{\\secret:tok}}", "joined": "{{\\secret:tok}}",
+            "plain": "{{\\secret:x}}", "hidden": "{{\\secret:tok}}"});
+        assert_eq!(filled, Ok(expected));
+        assert_eq!(known.fill(&json!({"$item": true, "pointer": "/text"})), Ok(json!("{{secret:tok}}")));
     }
 }

@@ -5,8 +5,10 @@ use std::fmt;
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 
 use super::apply::Verdict;
+use super::secret_reference::secrets_in;
 use super::{ApprovalPolicy, CallSubject, Event, Step, Task, TaskId};
 
 /// What is to be known of a tool besides its effect.
@@ -22,6 +24,9 @@ pub struct Labels {
     /// What it is told leaves the house.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub outward: bool,
+    /// Of a call: a model wrote its arguments, and they refer to a secret.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub secret: bool,
 }
 
 impl Labels {
@@ -106,7 +111,19 @@ impl Taint {
 
     /// Whether a call is held back because of it.
     pub fn holds_back(&self, labels: Labels, policy: &ApprovalPolicy) -> bool {
-        labels.outward && self.is_both() && policy.when_tainted != WhenTainted::Off
+        let tells = labels.outward && self.is_both();
+        // Whoever wrote what was read may have chosen which secret, and for what.
+        let is_talked_into = labels.secret && self.untrusted.is_some();
+        (tells || is_talked_into) && policy.when_tainted != WhenTainted::Off
+    }
+
+    /// Why a call with these arguments is held back.
+    pub fn reason(&self, arguments: &Value) -> String {
+        let secrets: Vec<String> = secrets_in(arguments).into_iter().collect();
+        match secrets.as_slice() {
+            [] => self.to_string(),
+            secrets => format!("{self}; the arguments refer to a secret: {}", secrets.join(", ")),
+        }
     }
 }
 
@@ -189,9 +206,11 @@ mod tests {
         Source { tool: tool.into(), step: 0, call: 2, task: None }
     }
 
-    const UNTRUSTED: Labels = Labels { untrusted: true, private: false, outward: false };
-    const PRIVATE: Labels = Labels { untrusted: false, private: true, outward: false };
-    const OUTWARD: Labels = Labels { untrusted: false, private: false, outward: true };
+    const NONE: Labels = Labels { untrusted: false, private: false, outward: false, secret: false };
+    const UNTRUSTED: Labels = Labels { untrusted: true, ..NONE };
+    const PRIVATE: Labels = Labels { private: true, ..NONE };
+    const OUTWARD: Labels = Labels { outward: true, ..NONE };
+    const SECRET: Labels = Labels { secret: true, ..NONE };
 
     #[test]
     fn only_both_kinds_hold_back_and_only_what_goes_outward() {
@@ -207,6 +226,19 @@ mod tests {
             "the task has read untrusted content from fetch (call 2 of step 1) and private content from read (call 2 of \
              step 1)"
         );
+    }
+
+    #[test]
+    fn a_secret_that_a_model_asks_for_is_held_back_once_it_has_read_something_untrusted() {
+        let usual = ApprovalPolicy::default();
+        let mut taint = Taint::default();
+        taint.take(PRIVATE, &source("read"));
+        assert!(!taint.holds_back(SECRET, &usual));
+        taint.take(UNTRUSTED, &source("fetch"));
+        assert!(taint.holds_back(SECRET, &usual));
+        assert!(!taint.holds_back(SECRET, &ApprovalPolicy { when_tainted: WhenTainted::Off, ..usual }));
+        let reason = taint.reason(&serde_json::json!({"key": "{{secret:b}}{{secret:a}}"}));
+        assert!(reason.ends_with("; the arguments refer to a secret: a, b"), "{reason}");
     }
 
     #[test]

@@ -26,6 +26,7 @@ impl LabelsConfig {
             untrusted: self.untrusted.unwrap_or(labels.untrusted),
             private: self.private.unwrap_or(labels.private),
             outward: self.outward.unwrap_or(labels.outward),
+            ..labels
         }
     }
 }
@@ -43,7 +44,7 @@ impl LabelRules {
     pub(super) fn of(config: &ToolsConfig) -> Self {
         let servers = config.mcp.iter().map(|(name, server)| {
             // Nobody knows where a server gets its answers from, or whom it tells, until somebody says so.
-            let usual = Labels { untrusted: !server.trusted, private: false, outward: !server.trusted };
+            let usual = Labels { untrusted: !server.trusted, outward: !server.trusted, ..Labels::default() };
             (name.clone(), server.labels.over(usual))
         });
         Self { named: config.labels.clone(), servers: servers.collect() }
@@ -68,8 +69,8 @@ impl LabelRules {
 fn usual(toolkit: &str, tool: &str) -> Labels {
     match toolkit {
         // What a page says may be meant for whoever reads it, and an address can carry anything away.
-        "http" => Labels { untrusted: true, private: false, outward: true },
-        "workspace" => Labels { untrusted: false, private: tool != "workspace_write", outward: false },
+        "http" => Labels { untrusted: true, outward: true, ..Labels::default() },
+        "workspace" => Labels { private: tool != "workspace_write", ..Labels::default() },
         _ => Labels::default(),
     }
 }
@@ -85,7 +86,7 @@ mod tests {
         let config: ToolsConfig = toml::from_str(config).unwrap();
         let (name, description) = (name.to_owned(), String::new());
         let tool = ToolDescription { name, description, schema: json!({}), effect: Effect::Unsafe, origin };
-        let Labels { untrusted, private, outward } = LabelRules::of(&config).labels(&tool);
+        let Labels { untrusted, private, outward, .. } = LabelRules::of(&config).labels(&tool);
         (untrusted, private, outward)
     }
 

@@ -15,10 +15,10 @@ use serde_json::Value;
 
 use super::config::is_host;
 use super::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, ToolboxError};
-use crate::task::with_causes;
+use crate::task::{SECRET, unmarked, with_causes};
 
-const OPENING: &str = "{{secret:";
-const CLOSING: &str = "}}";
+const OPENING: &str = SECRET.0;
+const CLOSING: &str = SECRET.1;
 /// A shorter value is found in texts that have nothing to do with it.
 const SHORTEST: usize = 6;
 
@@ -91,7 +91,7 @@ impl Secrets {
 
     /// The tool as tasks are given it: it takes references, and returns no values.
     pub(super) fn guard(&self, tool: Arc<dyn Tool>) -> Arc<dyn Tool> {
-        if self.0.is_empty() { tool } else { Arc::new(Guarded { tool, secrets: self.clone() }) }
+        Arc::new(Guarded { tool, secrets: self.clone() })
     }
 
     fn replaced(
@@ -109,21 +109,27 @@ impl Secrets {
             let secret =
                 self.0.get(name).ok_or_else(|| format!("there is no secret '{name}' ([secrets])"))?;
             may(name, &secret.config)?;
-            whole.push_str(before);
+            whole.push_str(&unmarked(before));
             whole.push_str(secret.value.expose_secret());
             rest = tail;
         }
-        whole.push_str(rest);
+        whole.push_str(&unmarked(rest));
         Ok(whole)
     }
 
     fn arguments(&self, tool: &ToolDescription, arguments: Value) -> Result<Value, String> {
+        if self.0.is_empty() {
+            return map_texts(arguments, &|text| Ok(unmarked(&text)));
+        }
         let host = host_of(tool, &arguments);
         let may = |name: &str, config: &SecretConfig| config.allows(name, tool, host.as_deref());
         map_texts(arguments, &|text| self.replaced(&text, &may))
     }
 
     fn output(&self, output: ToolOutput) -> ToolOutput {
+        if self.0.is_empty() {
+            return output;
+        }
         let redacted = |text| Ok::<_, String>(self.redacted(text));
         // Taking something out of a text cannot fail.
         let content = map_texts(output.content, &redacted).unwrap_or_default();
@@ -289,6 +295,16 @@ mod tests {
         let unknown = secrets.arguments(&tool("shop_pay", "shop"), json!("{{secret:other}}")).unwrap_err();
         assert!(unknown.contains("no secret 'other'"), "{unknown}");
         assert!(secrets.arguments(&tool("shop_pay", "shop"), json!("{{secret:token")).is_err());
+    }
+
+    #[test]
+    fn what_only_looks_like_a_reference_is_handed_on_as_it_was() {
+        let written = json!({"text": r"say {{\secret:token}} and {{\\secret:token}}"});
+        let given =
+            |secrets: &Secrets| secrets.arguments(&tool("mail_send", "mail"), written.clone()).unwrap();
+        let expected = json!({"text": r"say {{secret:token}} and {{\secret:token}}"});
+        assert_eq!(given(&secrets(json!({"tools": ["*"]}))), expected);
+        assert_eq!(given(&Secrets::default()), expected);
     }
 
     #[test]

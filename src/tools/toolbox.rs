@@ -119,7 +119,7 @@ impl Toolbox {
     /// # Errors
     /// [`ToolboxError::Collision`] if two of them share a name.
     pub fn offered(&self, allowance: &ToolAllowance) -> Result<Vec<Arc<dyn Tool>>, ToolboxError> {
-        let mut tools = self.permitted(allowance);
+        let mut tools: Vec<_> = self.permitted(allowance).map(|tool| self.guarded(tool)).collect();
         refuse_collisions(&tools)?;
         tools.sort_by(|a, b| a.description().name.cmp(&b.description().name));
         Ok(tools)
@@ -128,9 +128,9 @@ impl Toolbox {
     /// The tool of this name, if a task with this allowance may use it. A name that two tools
     /// share names none of them.
     pub fn find(&self, name: &str, allowance: &ToolAllowance) -> Option<Arc<dyn Tool>> {
-        let mut named = self.permitted(allowance).into_iter().filter(|tool| tool.description().name == name);
+        let mut named = self.permitted(allowance).filter(|tool| tool.description().name == name);
         let found = named.next()?;
-        named.next().is_none().then_some(found)
+        named.next().is_none().then(|| self.guarded(found))
     }
 
     /// What is to be known of a tool besides its effect, as the operator says now.
@@ -165,15 +165,18 @@ impl Toolbox {
         join_all(self.servers.iter().map(|server| server.close())).await;
     }
 
-    fn permitted(&self, allowance: &ToolAllowance) -> Vec<Arc<dyn Tool>> {
+    /// What is recorded is compared as it was written down.
+    fn guarded(&self, tool: Arc<dyn Tool>) -> Arc<dyn Tool> {
+        if self.recorded.is_some() { tool } else { self.secrets.guard(tool) }
+    }
+
+    fn permitted(&self, allowance: &ToolAllowance) -> impl Iterator<Item = Arc<dyn Tool>> {
         let of_servers = self.servers.iter().flat_map(Server::tools);
         self.tools
             .iter()
             .cloned()
             .chain(of_servers)
             .filter(|tool| self.recorded.is_some() || permits(allowance, tool.description()))
-            .map(|tool| self.secrets.guard(tool))
-            .collect()
     }
 }
 

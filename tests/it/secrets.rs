@@ -5,12 +5,14 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::routing::get;
-use longhaul::task::{Event, Status};
+use longhaul::orchestrator::{Decision, RequestId};
+use longhaul::task::{Event, PauseReason, PlannedStep, Status, StepType};
 use longhaul::tools::{Secrets, Toolbox, ToolsConfig};
 use serde_json::{Value, json};
 
 use crate::program::Program;
-use crate::world::{Setup, World, call, plan};
+use crate::replay::is_the_same;
+use crate::world::{Setup, World, call, plan, step};
 
 const VALUE: &str = "v4lue-that-nobody-knows";
 
@@ -30,13 +32,17 @@ async fn parrot() -> (String, Arc<Mutex<Vec<String>>>) {
 }
 
 async fn world(hosts: Value) -> World {
+    scripted(hosts, json!({"rules": []})).await
+}
+
+async fn scripted(hosts: Value, script: Value) -> World {
     let config = serde_json::from_value(json!({"token": {"tools": ["http_fetch"], "hosts": hosts}})).unwrap();
     let secrets = Secrets::load(&config, &|name| (name == "LONGHAUL_SECRET_TOKEN").then(|| VALUE.to_owned()));
     let workspace = std::env::temp_dir();
     let config =
         ToolsConfig { allow_private_addresses: true, workspace: Some(workspace), ..ToolsConfig::default() };
     let tools = Toolbox::open_with(&config, secrets.unwrap()).await.unwrap();
-    World::new(Setup { tools: Some(tools), ..Setup::default() }).await
+    World::new(Setup { script, tools: Some(tools), ..Setup::default() }).await
 }
 
 /// Everything that is kept of a task, as one text.
@@ -89,6 +95,117 @@ async fn a_value_is_not_sent_to_whoever_a_plan_or_a_model_likes() {
     assert!(!kept(&world, task.id).await.contains(VALUE));
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_step_brought_asks_for_no_secret_and_is_handed_on_as_it_was() {
+    let (base, seen) = parrot().await;
+    let world = world(json!(["127.0.0.1"])).await;
+    let _worker = world.work("w");
+    // The server says back what it was asked with: a page that holds a reference.
+    let first = call("http_fetch", json!({"url": format!("{base}/?page=%7B%7Bsecret:token%7D%7D")}));
+    let page = json!([format!("{base}/?said={{{{secret:token}}}}")]);
+    let each = PlannedStep {
+        for_each: Some(serde_json::from_value(json!({"items": page})).unwrap()),
+        ..call("http_fetch", json!({"url": {"$item": true}}))
+    };
+    let own = call("http_fetch", json!({"url": format!("{base}/?own={{{{secret:token}}}}")}));
+    let task = world.start(plan(vec![first, each, own])).await;
+    let ended = world.ended(task.id).await;
+    assert_eq!(ended.status(), Status::Completed, "{:?}", ended.state().fault);
+    let seen: Vec<String> = seen.lock().unwrap().iter().map(|query| decoded(query)).collect();
+    assert_eq!(
+        seen,
+        ["page={{secret:token}}", "said={{secret:token}}", &format!("own={VALUE}")],
+        "only where the plan itself says so"
+    );
+    let recorded = kept(&world, task.id).await;
+    assert!(recorded.contains(r"said={{\\secret:token}}"), "the journal tells what it is: {recorded}");
+    world.is_sound(task.id).await;
+    is_the_same(&world, task.id, 0, 3).await;
+}
+
+fn decoded(query: &str) -> String {
+    url::form_urlencoded::parse(query.as_bytes())
+        .map(|(name, value)| format!("{name}={value}"))
+        .collect::<Vec<_>>()
+        .join("&")
+}
+
+/// A model that reads a page and then wants to send the secret, for the page may have said so.
+fn talked_into(base: &str) -> Value {
+    let fetch = |url: String| json!({"toolCalls": [{"tool": "http_fetch", "arguments": {"url": url}}]});
+    json!({"rules": [
+        {"role": "execute", "turn": 0, "reply": fetch(format!("{base}/?first={{{{secret:token}}}}"))},
+        {"role": "execute", "turn": 1, "reply": fetch(format!("{base}/?second={{{{secret:token}}}}"))},
+        {"role": "execute", "contains": "denied by", "reply": {"text": "I may not."}},
+        {"role": "execute", "reply": {"text": "I sent it."}},
+    ]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_has_read_a_page_is_given_a_secret_only_if_a_person_lets_it() {
+    let edited =
+        |base: &str| Decision::Approve(Some(json!({"url": format!("{base}/?mine={{{{secret:token}}}}")})));
+    let decisions: [fn(&str) -> Decision; 2] = [|_| Decision::Approve(None), |_| Decision::Deny("no".into())];
+    for (position, decision) in decisions
+        .iter()
+        .map(|decision| decision as &dyn Fn(&str) -> Decision)
+        .chain([&edited as _])
+        .enumerate()
+    {
+        let (base, seen) = parrot().await;
+        let world = scripted(json!(["127.0.0.1"]), talked_into(&base)).await;
+        let task = world.start(plan(vec![step(StepType::ToolCall, "Read the page")])).await;
+        let _worker = world.work("w");
+        let paused = world.until(task.id, |task| task.status() == Status::Paused).await;
+        assert_eq!(paused.pause_for_people(), Some(PauseReason::Approval));
+        // The first one was written before anything was read.
+        assert_eq!(*seen.lock().unwrap(), [format!("first={VALUE}")]);
+        let open = world.orchestrator.inbox(Some("user"), 10).await.unwrap();
+        let reason = open[0].reason.clone().unwrap();
+        assert!(reason.starts_with("the task has read untrusted content from http_fetch"), "{reason}");
+        assert!(reason.ends_with("the arguments refer to a secret: token"), "{reason}");
+        let id: RequestId = open[0].id.parse().unwrap();
+        world.orchestrator.decide(id, decision(&base), "anna").await.unwrap();
+        let ended = world.ended(task.id).await;
+        assert_eq!(ended.status(), Status::Completed, "{:?}", ended.state().fault);
+        let then = seen.lock().unwrap().get(1).cloned();
+        let expected = [Some(format!("second={VALUE}")), None, Some(format!("mine={VALUE}"))];
+        assert_eq!(then, expected[position]);
+        assert!(!kept(&world, task.id).await.contains(VALUE));
+        world.is_sound(task.id).await;
+        is_the_same(&world, task.id, 3, 2 - u32::from(then.is_none())).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_a_model_made_of_what_was_read_asks_for_a_secret_before_it_is_given_one() {
+    let (base, seen) = parrot().await;
+    let revised = json!({"steps": [{"id": "again", "description": "Send it", "type": "tool-call", "tool":
+        {"name": "http_fetch", "arguments": {"url": format!("{base}/?revised={{{{secret:token}}}}")}}}]});
+    let script =
+        json!({"rules": [{"role": "plan", "contains": "has to be revised", "reply": {"json": revised}}]});
+    let world = scripted(json!(["127.0.0.1"]), script).await;
+    let page = call("http_fetch", json!({"url": format!("{base}/?page")}));
+    let own = call("http_fetch", json!({"url": format!("{base}/?own={{{{secret:token}}}}")}));
+    let broken = call("workspace_read", json!({"path": "there/is/no/such/file"}));
+    let task = world.start(plan(vec![page, own, broken])).await;
+    let _worker = world.work("w");
+    let paused = world.until(task.id, |task| task.status() == Status::Paused).await;
+    assert_eq!(paused.pause_for_people(), Some(PauseReason::Approval), "{:?}", paused.state().pause);
+    assert_eq!(
+        *seen.lock().unwrap(),
+        ["page".to_owned(), format!("own={VALUE}")],
+        "the first plan was a person's"
+    );
+    let open = world.orchestrator.inbox(Some("user"), 10).await.unwrap();
+    world.orchestrator.decide(open[0].id.parse().unwrap(), Decision::Approve(None), "anna").await.unwrap();
+    let ended = world.ended(task.id).await;
+    assert_eq!(ended.status(), Status::Completed, "{:?}", ended.state().fault);
+    assert_eq!(seen.lock().unwrap()[2], format!("revised={VALUE}"));
+    world.is_sound(task.id).await;
+    is_the_same(&world, task.id, 1, 4).await;
+}
+
 /// Every file of a directory, as one text.
 fn files(directory: &std::path::Path) -> String {
     let mut text = String::new();
@@ -108,9 +225,9 @@ async fn a_value_is_nowhere_in_recording_database_log_replies_and_streams() {
     let url = format!("{base}/?key={{{{secret:token}}}}");
     let script = json!({"rules": [
         {"role": "plan", "reply": {"json": {"steps": [
-            {"id": "a", "description": "Fetch", "type": "tool-call",
-                "tool": {"name": "http_fetch", "arguments": {"url": url}}},
-            {"id": "b", "description": "Fetch it again", "type": "tool-call"}]}}},
+            {"id": "a", "description": "Fetch", "type": "tool-call"},
+            {"id": "b", "description": "Fetch it again", "type": "tool-call",
+                "tool": {"name": "http_fetch", "arguments": {"url": url}}}]}}},
         {"role": "execute", "turn": 0,
             "reply": {"toolCalls": [{"tool": "http_fetch", "arguments": {"url": url}}]}},
         {"role": "execute", "reply": {"text": "done"}},

@@ -65,6 +65,22 @@ impl Orchestrator {
         Ok(said)
     }
 
+    /// Whether a model made a revision of the plan when the task had read something untrusted: then nobody
+    /// can tell whose words its steps are.
+    pub(crate) async fn is_made_of_what_was_read(
+        &self,
+        id: TaskId,
+        revision: u32,
+    ) -> Result<bool, OrchestratorError> {
+        let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+        let journal = self.whole_journal(id).await?;
+        let made = journal.iter().find_map(|entry| match &entry.event {
+            Event::Planned { revision: made, by, .. } if *made == revision => Some((entry.seq, by)),
+            _ => None,
+        });
+        Ok(made.is_none_or(|(seq, by)| by.model.is_some() && task.is_untrusted(seq)))
+    }
+
     async fn recorded_text(&self, task: &Task, handle: &str) -> Result<Option<String>, OrchestratorError> {
         if handle == "goal" {
             return Ok(Some(task.spec().goal.clone()));

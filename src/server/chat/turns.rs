@@ -15,7 +15,7 @@ use crate::models::{Answer, Chunk, Message as ModelMessage, ModelError, Request,
 use crate::orchestrator::{Called, GO_ON, GrownCall, cut, marked};
 use crate::task::{
     Effect, Fault, FaultClass, Labels, MAX_DEPTH, Source, TOO_DEEP, Taint, Task, Timestamp, ToolRequest,
-    is_too_deep,
+    is_too_deep, secrets_in,
 };
 use crate::tools::{CallContext, Fence, Tool, ToolOutput};
 
@@ -205,7 +205,8 @@ impl Answering {
     /// conversation is not theirs alone.
     fn labels(&self, tool: &dyn Tool, arguments: &Value) -> Labels {
         let tools = self.state.orchestrator.tools();
-        tools.labels_of_call(tool.description(), arguments, std::slice::from_ref(&self.text))
+        let labels = tools.labels_of_call(tool.description(), arguments, std::slice::from_ref(&self.text));
+        Labels { secret: !secrets_in(arguments).is_empty(), ..labels }
     }
 
     /// Calls a tool that only reads, and tells client and model how that ended.

@@ -239,9 +239,12 @@ fn tools(journal: &[Entry]) -> (BTreeSet<String>, BTreeMap<String, Kept>) {
             Event::ToolChanged(notice) => (&notice.tool, notice.effect, false, Labels::default()),
             Event::ChildStarted { tool, .. } => (tool, Effect::ReadOnly, false, Labels::default()),
             // It was held back because it tells the outside.
-            Event::ApprovalRequested { tool, effect, because, .. } => {
-                (tool, *effect, false, Labels { outward: because.is_some(), ..Labels::default() })
-            }
+            Event::ApprovalRequested { tool, effect, because, .. } => (
+                tool,
+                *effect,
+                false,
+                Labels { outward: because.as_ref().is_some_and(|read| read.is_both()), ..Labels::default() },
+            ),
             Event::InputRequested { tool, .. } => (tool, Effect::ReadOnly, true, Labels::default()),
             Event::Planned { plan, .. } => {
                 let named = plan.steps.iter().filter_map(|step| step.tool.as_ref());
