@@ -8,7 +8,7 @@ use clap_complete::Shell;
 use serde_json::Value;
 
 use super::config::Overrides;
-use super::fork::{DiffArgs, ForkArgs, RetryArgs};
+use super::fork::{DiffArgs, EffectsArg, ForkArgs, RetryArgs};
 use super::recording::{ExportArgs, ImportArgs, ReplayArgs};
 use super::schedule_args::ScheduleCommand;
 use super::template_args::{ParameterArgs, TemplateCommand};
@@ -305,6 +305,8 @@ pub(super) enum TaskCommand {
         /// The checkpoint's number, as `task checkpoint --list` shows it
         #[arg(long, value_name = "SEQ")]
         checkpoint: i64,
+        #[command(flatten)]
+        effects: EffectsArg,
     },
     /// Start a task that begins with what another one has recorded; --model is asked from there on
     Fork(ForkArgs),

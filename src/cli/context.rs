@@ -6,10 +6,11 @@ use serde_json::json;
 use super::Exit;
 use super::display::{cut, one_line};
 use super::error::CliError;
+use super::fork::EffectsArg;
 use super::task::{new_table, told};
 use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
-use crate::orchestrator::ContextView;
+use crate::orchestrator::{ContextView, RestoreWish};
 use crate::repository::RepositoryError;
 use crate::task::{Event, TaskId};
 
@@ -117,9 +118,11 @@ pub(super) async fn restore(
     engine: &Engine,
     id: TaskId,
     checkpoint: i64,
+    effects: &EffectsArg,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
-    let task = engine.orchestrator.restore(id, checkpoint, &engine.settings.user).await?;
+    let wish = RestoreWish { checkpoint, repeat_effects: effects.repeat_effects };
+    let task = engine.orchestrator.restore(id, wish, &engine.settings.user).await?;
     if let Some(seq) = task.state().messages.last()
         && let Some(notice) = engine.orchestrator.message(id, *seq).await?
     {

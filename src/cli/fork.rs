@@ -51,10 +51,10 @@ pub(super) struct RetryArgs {
 }
 
 #[derive(Debug, Args)]
-struct EffectsArg {
+pub(super) struct EffectsArg {
     /// Allow that what the task did to the world behind that place is done once more
     #[arg(long)]
-    repeat_effects: bool,
+    pub(super) repeat_effects: bool,
 }
 
 #[derive(Debug, Args)]

@@ -79,8 +79,8 @@ pub(super) async fn run(
         TaskCommand::Checkpoint { task, list, form } => {
             context::checkpoint(engine, find(engine, &task.id).await?, list, form.json, terminal).await
         }
-        TaskCommand::Restore { task, checkpoint } => {
-            context::restore(engine, find(engine, &task.id).await?, checkpoint, terminal).await
+        TaskCommand::Restore { task, checkpoint, effects } => {
+            context::restore(engine, find(engine, &task.id).await?, checkpoint, &effects, terminal).await
         }
         TaskCommand::Fork(args) => fork::fork(engine, args, model, terminal).await,
         TaskCommand::Retry(args) => fork::retry(engine, args, terminal).await,

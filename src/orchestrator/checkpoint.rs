@@ -7,7 +7,7 @@ use super::lifecycle::{expect, unknown_call};
 use super::{Orchestrator, OrchestratorError};
 use crate::queue::Wake;
 use crate::task::{
-    EffectRecord, EffectState, Entry, Event, Payload, Return, Status, Task, TaskId, TraceType,
+    Call, CallState, EffectRecord, Effects, Entry, Event, Payload, Return, Status, Task, TaskId, TraceType,
 };
 
 /// Entries that are read at once.
@@ -18,6 +18,15 @@ const LISTED: u32 = 500;
 
 /// Effects that models are told of at most; all of them are listed elsewhere.
 const TOLD: usize = 50;
+
+/// Which checkpoint a task is to go back to.
+#[derive(Debug, Clone, Copy)]
+pub struct RestoreWish {
+    /// The number of the checkpoint's entry.
+    pub checkpoint: i64,
+    /// Whether what the task did to the world since then may be done once more.
+    pub repeat_effects: bool,
+}
 
 impl Orchestrator {
     /// Writes down where a task stands.
@@ -57,14 +66,19 @@ impl Orchestrator {
     /// Puts a task back to a checkpoint and lets it go on from there: the steps since are undone, and
     /// what was open then is done anew. Effects that happened stay on record, and the models are told
     /// of them. Nothing is deleted.
-    pub async fn restore(&self, id: TaskId, checkpoint: i64, by: &str) -> Result<Task, OrchestratorError> {
+    ///
+    /// # Errors
+    /// [`OrchestratorError::WouldRepeat`] if the task changed the world since, and the wish does not say that
+    /// this may be done once more.
+    pub async fn restore(&self, id: TaskId, wish: RestoreWish, by: &str) -> Result<Task, OrchestratorError> {
+        let checkpoint = wish.checkpoint;
         let entries = self.repository.journal(id, checkpoint.saturating_sub(1), 1).await?;
         match entries.first() {
             Some(Entry { seq, event: Event::CheckpointTaken { .. }, .. }) if *seq == checkpoint => {}
             _ => return Err(no_checkpoint()),
         }
         let then = self.task_at(id, checkpoint).await?;
-        let effects: Vec<EffectRecord> = self.effects(id).await?.into_iter().filter(happened).collect();
+        let effects = self.effects_by_step(&then).await?;
         let task = self
             .record(id, |task| {
                 expect(task, "restore", &[Status::Pending, Status::Paused])?;
@@ -73,10 +87,14 @@ impl Orchestrator {
                     let problem = format!("nothing was left to do at checkpoint {checkpoint}");
                     OrchestratorError::Invalid { field: "checkpoint", problem }
                 })?;
-                let undone = |effect: &&EffectRecord| {
-                    back.undone.iter().any(|(first, last)| (*first..=*last).contains(&effect.step))
-                };
-                let notice = notice(checkpoint, &effects.iter().filter(undone).collect::<Vec<_>>());
+                let is_undone =
+                    |step: &u32| back.undone.iter().any(|(first, last)| (*first..=*last).contains(step));
+                let undone = effects.iter().filter(|(step, _)| is_undone(step)).map(|(_, effect)| effect);
+                let undone: Vec<&EffectRecord> = undone.collect();
+                if !undone.is_empty() && !wish.repeat_effects {
+                    return Err(OrchestratorError::WouldRepeat(undone.into_iter().cloned().collect()));
+                }
+                let notice = notice(checkpoint, &undone);
                 let mut events = vec![restored(task, checkpoint, back, &notice, by)];
                 if task.status() == Status::Paused {
                     events.push(Event::Resumed { by: by.to_owned() });
@@ -86,6 +104,24 @@ impl Orchestrator {
             .await?;
         self.wake(Wake::again(&task, Duration::ZERO)).await;
         Ok(task)
+    }
+
+    /// What a task and those below it did to the world, or may have done, with the step of the task itself for
+    /// which that was.
+    async fn effects_by_step(&self, task: &Task) -> Result<Vec<(u32, EffectRecord)>, OrchestratorError> {
+        let journal = self.whole_journal(task.id).await?;
+        let mut effects = Effects::of(task.id);
+        journal.iter().for_each(|entry| effects.take(entry));
+        let own = effects.into_records().into_iter();
+        let mut found: Vec<(u32, EffectRecord)> = own.map(|effect| (effect.step, effect)).collect();
+        for entry in &journal {
+            if let Event::ChildStarted { step, child, .. } = &entry.event {
+                let below = self.effects_of_child(*child, &task.spec().user_id).await?;
+                found.extend(below.into_iter().map(|effect| (*step, effect)));
+            }
+        }
+        found.retain(|(_, effect)| effect.may_have_happened());
+        Ok(found)
     }
 }
 
@@ -103,24 +139,32 @@ fn restored(task: &Task, checkpoint: i64, back: Return, notice: &str, by: &str) 
     }
 }
 
-/// A call of which nobody knows whether it took effect has to be decided about first.
+/// A call of which nobody knows whether it took effect has to end, or be decided about, first.
 fn may_go_back(task: &Task) -> Result<(), OrchestratorError> {
-    match unknown_call(task) {
-        None => Ok(()),
-        Some((step, call)) => {
-            let problem = format!(
-                "nobody knows whether call {call} of step {} took effect: say how it ended first \
-                 (longhaul task resume --outcome)",
-                step + 1
-            );
-            Err(OrchestratorError::Invalid { field: "outcome", problem })
-        }
-    }
+    let problem = if let Some((step, call)) = unknown_call(task) {
+        format!(
+            "nobody knows whether call {call} of step {} took effect: say how it ended (longhaul task resume \
+             --outcome), pause the task again, and then go back",
+            step + 1
+        )
+    } else if let Some((step, call)) = call_in_flight(task) {
+        format!(
+            "call {call} of step {} has not ended: let the task go on (longhaul task resume) until it has ended, or \
+             until you are asked how it did; then pause the task again, and go back",
+            step + 1
+        )
+    } else {
+        return Ok(());
+    };
+    Err(OrchestratorError::Invalid { field: "outcome", problem })
 }
 
-/// Whether it did happen, as far as anybody knows.
-fn happened(effect: &EffectRecord) -> bool {
-    !matches!(effect.state, EffectState::Prepared | EffectState::Failed)
+/// A call that was dispatched, may have taken effect, and is not known to have ended.
+fn call_in_flight(task: &Task) -> Option<(u32, u32)> {
+    task.frontier().iter().find_map(|index| {
+        let is_open = |call: &&Call| call.state == CallState::Dispatched && !call.may_repeat();
+        Some((*index, task.step(*index)?.calls.iter().find(is_open)?.number))
+    })
 }
 
 /// What models are told: what happened since has happened, although its step is done again.

@@ -41,7 +41,7 @@ pub enum OrchestratorError {
     /// What is asked for would do to the world once more what was done to it already.
     #[error(
         "this would do again what the task has done to the world: {}. Say that it may (repeatEffects, \
-         --repeat-effects), or fork behind it", in_short(.0)
+         --repeat-effects), or choose a place behind it", in_short(.0)
     )]
     WouldRepeat(Vec<EffectRecord>),
     /// The request to a person was answered, has expired, or was never made.

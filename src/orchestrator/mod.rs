@@ -54,6 +54,7 @@ use crate::tools::{Probes, Toolbox};
 
 pub(crate) use birth::{Calling, Unborn};
 pub(crate) use budget::{budget_question, wrap_up};
+pub use checkpoint::RestoreWish;
 pub use compare::{StepDiff, StepSide, TaskDiff, TaskSide};
 pub use config::OrchestratorConfig;
 #[cfg(test)]

@@ -11,7 +11,7 @@ use super::error::ApiError;
 use super::parse::JsonBody;
 use super::state::AppState;
 use super::views::{self, TaskDetail};
-use crate::orchestrator::ContextView;
+use crate::orchestrator::{ContextView, RestoreWish};
 use crate::task::{Entry, Event, Payload, Timestamp};
 
 /// A place that a task can be put back to.
@@ -40,11 +40,14 @@ pub(super) struct CheckpointList {
 
 /// Where to go back to.
 #[derive(Debug, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
 #[schemars(rename = "Restore")]
 pub(super) struct Back {
     /// The number of a checkpoint's entry.
     checkpoint: i64,
+    /// Whether what the task did to the world since then may be done once more.
+    #[serde(default)]
+    repeat_effects: bool,
 }
 
 impl CheckpointView {
@@ -99,6 +102,7 @@ pub(super) async fn restore(
     JsonBody(back): JsonBody<Back>,
 ) -> Result<Json<TaskDetail>, ApiError> {
     let task = state.task_of(&caller, &id).await?;
-    let task = state.orchestrator.restore(task.id, back.checkpoint, &caller.0).await?;
+    let wish = RestoreWish { checkpoint: back.checkpoint, repeat_effects: back.repeat_effects };
+    let task = state.orchestrator.restore(task.id, wish, &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }

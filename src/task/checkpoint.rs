@@ -96,12 +96,12 @@ impl Task {
             return Err(format!("step {open} is open and would stay"));
         }
         if let Some(index) = undone.iter().find(|index| self.steps[**index as usize].is_in_doubt()) {
-            return Err(format!("a call of step {index} may take effect: say how it ended first"));
+            return Err(format!("a call of step {} may take effect: say how it ended first", index + 1));
         }
         if let Some(index) =
             undone.iter().find(|index| self.steps[**index as usize].child_at_work().is_some())
         {
-            return Err(format!("a task of its own works for step {index}: cancel that first"));
+            return Err(format!("a task of its own works for step {}: cancel that first", index + 1));
         }
         self.check_return(&back.plan)?;
         for index in undone {

@@ -8,6 +8,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
 use longhaul::models::{Answer, Chunk, Message, Model, ModelError, Models, Request, Role};
+use longhaul::orchestrator::RestoreWish;
 use longhaul::repository::Repository;
 use longhaul::task::{Event, Limits, ModelName, Payload, Status, StepType, Task, TaskId, ToolRequest, Usage};
 use serde_json::{Value, json};
@@ -382,6 +383,34 @@ async fn checkpoints(world: &World, id: TaskId) -> Vec<(i64, usize)> {
     entries.iter().map(|entry| (entry.seq, entry.event.data().to_string().len())).collect()
 }
 
+fn back_to(checkpoint: i64, repeat_effects: bool) -> RestoreWish {
+    RestoreWish { checkpoint, repeat_effects }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_has_changed_nothing_since_goes_back_without_a_question() {
+    let model = Recording::new(None, Box::new(|_| ("written".to_owned(), Vec::new())));
+    let world = world(&model, 50_000, None).await;
+    let steps = vec![
+        call("unsafe_effect", json!({})),
+        step(StepType::Checkpoint, "Write down"),
+        call("read", json!({})),
+        call("ask_person", json!({"question": "Is it good?"})),
+    ];
+    let task = world.start(plan(steps)).await;
+    let _worker = world.work("w");
+    world.until(task.id, |task| task.status() == Status::Paused).await;
+    let (checkpoint, _) = checkpoints(&world, task.id).await[0];
+    world.orchestrator.restore(task.id, back_to(checkpoint, false), "ada").await.unwrap();
+    world.until(task.id, |task| task.status() == Status::Paused && task.state().revision == 2).await;
+    assert_eq!(
+        world.orchestrator.effects(task.id).await.unwrap().len(),
+        1,
+        "what was done before it stays done"
+    );
+    world.is_sound(task.id).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_goes_back_to_a_checkpoint_and_its_effects_stay_on_record() {
     let model = Recording::new(None, Box::new(|_| ("written".to_owned(), Vec::new())));
@@ -394,7 +423,7 @@ async fn a_task_goes_back_to_a_checkpoint_and_its_effects_stay_on_record() {
         call("ask_person", json!({"question": "Is it good?"})),
     ];
     let task = world.start(plan(steps)).await;
-    let refused = world.orchestrator.restore(task.id, 1, "ada").await;
+    let refused = world.orchestrator.restore(task.id, back_to(1, false), "ada").await;
     assert_eq!(refused.map(drop).map_err(|error| error.code()), Err("invalid_request"));
     let _worker = world.work("w");
     let is_at_rest =
@@ -402,14 +431,19 @@ async fn a_task_goes_back_to_a_checkpoint_and_its_effects_stay_on_record() {
     let before = world.until(task.id, |task| is_at_rest(task, 1)).await;
     assert_eq!(before.state().completed, 4);
     let (checkpoint, _) = checkpoints(&world, task.id).await[0];
-    let restored = world.orchestrator.restore(task.id, checkpoint, "ada").await.unwrap();
+    let refused = world.orchestrator.restore(task.id, back_to(checkpoint, false), "ada").await.unwrap_err();
+    assert_eq!(refused.code(), "effects_would_repeat", "{refused}");
+    assert!(refused.to_string().contains("unsafe_effect (step 3)"), "{refused}");
+    let untouched = world.repository.load(task.id).await.unwrap().unwrap();
+    assert_eq!(untouched.state(), before.state(), "nobody said that it may be done once more");
+    let restored = world.orchestrator.restore(task.id, back_to(checkpoint, true), "ada").await.unwrap();
     // The checkpoint is taken by a step, which was open then.
     assert_eq!((restored.state().completed, restored.state().replaced, restored.steps().len()), (1, 4, 9));
     let after = world.until(task.id, |task| is_at_rest(task, 2)).await;
     assert_eq!((after.state().completed, after.total_steps()), (4, 5));
     let effects = world.orchestrator.effects(task.id).await.unwrap();
     let of: Vec<u32> = effects.iter().map(|effect| effect.step).collect();
-    assert_eq!(of, [2, 6], "what happened stays on record");
+    assert_eq!(of, [2, 6], "what happened stays on record, and happened again as somebody had said");
     let asked = model.asked();
     assert_eq!(asked.len(), 2);
     let told = text_of(&asked[1]);

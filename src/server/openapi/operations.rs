@@ -261,7 +261,8 @@ fn control() -> Vec<Operation> {
         Operation::post("/api/tasks/{id}/restore", "restoreTask", "Puts a task back to a checkpoint.")
             .about(
                 "The task has to be paused, or not begun. Steps since then are undone and what was open is done again by \
-                 a new revision of the plan; effects that happened stay on record, and the models are told of them.",
+                 a new revision of the plan; effects that happened stay on record, and the models are told of them. Refused with 409 \
+                 `effects_would_repeat` if the task changed the world since.",
             )
             .body::<Back>()
             .reply::<TaskDetail>()

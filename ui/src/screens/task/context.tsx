@@ -11,6 +11,7 @@ import { setQuery } from "../../router";
 import { notify } from "../../state/session";
 import { Markdown } from "../../components/markdown";
 import { Value } from "../../components/json";
+import { useRepeatable } from "./fork";
 import { Content, Section } from "./inspector";
 import type { ViewProps } from "./task";
 
@@ -72,7 +73,6 @@ export function CheckpointsTab({ id, story, task, fork, changed }: ViewProps) {
   const [back, setBack] = useState<number | null>(null);
   const live = !isEnded(task.status);
   const take = () => run(async () => { await ask(takeCheckpoint(id)); notify("Where the work stands is written down"); });
-  const restore = (seq: number) => run(async () => { changed(await ask(restoreTask(id, { checkpoint: seq }))); setBack(null); notify("Put back; it goes on from there"); });
   const taking = live && <div class="row-of-buttons"><Button icon="flag" busy={busy} onClick={() => void take()}>Take a checkpoint</Button></div>;
   if (story.checkpoints.length === 0) {
     return <Empty icon="flag" title="No checkpoint yet" action={taking || undefined}><p>Where the work stands is written down after every {task.limits.checkpointInterval ?? "few"} steps, and where the plan has a step for it. The task resumes from its journal with or without them.</p></Empty>;
@@ -89,12 +89,22 @@ export function CheckpointsTab({ id, story, task, fork, changed }: ViewProps) {
       ))}
     </ol>
     {task.status === "running" && <p class="faint">Pause the task to put it back to one of them.</p>}
-    {back !== null && (
-      <Dialog title="Put the task back?" close={() => setBack(null)}>
-        <p>The steps since then do not count any more, and what was open then is done anew. What they did to the world has happened and stays; the models are told of it.</p>
-        <div class="dialog-foot"><Button onClick={() => setBack(null)}>Leave it</Button><Button kind="primary" icon="retry" busy={busy} onClick={() => void restore(back)}>Restore</Button></div>
-      </Dialog>
-    )}
+    {back !== null && <RestoreDialog id={id} checkpoint={back} changed={changed} close={() => setBack(null)} />}
     </div>
+  );
+}
+
+function RestoreDialog({ id, checkpoint, changed, close }: { id: string; checkpoint: number; changed: ViewProps["changed"]; close: () => void }) {
+  const restore = useRepeatable(async (repeatEffects) => {
+    changed(await ask(restoreTask(id, { checkpoint, repeatEffects })));
+    close();
+    notify("Put back; it goes on from there");
+  });
+  return (
+    <Dialog title="Put the task back?" close={close}>
+      <p>The steps since then do not count any more, and what was open then is done anew. What they did to the world has happened and stays; the models are told of it.</p>
+      {restore.said}
+      <div class="dialog-foot"><Button onClick={close}>Leave it</Button><Button kind="primary" icon="retry" busy={restore.busy} disabled={restore.blocked} onClick={() => void restore.go()}>Restore</Button></div>
+    </Dialog>
   );
 }

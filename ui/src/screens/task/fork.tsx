@@ -15,7 +15,7 @@ import { notify } from "../../state/session";
 export interface ForkPlace { seq?: number; step?: number; result?: { step: number; call: number; value: unknown }; words: string }
 
 /** A request that may be refused for what it would do to the world once more; then it can be sent with that said. */
-function useRepeatable(send: (repeatEffects: boolean, once: ReturnType<typeof useOnce>) => Promise<unknown>) {
+export function useRepeatable(send: (repeatEffects: boolean, once: ReturnType<typeof useOnce>) => Promise<unknown>) {
   const once = useOnce();
   const [busy, setBusy] = useState(false);
   const [problem, setProblem] = useState<unknown>(null);
