@@ -31,6 +31,7 @@ mod fleet;
 mod forks;
 mod frozen;
 mod hard_cases;
+mod image;
 mod judge;
 mod large;
 mod linear;
