@@ -22,3 +22,20 @@ pub(crate) async fn fresh_database() -> PostgresRepository {
     repository.prepare().await.unwrap();
     repository
 }
+
+/// Six processes that start at once on an empty database all find the tables made, however their
+/// first statements fall.
+#[tokio::test(flavor = "multi_thread")]
+async fn processes_that_start_at_once_on_an_empty_database_all_start() {
+    for round in 0..8 {
+        let url = fresh_url().await;
+        let mut processes = Vec::new();
+        for _ in 0..6 {
+            processes.push(PostgresRepository::connect(&url, 2).await.unwrap());
+        }
+        let starts = processes.iter().map(PostgresRepository::prepare);
+        for started in futures::future::join_all(starts).await {
+            assert!(started.is_ok(), "round {round}: {started:?}");
+        }
+    }
+}
