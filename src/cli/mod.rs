@@ -97,7 +97,7 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
     let stays = matches!(command, Command::Serve(_) | Command::Worker);
     logging::start(
         &settings.config.log,
-        if stays { "info,rmcp=error,genai=off" } else { "warn,rmcp=error,genai=off" },
+        if stays { "info,rmcp=error,genai=off,bullmq=off" } else { "warn,rmcp=error,genai=off,bullmq=off" },
         terminal,
     )?;
     match command {

@@ -216,6 +216,28 @@ async fn jobs_that_come_twice_and_late_do_nothing_twice() {
     }
 }
 
+/// Its worker was killed when the task was done and before that was told: nobody is left to tell it.
+#[tokio::test(flavor = "multi_thread")]
+async fn the_job_of_a_worker_that_died_ends_about_when_its_lease_does() {
+    let config = QueueConfig { lease: Duration::from_secs(1), ..jobs_only() };
+    let queue = connected(config.clone()).await;
+    let world = world(&queue, quick()).await;
+    let task = world.start(plan(vec![call("read", json!({}))])).await;
+    let waiting = jobs(&queue, &task, |jobs| all(jobs, JobState::Prioritized)).await;
+    let client = ::redis::Client::open(config.url.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let key = |list: &str| format!("{}:{}:{list}", config.prefix, config.name);
+    let mut taken = ::redis::pipe();
+    taken.cmd("ZREM").arg(key("prioritized")).arg(&waiting[0].id).ignore();
+    taken.cmd("LPUSH").arg(key("active")).arg(&waiting[0].id).ignore();
+    let () = taken.query_async(&mut connection).await.unwrap();
+    jobs(&queue, &task, |jobs| all(jobs, JobState::Active)).await;
+    let started = std::time::Instant::now();
+    let _worker = working(&world).await;
+    jobs(&queue, &task, |jobs| all(jobs, JobState::Completed)).await;
+    assert!(started.elapsed() < Duration::from_secs(10), "{:?}", started.elapsed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_redis_loses_no_task() {
     let server = RedisServer::start();

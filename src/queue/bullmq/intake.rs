@@ -29,6 +29,9 @@ const CLOSE: Duration = Duration::from_secs(2);
 /// seconds would leave the queue alone long after Redis is back.
 const RETRY_MS: u64 = 500;
 
+/// A shorter lock than this would be lost whenever Redis is slow.
+const SHORTEST_LOCK: Duration = Duration::from_secs(1);
+
 /// A job on its way to a worker. Whoever takes it says so; the other side may have given up.
 struct Parcel {
     delivery: Delivery,
@@ -230,11 +233,17 @@ fn processor(
 }
 
 fn options(config: &QueueConfig) -> WorkerOptions {
+    let lock = config.lease.max(SHORTEST_LOCK);
+    let millis = |time: Duration| u64::try_from(time.as_millis()).unwrap_or(u64::MAX);
     WorkerOptions {
         connection: link::connection(config),
         prefix: config.prefix.clone(),
         name: Some(config.worker.clone()),
         concurrency: config.concurrency.max(1),
+        // A job is locked for as long as its task is leased. Whoever takes the task over does so then,
+        // and the job of the worker that died is no longer shown as if somebody worked on it.
+        lock_duration: millis(lock),
+        stalled_interval: millis(lock / 3),
         // A job whose worker died waits again, as often as it takes: whether a step is poison
         // is the task's to decide.
         max_stalled_count: i32::MAX.unsigned_abs(),
