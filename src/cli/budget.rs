@@ -30,12 +30,15 @@ pub(super) async fn run(
     };
     if as_json {
         let used = task.consumed(system_clock()());
-        terminal.result(json!({"taskId": id, "limits": task.budget(), "used": used}).to_string());
+        let reserved = task.state().spent.reserved;
+        let shown = json!({"taskId": id, "limits": task.budget(), "used": used, "reserved": reserved});
+        terminal.result(shown.to_string());
         return Ok(Exit::Done);
     }
-    let mut table = new_table(&["WHAT", "USED", "LIMIT"]);
+    let mut table = new_table(&["WHAT", "USED", "RESERVED", "LIMIT"]);
     for line in lines(&task, |number| number.to_string()) {
-        table.add_row([line.what.to_owned(), line.used, line.limit.unwrap_or_else(|| "none".to_owned())]);
+        let limit = line.limit.unwrap_or_else(|| "none".to_owned());
+        table.add_row([line.what.to_owned(), line.used, line.reserved.unwrap_or_default(), limit]);
     }
     terminal.result(table.trim_fmt());
     Ok(Exit::Done)
@@ -44,8 +47,9 @@ pub(super) async fn run(
 /// One line for people: what has a limit, and how much of it is used.
 pub(super) fn in_short(task: &Task) -> String {
     let limited = lines(task, grouped).into_iter().filter_map(|line| {
+        let reserved = line.reserved.map(|reserved| format!(" ({reserved} reserved)")).unwrap_or_default();
         let used = format!("{} of {}", line.used, line.limit?);
-        Some(if line.names_itself { used } else { format!("{used} {}", line.what) })
+        Some(if line.names_itself { used + &reserved } else { format!("{used} {}{reserved}", line.what) })
     });
     let limited: Vec<String> = limited.collect();
     if limited.is_empty() { "without limits".to_owned() } else { limited.join(", ") }
@@ -53,7 +57,10 @@ pub(super) fn in_short(task: &Task) -> String {
 
 struct Line {
     what: &'static str,
+    /// Without what is set aside.
     used: String,
+    /// What calls in flight and sub-tasks may still consume of it, if anything.
+    reserved: Option<String>,
     limit: Option<String>,
     /// Whether the amounts have a unit that says what they are of: `$1.20`, `4 min`.
     names_itself: bool,
@@ -62,20 +69,24 @@ struct Line {
 fn lines(task: &Task, plain: fn(u64) -> String) -> Vec<Line> {
     let Budget { tokens, cost_usd, wall_time_ms, model_calls, tool_calls, steps, .. } = task.budget();
     let used = task.consumed(system_clock()());
+    let aside = task.state().spent.reserved;
     let time = |millis: u64| duration::short(std::time::Duration::from_millis(millis));
-    let count = |what, used: u64, limit: Option<u64>| Line {
+    let count = |what, used: u64, aside: u64, limit: Option<u64>| Line {
         what,
-        used: plain(used),
+        used: plain(used.saturating_sub(aside)),
+        reserved: (aside > 0).then(|| plain(aside)),
         limit: limit.map(plain),
         names_itself: false,
     };
-    let amount = |what, used, limit| Line { what, used, limit, names_itself: true };
+    let amount = |what, used, reserved, limit| Line { what, used, reserved, limit, names_itself: true };
+    let money = used.cost_usd.saturating_sub(aside.cost_usd).to_string();
+    let held = (!aside.cost_usd.is_zero()).then(|| aside.cost_usd.to_string());
     vec![
-        count("tokens", used.tokens, tokens),
-        amount("money", used.cost_usd.to_string(), cost_usd.as_ref().map(Usd::to_string)),
-        amount("time", time(used.wall_time_ms), wall_time_ms.map(time)),
-        count("model calls", used.model_calls.into(), model_calls.map(u64::from)),
-        count("tool calls", used.tool_calls.into(), tool_calls.map(u64::from)),
-        count("steps", used.steps.into(), steps.map(u64::from)),
+        count("tokens", used.tokens, aside.tokens, tokens),
+        amount("money", money, held, cost_usd.as_ref().map(Usd::to_string)),
+        amount("time", time(used.wall_time_ms), None, wall_time_ms.map(time)),
+        count("model calls", used.model_calls.into(), aside.model_calls.into(), model_calls.map(u64::from)),
+        count("tool calls", used.tool_calls.into(), aside.tool_calls.into(), tool_calls.map(u64::from)),
+        count("steps", used.steps.into(), aside.steps.into(), steps.map(u64::from)),
     ]
 }

@@ -148,7 +148,7 @@ async fn work_and_watch(
         async move { worker.run(enough).await }
     });
     let watched = tokio::select! {
-        watched = watch.until_rest() => watched,
+        watched = watch.until_rest(&engine.orchestrator) => watched,
         () = stop.cancelled() => Ok(()),
     };
     enough.cancel();
@@ -161,7 +161,7 @@ async fn work_and_watch(
 
 async fn only_watch(engine: &Engine, mut watch: Watch, stop: CancellationToken) -> Result<Exit, CliError> {
     tokio::select! {
-        watched = watch.until_rest() => watched?,
+        watched = watch.until_rest(&engine.orchestrator) => watched?,
         () = stop.cancelled() => {}
     }
     watch.conclude(engine).await

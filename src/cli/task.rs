@@ -8,7 +8,7 @@ use super::display::{Form, cut, entry_json, one_line, readable};
 use super::error::CliError;
 use super::follow::Follower;
 use super::terminal::{Terminal, cell};
-use super::watch::{Watch, took};
+use super::watch::{Watch, took, waiting};
 use super::wiring::Engine;
 use super::{Exit, budget, context, duration, fork, ids, inbox, plan, recording, signals};
 use crate::orchestrator::OutcomeDecision;
@@ -140,12 +140,26 @@ async fn list(engine: &Engine, args: &ListArgs, terminal: &Terminal) -> Result<E
         terminal.note("There are no such tasks.");
     } else {
         let mut table = new_table(&["ID", "STATUS", "STEPS", "CREATED", "GOAL"]);
-        tasks.iter().for_each(|task| {
-            table.add_row(summary_row(task));
-        });
+        for task in &tasks {
+            let mut row = summary_row(task);
+            if waits_below(engine, task).await? {
+                row[1] = format!("{}, a sub-task waits", task.status);
+            }
+            table.add_row(row);
+        }
         terminal.result(table.trim_fmt());
     }
     Ok(Exit::Done)
+}
+
+/// Whether a task runs, and does nothing but wait for a sub-task that waits for a person.
+async fn waits_below(engine: &Engine, summary: &TaskSummary) -> Result<bool, CliError> {
+    if !summary.status.is_live() {
+        return Ok(false);
+    }
+    let Some(task) = engine.repository().load(summary.id).await? else { return Ok(false) };
+    let below = engine.orchestrator.below(&task).await?;
+    Ok(!below.goes_on && !below.waits_for.is_empty())
 }
 
 fn summary_row(task: &TaskSummary) -> [String; 5] {
@@ -165,18 +179,20 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
         None => None,
     };
     let effects = engine.orchestrator.effects(task.id).await?;
+    let waits_for = engine.orchestrator.below(task).await?.waits_for;
     let children = ListFilter { parent: Some(task.id), limit: CHILDREN, ..ListFilter::default() };
     let children = engine.repository().list(&children).await?;
     if as_json {
         let text = json!({
             "id": task.id, "spec": task.spec(), "state": state, "progress": task.progress(),
             "steps": task.steps(), "output": output, "effects": effects,
-            "evidence": task.evidence(), "children": children,
+            "evidence": task.evidence(), "children": children, "waitsFor": waits_for,
         });
         terminal.result(text.to_string());
         return Ok(Exit::Done);
     }
-    for (name, value) in facts(task) {
+    let waiting = waits_for.iter().map(|below| ("Waits", waiting(below)));
+    for (name, value) in facts(task).into_iter().chain(waiting) {
         terminal.result(format!("{name:<9} {value}"));
     }
     let mut table = new_table(&["STEP", "STATUS", "TYPE", "TRIES", "TOOK", "DESCRIPTION"]);
@@ -294,7 +310,7 @@ async fn watch(engine: &Engine, task: Task, form: Form, terminal: &Terminal) -> 
     let known = task.state().seq;
     let mut watch = Watch::new(engine, terminal, form, task, known);
     tokio::select! {
-        watched = watch.until_rest() => watched?,
+        watched = watch.until_rest(&engine.orchestrator) => watched?,
         () = stop.cancelled() => return Ok(Exit::Interrupted),
     }
     watch.conclude(engine).await

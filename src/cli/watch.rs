@@ -2,6 +2,7 @@
 
 use std::collections::HashSet;
 use std::path::PathBuf;
+use std::time::Duration;
 
 use serde_json::{Value, json};
 
@@ -11,7 +12,11 @@ use super::follow::Follower;
 use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, duration};
-use crate::task::{Entry, PauseReason, Status, Task, TaskId};
+use crate::orchestrator::{Orchestrator, OrchestratorError, WaitsFor};
+use crate::task::{Entry, Pause, PauseReason, Status, Task, TaskId};
+
+/// How often to look whether a sub-task waits for a person, and nothing else goes on.
+const LOOK: Duration = Duration::from_millis(500);
 
 /// One task and everything needed to watch it.
 pub(super) struct Watch {
@@ -23,6 +28,8 @@ pub(super) struct Watch {
     files: Vec<String>,
     /// Calls of the writing tool that have not returned.
     writing: HashSet<(u32, u32)>,
+    /// The sub-tasks that wait for a person, if nothing of the task goes on without one.
+    waits_for: Vec<WaitsFor>,
 }
 
 impl Watch {
@@ -35,6 +42,7 @@ impl Watch {
             form,
             files: Vec::new(),
             writing: HashSet::new(),
+            waits_for: Vec::new(),
         }
     }
 
@@ -43,11 +51,18 @@ impl Watch {
         self.display.task().id
     }
 
-    /// Shows what happens until the task ends or is paused.
-    pub(super) async fn until_rest(&mut self) -> Result<(), CliError> {
+    /// Shows what happens until the task ends or is paused, or nothing of it goes on because its sub-tasks
+    /// wait for a person.
+    pub(super) async fn until_rest(&mut self, orchestrator: &Orchestrator) -> Result<(), CliError> {
         self.catch_up().await?;
         while self.display.task().status().is_live() {
-            let entries = self.follower.next().await?;
+            let entries = tokio::select! {
+                entries = self.follower.next() => entries?,
+                waits_for = stands_still(orchestrator, self.display.task()) => {
+                    self.waits_for = waits_for?;
+                    return Ok(());
+                }
+            };
             self.show(&entries);
             self.catch_up().await?;
         }
@@ -83,14 +98,21 @@ impl Watch {
             None => Value::Null,
         };
         let files = files_on_disk(engine, &self.files);
+        let waits_for = if task.status().is_live() { self.waits_for.as_slice() } else { &[] };
         match self.form {
-            Form::Json => self.terminal.result(result_json(task, &output, &files).to_string()),
-            Form::Lines => self.tell(task, &output, &files),
+            Form::Json => {
+                let mut result = result_json(task, &output, &files);
+                if !waits_for.is_empty() {
+                    result["waitsFor"] = json!(waits_for);
+                }
+                self.terminal.result(result.to_string());
+            }
+            Form::Lines => self.tell(task, &output, &files, waits_for),
         }
-        Ok(exit(task.status()))
+        Ok(if waits_for.is_empty() { exit(task.status()) } else { Exit::Paused })
     }
 
-    fn tell(&self, task: &Task, output: &Value, files: &[PathBuf]) {
+    fn tell(&self, task: &Task, output: &Value, files: &[PathBuf], waits_for: &[WaitsFor]) {
         let (id, state) = (task.id, task.state());
         let say = |line: String| self.terminal.note(line);
         match state.status {
@@ -111,21 +133,16 @@ impl Watch {
                 let pause = state.pause.as_ref();
                 let why = pause.map(|pause| pause.detail.clone()).unwrap_or_default();
                 self.terminal.warn(format!("The task is paused: {}", one_line(&why)));
-                let unknown = pause.is_some_and(|pause| pause.reason == PauseReason::UnknownOutcome);
-                let outcome = if unknown { " --outcome happened=JSON|did-not-happen|skip|fail" } else { "" };
-                let word = match pause.map(|pause| pause.reason) {
-                    // What is used up is not mended by a resume; the detail says what does.
-                    Some(PauseReason::Budget) => None,
-                    Some(PauseReason::Approval) => Some(format!("longhaul task approve {id} (or deny)")),
-                    Some(PauseReason::ToolChanged) => Some(format!("longhaul task accept {id} (or deny)")),
-                    Some(PauseReason::Unverified) => {
-                        Some(format!("longhaul task verdict {id} accept (or retry, fail)"))
-                    }
-                    Some(PauseReason::Input) => Some(format!("longhaul task answer {id} ANSWER")),
-                    _ => Some(format!("longhaul task resume {id}{outcome}")),
-                };
-                if let Some(word) = word {
+                if let Some(word) = pause.and_then(|pause| word(id, pause)) {
                     say(format!("Let it go on: {word}, then longhaul run --resume {id}"));
+                }
+            }
+            Status::Pending | Status::Running if !waits_for.is_empty() => {
+                for below in waits_for {
+                    self.terminal.warn(format!("The task waits: {}", waiting(below)));
+                    if let Some(word) = word(below.task, &below.pause) {
+                        say(format!("Let it go on: {word}, then longhaul run --resume {id}"));
+                    }
                 }
             }
             Status::Pending | Status::Running => {
@@ -142,6 +159,39 @@ impl Watch {
             self.terminal.progress(format!("Used: {}", state.usage));
         }
         self.terminal.progress(format!("Look at the trace: {} task trace {id}", self.terminal.program()));
+    }
+}
+
+/// The sub-tasks that wait for a person, once nothing else of the task goes on.
+async fn stands_still(orchestrator: &Orchestrator, task: &Task) -> Result<Vec<WaitsFor>, OrchestratorError> {
+    loop {
+        tokio::time::sleep(LOOK).await;
+        let below = orchestrator.below(task).await?;
+        if !below.goes_on && !below.waits_for.is_empty() {
+            return Ok(below.waits_for);
+        }
+    }
+}
+
+/// Which sub-task waits for what, in one line.
+pub(super) fn waiting(below: &WaitsFor) -> String {
+    let why = one_line(&below.pause.detail);
+    format!("the sub-task {} is paused: {why}", below.task)
+}
+
+/// What lets a task go on that is paused like this. Nothing where the detail says it.
+fn word(id: TaskId, pause: &Pause) -> Option<String> {
+    match pause.reason {
+        // What is used up is not mended by a resume; the detail says what does.
+        PauseReason::Budget => None,
+        PauseReason::Approval => Some(format!("longhaul task approve {id} (or deny)")),
+        PauseReason::ToolChanged => Some(format!("longhaul task accept {id} (or deny)")),
+        PauseReason::Unverified => Some(format!("longhaul task verdict {id} accept (or retry, fail)")),
+        PauseReason::Input => Some(format!("longhaul task answer {id} ANSWER")),
+        PauseReason::UnknownOutcome => {
+            Some(format!("longhaul task resume {id} --outcome happened=JSON|did-not-happen|skip|fail"))
+        }
+        _ => Some(format!("longhaul task resume {id}")),
     }
 }
 

@@ -42,6 +42,7 @@ mod summarize;
 mod template;
 mod template_steps;
 mod unverified;
+mod waits;
 mod workflow;
 
 use std::sync::Arc;
@@ -81,6 +82,7 @@ pub use speech::{Part, Said, Speaking, Speech};
 pub(crate) use summarize::by_rules;
 pub use summarize::{Compression, Folded, Summary};
 pub use template::{TemplateUse, TemplateWish};
+pub use waits::{Below, WaitsFor};
 pub(crate) use workflow::{Delegate, is_delegate};
 
 /// Reads the wall clock. Passed in at the wiring, so that tests can own the time.

@@ -10,19 +10,23 @@ use super::error::ApiError;
 use super::parse::JsonBody;
 use super::state::AppState;
 use super::views::{self, TaskDetail};
-use crate::task::{Budget, Consumed, Task, Timestamp, TopUp};
+use crate::task::{Budget, Consumed, Reserve, Task, Timestamp, TopUp};
 
 /// A budget as it is shown.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "BudgetState")]
 pub(super) struct BudgetView {
     limits: Budget,
+    /// What counts against the limits, with what is set aside.
     used: Consumed,
+    /// What of that is set aside, for calls in flight and for sub-tasks, and not consumed yet.
+    #[serde(skip_serializing_if = "Reserve::is_nothing")]
+    reserved: Reserve,
 }
 
 impl BudgetView {
     pub(super) fn of(task: &Task, now: Timestamp) -> Self {
-        Self { limits: task.budget(), used: task.consumed(now) }
+        Self { limits: task.budget(), used: task.consumed(now), reserved: task.state().spent.reserved }
     }
 }
 

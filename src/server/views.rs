@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::budget::BudgetView;
 use super::status::shown;
-use crate::orchestrator::{Orchestrator, OrchestratorError};
+use crate::orchestrator::{Orchestrator, OrchestratorError, WaitsFor};
 use crate::queue::Job;
 use crate::repository::{Repository, RepositoryError, TaskSummary};
 use crate::task::{
@@ -86,6 +86,9 @@ pub(super) struct TaskDetail {
     /// How many requests to people are open, if any is.
     #[serde(skip_serializing_if = "Option::is_none")]
     asking: Option<Asking>,
+    /// The sub-tasks that wait for a person, at whatever depth, while this task runs.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    waits_for: Vec<WaitsFor>,
     /// Of a cancelled task: the effects that did happen, or may have.
     #[serde(skip_serializing_if = "Option::is_none")]
     effects: Option<Vec<EffectView>>,
@@ -251,7 +254,8 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         Some(output) => Some(orchestrator.repository().content(output).await?),
         None => None,
     };
-    Ok(TaskDetail { effects, output, ..begun(task, orchestrator.now()) })
+    let waits_for = orchestrator.below(task).await?.waits_for;
+    Ok(TaskDetail { waits_for, effects, output, ..begun(task, orchestrator.now()) })
 }
 
 /// A task that has no answer and did nothing yet.
@@ -266,6 +270,7 @@ pub(super) fn begun(task: &Task, now: Timestamp) -> TaskDetail {
         priority: state.priority,
         pause: state.pause.clone(),
         asking: state.asking,
+        waits_for: Vec::new(),
         effects: None,
         fault: state.fault.clone(),
         progress: task.progress(),

@@ -159,3 +159,54 @@ async fn a_tree_is_seen_over_http_and_on_the_command_line() {
     let (status, reply) = program.post(&server, "/api/chat/orchestrate", &body).await.unwrap();
     assert!(status == 400 && reply["error"].as_str().unwrap().contains("nobody"), "{reply}");
 }
+
+/// A task whose one step is a sub-task, which needs approval of its one call.
+fn asks_below() -> Program {
+    let script = json!({"rules": [{"role": "plan", "reply": {"json": {"steps": [
+        {"id": "a", "description": "Count it", "type": "tool-call",
+         "tool": {"name": "world_count", "arguments": {"label": "below"}}}]}}}]});
+    let more =
+        "[orchestrator]\noffer = ['sub_task']\n[orchestrator.approval]\ntools = { world_count = true }\n";
+    let program = Program::on(None, &script, more);
+    let hands_over = json!([{"id": "hand", "type": "tool-call", "description": "Hand it over", "tool":
+        {"name": "sub_task", "arguments": {"goal": "Count below", "budget": {"modelCalls": 7}}}}]);
+    program.file("plan.json", &hands_over.to_string());
+    program
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn who_runs_a_task_is_told_which_sub_task_waits_for_a_person() {
+    let program = asks_below();
+    let (code, text, errors) = program.run(&["run", "Do it", "--plan", "plan.json", "--json"]);
+    assert_eq!(code, 6, "{text}\n{errors}");
+    let result: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let (id, waits_for) = (result["taskId"].as_str().unwrap(), &result["waitsFor"][0]);
+    let child = waits_for["task"].as_str().unwrap();
+    assert_eq!((&result["status"], &waits_for["pause"]["reason"]), (&json!("running"), &json!("approval")));
+
+    let (code, _, errors) = program.run(&["run", "--resume", id]);
+    assert_eq!(code, 6, "{errors}");
+    let word = format!("longhaul task approve {child} (or deny), then longhaul run --resume {id}");
+    assert!(errors.contains(&word), "{errors}");
+    let (_, text, _) = program.run(&["task", "list", "--roots"]);
+    assert!(text.contains("running, a sub-task waits"), "{text}");
+    let (_, text, _) = program.run(&["task", "show", id]);
+    assert!(text.contains(&format!("the sub-task {child} is paused: world_count")), "{text}");
+    assert!(text.contains("(7 reserved)"), "{text}");
+    let (_, text, _) = program.run(&["task", "budget", id]);
+    let calls = text.lines().find(|line| line.contains("model calls")).unwrap();
+    let words: Vec<&str> = calls.split_whitespace().collect();
+    assert_eq!(words[2..4], ["0", "7"], "nothing is used, and 7 are set aside: {text}");
+
+    let server = program.serve(&[]).await;
+    let (_, detail) = program.get(&server, &format!("/api/tasks/{id}")).await;
+    assert_eq!((&detail["status"], &detail["waitsFor"][0]["task"]), (&json!("running"), &json!(child)));
+    assert_eq!(detail["budget"]["reserved"]["modelCalls"], 7, "{detail:#}");
+    server.kill();
+
+    let (code, _, errors) = program.run(&["task", "approve", child]);
+    assert_eq!(code, 0, "{errors}");
+    let (code, text, errors) = program.run(&["run", "--resume", id]);
+    assert_eq!(code, 0, "{text}\n{errors}");
+    assert_eq!(program.ledger("tool-ledger.jsonl").len(), 1);
+}

@@ -4,7 +4,7 @@ import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ask, comebacks, message, send } from "../../api/client";
 import { forget } from "../../api/resource";
 import type { Budget, TaskDetail } from "../../api/types";
-import { isEnded } from "../../api/types";
+import { isEnded, isLive } from "../../api/types";
 import { Ago, Badge, Button, copy, Dialog, Fact, Failure, Field, Loading, Progress, Tabs, useAction } from "../../components/basics";
 import { Icon } from "../../components/icons";
 import { cost, counted, duration, number, short, shortId, text, tokens, usd } from "../../format";
@@ -125,6 +125,7 @@ export function TaskScreen({ id, tab: named }: { id: string; tab: string | null 
         </div>
         <Facts task={task} story={story} status={status} />
         {waiting && status === "paused" && <Waiting task={task} done={set} />}
+        {isLive(status) && (task.waitsFor ?? []).map((below) => <div key={below.task} class="callout is-wait" role="status"><Icon name="pause" /><div><strong>Waits for a sub-task</strong><p><a href={`/tasks/${below.task}`}>{below.goal}</a>: {below.pause.detail}</p></div></div>)}
         {task.fault && <div class="callout is-bad" role="status"><Icon name="alert" /><div><strong>{task.fault.code}</strong><p>{task.fault.message}</p></div></div>}
       </header>
       <div class={`task-body${inspected ? " is-inspected" : ""}`}>
