@@ -13,7 +13,7 @@ use super::wiring::Engine;
 use super::{Exit, budget, context, duration, fork, ids, inbox, plan, recording, signals};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
-use crate::task::{EffectRecord, ModelName, Step, Task, TaskId};
+use crate::task::{CallSubject, EffectRecord, ModelName, Step, Task, TaskId};
 
 /// How much of a goal or a description a table shows.
 const CELL: usize = 60;
@@ -44,11 +44,7 @@ pub(super) async fn run(
             let form = if form.json { Form::Json } else { Form::Lines };
             watch(engine, load(engine, &task.id).await?, form, terminal).await
         }
-        TaskCommand::Pause(task) => {
-            let task =
-                engine.orchestrator.pause(find(engine, &task.id).await?, &engine.settings.user).await?;
-            told(&task, terminal)
-        }
+        TaskCommand::Pause(task) => pause(engine, &task.id, terminal).await,
         TaskCommand::Resume { task, outcome } => resume(engine, &task.id, outcome, terminal).await,
         TaskCommand::Cancel(task) => {
             let task =
@@ -107,6 +103,23 @@ async fn load(engine: &Engine, text: &str) -> Result<Task, CliError> {
 pub(super) fn told(task: &Task, terminal: &Terminal) -> Result<Exit, CliError> {
     terminal.result(format!("{} {}", task.id, task.status()));
     Ok(Exit::Done)
+}
+
+/// Pauses a task and says what becomes of the calls that are in flight.
+async fn pause(engine: &Engine, text: &str, terminal: &Terminal) -> Result<Exit, CliError> {
+    let task = engine.orchestrator.pause(find(engine, text).await?, &engine.settings.user).await?;
+    for (step, call) in task.calls_in_flight() {
+        let what = match &call.subject {
+            CallSubject::Model { model, .. } => model.to_string(),
+            CallSubject::Tool { tool, .. } => tool.clone(),
+        };
+        let then = match call.is_called_off() {
+            true => "is called off and called again once the task goes on",
+            false => "is left to end, and its outcome is recorded",
+        };
+        terminal.note(format!("In flight in step {}: {what} {then}", step + 1));
+    }
+    told(&task, terminal)
 }
 
 async fn resume(

@@ -121,7 +121,7 @@ impl Orchestrator {
     pub(super) async fn reach_children(&self, task: &Task) {
         let fate = match task.status() {
             status if status.is_terminal() => Fate::End,
-            Status::Paused if stops_children(task) => Fate::Pause,
+            Status::Paused if task.is_stopped() => Fate::Pause,
             Status::Paused => return,
             _ => Fate::Resume,
         };
@@ -246,13 +246,6 @@ impl Orchestrator {
             Ok(records)
         })
     }
-}
-
-/// Whether a pause of this task is one of its children, too: somebody wants it to stand still. What a
-/// step of it waits for is no reason.
-fn stops_children(task: &Task) -> bool {
-    let reason = task.state().pause.as_ref().map(|pause| pause.reason);
-    matches!(reason, Some(PauseReason::User | PauseReason::Parent))
 }
 
 fn waits_for(parent: &Task, of: Parent, child: TaskId) -> bool {

@@ -167,7 +167,8 @@ impl Orchestrator {
         .await
     }
 
-    /// Stops a task until somebody resumes it. A call in flight ends and is recorded.
+    /// Stops a task until somebody resumes it. A call in flight ends and is recorded, or is called off
+    /// where it may be made again.
     pub async fn pause(&self, id: TaskId, by: &str) -> Result<Task, OrchestratorError> {
         let task = self
             .record(id, |task| {

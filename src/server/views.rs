@@ -83,6 +83,9 @@ pub(super) struct TaskDetail {
     status: Status,
     priority: Priority,
     pause: Option<Pause>,
+    /// Of a paused task: the calls that have not ended yet.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    in_flight: Vec<InFlight>,
     /// How many requests to people are open, if any is.
     #[serde(skip_serializing_if = "Option::is_none")]
     asking: Option<Asking>,
@@ -205,6 +208,19 @@ struct CallView {
     child: Option<TaskId>,
 }
 
+/// A call that goes on although its task is paused. A tool that may be called again is called off, and
+/// called again once the task goes on; what an unsafe one or a model brings is recorded.
+#[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+struct InFlight {
+    /// The step's index.
+    step: u32,
+    /// Whether it is called off.
+    is_called_off: bool,
+    #[serde(flatten)]
+    call: CallView,
+}
+
 /// An entry of the journal.
 #[derive(Debug, Serialize, JsonSchema)]
 #[schemars(rename = "Entry")]
@@ -269,6 +285,7 @@ pub(super) fn begun(task: &Task, now: Timestamp) -> TaskDetail {
         status: state.status,
         priority: state.priority,
         pause: state.pause.clone(),
+        in_flight: in_flight(task),
         asking: state.asking,
         waits_for: Vec::new(),
         effects: None,
@@ -370,6 +387,16 @@ pub(super) async fn step(
         started_at: step.started_at,
         completed_at: step.completed_at,
     })
+}
+
+fn in_flight(task: &Task) -> Vec<InFlight> {
+    let calls = task.calls_in_flight().filter(|_| task.status() == Status::Paused);
+    let shown = calls.map(|(step, known)| InFlight {
+        step,
+        is_called_off: task.is_stopped() && known.is_called_off(),
+        call: call(known),
+    });
+    shown.collect()
 }
 
 /// What a person has to know to judge a call.

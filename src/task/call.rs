@@ -183,6 +183,13 @@ impl Call {
             CallSubject::Tool { effect, .. } => effect.may_repeat(),
         }
     }
+
+    /// Whether a pause calls it off if it does not end by itself: what is left to end is recorded, and a
+    /// model's answer is paid for.
+    pub fn is_called_off(&self) -> bool {
+        let is_tool = matches!(self.subject, CallSubject::Tool { .. });
+        is_tool && self.state == CallState::Dispatched && self.may_repeat()
+    }
 }
 
 impl Call {

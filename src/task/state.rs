@@ -7,8 +7,8 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Asking, Entry, Fault, FrozenAt, Pause, Payload, PlanAsk, Priority, Spent, Status, Step, Taint, Task,
-    TaskId, TaskSpec, Timestamp, TopUp, Usage,
+    Asking, Call, CallState, Entry, Fault, FrozenAt, Pause, PauseReason, Payload, PlanAsk, Priority, Spent,
+    Status, Step, Taint, Task, TaskId, TaskSpec, Timestamp, TopUp, Usage,
 };
 
 /// The part of a task that its steps do not hold, as the tables keep it.
@@ -160,6 +160,20 @@ impl Task {
     /// Where it stands.
     pub fn status(&self) -> Status {
         self.state.status
+    }
+
+    /// Whether somebody wants it to stand still, its children and its calls in flight included. What a step
+    /// of it waits for is no reason.
+    pub fn is_stopped(&self) -> bool {
+        let reason = self.state.pause.as_ref().map(|pause| pause.reason);
+        matches!(reason, Some(PauseReason::User | PauseReason::Parent))
+    }
+
+    /// The calls of which the outcome is not known yet: step and call.
+    pub fn calls_in_flight(&self) -> impl Iterator<Item = (u32, &Call)> {
+        let steps = (0u32..).zip(&self.steps);
+        let calls = steps.flat_map(|(index, step)| step.calls.iter().map(move |call| (index, call)));
+        calls.filter(|(_, call)| call.state == CallState::Dispatched)
     }
 
     /// Takes the epoch of a lease that was just granted.

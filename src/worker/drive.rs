@@ -40,7 +40,7 @@ pub(super) struct Drive {
     signals: Arc<Signals>,
     pub(super) running: FuturesUnordered<RunningStep>,
     /// The steps in `running`, with the signal that ends each.
-    cancels: HashMap<u32, CancellationToken>,
+    pub(super) cancels: HashMap<u32, CancellationToken>,
     /// What all attempts of this drive may still call and consume.
     pub(super) allowance: CallAllowance,
     /// What people wrote to the task.
@@ -55,6 +55,8 @@ pub(super) struct Drive {
     steps_back: bool,
     /// Since when the task has ended while steps still run.
     over_since: Option<Instant>,
+    /// Since when somebody wants it to stand still.
+    pub(super) stopped_since: Option<Instant>,
     /// How often the task had lost its worker, until it is written who has taken it over.
     taken_over: Option<u32>,
 }
@@ -124,6 +126,7 @@ impl Drive {
             began: Instant::now(),
             steps_back: false,
             over_since: None,
+            stopped_since: None,
             taken_over: None,
         }
     }
@@ -376,6 +379,7 @@ impl Drive {
         let patience = Duration::from_millis(self.shared.config.cancel_ms);
         let deadline = is_over.then(|| *self.over_since.get_or_insert_with(Instant::now) + patience);
         let retry = self.next_retry();
+        let calls_off = self.calls_off_at();
         tokio::select! {
             biased;
             Some(note) = self.notes.recv() => self.take(note).await,
@@ -384,6 +388,10 @@ impl Drive {
             // Whoever does not obey a cancel in time is left behind; its outcome stays open.
             () = until(deadline), if is_over => {
                 self.leave_behind();
+                Ok(())
+            }
+            () = until(calls_off), if calls_off.is_some() => {
+                self.call_off();
                 Ok(())
             }
             // A step beside those that run is due again: look at the task.
@@ -464,7 +472,7 @@ impl Drive {
     }
 
     async fn ended(&mut self, index: u32, end: StepEnd, events: Vec<Event>) -> Result<(), Lost> {
-        self.cancels.remove(&index);
+        let was_called_off = self.cancels.remove(&index).is_some_and(|cancel| cancel.is_cancelled());
         for event in events {
             self.writer.note_of(index, event);
         }
@@ -480,6 +488,8 @@ impl Drive {
                 self.writer.note_of(index, Event::StepSkipped { step: index, reason });
             }
             StepEnd::Failed(_) if self.writer.is_cut_off(index) => {}
+            // The step stays as it is, and makes its call again once the task goes on.
+            StepEnd::Failed(fault) if was_called_off && fault.class == FaultClass::Cancelled => {}
             StepEnd::Failed(fault) => self.failed(index, fault).await?,
             StepEnd::Unknown(detail) => {
                 self.pause(PauseReason::UnknownOutcome, outcome_question(&detail));

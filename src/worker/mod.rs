@@ -16,6 +16,7 @@ mod jobs;
 mod leases;
 mod limiter;
 mod line;
+mod pause;
 mod people;
 mod presence;
 mod replay;

@@ -92,6 +92,64 @@ async fn a_cancel_reaches_a_hanging_tool_within_five_seconds() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_calls_a_hanging_tool_off_within_five_seconds_if_it_may_be_called_again() {
+    let declared = "tools = { hang = { effect = \"idempotent\" } }";
+    let program = Program::on(None, &one_call("world_hang", json!({})), declared);
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "Call the tool").await.unwrap();
+    until(|| !keys(&program, "hang").is_empty()).await;
+    // It is recorded a moment after it began.
+    while !kinds(&program, &server, &id).await.contains(&"tool_dispatched".to_owned()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let paused = Instant::now();
+    let (status, reply) = program.post(&server, &format!("/api/tasks/{id}/pause"), &json!({})).await.unwrap();
+    assert_eq!((status, &reply["status"]), (200, &json!("paused")), "{reply:#}");
+    let flight = &reply["inFlight"][0];
+    assert_eq!((&flight["tool"], &flight["isCalledOff"]), (&json!("world_hang"), &json!(true)), "{reply:#}");
+    until(|| !keys(&program, "cancelled").is_empty()).await;
+    let reached = paused.elapsed();
+    assert!(reached <= Duration::from_secs(5), "the tool heard of it after {reached:?}");
+    while !kinds(&program, &server, &id).await.contains(&"call_failed".to_owned()) {
+        tokio::time::sleep(Duration::from_millis(10)).await;
+    }
+    let (_, task) = program.get(&server, &format!("/api/tasks/{id}")).await;
+    assert_eq!((&task["status"], &task["inFlight"]), (&json!("paused"), &Value::Null), "{task:#}");
+    assert!(!kinds(&program, &server, &id).await.contains(&"step_failed".to_owned()));
+
+    program.post(&server, &format!("/api/tasks/{id}/resume"), &json!({})).await.unwrap();
+    until(|| keys(&program, "hang").len() == 2).await;
+    let called = keys(&program, "hang");
+    assert_eq!(called[0], called[1], "it is the same call, under the same key");
+    program.post(&server, &format!("/api/tasks/{id}/cancel"), &json!({})).await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_leaves_an_unsafe_call_to_end_and_its_outcome_is_kept() {
+    let program = Program::new(&one_call("world_slow", json!({"ms": 3500})));
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "Call the tool").await.unwrap();
+    until(|| !keys(&program, "slow").is_empty()).await;
+    let (_, reply) = program.post(&server, &format!("/api/tasks/{id}/pause"), &json!({})).await.unwrap();
+    let flight = &reply["inFlight"][0];
+    assert_eq!((&flight["effect"], &flight["isCalledOff"]), (&json!("unsafe"), &json!(false)), "{reply:#}");
+    while !kinds(&program, &server, &id).await.contains(&"tool_returned".to_owned()) {
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    let (_, task) = program.get(&server, &format!("/api/tasks/{id}")).await;
+    assert_eq!(task["status"], "paused", "{task:#}");
+    program.post(&server, &format!("/api/tasks/{id}/resume"), &json!({})).await.unwrap();
+    let task = program.until(&server, &id, &["completed", "failed"]).await;
+    assert_eq!(task["status"], "completed", "{task:#}");
+    assert_eq!((keys(&program, "slow").len(), keys(&program, "cancelled").len()), (1, 0));
+}
+
+async fn kinds(program: &Program, server: &Server, id: &str) -> Vec<String> {
+    let traces = program.traces(server, id).await;
+    traces.iter().filter_map(|trace| trace["kind"].as_str().map(str::to_owned)).collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_whose_tool_hangs_keeps_nobody_else_waiting() {
     let mut script = one_call("world_hang", json!({}));
     let rules = script["rules"].as_array_mut().unwrap();
