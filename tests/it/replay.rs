@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longhaul::orchestrator::{Decision, TaskRequest};
+use longhaul::orchestrator::{Decision, ForkAt, ForkWish, TaskRequest};
 use longhaul::task::{Event, Limits, Payload, PlannedStep, Recording, Replay, Status, StepType, TaskId};
 use longhaul::worker::replay;
 use serde_json::{Value, json};
@@ -124,6 +124,53 @@ async fn conversations_checks_and_the_words_of_people_go_the_same_way() {
     let (models, tools) = (found.model_calls, found.tool_calls);
     assert!(models >= 8 && tools == 3, "{found:?}");
     is_the_same(&world, id, models, tools).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_task_is_told_while_it_runs_is_heard_at_the_same_call() {
+    let script = json!({"rules": [
+        {"role": "execute", "delayMs": 150, "turn": 0, "reply": {"toolCalls": [{"tool": "read", "arguments": {}}]}},
+        {"role": "execute", "delayMs": 150, "reply": {"text": "done"}},
+    ]});
+    let world = World::new(Setup { script, ..Setup::default() }).await;
+    let steps = vec![step(StepType::ToolCall, "Look"), step(StepType::LlmReasoning, "Think")];
+    for wait in [0, 60, 150, 200, 400] {
+        let task = world.start(plan(steps.clone())).await;
+        let worker = world.work("w");
+        tokio::time::sleep(Duration::from_millis(wait)).await;
+        world.orchestrator.send_message(task.id, "Be quick", "anna").await.unwrap();
+        world.orchestrator.send_message(task.id, "PIN: it is blue", "anna").await.unwrap();
+        let ended = world.ended(task.id).await;
+        assert_eq!(ended.status(), Status::Completed);
+        is_the_same(&world, task.id, ended.state().usage.model_calls, 1).await;
+        worker.stop().await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_with_other_words_and_a_planned_question_go_the_same_way() {
+    let script = json!({"rules": [{"role": "execute", "reply": {"text": "thought"}}]});
+    let world = World::new(Setup { script, ..Setup::default() }).await;
+    let _worker = world.work("w");
+    let asks = call("ask_person", json!({"question": "Which one?", "choices": ["red", "blue"]}));
+    let uses = call("read", json!({"said": {"$output": "step-2"}}));
+    let task = world.start(plan(vec![step(StepType::LlmReasoning, "Think"), asks, uses])).await;
+    let answered = async |id: TaskId| {
+        world.until(id, |task| task.status() == Status::Paused).await;
+        let open = world.orchestrator.inbox(Some("user"), 10).await.unwrap();
+        let answer = Decision::Answer(json!("blue"));
+        world.orchestrator.decide(open[0].id.parse().unwrap(), answer, "anna").await.unwrap();
+        let ended = world.ended(id).await;
+        assert_eq!(
+            (ended.status(), &ended.steps()[1].output),
+            (Status::Completed, &Some(Payload::text("blue")))
+        );
+        is_the_same(&world, id, 1, 1).await;
+    };
+    answered(task.id).await;
+    let wish = ForkWish { prompt: Some("Think twice".to_owned()), ..ForkWish::at(ForkAt::Step(0)) };
+    let fork = world.orchestrator.fork(task.id, wish, "anna").await.unwrap();
+    answered(fork.id).await;
 }
 
 /// The place of the first call of a step for which `is` holds.

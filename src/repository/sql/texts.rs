@@ -99,7 +99,7 @@ macro_rules! move_steps {
 /// What a step brought, from the entry `o` that records it.
 macro_rules! recorded_output {
     () => {
-        "COALESCE(o.data->'output', o.data->'result', o.data->'text')"
+        "COALESCE(o.data->'output', o.data->'result', o.data->'text', o.data->'answer')"
     };
 }
 

@@ -146,6 +146,11 @@ async fn play(stage: &Arc<Stage>, shared: &Arc<Shared>, id: TaskId) -> Result<()
     let repository = shared.orchestrator.repository();
     let mut looks = 0;
     while !stage.over.is_cancelled() {
+        while stage.script(|script| script.tells_next()) {
+            if !people::say(stage, shared, id, false).await {
+                break;
+            }
+        }
         let claim = Claim { worker: "replay", limit: 1, lease: LEASE, only: Some(id), per_user: 0 };
         let asked = Instant::now();
         if let Some(claimed) = repository.claim(claim).await?.pop() {

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use crate::orchestrator::is_delegate;
-use crate::task::{CallAt, Effect, Entry, Event, Labels, PauseReason, Status, Task, TaskId};
+use crate::task::{CallAt, Effect, Entry, Event, Labels, PauseReason, Status, StepType, Task, TaskId};
 
 /// The tools that the engine itself answers for.
 const OF_CONTEXT: [&str; 2] = ["context_read", "context_pin"];
@@ -82,7 +82,12 @@ impl Script {
                     rests: task.status() == Status::Paused,
                 });
             } else {
-                script.take(at, entry);
+                let thinks = entry.event.step().and_then(|step| task.step(step));
+                let thinks = thinks.is_some_and(|step| step.plan.kind == StepType::LlmReasoning);
+                // A step without tools is refused those that its model asks for by the engine itself.
+                if !(thinks && matches!(entry.event, Event::ToolDispatched { .. })) {
+                    script.take(at, entry);
+                }
             }
             task.apply(entry).map_err(|why| why.to_string())?;
         }
@@ -173,6 +178,17 @@ impl Script {
     pub(super) fn ends_without_plan(&self) -> bool {
         let has_none = |event: &Event| matches!(event, Event::Failed { fault } if fault.code == "no_plan");
         self.journal.iter().any(|entry| has_none(&entry.event))
+    }
+
+    /// Whether the next that happens is that somebody tells the task something, which nobody has to ask for.
+    pub(super) fn tells_next(&self) -> bool {
+        self.outside.front().is_some_and(|next| {
+            let tells = matches!(
+                self.journal[next.at].event,
+                Event::MessageReceived { .. } | Event::FactPinned { .. } | Event::BudgetRaised { .. }
+            );
+            tells && !next.rests && self.points_before(next.place).is_empty()
+        })
     }
 
     /// Positions of everything that is asked of models and tools, and of the answers, before this one.

@@ -119,14 +119,20 @@ impl Stage {
         while self.script(|script| script.outside.front().is_some_and(|next| next.place <= ended)) {
             tokio::time::sleep(LOOK).await;
         }
-        let mut state = self.state();
-        state.steps += 1;
-        if let Some(attempts) = state.script.calls.get_mut(&(at.step, at.call)) {
-            attempts.pop_front();
+        let (entry, next) = {
+            let mut state = self.state();
+            state.steps += 1;
+            if let Some(attempts) = state.script.calls.get_mut(&(at.step, at.call)) {
+                attempts.pop_front();
+            }
+            let entry = state.script.journal[ended].clone();
+            let next = state.script.journal.get(ended + 1).map_or(entry.at, |next| next.at);
+            (entry, next)
+        };
+        // What was said next is part of the next prompt.
+        while self.script(|script| script.tells_next()) {
+            tokio::time::sleep(LOOK).await;
         }
-        let entry = state.script.journal[ended].clone();
-        let next = state.script.journal.get(ended + 1).map_or(entry.at, |next| next.at);
-        drop(state);
         self.it_is(next);
         entry
     }
