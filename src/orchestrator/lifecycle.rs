@@ -40,6 +40,7 @@ impl Orchestrator {
     /// transaction. When this returns, the task is durable.
     pub async fn start(&self, request: TaskRequest) -> Result<Task, OrchestratorError> {
         let (request, template) = self.with_template(request).await?;
+        self.check_names(&request.user_id, &request.tools).await?;
         let spec = TaskSpec { template, ..request.spec(&self.config)? };
         let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         // A collision among the tools is the caller's to mend before anything is created.

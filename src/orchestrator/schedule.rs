@@ -199,6 +199,7 @@ impl Orchestrator {
     async fn check_schedule(&self, schedule: &Schedule) -> Result<(), OrchestratorError> {
         let (request, _) = self.with_template(request(schedule)).await?;
         request.spec(&self.config)?;
+        self.check_names(&request.user_id, &request.tools).await?;
         if !(1..=MAX_NAME).contains(&schedule.name.trim().chars().count()) {
             return Err(invalid("name", format!("must have 1 to {MAX_NAME} characters")));
         }

@@ -141,6 +141,38 @@ impl Orchestrator {
         Ok(spec)
     }
 
+    /// Refuses what a request says of tools if it names one that is not there, or a server, a toolkit or
+    /// a workflow.
+    ///
+    /// # Errors
+    /// [`OrchestratorError::Invalid`]; it names those there are.
+    pub async fn check_names(&self, user_id: &str, tools: &ToolAllowance) -> Result<(), OrchestratorError> {
+        if let Some(unknown) = self.tools.unknown(tools, is_delegate) {
+            return Err(invalid(unknown.field, unknown.problem));
+        }
+        let mentioned = tools.mentions.iter().filter_map(|mention| match mention {
+            Mention::DefaultTool { name, .. } => Some(("mentions", name.strip_prefix(PREFIX)?)),
+            Mention::Workflow { workflow_id, .. } => Some(("mentions", workflow_id.as_str())),
+            _ => None,
+        });
+        let allowed = tools.allowed_app_default_toolkit.iter().flatten();
+        let allowed =
+            allowed.filter_map(|name| Some(("allowedAppDefaultToolkit", name.strip_prefix(PREFIX)?)));
+        for (field, name) in mentioned.chain(allowed).filter(|(_, name)| !name.ends_with('*')) {
+            if self.newest(user_id, name).await?.is_none() {
+                return Err(invalid(field, self.no_workflow(user_id, name).await?));
+            }
+        }
+        Ok(())
+    }
+
+    async fn no_workflow(&self, user_id: &str, name: &str) -> Result<String, OrchestratorError> {
+        let there = self.beginning(user_id, "").await?;
+        let there: Vec<String> = there.into_iter().map(|template| template.name).collect();
+        let there = if there.is_empty() { "there are none".to_owned() } else { there.join(", ") };
+        Ok(format!("there is no workflow '{name}': {there}"))
+    }
+
     /// The tools of this kind that somebody names, by name or by the beginning of it.
     fn named(&self, tools: &ToolAllowance, plan: Option<&Plan>) -> Vec<String> {
         let mentioned = tools.mentions.iter().filter_map(|mention| match mention {

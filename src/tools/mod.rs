@@ -16,6 +16,7 @@ mod probe;
 mod secrets;
 mod text;
 mod toolbox;
+mod unknown;
 
 use std::time::Duration;
 

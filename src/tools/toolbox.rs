@@ -170,12 +170,17 @@ impl Toolbox {
         if self.recorded.is_some() { tool } else { self.secrets.guard(tool) }
     }
 
+    /// All tools there are, whoever may use them; nothing where they are recorded ones.
+    pub(super) fn all(&self) -> Option<Vec<Arc<dyn Tool>>> {
+        self.recorded.is_none().then(|| self.here().collect())
+    }
+
+    fn here(&self) -> impl Iterator<Item = Arc<dyn Tool>> {
+        self.tools.iter().cloned().chain(self.servers.iter().flat_map(Server::tools))
+    }
+
     fn permitted(&self, allowance: &ToolAllowance) -> impl Iterator<Item = Arc<dyn Tool>> {
-        let of_servers = self.servers.iter().flat_map(Server::tools);
-        self.tools
-            .iter()
-            .cloned()
-            .chain(of_servers)
+        self.here()
             .filter(|tool| self.recorded.is_some() || permits(allowance, tool.description()))
     }
 }

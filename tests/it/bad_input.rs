@@ -29,6 +29,45 @@ async fn refused(program: &Program, server: &Server, body: &Value, status: u16) 
     reply["error"].as_str().unwrap_or_else(|| panic!("no message: {reply}")).to_owned()
 }
 
+fn joined(mut body: Value, more: &Value) -> Value {
+    body.as_object_mut().unwrap().extend(more.as_object().unwrap().clone());
+    body
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn names_that_nothing_has_are_refused_with_those_there_are() {
+    let program = Program::new(&good());
+    let server = program.serve(&[]).await;
+    let says = async |body: Value, words: &str| {
+        let message = refused(&program, &server, &body, 400).await;
+        assert!(message.contains(words), "'{message}' does not say '{words}'");
+    };
+    let mention = |mention: Value| json!({"goal": "x", "threadId": "t", "mentions": [mention]});
+    let server_of = |id: &str| json!({"type": "mcpServer", "name": "W", "serverId": id});
+    let tool_of = |name: &str| json!({"type": "mcpTool", "name": name, "serverId": "world"});
+    let built_in = |name: &str| json!({"type": "defaultTool", "name": name, "label": "T"});
+    says(mention(server_of("wrld")), "mentions: there is no MCP server 'wrld': world").await;
+    says(mention(tool_of("raed")), "mentions: the MCP server 'world' has no tool 'raed': ").await;
+    says(mention(built_in("clock")), "mentions: there is no built-in tool 'clock': ask_person").await;
+    says(mention(built_in("workflow_x")), "mentions: there is no workflow 'x': there are none").await;
+    let allowed = json!({"goal": "x", "threadId": "t", "allowedMcpServers": {"wrld": {"tools": []}}});
+    says(allowed, "allowedMcpServers: there is no MCP server 'wrld': world").await;
+    let unknown = json!({"allowedAppDefaultToolkit": ["clock", "workspce"]});
+    let words =
+        "allowedAppDefaultToolkit: there is no built-in toolkit or tool 'workspce': calculation, clock";
+    says(joined(json!({"goal": "x", "threadId": "t"}), &unknown), words).await;
+    let message = json!({"role": "user", "parts": [{"type": "text", "text": "hello"}]});
+    let schedule = json!({"cron": "0 9 * * *", "task": joined(json!({"goal": "x"}), &unknown)});
+    for (route, body) in [
+        ("/api/chat", joined(json!({"id": "t", "message": message}), &unknown)),
+        ("/api/chat/plan", joined(json!({"goal": "x", "threadId": "t"}), &unknown)),
+        ("/api/schedules", schedule),
+    ] {
+        let (status, reply) = program.post(&server, route, &body).await.unwrap();
+        assert!(status == 400 && reply.to_string().contains(words), "{route}: {status} {reply}");
+    }
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn requests_that_make_no_sense_are_refused_and_leave_nothing_behind() {
     let program = Program::new(&good());

@@ -58,6 +58,7 @@ pub(super) async fn post(
 ) -> Result<Response, ApiError> {
     let mut turn = body.into_turn()?;
     let preset = turn.preset.as_deref();
+    state.orchestrator.check_names(&caller.0, &turn.tools).await?;
     (turn.tools, turn.model) = state.orchestrator.narrowed(turn.tools, turn.model, preset)?;
     if let Some(again) = replay(&state, &caller, &headers, &turn, key.as_ref()).await? {
         return Ok(again);
