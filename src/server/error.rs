@@ -2,7 +2,8 @@
 //! message; and the two forms in which clients read them.
 //!
 //! A handler returns an [`ApiError`]; [`render`] writes it, as `{"error"}` on the routes of
-//! the original system and as `application/problem+json` on all others. What went wrong
+//! the original system and as `application/problem+json` on all others. The code is a header of
+//! both, for the original system's body has no room for it. What went wrong
 //! inside is logged where it becomes a refusal, and never sent.
 
 use std::any::Any;
@@ -11,7 +12,7 @@ use std::time::Duration;
 use axum::Json;
 use axum::extract::Request;
 use axum::http::header::{CONTENT_TYPE, RETRY_AFTER, WWW_AUTHENTICATE};
-use axum::http::{HeaderValue, StatusCode};
+use axum::http::{HeaderName, HeaderValue, StatusCode};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
@@ -22,6 +23,9 @@ use crate::orchestrator::OrchestratorError;
 use crate::queue::QueueError;
 use crate::repository::RepositoryError;
 use crate::task::{MAX_DEPTH, RecordingError, TOO_DEEP, with_causes};
+
+/// Has the code of a refusal.
+pub(super) const ERROR_CODE: HeaderName = HeaderName::from_static("x-error-code");
 
 /// Why a request is refused.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -209,6 +213,7 @@ pub(super) async fn render(request: Request, next: Next) -> Response {
     let is_original = is_original(request.uri().path());
     let mut response = next.run(request).await;
     let Some(refusal) = response.extensions_mut().remove::<ApiError>() else { return response };
+    response.headers_mut().insert(ERROR_CODE, HeaderValue::from_static(refusal.code));
     let (content_type, written) = match is_original {
         true => ("application/json", Json(Refusal { error: refusal.message }).into_response()),
         false => ("application/problem+json", Json(Problem::of(refusal)).into_response()),

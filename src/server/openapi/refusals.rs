@@ -18,9 +18,7 @@ pub(super) fn add(operation: &Operation, schemas: &mut Schemas, replies: &mut Ma
             "description": meaning(status),
             "content": {media: {"schema": schemas.written(schema), "example": example(operation, status)}},
         });
-        if let Some((name, header)) = header(status) {
-            reply["headers"] = json!({name: header});
-        }
+        reply["headers"] = headers(status);
         replies.insert(status.to_string(), reply);
     }
 }
@@ -64,14 +62,16 @@ fn meaning(status: u16) -> &'static str {
     }
 }
 
-fn header(status: u16) -> Option<(&'static str, Value)> {
+fn headers(status: u16) -> Value {
     let text =
         |description: &str, r#type: &str| json!({"description": description, "schema": {"type": r#type}});
+    let mut headers = json!({"X-Error-Code": text("The code, for programs; it never changes.", "string")});
     match status {
-        401 => Some(("WWW-Authenticate", text("`Bearer`", "string"))),
-        503 => Some(("Retry-After", text("Seconds, if a provider names a wait.", "integer"))),
-        _ => None,
+        401 => headers["WWW-Authenticate"] = text("`Bearer`", "string"),
+        503 => headers["Retry-After"] = text("Seconds, if a provider names a wait.", "integer"),
+        _ => {}
     }
+    headers
 }
 
 fn example(operation: &Operation, status: u16) -> Value {

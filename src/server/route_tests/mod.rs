@@ -26,6 +26,9 @@ const UNKNOWN: &str = "0190a5e4-7c3b-7d0e-8f1a-2b3c4d5e6f70";
 
 fn error(reply: &Reply) -> (u16, String) {
     assert_eq!(reply.headers["content-type"], "application/json");
+    // The body of the original system has this one field; programs read the code beside it.
+    assert_eq!(reply.json().as_object().unwrap().len(), 1, "{}", reply.text);
+    assert!(!reply.headers["x-error-code"].is_empty());
     (reply.status, reply.json()["error"].as_str().unwrap().to_owned())
 }
 
@@ -38,6 +41,7 @@ fn problem(reply: &Reply) -> (u16, String) {
     let problem = reply.json();
     assert_eq!(problem["status"], reply.status);
     let code = problem["code"].as_str().unwrap();
+    assert_eq!(reply.headers["x-error-code"], code);
     assert_eq!(problem["type"], format!("urn:longhaul:error:{code}"));
     assert!(problem["title"].is_string() && problem["detail"].is_string());
     (reply.status, code.to_owned())
