@@ -9,7 +9,9 @@ use serde_json::{Map, Value, json};
 
 use super::{Orchestrator, OrchestratorError, TaskRequest, template_steps};
 use crate::repository::{RepositoryError, TemplateVersion};
-use crate::task::{Ground, PlanError, Status, Task, TaskId, Template, TemplateRef, is_parameter_name};
+use crate::task::{
+    Ground, PlanError, Status, Task, TaskId, Template, TemplateRef, is_parameter_name, read_json,
+};
 
 /// Longest name: with `workflow_` before it, it is the name of a tool.
 const MAX_NAME: usize = 50;
@@ -181,7 +183,7 @@ impl Orchestrator {
         value["parameters"] =
             as_object(Map::from_iter([("properties".to_owned(), properties.into())])).into();
         value["preset"] = json!(wish.preset);
-        serde_json::from_value(value).map_err(|error| invalid("fromTask", error.to_string()))
+        read_json(value).map_err(|problem| invalid("fromTask", problem))
     }
 
     /// Whether a template makes sense by itself. Whether its tools are there is seen when it is run.

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::task::{Plan, PlannedStep, Step};
+use crate::task::{Plan, PlannedStep, Step, read_json};
 
 /// The key of a reference to what a step brought.
 const OUTPUT: &str = "$output";
@@ -68,7 +68,7 @@ fn step_of(
     depends_on.dedup();
     step.insert("id".to_owned(), json!(ids[place as usize]));
     step.insert("dependsOn".to_owned(), json!(depends_on));
-    serde_json::from_value(step.into()).map_err(|error| error.to_string())
+    read_json(step.into())
 }
 
 fn place_of(on: &Value, ids: &[String], places: &HashMap<&str, u32>) -> Result<u32, String> {
@@ -177,13 +177,13 @@ mod tests {
         for (bad, said) in [
             (with("dependOn", json!([])), "step 2: there is no field 'dependOn'"),
             (with("dependsOn", json!(["ghost"])), "step 2: depends on \"ghost\""),
-            (with("type", json!("think")), "step 2: unknown variant `think`"),
+            (with("type", json!("think")), "step 2: type: 'think' is none of llm-reasoning, "),
             (with("id", json!("step-1")), "step 2: 'step-1' is the name of another place"),
             (
                 with("tool", json!({"name": "t", "arguments": {"$output": "x"}})),
                 "step 2: uses the output of 'x'",
             ),
-            (json!([{"type": "llm-reasoning"}]), "step 1: missing field `description`"),
+            (json!([{"type": "llm-reasoning"}]), "step 1: description: is missing"),
         ] {
             let problem = steps(bad).unwrap_err();
             assert!(problem.starts_with(said), "{problem}");

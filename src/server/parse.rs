@@ -9,7 +9,7 @@ use serde::de::DeserializeOwned;
 
 use super::error::ApiError;
 use super::state::AppState;
-use crate::task::is_text_too_deep;
+use crate::task::{is_text_too_deep, plainly};
 
 /// A JSON body. The content type is not looked at, as in the original system.
 pub(super) struct JsonBody<T>(pub(super) T);
@@ -43,7 +43,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(refused) => Err(ApiError::bad_request(after_prefix(&refused.body_text()))),
+            Err(refused) => Err(ApiError::bad_request(plainly(&after_prefix(&refused.body_text())))),
         }
     }
 }
@@ -67,10 +67,11 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
     match Json::from_bytes(bytes) {
         Ok(Json(body)) => Ok(body),
         Err(JsonRejection::JsonDataError(refused)) => {
-            Err(ApiError::bad_request(after_prefix(&refused.body_text())))
+            Err(ApiError::bad_request(plainly(&after_prefix(&refused.body_text()))))
         }
         Err(refused) => {
             let problem = after_prefix(&refused.body_text());
+            let problem = problem.replace("EOF while parsing", "it ends in the middle of");
             Err(ApiError::bad_request(format!("the body is not JSON: {problem}")))
         }
     }
@@ -103,12 +104,12 @@ mod tests {
 
     #[test]
     fn the_field_that_is_wrong_is_named() {
-        assert!(refusal(br#"{"goal": 5}"#).starts_with("goal: invalid type: integer"));
+        assert!(refusal(br#"{"goal": 5}"#).starts_with("goal: must be a text, not the number 5"));
         assert!(
             refusal(br#"{"goal": "g", "chatModel": "gpt"}"#).starts_with("chatModel: 'gpt' does not name")
         );
         let mentions = refusal(br#"{"goal": "g", "mentions": [{"type": "agent", "name": "n"}]}"#);
-        assert!(mentions.starts_with("mentions[0]: missing field `agentId`"), "{mentions}");
+        assert!(mentions.starts_with("mentions[0].agentId: is missing"), "{mentions}");
     }
 
     #[test]

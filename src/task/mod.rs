@@ -55,6 +55,7 @@ mod time;
 mod usage;
 mod usd;
 mod view;
+mod wording;
 
 #[cfg(test)]
 mod budget_properties;
@@ -110,6 +111,7 @@ pub use usage::{Usage, grouped};
 pub use usd::Usd;
 pub use view::{Prompt, View};
 
+pub(crate) use wording::{plainly, read as read_json};
 use std::fmt;
 use std::str::FromStr;
 

@@ -5,7 +5,7 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
-use super::{Plan, PlannedStep};
+use super::{Plan, PlannedStep, wording};
 
 impl Plan {
     /// Reads a plan that a person or a program brings: a list of steps, or an object that holds it
@@ -35,7 +35,7 @@ impl Plan {
             ids.extend(id.map(|id| (id, index)));
         }
         let steps = steps.into_iter().enumerate().map(|(index, step)| {
-            serde_json::from_value::<PlannedStep>(step).map_err(|error| format!("step {index}: {error}"))
+            wording::read::<PlannedStep>(step).map_err(|problem| format!("step {index}: {problem}"))
         });
         Ok(Self { steps: steps.collect::<Result<_, _>>()? })
     }
@@ -81,7 +81,10 @@ mod tests {
             (json!([1]), "step 0 is no object"),
             (json!([{"description": "a", "type": "tool-call", "forEeach": {}}]), "unknown key 'forEeach'"),
             (json!([{"description": "a", "type": "tool-call", "dependsOn": ["b"]}]), "depends on 'b'"),
-            (json!([{"description": "a", "type": "magic"}]), "step 0: unknown variant"),
+            (
+                json!([{"description": "a", "type": "magic"}]),
+                "step 0: type: 'magic' is none of llm-reasoning, ",
+            ),
         ] {
             let problem = Plan::read(plan).unwrap_err();
             assert!(problem.contains(words), "{problem}");

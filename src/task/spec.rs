@@ -103,7 +103,9 @@ where
     else {
         return Ok(None);
     };
-    serde_json::from_value(fields.into()).map(Some).map_err(serde::de::Error::custom)
+    let fields = serde_json::Value::from(fields);
+    // With the path within it, to which whoever reads all of it adds the path to here.
+    serde_path_to_error::deserialize(fields).map(Some).map_err(serde::de::Error::custom)
 }
 
 /// Which of the configured tools a request may use. All of them where nothing is said.

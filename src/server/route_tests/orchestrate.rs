@@ -39,6 +39,7 @@ async fn a_start_without_its_fields_is_refused() {
     {
         let reply = fixture.send(Method::POST, "/api/chat/orchestrate", Some(body)).await;
         assert_eq!(error(&reply), refused(400, "Missing required fields: goal, threadId"));
+        assert_eq!(reply.headers["x-error-code"], "invalid_request");
     }
 }
 
@@ -46,14 +47,14 @@ async fn a_start_without_its_fields_is_refused() {
 async fn bad_starts_name_what_is_bad() {
     let fixture = Fixture::new().await;
     for (body, begins) in [
-        (json!({"goal": 5, "threadId": "t"}), "goal: invalid type"),
-        (json!({"goal": "g", "threadId": ["t"]}), "threadId: invalid type"),
+        (json!({"goal": 5, "threadId": "t"}), "goal: must be a text"),
+        (json!({"goal": "g", "threadId": ["t"]}), "threadId: must be a text, not a list"),
         (json!({"goal": "g", "threadId": "t\u{0}"}), "threadId: must have"),
         (json!({"goal": "x".repeat(100_000), "threadId": "t"}), "goal: has 100000 bytes"),
         (json!({"goal": " ", "threadId": "t"}), "goal: is empty"),
         (
             json!({"goal": "g", "threadId": "t", "allowedMcpServers": {"s": 1}}),
-            "allowedMcpServers.s: invalid type",
+            "allowedMcpServers.s: must be an object, not the number 1",
         ),
     ] {
         let (status, message) = error(&fixture.send(Method::POST, "/api/chat/orchestrate", Some(body)).await);

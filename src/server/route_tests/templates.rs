@@ -122,7 +122,7 @@ async fn templates_that_make_no_sense_are_refused_with_the_field() {
             with("parameters", json!({"properties": {"a b": {}, "topic": {}, "words": {}}})),
             "parameters: 'a b'",
         ),
-        (with("steps", json!([{"description": "d"}])), "steps: step 1: missing field `type`"),
+        (with("steps", json!([{"description": "d"}])), "steps: step 1: type: is missing"),
         (with("steps", json!([{"description": " ", "type": "llm-reasoning"}])), "steps: step 0 has no"),
         (with("replace", json!({"topic": "x"})), "replace: goes with fromTask"),
         (with("fromTask", json!(UNKNOWN)), "fromTask: brings goal and steps"),
