@@ -247,10 +247,10 @@ fn part_problem(step: &PlannedStep, probes: &Probes) -> Option<String> {
     })
 }
 
-/// What a planner is told about a failure.
+/// What a planner is told about a failure. The code stays with the fault that this becomes.
 pub(super) fn describe_fault(step: &str, fault: Option<&Fault>) -> String {
     match fault {
-        Some(fault) => format!("Step '{step}' failed for good: {fault}"),
+        Some(fault) => format!("Step '{step}' failed for good: {}.", fault.message.trim_end_matches('.')),
         None => format!("Step '{step}' failed for good."),
     }
 }

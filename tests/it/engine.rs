@@ -154,6 +154,7 @@ async fn a_task_that_cannot_reach_its_goal_fails_and_says_why() {
     let fault = task.state().fault.clone().unwrap();
     assert_eq!(fault.code, "tool_denied");
     assert!(fault.message.contains("it never works"), "{fault}");
+    assert_eq!(fault.to_string().matches("tool_denied").count(), 1, "{fault}");
     world.is_sound(task.id).await;
 }
 
