@@ -104,6 +104,23 @@ pub(super) enum Command {
     },
 }
 
+impl Command {
+    /// Whether it makes the database if there is none: it puts something in, or waits for what others put
+    /// in. The others only look at what is there.
+    pub(super) fn makes_database(&self) -> bool {
+        match self {
+            Self::Run(run) => run.resume.is_none(),
+            Self::Serve(_) | Self::Worker | Self::Migrate | Self::Bench(_) => true,
+            Self::Schedule(command) => matches!(command, ScheduleCommand::Add(_)),
+            Self::Template(command) => matches!(command, TemplateCommand::Add { .. }),
+            Self::Task(command) => matches!(command, TaskCommand::Import(_)),
+            // It says itself that there is none.
+            Self::Doctor(_) | Self::Completions { .. } => true,
+            Self::Inbox(_) | Self::Prune(_) => false,
+        }
+    }
+}
+
 #[derive(Debug, Args)]
 pub(super) struct RunArgs {
     /// What is to be reached

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 use std::io;
+use std::path::PathBuf;
 
 use thiserror::Error;
 
@@ -22,6 +23,12 @@ pub enum CliError {
     /// The database refuses.
     #[error("the database cannot be used")]
     Database(#[from] RepositoryError),
+    /// There is no database where one was looked for.
+    #[error("there is no database at {}: longhaul run, serve, worker and migrate make one", path.display())]
+    NoDatabase {
+        /// Where.
+        path: PathBuf,
+    },
     /// The models cannot be used as they are configured.
     #[error("no model can be used")]
     Models(#[from] ModelError),
@@ -79,6 +86,7 @@ impl CliError {
         match self {
             Self::Config(error) => error.code(),
             Self::Database(error) => error.code(),
+            Self::NoDatabase { .. } => "database_missing",
             Self::Models(error) => error.code(),
             Self::Tools(ToolboxError::Collision(_)) => "tools_collision",
             Self::Tools(_) => "tools_config",
@@ -92,7 +100,7 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Tools(_) => Exit::Configuration,
             Self::Database(RepositoryError::NotFound | RepositoryError::Exists) => Exit::Failed,
-            Self::Database(_) => Exit::Database,
+            Self::Database(_) | Self::NoDatabase { .. } => Exit::Database,
             Self::Models(_) => Exit::NoModel,
             Self::Refused(OrchestratorError::Invalid { .. } | OrchestratorError::Recording(_))
             | Self::Usage { .. } => Exit::Usage,
@@ -107,6 +115,9 @@ impl CliError {
             Self::Database(RepositoryError::Unavailable(_)) => Some(
                 "is the server running, the address right, the directory writable? `longhaul doctor` looks",
             ),
+            Self::NoDatabase { .. } => {
+                Some("--db, DATABASE_URL or [database] in longhaul.toml name another one")
+            }
             Self::Models(_) => Some("docs/models.md tells how a model is named and where its key comes from"),
             Self::Refused(OrchestratorError::NotFound) => Some("`longhaul task list` shows the tasks"),
             Self::Refused(OrchestratorError::NoSchedule) => {

@@ -44,7 +44,7 @@ use self::config::{Environment, Settings};
 use self::schedule_args::ScheduleCommand;
 use self::template_args::TemplateCommand;
 use self::terminal::Terminal;
-use self::wiring::Engine;
+use self::wiring::{Engine, require_database};
 
 pub use error::CliError;
 pub use exit::Exit;
@@ -100,6 +100,9 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
         if stays { "info,rmcp=error,genai=off,bullmq=off" } else { "warn,rmcp=error,genai=off,bullmq=off" },
         terminal,
     )?;
+    if !command.makes_database() {
+        require_database(&settings, &environment)?;
+    }
     match command {
         Command::Migrate => admin::migrate(&settings, &environment, terminal).await,
         Command::Doctor(form) => admin::doctor(&settings, &environment, form.json, terminal).await,

@@ -112,6 +112,15 @@ fn without_password(url: &str) -> String {
     match url::Url::parse(url) {
         Ok(url) => {
             let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
+/// Refuses to look at a file that is not there: one would be made, and found empty.
+pub(super) fn require_database(settings: &Settings, environment: &Environment) -> Result<(), CliError> {
+    if settings.config.database.url.is_some() {
+        return Ok(());
+    }
+    let path = sqlite_path(settings, environment)?;
+    if path.exists() { Ok(()) } else { Err(CliError::NoDatabase { path }) }
+}
+
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             let host = url.host_str().unwrap_or_default();
             format!("{}://{user}{host}{port}{}", url.scheme(), url.path())

@@ -116,6 +116,39 @@ fn who_asks_for_json_reads_a_failure_as_json() {
 }
 
 #[test]
+fn who_looks_at_a_database_that_is_not_there_makes_none() {
+    let program = workspace();
+    let typo = std::path::PathBuf::from(&program.database);
+    for arguments in [
+        &["task", "list"][..],
+        &["task", "show", "0190a5e4"],
+        &["task", "trace", "0190a5e4", "--json"],
+        &["task", "cancel", "0190a5e4"],
+        &["inbox"],
+        &["schedule", "list"],
+        &["schedule", "trigger", "0190a5e4"],
+        &["template", "list"],
+        &["template", "run", "report"],
+        &["run", "--resume", "0190a5e4"],
+        &["prune", "--tasks", "1d"],
+        &["doctor"],
+    ] {
+        let (code, printed, said) = program.run(arguments);
+        assert!(!typo.exists(), "{arguments:?} made one: {said}");
+        if arguments != ["doctor"] {
+            assert_eq!(code, 4, "{arguments:?}: {said}");
+            let place = format!("there is no database at {}: longhaul run, serve", typo.display());
+            assert!(said.contains(&place) && said.contains("code: database_missing"), "{said}");
+            assert_eq!(printed.contains("\"database_missing\""), arguments.contains(&"--json"), "{printed}");
+        }
+    }
+    let (code, _, said) = program.run(&["migrate"]);
+    assert!(code == 0 && typo.exists(), "{said}");
+    let (code, printed, said) = program.run(&["task", "list"]);
+    assert_eq!(code, 0, "{printed}{said}");
+}
+
+#[test]
 fn a_goal_beyond_the_rules_is_refused_with_the_way_to_a_model() {
     let program = workspace();
     let (code, _, said) = program.run(&offline(&["run", "Migrate the billing system to Stripe"]));
