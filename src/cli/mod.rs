@@ -145,7 +145,7 @@ async fn work(
     global: &Global,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
-    let engine = Engine::open(settings, environment).await?;
+    let engine = Engine::open(settings, environment, terminal).await?;
     let ended = match command {
         Command::Run(args) => run::run(&engine, args, global.model.clone(), terminal).await,
         Command::Schedule(command) => schedule::run(&engine, command, global.model.clone(), terminal).await,

@@ -8,6 +8,7 @@ use uuid::Uuid;
 
 use super::config::{ConfigError, Durability, Environment, Settings};
 use super::error::CliError;
+use super::terminal::Terminal;
 use crate::models::{Models, Offline};
 use crate::orchestrator::{Orchestrator, system_clock};
 use crate::queue::{BullQueue, DatabaseQueue, Doorbell, Queue, QueueConfig, QueueError, QueueLimiter};
@@ -17,6 +18,9 @@ use crate::repository::{
 use crate::task::TaskId;
 use crate::tools::{Probes, Secrets, Toolbox};
 use crate::worker::{Worker, WorkerConfig, host};
+
+/// How long nothing is said while MCP servers start.
+const SILENCE: Duration = Duration::from_secs(1);
 
 /// The database, with what only one of the engines can do.
 #[derive(Clone)]
@@ -108,10 +112,6 @@ pub(super) fn sqlite_path(settings: &Settings, environment: &Environment) -> Res
     })
 }
 
-fn without_password(url: &str) -> String {
-    match url::Url::parse(url) {
-        Ok(url) => {
-            let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
 /// Refuses to look at a file that is not there: one would be made, and found empty.
 pub(super) fn require_database(settings: &Settings, environment: &Environment) -> Result<(), CliError> {
     if settings.config.database.url.is_some() {
@@ -121,6 +121,10 @@ pub(super) fn require_database(settings: &Settings, environment: &Environment) -
     if path.exists() { Ok(()) } else { Err(CliError::NoDatabase { path }) }
 }
 
+fn without_password(url: &str) -> String {
+    match url::Url::parse(url) {
+        Ok(url) => {
+            let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
             let port = url.port().map(|port| format!(":{port}")).unwrap_or_default();
             let host = url.host_str().unwrap_or_default();
             format!("{}://{user}{host}{port}{}", url.scheme(), url.path())
@@ -139,13 +143,18 @@ pub(super) struct Engine {
 
 impl Engine {
     /// Opens database, models and tools.
-    pub(super) async fn open(settings: Settings, environment: &Environment) -> Result<Self, CliError> {
+    pub(super) async fn open(
+        settings: Settings,
+        environment: &Environment,
+        terminal: &Terminal,
+    ) -> Result<Self, CliError> {
         let database = Database::open(&settings, environment).await?;
         database.prepare().await?;
         let look_up = |name: &str| environment.get(name);
         let models = Models::open(&settings.config.models, &look_up).await?;
         let secrets = Secrets::load(&settings.config.secrets, &look_up)?;
-        let tools = Toolbox::open_with(&settings.config.tools, secrets).await?;
+        let tools = Toolbox::unconnected(&settings.config.tools, secrets)?;
+        connect(&tools, terminal).await;
         Self::over(settings, database, models, tools)
     }
 
@@ -219,6 +228,23 @@ impl Engine {
         self.orchestrator.queue().close().await;
         self.orchestrator.tools().close().await;
     }
+}
+
+/// Connects to the MCP servers, and says so where that takes longer than a person waits without asking why.
+async fn connect(tools: &Toolbox, terminal: &Terminal) {
+    let mut connecting = std::pin::pin!(tools.connect());
+    if tokio::time::timeout(SILENCE, &mut connecting).await.is_ok() {
+        return;
+    }
+    let awaited: Vec<String> =
+        tools.awaited().iter().map(|(name, most)| format!("{name} (up to {} s)", most.as_secs())).collect();
+    if !awaited.is_empty() {
+        let awaited = awaited.join(", ");
+        terminal.note(format!(
+            "Waiting for MCP servers: {awaited}. Without those that do not answer it goes on then."
+        ));
+    }
+    connecting.await;
 }
 
 /// The queue that is configured: BullMQ if there is a Redis, else the database.

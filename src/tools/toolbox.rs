@@ -76,6 +76,16 @@ impl Toolbox {
     /// # Errors
     /// As for [`Toolbox::open`].
     pub async fn open_with(config: &ToolsConfig, secrets: Secrets) -> Result<Self, ToolboxError> {
+        let tools = Self::unconnected(config, secrets)?;
+        tools.connect().await;
+        Ok(tools)
+    }
+
+    /// The same before any server is connected: see [`Toolbox::connect`].
+    ///
+    /// # Errors
+    /// As for [`Toolbox::open`].
+    pub fn unconnected(config: &ToolsConfig, secrets: Secrets) -> Result<Self, ToolboxError> {
         config.validate()?;
         let tools = app::tools(config)?;
         let limits = Limits {
@@ -89,8 +99,17 @@ impl Toolbox {
                 .map_err(|detail| ToolboxError::Config { server: name.clone(), detail })?;
             servers.push(Server::new(name.clone(), server, limits, secrets.clone()));
         }
-        join_all(servers.iter().map(Server::connect)).await;
         Ok(Self { tools, servers, secrets, labels: LabelRules::of(config), recorded: None })
+    }
+
+    /// Connects to all MCP servers at once, and waits until each is connected or down.
+    pub async fn connect(&self) {
+        join_all(self.servers.iter().map(Server::connect)).await;
+    }
+
+    /// The servers that have not been heard of yet, with how long they are waited for.
+    pub fn awaited(&self) -> Vec<(String, Duration)> {
+        self.servers.iter().filter_map(|server| server.awaited()).collect()
     }
 
     /// A toolbox of exactly these tools, without servers.

@@ -149,6 +149,22 @@ fn who_looks_at_a_database_that_is_not_there_makes_none() {
 }
 
 #[test]
+fn an_mcp_server_that_hangs_is_waited_for_aloud_and_gone_on_without() {
+    let hangs = |name: &str| {
+        format!("\n[tools.mcp.{name}]\ncommand = 'sleep'\nargs = ['60']\nconnectTimeoutMs = 3000\n")
+    };
+    let program = Program::on(None, &json!({"rules": []}), &(hangs("slow") + &hangs("too")));
+    program.file("one.rs", "fn main() {}\n");
+    let began = std::time::Instant::now();
+    let (code, printed, said) = program.run(&offline(&["run", "Read one.rs"]));
+    assert_eq!(code, 0, "{printed}\n{said}");
+    assert!(began.elapsed().as_millis() < 6000, "they are not waited for one after the other: {said}");
+    let waiting = said.find("Waiting for MCP servers: slow (up to 3 s), too (up to 3 s).").expect(&said);
+    let without = said.find("the MCP server is down").expect(&said);
+    assert!(waiting < without, "{said}");
+}
+
+#[test]
 fn a_goal_beyond_the_rules_is_refused_with_the_way_to_a_model() {
     let program = workspace();
     let (code, _, said) = program.run(&offline(&["run", "Migrate the billing system to Stripe"]));

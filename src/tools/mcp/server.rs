@@ -74,6 +74,13 @@ impl Server {
         }
     }
 
+    /// Its name and how long it is waited for, as long as it is neither connected nor down.
+    pub(in crate::tools) fn awaited(&self) -> Option<(String, Duration)> {
+        let state = self.state();
+        let is_known = state.live().is_some() || state.last_error.is_some();
+        (!is_known).then(|| (self.name.clone(), self.config.connect_timeout()))
+    }
+
     /// Its tools as of the last connection. A server that is down is tried again in the
     /// background when its time has come, so that its tools appear by themselves.
     pub(in crate::tools) fn tools(self: &Arc<Self>) -> Vec<Arc<dyn Tool>> {
