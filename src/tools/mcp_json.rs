@@ -6,6 +6,7 @@ use std::env;
 use serde_json::{Map, Value};
 use thiserror::Error;
 
+use super::jsonc::as_json;
 use super::{McpServerConfig, McpToolConfig};
 
 /// Why a list of MCP servers cannot be used.
@@ -29,7 +30,7 @@ pub enum McpJsonError {
 
 /// Reads `{"mcpServers": {name: {command, args, env} | {url, headers}}}`, also under VS Code's
 /// key `servers`, and our own `trusted` and `tools: {name: {effect}}`. Keys of other programs
-/// are ignored, disabled servers are left out. `${env:NAME}` stands for an environment variable;
+/// are ignored, disabled servers are left out; comments and commas behind the last item do no harm. `${env:NAME}` stands for an environment variable;
 /// other placeholders stay as they are.
 ///
 /// # Errors
@@ -42,7 +43,7 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 
 fn read_with(text: &str, lookup: Lookup<'_>) -> Result<BTreeMap<String, McpServerConfig>, McpJsonError> {
     // Editors on Windows like to begin files with a byte order mark.
-    let document: Value = serde_json::from_str(text.trim_start_matches('\u{feff}'))?;
+    let document: Value = serde_json::from_str(&as_json(text.trim_start_matches('\u{feff}')))?;
     let servers = ["mcpServers", "servers"]
         .iter()
         .find_map(|key| document.get(key)?.as_object())
@@ -172,6 +173,23 @@ mod tests {
         .unwrap();
         assert_eq!(servers["a"].env["K"], "${input:key}");
         assert!(servers["a"].tools.is_empty());
+    }
+
+    #[test]
+    fn a_list_as_vs_code_keeps_it_has_comments_and_commas() {
+        let servers = read(
+            r#"{
+                // Asked for once.
+                "inputs": [{"type": "promptString", "id": "key", "password": true,},],
+                "servers": {
+                    "web": {"type": "http", "url": "https://example.com/mcp", /* remote */},
+                    // "old": {"command": "old"},
+                },
+            }"#,
+        )
+        .unwrap();
+        assert_eq!(servers.keys().collect::<Vec<_>>(), ["web"]);
+        assert_eq!(servers["web"].url.as_deref(), Some("https://example.com/mcp"));
     }
 
     #[test]

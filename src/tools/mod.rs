@@ -8,6 +8,7 @@ mod app;
 mod config;
 mod error;
 mod fence;
+mod jsonc;
 mod labels;
 mod mcp;
 mod mcp_json;
