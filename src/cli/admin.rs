@@ -13,7 +13,7 @@ use super::wiring::{Database, queue_config, sqlite_path};
 use crate::models::{Models, Role};
 use crate::queue::{BullQueue, Doorbell, Queue};
 use crate::repository::{Presence, Retention, Stats, Violation, WorkerSummary};
-use crate::task::with_causes;
+use crate::task::{counted, with_causes};
 use crate::tools::{Secrets, Toolbox};
 
 /// Brings the tables up to date.
@@ -40,8 +40,11 @@ pub(super) async fn prune(
     let retention = Retention { tasks: args.tasks, traces: args.traces };
     let pruned = database.repository().prune(&retention).await?;
     terminal.result(format!(
-        "removed {} tasks, {} journal entries, {} contents and {} kept replies",
-        pruned.tasks, pruned.traces, pruned.blobs, pruned.replies
+        "removed {}, {}, {} and {}",
+        counted(pruned.tasks, "task"),
+        counted(pruned.traces, "journal entry"),
+        counted(pruned.blobs, "content"),
+        counted(pruned.replies, "kept reply")
     ));
     Ok(Exit::Done)
 }
@@ -177,12 +180,12 @@ async fn look_at_tools(findings: &mut Findings, settings: &Settings, environment
     let offered = tools.offered(&Default::default());
     findings.note(
         "tools",
-        offered.map(|tools| format!("{} tools", tools.len())).map_err(|error| with_causes(&error)),
+        offered.map(|tools| counted(tools.len() as u64, "tool")).map_err(|error| with_causes(&error)),
     );
     for server in tools.servers() {
         let name = format!("'{}' over {}", server.name, server.transport);
         let finding = match (server.connected, server.last_error) {
-            (true, _) => Ok(format!("{name}: {} tools", server.tools.len())),
+            (true, _) => Ok(format!("{name}: {}", counted(server.tools.len() as u64, "tool"))),
             (false, error) => Err(format!("{name}: {}", error.unwrap_or_else(|| "not connected".to_owned()))),
         };
         findings.note("tool server", finding);

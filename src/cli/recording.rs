@@ -16,7 +16,7 @@ use super::task::{find, told};
 use super::terminal::Terminal;
 use super::wiring::Engine;
 use crate::orchestrator::OrchestratorError;
-use crate::task::{Recording, RecordingError, unpack_recording, words_of};
+use crate::task::{Recording, RecordingError, counted, unpack_recording, words_of};
 use crate::worker::replay;
 
 /// Bytes of a recording that are read at most, unpacked.
@@ -85,8 +85,11 @@ async fn replayed(recording: &Recording, as_json: bool, terminal: &Terminal) -> 
         terminal.result(json!(replay).to_string());
         return Ok(exit);
     }
-    let calls =
-        format!("{} model calls and {} tool calls went the same way", replay.model_calls, replay.tool_calls);
+    let calls = format!(
+        "{} and {} went the same way",
+        counted(replay.model_calls, "model call"),
+        counted(replay.tool_calls, "tool call")
+    );
     match (&replay.divergence, replay.ends_at) {
         (Some(found), _) => {
             let step = found.place.step.map(|step| format!(", step {}", step + 1)).unwrap_or_default();
@@ -169,7 +172,8 @@ impl Sink {
 pub(super) async fn import(engine: &Engine, args: ImportArgs, terminal: &Terminal) -> Result<Exit, CliError> {
     let recording = read(&args.file)?;
     if recording.missing() > 0 {
-        terminal.warn(format!("{} contents are missing from the recording", recording.missing()));
+        let missing = counted(recording.missing() as u64, "content");
+        terminal.warn(format!("the recording is incomplete: {missing} not in it"));
     }
     let user = &engine.settings.user;
     told(&engine.orchestrator.import(&recording, user, args.thread.as_deref()).await?, terminal)

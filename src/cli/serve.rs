@@ -15,7 +15,7 @@ use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, signals};
 use crate::server::{self, Access, AppState, LimiterSnapshot, Replayer, WorkerSnapshot, WorkerStatus};
-use crate::task::words_of;
+use crate::task::{counted, words_of};
 use crate::worker::{self, LimiterScope, Worker};
 
 const DRAINING: &str = "stopping: running steps end first, a second signal stops at once";
@@ -114,20 +114,22 @@ fn tools(engine: &Engine) -> String {
     let toolbox = engine.orchestrator.tools();
     let offered = toolbox.offered(&Default::default());
     let tools =
-        offered.map_or_else(|collision| collision.to_string(), |tools| format!("{} tools", tools.len()));
+        offered.map_or_else(|collision| collision.to_string(), |tools| counted(tools.len() as u64, "tool"));
     let servers = toolbox.servers();
     let down: Vec<&str> =
         servers.iter().filter(|server| !server.connected).map(|server| server.name.as_str()).collect();
     match (servers.len(), down.len()) {
         (0, _) => tools,
-        (all, 0) => format!("{tools}, {all} MCP servers"),
-        (all, _) => format!("{tools}, {all} MCP servers (not connected: {})", down.join(", ")),
+        (all, 0) => format!("{tools}, {}", counted(all as u64, "MCP server")),
+        (all, _) => {
+            format!("{tools}, {} (not connected: {})", counted(all as u64, "MCP server"), down.join(", "))
+        }
     }
 }
 
 fn pace(worker: &Worker) -> String {
     let config = worker.config();
-    let tasks = format!("{}, {} tasks at once", worker.name(), config.concurrency);
+    let tasks = format!("{}, {} at once", worker.name(), counted(config.concurrency, "task"));
     match config.limiter.max {
         0 => tasks,
         max => {
@@ -135,7 +137,7 @@ fn pace(worker: &Worker) -> String {
                 LimiterScope::Process => "",
                 LimiterScope::Cluster => " with all other workers",
             };
-            format!("{tasks}, {max} steps per {} ms{whose}", config.limiter.duration)
+            format!("{tasks}, {} per {} ms{whose}", counted(max, "step"), config.limiter.duration)
         }
     }
 }

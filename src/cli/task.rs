@@ -13,7 +13,7 @@ use super::wiring::Engine;
 use super::{Exit, budget, context, duration, fork, ids, inbox, plan, recording, signals};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
-use crate::task::{CallSubject, EffectRecord, ModelName, Step, Task, TaskId};
+use crate::task::{CallSubject, EffectRecord, ModelName, Step, Task, TaskId, counted};
 
 /// How much of a goal or a description a table shows.
 const CELL: usize = 60;
@@ -263,7 +263,7 @@ fn facts(task: &Task) -> Vec<(&'static str, String)> {
         ("Priority", state.priority.to_string()),
         ("Created", state.created_at.to_string()),
         ("Took", took(task)),
-        ("Plan", format!("revision {}, {}", state.revision, steps(task.total_steps()))),
+        ("Plan", format!("revision {}, {}", state.revision, counted(task.total_steps(), "step"))),
         ("Used", usage.to_string()),
         ("Budget", budget::in_short(task)),
     ];

@@ -2,6 +2,7 @@
 
 use super::{
     CheckDecision, Event, Fault, ForkPoint, Payload, Plan, Planner, Status, Timestamp, ToolRequest, TopUp,
+    counted,
 };
 
 impl Event {
@@ -46,7 +47,9 @@ impl Event {
             Self::MessageReceived { text, by } => format!("{by} wrote: {}", text.preview()),
             Self::StepCompleted { step, .. } => format!("Step {} completed", step + 1),
             Self::StepFailed { step, fault, retry_at } => failed_message(*step, fault, *retry_at),
-            Self::FannedOut { step, items } => format!("Step {} has {} items", step + 1, items.len()),
+            Self::FannedOut { step, items } => {
+                format!("Step {} has {}", step + 1, counted(items.len() as u64, "item"))
+            }
             Self::StepClaimed { step, .. } => format!("Step {} says that it is done", step + 1),
             Self::StepVerified { step, passed, evidence, by, .. } => {
                 verified_message(*step, *passed, evidence, by)
@@ -61,8 +64,8 @@ impl Event {
                 folded_message(*step, *tokens_before, *tokens_after, by)
             }
             Self::Restored { checkpoint, revision, plan, by, .. } => format!(
-                "{by} put the task back to checkpoint {checkpoint}: revision {revision} does {} steps again",
-                plan.steps.len()
+                "{by} put the task back to checkpoint {checkpoint}: revision {revision} does {} again",
+                counted(plan.steps.len() as u64, "step")
             ),
             Self::FactPinned { text, by, .. } => format!("{by} pinned: {}", text.preview()),
             Self::Evaluated { verdict, reason, .. } => format!("Progress evaluated: {verdict} ({reason})"),
@@ -96,7 +99,7 @@ fn changed_message(tool: &str) -> String {
 }
 
 fn checkpoint_message(completed: u32) -> String {
-    format!("Checkpoint after {completed} completed steps")
+    format!("Checkpoint after {}", counted(completed, "completed step"))
 }
 
 fn folded_message(step: u32, before: u64, after: u64, by: &str) -> String {
@@ -110,11 +113,10 @@ fn verified_message(step: u32, passed: bool, evidence: &Payload, by: &str) -> St
 
 fn planned_message(revision: u32, plan: &Plan, by: &Planner) -> String {
     let degraded = if by.degraded { ", degraded" } else { "" };
+    let steps = counted(plan.steps.len() as u64, "step");
     match revision {
-        1 => format!("Planned {} steps{degraded}", plan.steps.len()),
-        _ => {
-            format!("Plan revised (revision {revision}, {} steps{degraded}): {}", plan.steps.len(), by.reason)
-        }
+        1 => format!("Planned {steps}{degraded}"),
+        _ => format!("Plan revised (revision {revision}, {steps}{degraded}): {}", by.reason),
     }
 }
 

@@ -107,11 +107,12 @@ pub use step::{Digest, Step, StepStatus, StepType};
 pub use taint::{Labels, Source, Taint, WhenTainted};
 pub use template::{Template, TemplateRef, is_parameter_name};
 pub use time::Timestamp;
+pub(crate) use usage::counted;
 pub use usage::{Usage, grouped};
 pub use usd::Usd;
 pub use view::{Prompt, View};
-
 pub(crate) use wording::{plainly, read as read_json};
+
 use std::fmt;
 use std::str::FromStr;
 

@@ -83,11 +83,14 @@ impl fmt::Display for Usage {
     }
 }
 
-/// `1 call`, `2 calls`.
-fn counted(count: impl Into<u64>, what: &str) -> String {
-    match count.into() {
-        1 => format!("1 {what}"),
-        count => format!("{} {what}s", grouped(count)),
+/// `1 call`, `2 calls`, `2,000 entries`.
+pub(crate) fn counted(count: impl Into<u64>, what: &str) -> String {
+    match (count.into(), what.strip_suffix('y')) {
+        (1, _) => format!("1 {what}"),
+        (count, Some(beginning)) if !beginning.ends_with(['a', 'e', 'o']) => {
+            format!("{} {beginning}ies", grouped(count))
+        }
+        (count, _) => format!("{} {what}s", grouped(count)),
     }
 }
 
@@ -107,6 +110,13 @@ pub fn grouped(number: impl Into<u64>) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn many_are_named_as_many() {
+        let said = [(0, "step"), (1, "step"), (2, "entry"), (1, "entry"), (2, "day")];
+        let said = said.map(|(count, what): (u32, _)| counted(count, what));
+        assert_eq!(said, ["0 steps", "1 step", "2 entries", "1 entry", "2 days"]);
+    }
 
     #[test]
     fn an_unknown_price_is_never_shown_as_nothing() {

@@ -4,7 +4,7 @@ use super::drive::{Drive, Turn};
 use super::people::check_question;
 use super::writer::Lost;
 use crate::orchestrator::{Evaluation, OrchestratorError, Revised};
-use crate::task::{CONTEXT_OVERFLOW, Event, Exceeded, Fault, FrozenTools, PauseReason, Task};
+use crate::task::{CONTEXT_OVERFLOW, Event, Exceeded, Fault, FrozenTools, PauseReason, Task, counted};
 
 /// What only whoever runs this can mend: the account, the key, or a model that is configured for
 /// other workers and not for this one.
@@ -61,7 +61,7 @@ impl Drive {
         let is_away = fault.is_retryable() && fault.code.starts_with("provider_");
         if retry_at.is_none() && (is_away || NEEDS_A_PERSON.contains(&fault.code.as_str())) {
             // The plan is not at fault: the step stays what it is, and waits for the provider.
-            let detail = format!("{fault}, after {} attempts: resume to ask again", step.attempts);
+            let detail = format!("{fault}, after {}: resume to ask again", counted(step.attempts, "attempt"));
             self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
             self.pause(PauseReason::Provider, detail);
             return Ok(());

@@ -295,7 +295,7 @@ fn a_replay_needs_neither_configuration_nor_network_nor_database() {
     let (code, printed, said) = program.run(&["task", "export", id, "-o", file.to_str().unwrap()]);
     assert_eq!(code, 0, "{printed}\n{said}");
     let (code, printed, _) = program.run(&["task", "replay", id]);
-    assert!(code == 0 && printed.contains("is the same, completed: 1 model calls"), "{printed}");
+    assert!(code == 0 && printed.contains("is the same, completed: 1 model call and "), "{printed}");
 
     let elsewhere = tempfile::tempdir().unwrap();
     let run = |arguments: &[&str]| {

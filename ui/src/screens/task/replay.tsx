@@ -5,6 +5,7 @@ import { ask } from "../../api/client";
 import type { Replay, TaskDetail } from "../../api/types";
 import { Button, Dialog, Failure, Loading } from "../../components/basics";
 import { Icon } from "../../components/icons";
+import { counted } from "../../format";
 import { setQuery } from "../../router";
 
 export function ReplayDialog({ task, close }: { task: TaskDetail; close: () => void }) {
@@ -23,7 +24,7 @@ export function ReplayDialog({ task, close }: { task: TaskDetail; close: () => v
 }
 
 function Found({ found, close }: { found: Replay; close: () => void }) {
-  const calls = `${found.modelCalls} model calls and ${found.toolCalls} tool calls went the same way`;
+  const calls = `${counted(found.modelCalls, "model call")} and ${counted(found.toolCalls, "tool call")} went the same way`;
   const other = found.divergence;
   if (!other) {
     const so = found.endsAt == null ? `It is the same, ${found.status}: ` : `It is the same until its recording ends at entry ${found.endsAt}: `;
