@@ -69,6 +69,10 @@ impl Orchestrator {
     async fn create_child(&self, calling: &Calling<'_>) -> Result<(), OrchestratorError> {
         let (request, template) = self.with_template(request(calling)).await?;
         let spec = self.child_spec(calling, &request, template)?;
+        // Somebody may have said since the parent began how urgent it is.
+        let parent = self.repository.load(calling.task).await?;
+        let priority = parent.map_or(spec.priority, |parent| parent.state().priority);
+        let spec = TaskSpec { priority, ..spec };
         let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         let offered = self.tools.offered(&spec.tools)?;
         let (plan, by) = match request.plan {

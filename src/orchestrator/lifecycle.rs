@@ -153,19 +153,27 @@ impl Orchestrator {
         Ok(records)
     }
 
-    /// Says how urgent a task is from now on. It keeps its place among those that are as urgent:
-    /// what it has waited counts.
+    /// Says how urgent a task is from now on, and with it the tasks below it that have not ended. It keeps
+    /// its place among those that are as urgent: what it has waited counts.
     pub async fn prioritize(
         &self,
         id: TaskId,
         priority: Priority,
         by: &str,
     ) -> Result<Task, OrchestratorError> {
-        self.record(id, |task| {
+        let decide = |task: &Task| {
             expect(task, "prioritize", &[Status::Pending, Status::Running, Status::Paused])?;
             Ok(vec![Event::Prioritized { priority, by: by.to_owned() }])
-        })
-        .await
+        };
+        let task = self.record(id, decide).await?;
+        // It waits for them: it would not be any sooner done without.
+        for below in self.open_tree(id).await?.into_iter().skip(1) {
+            match self.record(below, decide).await {
+                Ok(_) | Err(OrchestratorError::NotFound | OrchestratorError::NotNow { .. }) => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(task)
     }
 
     /// Stops a task until somebody resumes it. A call in flight ends and is recorded, or is called off

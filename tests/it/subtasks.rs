@@ -348,6 +348,49 @@ async fn a_pause_reaches_the_children_and_so_does_going_on() {
     world.is_sound(task.id).await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_priority_reaches_the_children_and_those_that_come_later_have_it_too() {
+    let world = World::new(Setup::default()).await;
+    template(&world, "slow", json!([tool("hang_reading", json!({}))])).await;
+    template(&world, "above", json!([tool("workflow_slow", json!({"word": "{{word}}"}))])).await;
+    let priority = |number: i64| longhaul::task::Priority::try_from(number).unwrap();
+    let task = world.start(plan(vec![workflow("above", "deep")])).await;
+    world.orchestrator.prioritize(task.id, priority(4), "ada").await.unwrap();
+    let _worker = world.work("w");
+    let middle = child(&world, task.id, |child| child.children_at_work().next().is_some()).await;
+    let lowest = child(&world, middle.id, |child| child.status() == Status::Running).await;
+    let of = async |id| world.repository.load(id).await.unwrap().unwrap().state().priority;
+    assert_eq!((of(middle.id).await, of(lowest.id).await), (priority(4), priority(4)), "they came later");
+    world.orchestrator.prioritize(lowest.id, priority(5), "ada").await.unwrap();
+    assert_eq!((of(middle.id).await, of(lowest.id).await), (priority(4), priority(5)), "one of its own");
+    world.orchestrator.prioritize(task.id, priority(1), "ada").await.unwrap();
+    for below in [task.id, middle.id, lowest.id] {
+        assert_eq!(of(below).await, priority(1));
+        world.is_sound(below).await;
+    }
+    world.orchestrator.cancel(task.id, "ada").await.unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_fork_of_a_child_is_a_task_of_its_own() {
+    let world = World::new(Setup::default()).await;
+    echo(&world).await;
+    let _worker = world.work("w");
+    let task = world.start(plan(vec![workflow("echo", "once")])).await;
+    let task = world.ended(task.id).await;
+    let child = children(&world, task.id).await.remove(0);
+    let fork = world.orchestrator.fork(child.id, ForkWish::at(ForkAt::Step(0)), "ada").await.unwrap();
+    let fork = world.ended(fork.id).await;
+    assert_eq!((fork.status(), fork.spec().parent), (Status::Completed, None));
+    assert_eq!(children(&world, task.id).await.len(), 1, "it is nobody's child");
+    assert_eq!(
+        world.repository.load(task.id).await.unwrap().unwrap().state().usage,
+        task.state().usage,
+        "nobody else pays for it"
+    );
+    world.is_sound(fork.id).await;
+}
+
 /// Writes as a process would that dies before it has reached the children.
 async fn write(world: &World, id: TaskId, event: Event) {
     loop {
