@@ -249,10 +249,6 @@ fn effects_table(effects: &[EffectRecord]) -> Table {
     table
 }
 
-fn steps(count: u32) -> String {
-    if count == 1 { "1 step".to_owned() } else { format!("{count} steps") }
-}
-
 fn facts(task: &Task) -> Vec<(&'static str, String)> {
     let (spec, state) = (task.spec(), task.state());
     let usage = &state.usage;

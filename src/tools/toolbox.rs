@@ -199,8 +199,7 @@ impl Toolbox {
     }
 
     fn permitted(&self, allowance: &ToolAllowance) -> impl Iterator<Item = Arc<dyn Tool>> {
-        self.here()
-            .filter(|tool| self.recorded.is_some() || permits(allowance, tool.description()))
+        self.here().filter(|tool| self.recorded.is_some() || permits(allowance, tool.description()))
     }
 }
 
