@@ -37,6 +37,8 @@ const IS_EMBEDDED: bool = true;
 const WAL_PAGES: &str = "4000";
 /// 16 MB, as SQLite writes it.
 const CACHE_KIB: &str = "-16000";
+/// Rows that wait between the thread that reads and the task that asked: with few, both wait for each other.
+const ROWS: usize = 1000;
 /// How long another process may keep the write lock.
 const PATIENCE: Duration = Duration::from_secs(5);
 const VERSION: &str = "SELECT 'SQLite ' || sqlite_version()";
@@ -233,6 +235,7 @@ impl SqliteRepository {
             .foreign_keys(true)
             .pragma("wal_autocheckpoint", WAL_PAGES)
             .pragma("cache_size", CACHE_KIB)
+            .row_buffer_size(ROWS)
             .disable_statement_logging();
         let writer = Arc::new(Mutex::new(options.connect().await?));
         let (changes, _) = channel(CHANGES);

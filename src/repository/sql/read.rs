@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
+use futures::TryStreamExt as _;
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::types::Json;
@@ -76,9 +77,11 @@ async fn parts(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Parts>> {
         among!("$1"),
         " ORDER BY t.id, s.step_index"
     );
-    let rows = sqlx::query(PARTS).bind(key_list(ids)?).fetch_all(conn).await?;
+    // Row by row: a task may have ten thousand steps.
+    let keys = key_list(ids)?;
+    let mut rows = sqlx::query(PARTS).bind(keys).fetch(conn);
     let mut tasks: Vec<Parts> = Vec::new();
-    for row in &rows {
+    while let Some(row) = rows.try_next().await? {
         let id = task_id(row.try_get::<Key, _>(0)?);
         if tasks.last().is_none_or(|task| task.id != id) {
             let (Json(spec), Json(state)) = (row.try_get(1)?, row.try_get(2)?);
@@ -87,7 +90,7 @@ async fn parts(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Parts>> {
         if row.try_get::<Option<i64>, _>(4)?.is_some()
             && let Some(task) = tasks.last_mut()
         {
-            task.steps.push(step(row)?);
+            task.steps.push(step(&row)?);
         }
     }
     Ok(tasks)
