@@ -94,7 +94,7 @@ async fn no_kill_between_done_claimed_and_verified_doubles_anything_or_completes
     let mut server = program.serve(&[]).await;
     for kill in 0..KILLS {
         if ids.len() < TASKS {
-            let goal = if ids.len() % 2 == 0 { "Pay" } else { "Never pay" };
+            let goal = if ids.len().is_multiple_of(2) { "Pay" } else { "Never pay" };
             ids.push(program.orchestrate(&server, &format!("{goal} {kill}")).await.unwrap());
         }
         tokio::time::sleep(Duration::from_millis(7 * kill * kill % 150)).await;
