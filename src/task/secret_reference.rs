@@ -63,7 +63,7 @@ pub(super) fn disarmed(text: &str) -> String {
     marked(text, |escapes| (escapes == 0).then_some(true))
 }
 
-/// A text as a tool is given it: without the marks that [`inert`] made.
+/// A text as a tool is given it: without the marks that `inert` made.
 pub fn unmarked(text: &str) -> String {
     marked(text, |escapes| (escapes > 0).then_some(false))
 }
