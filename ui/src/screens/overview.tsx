@@ -95,7 +95,7 @@ function Line({ task, now, progress }: { task: TaskSummary; now: number; progres
   return (
     <a class="line" href={`/tasks/${task.id}`}>
       {progress ? <span class="line-progress"><Progress value={task.totalSteps > 0 ? (task.completedSteps / task.totalSteps) * 100 : 0} status={task.status} /></span> : <TaskBadge task={task} now={now} />}
-      <span class="line-text" title={task.goal}>{task.goal}{task.fault && <span class="faint"> – {task.fault.code}</span>}</span><span class="faint"><Ago at={task.updatedAt} /></span>
+      <span class="line-text" title={task.goal}>{task.goal}{task.fault && <span class="faint"> – {task.fault.code}</span>}</span><span class="faint">{progress ? <span title="Since it was created">{duration(now - Date.parse(task.createdAt))}</span> : <Ago at={task.updatedAt} />}</span>
     </a>
   );
 }

@@ -94,7 +94,7 @@ function Uses({ row }: { row: DurationRow | undefined }) {
 }
 
 function Statistics({ row, days }: { row: DurationRow | undefined; days: number }) {
-  const ms = (value: number | null | undefined) => (value === null || value === undefined ? "–" : duration(value));
+  const ms = (value: number | null | undefined) => (value === null || value === undefined ? "–" : value < 1 ? "< 1 ms" : duration(value));
   if (!row) return <p class="faint">No task called it in the last {days} days.</p>;
   return (
     <dl class="facts is-tight" aria-label={`The last ${days} days`}>
