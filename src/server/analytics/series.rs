@@ -26,7 +26,7 @@ pub(in crate::server) struct Overview {
     steps: u64,
     /// Attempts of steps that failed.
     failed_attempts: u64,
-    /// Attempts of steps, and calls, that were made again.
+    /// Attempts of steps that were made again.
     retries: u64,
     /// Calls that tools answered.
     tool_calls: u64,
@@ -126,7 +126,7 @@ impl Overview {
             wait: times(Measure::Wait),
             steps: counted(&[Measure::Step]),
             failed_attempts: counted(&[Measure::StepFailed]),
-            retries: counted(&[Measure::StepRetried, Measure::ModelRetried, Measure::ToolRetried]),
+            retries: counted(&[Measure::StepRetried]),
             tool_calls: counted(&[Measure::Tool]),
             usage,
         }
@@ -182,5 +182,31 @@ impl Usage {
         self.cached_tokens += sum.cached_tokens;
         self.cost_usd += dollars(sum.cost_nanos);
         self.unpriced_calls += sum.unpriced;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::analytics::Sum;
+
+    fn figure(measure: Measure, name: &str, slot: Option<u16>, events: u64) -> Figure {
+        let sum = Sum { events, ..Sum::default() };
+        Figure { at: Timestamp::from_millis(0), measure, name: name.into(), slot, sum }
+    }
+
+    fn span() -> Span {
+        let at = Timestamp::from_millis;
+        Span { from: at(0), to: at(3_600_000), piece: 3_600_000, by_minute: true }
+    }
+
+    #[test]
+    fn what_a_step_is_made_again_for_is_one_retry() {
+        let figures = [
+            figure(Measure::StepRetried, "llm-reasoning", None, 3),
+            figure(Measure::ModelRetried, "scripted/a", None, 3),
+            figure(Measure::ToolRetried, "clock_now", None, 1),
+        ];
+        assert_eq!(Overview::of(span(), &figures, Line::default()).retries, 3);
     }
 }
