@@ -18,7 +18,7 @@ pub(in crate::server) struct Overview {
     /// What waits, runs and rests now.
     now: Line,
     tasks: Outcomes,
-    /// From the creation of tasks to their end.
+    /// From the creation of tasks to their completion: what fails or is cancelled early is no faster for it.
     duration: Percentiles,
     /// From the creation of tasks to their first claim.
     wait: Percentiles,
@@ -69,7 +69,7 @@ pub(super) struct TaskPoint {
     cancelled: u64,
     /// Completed tasks among those that completed or failed, 0 to 1; null if there are none.
     success_rate: Option<f64>,
-    /// From creation to end, of tasks that ended then.
+    /// From creation to completion, of tasks that were completed then.
     duration_p50_ms: Option<u64>,
     duration_p95_ms: Option<u64>,
     /// From creation to first claim, of tasks that were claimed then.
@@ -103,6 +103,11 @@ pub(super) fn durations<'a>(figures: impl Iterator<Item = &'a Figure>, measure: 
     durations
 }
 
+/// How long completed tasks took.
+fn took<'a>(figures: impl Iterator<Item = &'a Figure>) -> Durations {
+    durations(figures.filter(|figure| figure.name == "completed"), Measure::Ended)
+}
+
 impl Overview {
     pub(super) fn of(span: Span, figures: &[Figure], now: Line) -> Self {
         let mut tasks = Outcomes::default();
@@ -116,14 +121,13 @@ impl Overview {
             .iter()
             .filter(|figure| figure.measure == Measure::Model)
             .for_each(|figure| usage.add(figure.sum));
-        let times = |measure| Percentiles::of(&durations(figures.iter(), measure));
         Self {
             from: span.from,
             to: span.to,
             now,
             tasks,
-            duration: times(Measure::Ended),
-            wait: times(Measure::Wait),
+            duration: Percentiles::of(&took(figures.iter())),
+            wait: Percentiles::of(&durations(figures.iter(), Measure::Wait)),
             steps: counted(&[Measure::Step]),
             failed_attempts: counted(&[Measure::StepFailed]),
             retries: counted(&[Measure::StepRetried]),
@@ -150,7 +154,7 @@ impl TaskPoint {
         let mut outcomes = Outcomes::default();
         figures.iter().for_each(|figure| outcomes.add(figure));
         let Outcomes { created, completed, failed, cancelled, success_rate } = outcomes;
-        let took = durations(figures.iter().copied(), Measure::Ended);
+        let took = took(figures.iter().copied());
         let waited = durations(figures.iter().copied(), Measure::Wait);
         Self {
             at,
@@ -208,5 +212,22 @@ mod tests {
             figure(Measure::ToolRetried, "clock_now", None, 1),
         ];
         assert_eq!(Overview::of(span(), &figures, Line::default()).retries, 3);
+    }
+
+    #[test]
+    fn what_did_not_come_to_its_end_does_not_tell_how_long_that_takes() {
+        let figures = [
+            figure(Measure::Ended, "completed", Some(40), 1),
+            figure(Measure::Ended, "failed", Some(2), 5),
+            figure(Measure::Ended, "cancelled", Some(90), 5),
+        ];
+        let mut completed = Durations::default();
+        completed.add(40, 1);
+        let overview = Overview::of(span(), &figures, Line::default());
+        let known = serde_json::to_value(&overview.duration).unwrap();
+        assert_eq!(known, serde_json::to_value(Percentiles::of(&completed)).unwrap());
+        assert_eq!((overview.tasks.failed, overview.tasks.cancelled), (5, 5));
+        let series = TaskSeries::of(span(), &figures);
+        assert_eq!(series.points[0].duration_p50_ms, completed.percentile(50));
     }
 }
