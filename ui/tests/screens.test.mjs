@@ -230,6 +230,53 @@ on("analytics count what ended, and can be saved", async () => {
   assert.ok(rows.some((row) => row.startsWith("llm-reasoning,")));
 });
 
+on("the overview and the analytics tell the same figures, without reading all tasks", async () => {
+  await world.ended("Count this one, too");
+  await world.ended("A doomed count");
+  const asking = await world.task("Compare the wide readings for whoever counts", { approval: { plan: true } });
+  await world.until(asking, "paused");
+  // What is counted is a few seconds behind.
+  for (let before = ""; ; await new Promise((resolve) => setTimeout(resolve, 4000))) {
+    const { tasks, usage } = await world.ask("GET", "/api/analytics/overview");
+    const counted = JSON.stringify({ tasks, usage });
+    if (tasks.completed > 0 && tasks.failed > 0 && counted === before) return "/";
+    before = counted;
+  }
+}, async (page) => {
+  const asked = [];
+  page.on("request", (request) => { if (/\/api\/tasks\?/.test(request.url())) asked.push(new URL(request.url()).searchParams); });
+  const figure = async (name) => {
+    const tile = page.locator(".tile").filter({ has: page.locator(".tile-name", { hasText: name }) });
+    return [await tile.locator(".tile-value").textContent(), await tile.locator(".tile-more").textContent()];
+  };
+  await page.goto(`${world.url}/`);
+  await page.locator(".tile").first().waitFor();
+  const [success] = await figure(/^Success$/);
+  const [median, within] = await figure(/^Time to the end$/);
+  const [cost, tokens] = await figure(/^Cost in 24 h$/);
+  const [, completed] = await figure(/^Completed$/);
+  const [, failed] = await figure(/^Failed$/);
+  const panel = page.locator(".panel", { hasText: "Needs you" });
+  const line = panel.getByRole("link", { name: /Plan.*for whoever counts/ });
+  await line.waitFor();
+  const [needed, parts] = await figure(/^Needs you$/);
+  assert.equal(Number(needed), parts.match(/\d+/g).reduce((sum, part) => sum + Number(part), 0), `${needed}: ${parts}`);
+  assert.ok(asked.length > 0 && asked.every((query) => Number(query.get("limit")) <= 50), `${asked}`);
+  assert.ok(asked.every((query) => query.has("status") || query.get("limit") === "1"), `${asked}`);
+  await line.click();
+  await page.waitForURL(/\/inbox\?request=/);
+  await page.locator(".request.is-active", { hasText: "for whoever counts" }).waitFor();
+  await page.goto(`${world.url}/analytics`);
+  await page.locator(".tile").first().waitFor();
+  assert.equal((await figure(/^Success$/))[0], success);
+  assert.match((await figure(/^Success$/))[1], new RegExp(`^${failed.replace(" in 24 h", "")} failed`));
+  assert.equal((await figure(/^Time to the end$/))[0], median);
+  assert.match((await figure(/^Time to the end$/))[1], new RegExp(`^p95 ${within.replace("95 % within ", "")},`));
+  assert.equal((await figure(/^Cost$/))[0], cost);
+  assert.equal(`${(await figure(/^Tokens$/))[0]} tokens`, tokens);
+  assert.ok(Number((await figure(/^Ended$/))[0]) >= Number(completed.replace(" in 24 h", "")));
+});
+
 test("no screen has serious findings of axe, dark or light, wide or narrow", async () => {
   const id = await world.task("Compare the wide readings for everybody");
   await world.until(id, "completed");

@@ -82,7 +82,8 @@ function Counted({ range: { name: range, window, bucket }, by, consumer, header 
 
 function whole(value: number): string { return Number.isInteger(value) ? number(value) : ""; }
 
-function money(usage: Overview["usage"]): string {
+/** What was paid, as far as prices are known. */
+export function money(usage: Overview["usage"]): string {
   if (usage.unpricedCalls > 0) return usage.costUsd > 0 ? `≥ ${usd(usage.costUsd)}` : "unknown";
   return usd(usage.costUsd);
 }

@@ -10,10 +10,12 @@ import { Icon, type IconName } from "../components/icons";
 import { Value } from "../components/json";
 import { Markdown } from "../components/markdown";
 import { duration, text } from "../format";
+import { address, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { notify, nowSecond } from "../state/session";
 
-const kinds: Record<string, { name: string; icon: IconName; ask: string }> = {
+/** What may be asked, and how it is called. */
+export const kinds: Record<string, { name: string; icon: IconName; ask: string }> = {
   check: { name: "Not verified", icon: "alert", ask: "This step did not pass its checks. Is what it brought good enough?" },
   approval: { name: "Approval", icon: "check", ask: "May this call be made, with exactly these arguments?" },
   input: { name: "Question", icon: "chat", ask: "A model asks" },
@@ -27,10 +29,10 @@ const words: Record<string, string> = { approve: "Approve", deny: "Deny", skip: 
 export function InboxScreen() {
   const read = useResource(listRequests(), 2000);
   const requests = read.data?.requests ?? [];
-  const [chosen, setChosen] = useState<string | null>(null);
+  const chosen = address.value.query.get("request");
   const go = (by: number) => {
     const at = requests.findIndex((one) => one.id === chosen);
-    setChosen(requests[at < 0 ? 0 : Math.max(0, Math.min(requests.length - 1, at + by))]?.id ?? null);
+    setQuery({ request: requests[at < 0 ? 0 : Math.max(0, Math.min(requests.length - 1, at + by))]?.id ?? null }, true);
   };
   useShortcuts([
     { keys: "j", what: "Next", group: "Inbox", run: () => go(1) },
