@@ -5,7 +5,7 @@ import { createRequire } from "node:module";
 import { rules, stage } from "./world.mjs";
 
 const script = [
-  { role: "plan", goalContains: "question", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "llm-reasoning" }] } } },
+  { role: "plan", goalContains: "question", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "tool-call" }] } } },
   { role: "execute", goalContains: "question", turn: 0, reply: { toolCalls: [{ tool: "ask_person", arguments: { question: "Which **colour**?", choices: ["red", "blue"] } }] } },
   { role: "execute", goalContains: "question", reply: { text: "{\"colour\": \"blue\", \"sure\": true}" } },
 ];

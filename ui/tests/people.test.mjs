@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { rules, stage } from "./world.mjs";
 
 const asking = [
-  { role: "plan", goalContains: "question", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "llm-reasoning" }] } } },
+  { role: "plan", goalContains: "question", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "tool-call" }] } } },
   { role: "execute", goalContains: "question", turn: 0, reply: { toolCalls: [{ tool: "ask_person", arguments: { question: "Which **colour**?", choices: ["red", "blue"] } }] } },
   { role: "execute", goalContains: "question", reply: { text: "Then it is that one." } },
   { role: "plan", goalContains: "write", reply: { json: { reason: "", steps: [{ id: "w", description: "Write a file", type: "tool-call", tool: { name: "workspace_write", arguments: { path: "made.md", content: "draft" } } }] } } },

@@ -7,7 +7,7 @@ import { World, hostile, rules, stage } from "./world.mjs";
 
 const axe = readFileSync(createRequire(import.meta.url).resolve("axe-core/axe.min.js"), "utf8");
 const choosing = [
-  { role: "plan", goalContains: "choosing", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "llm-reasoning" }] } } },
+  { role: "plan", goalContains: "choosing", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "tool-call" }] } } },
   { role: "execute", goalContains: "choosing", turn: 0, reply: { toolCalls: [{ tool: "ask_person", arguments: { question: "Which **colour**?", choices: ["red", "blue"] } }] } },
 ];
 const { world, on, visit } = stage({ script: [...choosing, ...rules] });

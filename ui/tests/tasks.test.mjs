@@ -4,7 +4,7 @@ import { rules, stage } from "./world.mjs";
 
 const asking = [
   { role: "plan", goalContains: "file", reply: { json: { reason: "", steps: [{ id: "w", description: "Write the report", type: "tool-call", tool: { name: "workspace_write", arguments: { path: "report.md", content: "# Findings\n\nThree questions are open." } } }] } } },
-  { role: "plan", goalContains: "question", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "llm-reasoning" }] } } },
+  { role: "plan", goalContains: "question", reply: { json: { reason: "", steps: [{ id: "ask", description: "Ask which colour it is to be", type: "tool-call" }] } } },
   { role: "execute", goalContains: "question", turn: 0, reply: { toolCalls: [{ tool: "ask_person", arguments: { question: "Which **colour**?", choices: ["red", "blue"] } }] } },
   { role: "plan", goalContains: "overdue", reply: { json: { reason: "", steps: [{ id: "a", description: "Take longer than was said", type: "llm-reasoning", estimatedDuration: 100 }] } } },
   { role: "execute", goalContains: "overdue", delayMs: 4000, reply: { text: "Done at last." } },
