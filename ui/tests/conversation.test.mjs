@@ -68,8 +68,8 @@ on("what could not be sent is in the box again", "/chat", async (page) => {
   await page.route("**/api/chat", (route) => route.abort());
   await say(page, "What is lost on the way?");
   await page.getByRole("alert").getByText("cannot be reached").waitFor();
-  assert.equal(await page.getByLabel("Message").inputValue(), "What is lost on the way?");
-  assert.equal(await page.locator(".message").count(), 0);
+  await page.waitForFunction(() => document.querySelector("textarea")?.value === "What is lost on the way?");
+  await page.waitForFunction(() => document.querySelectorAll(".message").length === 0);
   await page.unroute("**/api/chat");
   await page.getByRole("button", { name: "Send" }).click();
   await page.locator(".message.is-assistant", { hasText: "Paris" }).waitFor();
