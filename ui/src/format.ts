@@ -3,7 +3,9 @@ import type { Usage } from "./api/types";
 
 const whole = new Intl.NumberFormat("en-US");
 const clockTime = new Intl.DateTimeFormat(undefined, { hour: "2-digit", minute: "2-digit", second: "2-digit", hour12: false });
-const dayTime = new Intl.DateTimeFormat(undefined, { month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false });
+
+/** Days in a year. */
+const YEAR = 365.25;
 
 export function number(value: number): string { return whole.format(value); }
 
@@ -27,7 +29,7 @@ export function bytes(value: number): string {
   return `${(value / 1024 / 1024).toFixed(1)} MiB`;
 }
 
-/** Milliseconds: 340 ms, 4.2 s, 3 m 20 s, 2 h 5 m, 3 d 4 h */
+/** Milliseconds: 340 ms, 4.2 s, 3 m 20 s, 2 h 5 m, 3 d 4 h, 2 y 40 d */
 export function duration(ms: number): string {
   if (!Number.isFinite(ms)) return "–";
   const value = Math.max(0, ms);
@@ -38,18 +40,27 @@ export function duration(ms: number): string {
   if (minutes < 60) return `${minutes} m ${Math.floor(seconds % 60)} s`;
   const hours = Math.floor(minutes / 60);
   if (hours < 24) return `${hours} h ${minutes % 60} m`;
-  return `${Math.floor(hours / 24)} d ${hours % 24} h`;
+  const days = Math.floor(hours / 24);
+  if (days < YEAR) return `${days} d ${hours % 24} h`;
+  const years = Math.floor(days / YEAR);
+  return `${number(years)} y ${Math.floor(days - years * YEAR)} d`;
 }
 
 export function ago(at: string | number, now: number): string {
   const ms = now - new Date(at).getTime();
   if (ms < 5000) return "just now";
-  const [size, unit] = ms < 60_000 ? [1000, "s"] : ms < 3_600_000 ? [60_000, "m"] : ms < 86_400_000 ? [3_600_000, "h"] : [86_400_000, "d"];
+  const [size, unit] = ms < 60_000 ? [1000, "s"] : ms < 3_600_000 ? [60_000, "m"] : ms < 86_400_000 ? [3_600_000, "h"] : ms < YEAR * 86_400_000 ? [86_400_000, "d"] : [YEAR * 86_400_000, "y"];
   return `${Math.floor(ms / (size as number))} ${unit} ago`;
 }
 
 export function clock(at: string | number): string { return clockTime.format(new Date(at)); }
-export function day(at: string | number): string { return dayTime.format(new Date(at)); }
+
+/** Day and time, in another shape or zone if one is named; with its year, unless that is this one. */
+export function day(at: string | number, shape: Intl.DateTimeFormatOptions = {}): string {
+  const when = new Date(at);
+  const year = when.getFullYear() === new Date().getFullYear() ? {} : { year: "numeric" as const };
+  return when.toLocaleString(undefined, { month: "short", day: "numeric", ...year, hour: "2-digit", minute: "2-digit", hour12: false, ...shape });
+}
 
 export function usd(value: number): string {
   if (value === 0) return "$0";

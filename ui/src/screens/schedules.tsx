@@ -135,8 +135,7 @@ function Detail({ id, changed }: { id: string; changed: () => void }) {
 /** Moments by the clock that they are about; by that of the browser if there is no such clock. */
 function Times({ times, zone, empty }: { times: string[]; zone?: string | undefined; empty: string }) {
   const clock = (time: string) => {
-    const shape = { weekday: "short", month: "short", day: "numeric", hour: "2-digit", minute: "2-digit", hour12: false } as const;
-    try { return new Date(time).toLocaleString(undefined, { ...shape, ...(zone ? { timeZone: zone } : {}) }); } catch { return new Date(time).toLocaleString(undefined, shape); }
+    try { return day(time, { weekday: "short", ...(zone ? { timeZone: zone } : {}) }); } catch { return day(time, { weekday: "short" }); }
   };
   if (times.length === 0) return <p class="faint">{empty}</p>;
   return <ol class="times">{times.map((time) => <li key={time}><time dateTime={time}>{clock(time)}</time><span class="faint">in {duration(Date.parse(time) - nowSecond.value)}</span></li>)}</ol>;

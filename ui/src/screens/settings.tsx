@@ -1,5 +1,5 @@
 /** What the server runs with, and what belongs to this browser. */
-import { getWorker, listModels } from "#api";
+import { getContract, getWorker, listModels } from "#api";
 import { hasKey, locked, setKey } from "../api/client";
 import { useResource } from "../api/resource";
 import { Badge, Button, Fact, Loading } from "../components/basics";
@@ -8,6 +8,8 @@ import { theme, type Theme } from "../state/session";
 export function SettingsScreen() {
   const models = useResource(listModels());
   const status = useResource(getWorker());
+  const contract = useResource(getContract());
+  const version = (contract.data as { info?: { version?: string } } | undefined)?.info?.version;
   const themes: [Theme, string][] = [["system", "As the system"], ["light", "Light"], ["dark", "Dark"]];
   return (
     <section class="screen is-narrow">
@@ -30,9 +32,10 @@ export function SettingsScreen() {
       <section class="card stack">
         <h2>Server</h2>
         {!status.data ? <Loading rows={2} /> : (
-          <dl class="facts"><Fact name="Database">{status.data.database.engine}</Fact><Fact name="Worker">{status.data.worker.enabled ? <code>{status.data.worker.name}</code> : "none"}</Fact><Fact name="Side by side">{status.data.worker.concurrency}</Fact><Fact name="Address"><code>{location.origin}</code></Fact></dl>
+          <dl class="facts"><Fact name="Version">{version ? <code>{version}</code> : "–"}</Fact><Fact name="Database">{status.data.database.engine}</Fact><Fact name="Worker">{status.data.worker.enabled ? <code>{status.data.worker.name}</code> : "none"}</Fact><Fact name="Side by side">{status.data.worker.concurrency}</Fact><Fact name="Address"><code>{location.origin}</code></Fact></dl>
         )}
         <p class="faint">The server is configured by its file and its environment, and never over the API: <code>longhaul.toml</code>, described in docs/configuration.md.</p>
+        <dl class="facts"><Fact name="Contract of the API"><a href="/openapi.json">openapi.json</a></Fact><Fact name="Metrics"><a href="/metrics">metrics</a></Fact><Fact name="Described in"><code>docs/api.md</code></Fact></dl>
       </section>
     </section>
   );

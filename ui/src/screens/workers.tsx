@@ -1,8 +1,8 @@
 /** Who works on the tasks, and what waits. */
-import { getWorker, listWorkers } from "#api";
-import { useResource } from "../api/resource";
+import { getOverview, getWorker, listWorkers } from "#api";
+import { useLatest, useResource } from "../api/resource";
 import { Ago, Badge, Empty, Failure, Fact, Loading } from "../components/basics";
-import { counted, duration, number, shortId } from "../format";
+import { counted, duration, firstLine, number, shortId } from "../format";
 import { nowSecond } from "../state/session";
 
 const badges = { working: "running", draining: "paused", gone: "failed" } as const;
@@ -10,22 +10,27 @@ const badges = { working: "running", draining: "paused", gone: "failed" } as con
 export function WorkersScreen() {
   const status = useResource(getWorker(), 1500);
   const workers = useResource(listWorkers(), 1500);
+  // What waits is a matter of now: of the counters over a time, the shortest is asked for.
+  const overview = useLatest(useResource(getOverview({ from: new Date(Math.floor(nowSecond.value / 60_000) * 60_000).toISOString() }), 1500));
   if (status.error && !status.data) return <Failure error={status.error} retry={status.reload} />;
   if (!status.data) return <section class="screen"><Loading /></section>;
   const { worker, database, stats } = status.data;
+  const line = overview.data?.now;
   const list = workers.data?.workers ?? [];
   return (
     <section class="screen">
       <header class="screen-head"><h1>Queues and workers</h1></header>
-      <div class="tiles">
+      <div class="tiles is-six">
         <div class="tile"><span class="tile-name">Due now</span><span class="tile-value">{number(stats.due)}</span><span class="tile-more">tasks that want a worker</span></div>
+        <div class="tile"><span class="tile-name">Oldest waiting</span><span class="tile-value">{line?.oldest ? duration(line.oldest.waitedMs) : "–"}</span><span class="tile-more">{line?.oldest ? <a href={`/tasks/${line.oldest.taskId}`} title={line.oldest.goal}>{firstLine(line.oldest.goal)}</a> : "nobody waits"}</span></div>
+        <div class="tile"><span class="tile-name">Delayed</span><span class="tile-value">{line ? number(line.delayed) : "–"}</span><span class="tile-more">{line?.delayed === 1 ? "waits" : "wait"} for a retry</span></div>
         <div class="tile"><span class="tile-name">Held by workers</span><span class="tile-value">{number(stats.leased)}</span><span class="tile-more">leases that have not ended</span></div>
         <div class="tile"><span class="tile-name">Workers</span><span class="tile-value">{number(list.filter((one) => one.presence === "working").length)}</span><span class="tile-more">{counted(list.filter((one) => one.presence !== "gone").reduce((sum, one) => sum + one.concurrency, 0), "place")} in all</span></div>
         <div class="tile"><span class="tile-name">Database</span><span class="tile-value is-text">{database.engine.split(" ").slice(0, 2).join(" ")}</span><span class="tile-more">{database.embedded ? "embedded: this process alone" : "shared by all processes"}</span></div>
       </div>
       <section class="card">
         <header class="card-head"><h2>This process</h2>{worker.draining && <Badge status="paused" label="Draining" />}</header>
-        <dl class="facts"><Fact name="Worker">{worker.enabled ? <code>{worker.name}</code> : "none (DISABLE_TASK_WORKER)"}</Fact><Fact name="Side by side"><span class="mono">{worker.active.length}/{worker.concurrency}</span></Fact>
+        <dl class="facts"><Fact name="Worker">{worker.enabled ? <code>{worker.name}</code> : "none (DISABLE_TASK_WORKER)"}</Fact><Fact name="Side by side">at most <span class="mono">{worker.concurrency}</span></Fact>
           <Fact name="Limiter">{worker.limiter ? `${counted(worker.limiter.max, "step")} in ${duration(worker.limiter.durationMs)}` : "none"}</Fact></dl>
       </section>
       <section class="card">
