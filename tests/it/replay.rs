@@ -127,19 +127,21 @@ async fn conversations_checks_and_the_words_of_people_go_the_same_way() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn what_a_task_is_told_while_it_runs_is_heard_at_the_same_call() {
+async fn what_a_task_is_told_before_a_call_and_during_one_is_heard_at_the_same_call() {
     let script = json!({"rules": [
-        {"role": "execute", "delayMs": 150, "turn": 0, "reply": {"toolCalls": [{"tool": "read", "arguments": {}}]}},
-        {"role": "execute", "delayMs": 150, "reply": {"text": "done"}},
+        {"role": "execute", "delayMs": 1000, "turn": 0, "reply": {"toolCalls": [{"tool": "read", "arguments": {}}]}},
+        {"role": "execute", "reply": {"text": "done"}},
     ]});
     let world = World::new(Setup { script, ..Setup::default() }).await;
-    let steps = vec![step(StepType::ToolCall, "Look"), step(StepType::LlmReasoning, "Think")];
-    for wait in [0, 60, 150, 200, 400] {
-        let task = world.start(plan(steps.clone())).await;
-        let worker = world.work("w");
-        tokio::time::sleep(Duration::from_millis(wait)).await;
+    for is_asked in [false, true] {
+        let task = world.start(plan(vec![step(StepType::ToolCall, "Look")])).await;
+        let worker = is_asked.then(|| world.work("w"));
+        while is_asked && !world.kinds(task.id).await.contains(&"model_requested") {
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
         world.orchestrator.send_message(task.id, "Be quick", "anna").await.unwrap();
         world.orchestrator.send_message(task.id, "PIN: it is blue", "anna").await.unwrap();
+        let worker = worker.unwrap_or_else(|| world.work("w"));
         let ended = world.ended(task.id).await;
         assert_eq!(ended.status(), Status::Completed);
         is_the_same(&world, task.id, ended.state().usage.model_calls, 1).await;
