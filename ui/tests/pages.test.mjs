@@ -25,7 +25,12 @@ on("the settings say which version runs, and where programs read on", "/settings
 
 on("tools are listed with their calls under a heading, and read beside the one that is open", async () => {
   await world.ended("Use the tools of the workspace");
-  return "/tools";
+  // The figures are counted a moment later.
+  for (;;) {
+    const { rows } = await world.ask("GET", "/api/analytics/durations?by=tool");
+    if (rows.some((row) => row.name === "workspace_read")) return "/tools";
+    await new Promise((resolve) => setTimeout(resolve, 100));
+  }
 }, async (page) => {
   await page.locator(".tool-heads").getByText("Calls in 7 days").waitFor();
   const one = page.locator("button.tool", { hasText: "workspace_read" });
