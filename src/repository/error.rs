@@ -4,6 +4,8 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::task::with_causes;
+
 /// What a driver of a database said. Which driver it was is nobody's business above this room.
 pub type Cause = Box<dyn std::error::Error + Send + Sync>;
 
@@ -87,6 +89,12 @@ impl RepositoryError {
             Self::Address(_) => "database_address",
             Self::Unavailable(_) => "database_unavailable",
         }
+    }
+
+    /// That the database is out of reach, for each part of a group that was handed in together.
+    pub(super) fn unavailable_to_all(cause: &Cause, parts: usize) -> impl Iterator<Item = Self> {
+        let words = with_causes(cause.as_ref());
+        (0..parts).map(move |_| Self::Unavailable(words.as_str().into()))
     }
 
     /// Whether the same call can succeed a little later without anybody doing anything.

@@ -13,7 +13,6 @@ use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
 use crate::repository::commit::Creation;
 use crate::repository::{Change, Commit, RepositoryError};
-use crate::task::with_causes;
 
 /// Commits in one transaction at most. Larger groups make the first one wait for the last
 /// without saving anything measurable.
@@ -156,8 +155,7 @@ async fn write_or_isolate(store: &dyn WriteGroup, group: &[Work]) -> Vec<Result<
         return vec![Err(refused)];
     }
     if let RepositoryError::Unavailable(cause) = refused {
-        let cause: Arc<str> = with_causes(cause.as_ref()).into();
-        return group.iter().map(|_| Err(RepositoryError::Unavailable(cause.as_ref().into()))).collect();
+        return RepositoryError::unavailable_to_all(&cause, group.len()).map(Err).collect();
     }
     let mut answers = Vec::with_capacity(group.len());
     for work in group {

@@ -4,7 +4,7 @@ use serde_json::Value;
 use sqlx::types::Json;
 use sqlx::{Connection as _, Row as _};
 
-use super::{BEGIN_WRITE, Conn, Key, Result, Row, read, rows, task_id};
+use super::{BEGIN_WRITE, Conn, Key, Result, Row, is_taken, read, rows, task_id};
 use crate::repository::{Message, RepositoryError, Thread};
 
 /// Makes a conversation known, or returns it as it is.
@@ -175,11 +175,6 @@ async fn touch(conn: &mut Conn, thread_id: &str) -> Result<()> {
     const TOUCH: &str = concat!("UPDATE chat_thread SET updated_at = ", now!(), " WHERE id = $1");
     sqlx::query(TOUCH).bind(thread_id).execute(conn).await?;
     Ok(())
-}
-
-/// Whether another message was given the same position a moment before.
-fn is_taken(error: &sqlx::Error) -> bool {
-    matches!(error, sqlx::Error::Database(cause) if cause.is_unique_violation())
 }
 
 fn row(message: &Message) -> Result<String> {

@@ -36,6 +36,11 @@ use crate::repository::{
 };
 use crate::task::{Entry, Payload, Task, TaskId, Timestamp, TraceType};
 
+/// Whether a row with these unique values is there already.
+fn is_taken(error: &sqlx::Error) -> bool {
+    error.as_database_error().is_some_and(|cause| cause.is_unique_violation())
+}
+
 #[cfg(test)]
 #[allow(unused_imports, reason = "one of the engines looks at their plans")]
 pub(super) use claim::{CLAIM_DUE, CLAIM_DUE_WITHIN};

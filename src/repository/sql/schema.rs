@@ -2,7 +2,7 @@
 
 use sqlx::{AssertSqlSafe, Connection, Row as _};
 
-use super::{BEGIN_WRITE, Conn, Result, Row, TYPES};
+use super::{BEGIN_WRITE, Conn, Result, Row, TYPES, is_taken};
 use crate::repository::RepositoryError;
 use crate::task::BlobHash;
 
@@ -103,8 +103,4 @@ async fn bring_further(conn: &mut Conn, found: i64) -> sqlx::Result<()> {
         sqlx::raw_sql(AssertSqlSafe(text)).execute(&mut *conn).await?;
     }
     Ok(())
-}
-
-fn is_taken(error: &sqlx::Error) -> bool {
-    error.as_database_error().is_some_and(|cause| cause.is_unique_violation())
 }

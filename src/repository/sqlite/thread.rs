@@ -15,7 +15,7 @@ use super::commit::Statements;
 use crate::repository::commit::Creation;
 use crate::repository::records::Leased;
 use crate::repository::{Change, Claim, Commit, RepositoryError};
-use crate::task::{TaskId, with_causes};
+use crate::task::TaskId;
 
 /// Writes in one transaction at most. Larger groups make the first one wait for the last
 /// without saving anything measurable.
@@ -134,8 +134,7 @@ fn write_or_isolate<'c>(
         Ok(answers) => answers,
         Err(error) if group.len() == 1 => vec![Err(error)],
         Err(RepositoryError::Unavailable(cause)) => {
-            let cause = with_causes(cause.as_ref());
-            group.iter().map(|_| Err(RepositoryError::Unavailable(cause.as_str().into()))).collect()
+            RepositoryError::unavailable_to_all(&cause, group.len()).map(Err).collect()
         }
         Err(_) => {
             let alone = group.chunks(1);
