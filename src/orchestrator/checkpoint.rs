@@ -3,12 +3,10 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::lifecycle::{expect, unknown_call};
+use super::lifecycle::{expect, open_call, unknown_call};
 use super::{Orchestrator, OrchestratorError};
 use crate::queue::Wake;
-use crate::task::{
-    Call, CallState, EffectRecord, Effects, Entry, Event, Payload, Return, Status, Task, TaskId, TraceType,
-};
+use crate::task::{CallState, EffectRecord, Entry, Event, Payload, Return, Status, Task, TaskId, TraceType};
 
 /// Entries that are read at once.
 const PAGE: u32 = 1000;
@@ -78,7 +76,8 @@ impl Orchestrator {
             _ => return Err(no_checkpoint()),
         }
         let then = self.task_at(id, checkpoint).await?;
-        let effects = self.effects_by_step(&then).await?;
+        let mut effects = self.effects_by_step(id).await?;
+        effects.retain(|(_, effect)| effect.may_have_happened());
         let task = self
             .record(id, |task| {
                 expect(task, "restore", &[Status::Pending, Status::Paused])?;
@@ -104,24 +103,6 @@ impl Orchestrator {
             .await?;
         self.wake(Wake::again(&task, Duration::ZERO)).await;
         Ok(task)
-    }
-
-    /// What a task and those below it did to the world, or may have done, with the step of the task itself for
-    /// which that was.
-    async fn effects_by_step(&self, task: &Task) -> Result<Vec<(u32, EffectRecord)>, OrchestratorError> {
-        let journal = self.whole_journal(task.id).await?;
-        let mut effects = Effects::of(task.id);
-        journal.iter().for_each(|entry| effects.take(entry));
-        let own = effects.into_records().into_iter();
-        let mut found: Vec<(u32, EffectRecord)> = own.map(|effect| (effect.step, effect)).collect();
-        for entry in &journal {
-            if let Event::ChildStarted { step, child, .. } = &entry.event {
-                let below = self.effects_of_child(*child, &task.spec().user_id).await?;
-                found.extend(below.into_iter().map(|effect| (*step, effect)));
-            }
-        }
-        found.retain(|(_, effect)| effect.may_have_happened());
-        Ok(found)
     }
 }
 
@@ -161,10 +142,7 @@ fn may_go_back(task: &Task) -> Result<(), OrchestratorError> {
 
 /// A call that was dispatched, may have taken effect, and is not known to have ended.
 fn call_in_flight(task: &Task) -> Option<(u32, u32)> {
-    task.frontier().iter().find_map(|index| {
-        let is_open = |call: &&Call| call.state == CallState::Dispatched && !call.may_repeat();
-        Some((*index, task.step(*index)?.calls.iter().find(is_open)?.number))
-    })
+    open_call(task, |call| call.state == CallState::Dispatched && !call.may_repeat())
 }
 
 /// What models are told: what happened since has happened, although its step is done again.

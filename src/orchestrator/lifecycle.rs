@@ -11,7 +11,7 @@ use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Blob, CallState, EffectRecord, Effects, Entry, Event, Fault, FrozenTools, Ground, MAX_DEPTH, Pause,
+    Blob, Call, CallState, EffectRecord, Effects, Entry, Event, Fault, FrozenTools, Ground, MAX_DEPTH, Pause,
     PauseReason, Payload, Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
 };
 
@@ -130,6 +130,15 @@ impl Orchestrator {
     /// below it did. Reads their whole journals; a task whose journal was removed has no effects to tell
     /// of.
     pub async fn effects(&self, id: TaskId) -> Result<Vec<EffectRecord>, OrchestratorError> {
+        let effects = self.effects_by_step(id).await?.into_iter();
+        Ok(effects.map(|(_, effect)| effect).collect())
+    }
+
+    /// The same, each with the step of the task itself for which that was.
+    pub(super) async fn effects_by_step(
+        &self,
+        id: TaskId,
+    ) -> Result<Vec<(u32, EffectRecord)>, OrchestratorError> {
         let (mut effects, mut children) = (Effects::of(id), Vec::new());
         let mut after = 0;
         loop {
@@ -138,17 +147,19 @@ impl Orchestrator {
             after = last.seq;
             entries.iter().for_each(|entry| effects.take(entry));
             children.extend(entries.iter().filter_map(|entry| match &entry.event {
-                Event::ChildStarted { child, .. } => Some(*child),
+                Event::ChildStarted { step, child, .. } => Some((*step, *child)),
                 _ => None,
             }));
         }
-        let mut records = effects.into_records();
+        let own = effects.into_records().into_iter();
+        let mut records: Vec<_> = own.map(|effect| (effect.step, effect)).collect();
         if children.is_empty() {
             return Ok(records);
         }
         let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
-        for child in children {
-            records.extend(self.effects_of_child(child, &task.spec().user_id).await?);
+        for (step, child) in children {
+            let below = self.effects_of_child(child, &task.spec().user_id).await?;
+            records.extend(below.into_iter().map(|effect| (step, effect)));
         }
         Ok(records)
     }
@@ -340,8 +351,13 @@ pub(super) fn waits_for_people(reason: PauseReason) -> bool {
 
 /// The call whose outcome nobody knows, if there is one: its step and its number.
 pub(super) fn unknown_call(task: &Task) -> Option<(u32, u32)> {
+    open_call(task, |call| call.state == CallState::Unknown)
+}
+
+/// The first such call of a step that is not done: its step and its number.
+pub(super) fn open_call(task: &Task, is_such: impl Fn(&Call) -> bool) -> Option<(u32, u32)> {
     task.frontier().iter().find_map(|index| {
-        let call = task.step(*index)?.calls.iter().find(|call| call.state == CallState::Unknown)?;
+        let call = task.step(*index)?.calls.iter().find(|call| is_such(call))?;
         Some((*index, call.number))
     })
 }
