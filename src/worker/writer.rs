@@ -138,25 +138,22 @@ impl Writer {
             // Before the commit: its own echo is no news.
             self.signals.known_seq.store(self.task.state().seq, Ordering::Relaxed);
             let commit = Commit::new(&self.task, self.entries.clone(), self.blobs.clone(), lease);
-            let is_doubtful = match self.repository.commit(commit).await {
+            match self.repository.commit(commit).await {
                 Ok(()) => {
                     self.written();
                     return Ok(all_kept);
                 }
                 Err(RepositoryError::Fenced | RepositoryError::NotFound) => return Err(Lost),
-                Err(RepositoryError::Stale) => false,
+                Err(RepositoryError::Stale) => {}
                 Err(error) if !error.is_passing() => {
                     tracing::error!(task = %self.task.id, %error, "a commit is refused, the task is let go");
                     return Err(Lost);
                 }
                 Err(error) => {
                     tracing::warn!(task = %self.task.id, %error, "a commit did not get through, trying again");
+                    self.doubtful.extend(self.entries.first().cloned());
                     sleep_longer(&mut wait).await;
-                    true
                 }
-            };
-            if is_doubtful {
-                self.doubtful.extend(self.entries.first().cloned());
             }
             let fresh = self.load().await?;
             if fresh.state().epoch != self.task.state().epoch {

@@ -180,6 +180,13 @@ impl Script {
         self.journal.iter().any(|entry| has_none(&entry.event))
     }
 
+    /// The call that was asked for last under this number has ended.
+    pub(super) fn is_over(&mut self, at: CallAt) {
+        if let Some(attempts) = self.calls.get_mut(&(at.step, at.call)) {
+            attempts.pop_front();
+        }
+    }
+
     /// Whether the next that happens is that somebody tells the task something, which nobody has to ask for.
     pub(super) fn tells_next(&self) -> bool {
         self.outside.front().is_some_and(|next| {

@@ -1,6 +1,5 @@
 //! Who plays in a replay: models, tools and probes that know what is recorded, and nothing else.
 
-use std::collections::VecDeque;
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
@@ -122,9 +121,7 @@ impl Stage {
         let (entry, next) = {
             let mut state = self.state();
             state.steps += 1;
-            if let Some(attempts) = state.script.calls.get_mut(&(at.step, at.call)) {
-                attempts.pop_front();
-            }
+            state.script.is_over(at);
             let entry = state.script.journal[ended].clone();
             let next = state.script.journal.get(ended + 1).map_or(entry.at, |next| next.at);
             (entry, next)
@@ -240,11 +237,12 @@ impl Stage {
         let is_same = matches!(&asked.event, Event::ToolDispatched { tool: named, arguments: recorded, .. }
             if named == tool && recorded.hash() == Payload::Inline(arguments.clone()).hash());
         if !is_same {
-            let expected = match &asked.event {
-                Event::ToolDispatched { tool, arguments, .. } => format!("{tool} {}", arguments.preview()),
-                other => other.message(),
-            };
-            self.diverge(Divergence { place: Place::of(asked.seq, at), expected, came, ends: false });
+            self.diverge(Divergence {
+                place: Place::of(asked.seq, at),
+                expected: call_of(&asked),
+                came,
+                ends: false,
+            });
             return std::future::pending().await;
         }
         match self.outcome(at, attempt, came).await.event {
@@ -292,22 +290,22 @@ impl Stage {
     pub(super) fn handed_over(&self, at: CallAt, arguments: &Value) {
         let came = Payload::Inline(arguments.clone());
         let Some((_, asked)) = self.take(at) else { return self.unrecorded(at, came.preview()) };
-        match &asked.event {
-            Event::ChildStarted { arguments, .. } if arguments.hash() == came.hash() => {
-                let mut state = self.state();
-                state.tools += 1;
-                state.script.calls.get_mut(&(at.step, at.call)).and_then(VecDeque::pop_front);
-            }
-            Event::ChildStarted { arguments, tool, .. } => {
-                let (expected, came) = (arguments.preview(), format!("{tool} {}", came.preview()));
-                let expected = format!("{tool} {expected}");
-                self.diverge(Divergence { place: Place::of(asked.seq, at), expected, came, ends: false });
-            }
-            other => {
-                let (expected, came) = (other.message(), format!("a sub-task for {}", came.preview()));
-                self.diverge(Divergence { place: Place::of(asked.seq, at), expected, came, ends: false });
-            }
+        if matches!(&asked.event, Event::ChildStarted { arguments, .. } if arguments.hash() == came.hash()) {
+            let mut state = self.state();
+            state.tools += 1;
+            state.script.is_over(at);
+            return;
         }
+        let came = match &asked.event {
+            Event::ChildStarted { tool, .. } => format!("{tool} {}", came.preview()),
+            _ => format!("a sub-task for {}", came.preview()),
+        };
+        self.diverge(Divergence {
+            place: Place::of(asked.seq, at),
+            expected: call_of(&asked),
+            came,
+            ends: false,
+        });
     }
 
     /// What had become of a tool when this attempt of a call was made.
@@ -436,6 +434,16 @@ fn answer_of(event: &Event, known: &[String]) -> Option<Answer> {
         _ => return None,
     };
     Some(Answer { usage, ..Answer::text(text) })
+}
+
+/// A recorded call in words.
+fn call_of(asked: &Entry) -> String {
+    match &asked.event {
+        Event::ToolDispatched { tool, arguments, .. } | Event::ChildStarted { tool, arguments, .. } => {
+            format!("{tool} {}", arguments.preview())
+        }
+        other => other.message(),
+    }
 }
 
 /// A fault without a wait: a replay does not wait.
