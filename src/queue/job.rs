@@ -188,6 +188,8 @@ pub struct JobProgress {
 pub enum JobEnd {
     /// Its wake-up was served, whatever became of the task; the value says what.
     Completed(Value),
+    /// Its wake-up could not be served yet: it waits for this while, and comes again.
+    Later(Duration),
     /// Its task failed.
     Failed {
         /// Why, in one sentence.

@@ -13,8 +13,12 @@ use tokio::sync::broadcast::error::RecvError;
 use super::leases::Taken;
 use super::{Shared, drive};
 use crate::queue::{JobEnd, JobProgress, Queue, Receipt, Wake};
-use crate::repository::Change;
+use crate::repository::{Change, RepositoryError};
 use crate::task::{Next, Status, StepStatus, Task, TaskId};
+
+/// How long a job waits whose user has enough at work. Whoever gives back a task of such a user looks for
+/// the next one by itself: this is only for a worker that dies instead.
+const TURN: Duration = Duration::from_secs(30);
 
 /// Drives a task, and tells the queue.
 pub(super) async fn serve(
@@ -26,6 +30,10 @@ pub(super) async fn serve(
     let Some(receipt) = receipt else {
         if let Some(task) = drive::drive(shared.clone(), taken).await {
             pass_on(&shared, queue.as_ref(), &task).await;
+            // The job of a task that was found without it may wait for its turn: it is over.
+            if shared.config.per_user > 0 && task.status().is_terminal() {
+                queue.forget(task.id).await;
+            }
         }
         return;
     };
@@ -78,23 +86,32 @@ pub(super) async fn pass_on(shared: &Shared, queue: &dyn Queue, task: &Task) -> 
     if !task.status().is_live() {
         return None;
     }
-    let now = (shared.clock)();
-    let wait = match task.next(now) {
-        Next::WaitUntil(at) => at.since(now),
-        Next::Children(until) => {
-            let look = Duration::from_millis(shared.config.children_ms);
-            until.map_or(look, |at| at.since(now).min(look))
-        }
-        Next::Run(_) | Next::Ask | Next::Revise(_) | Next::Conclude | Next::Rest => Duration::ZERO,
-    };
+    let wait = due_in(shared, task);
     if let Err(error) = queue.push(Wake::again(task, wait)).await {
         tracing::debug!(task = %task.id, %error, "the queue was not told, polling will find the task");
     }
     Some(wait)
 }
 
-/// Ends a job whose task could not be claimed, and says why.
+/// In what time a task wants attention.
+fn due_in(shared: &Shared, task: &Task) -> Duration {
+    let now = (shared.clock)();
+    match task.next(now) {
+        Next::WaitUntil(at) => at.since(now),
+        Next::Children(until) => {
+            let look = Duration::from_millis(shared.config.children_ms);
+            until.map_or(look, |at| at.since(now).min(look))
+        }
+        Next::Run(_) | Next::Ask | Next::Revise(_) | Next::Conclude | Next::Rest => Duration::ZERO,
+    }
+}
+
+/// Ends a job whose task could not be claimed, and says why; or lets it wait if the task is due, nobody
+/// has it, and its user has as many at work as are allowed.
 pub(super) async fn nothing_to_do(shared: Arc<Shared>, id: TaskId, receipt: Receipt) {
+    if shared.config.per_user > 0 && waits_for_its_user(&shared, id).await.unwrap_or(false) {
+        return receipt.done(JobEnd::Later(TURN));
+    }
     let status = match shared.orchestrator.repository().load(id).await {
         // A live one is held elsewhere, or not due yet.
         Ok(Some(task)) => task.status().as_str(),
@@ -102,6 +119,16 @@ pub(super) async fn nothing_to_do(shared: Arc<Shared>, id: TaskId, receipt: Rece
         Err(_) => "unreadable",
     };
     receipt.done(JobEnd::Completed(json!({"status": status, "skipped": true})));
+}
+
+async fn waits_for_its_user(shared: &Shared, id: TaskId) -> Result<bool, RepositoryError> {
+    let repository = shared.orchestrator.repository();
+    let Some(task) = repository.load(id).await? else { return Ok(false) };
+    if !task.status().is_live() || !due_in(shared, &task).is_zero() {
+        return Ok(false);
+    }
+    let workers = repository.workers().await?;
+    Ok(!workers.iter().any(|worker| worker.tasks.contains(&id)))
 }
 
 fn progress_of(task: &Task) -> JobProgress {

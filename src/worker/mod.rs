@@ -187,17 +187,26 @@ impl Worker {
         // Work that was due before the first hint is not waited for.
         let mut next = Some(Delivery::due());
         let mut looked = Instant::now();
+        let limits_users = self.shared.config.per_user > 0;
+        // Whether a task was given back while a hint came in.
+        let mut owes_look = false;
         while !stop.is_cancelled() {
             if let Some(delivery) = next.take() {
                 let is_look = delivery.hint == Hint::Due;
                 let full = self.fill(delivery, &mut drives).await;
                 was_full = if is_look { full } else { was_full };
             }
+            if std::mem::take(&mut owes_look) {
+                self.fill(Delivery::due(), &mut drives).await;
+            }
             let full = self.room(&drives) == 0;
             let look = self.look_every().filter(|_| full).map(|every| looked + every);
             next = tokio::select! {
                 () = stop.cancelled() => break,
-                Some(_) = drives.join_next() => self.queue.looks_again(was_full).then(Delivery::due),
+                // Where users have limits, the next task of the same user may have waited for this.
+                Some(_) = drives.join_next() => {
+                    (limits_users || self.queue.looks_again(was_full)).then(Delivery::due)
+                }
                 () = until(look) => {
                     let repository = self.shared.orchestrator.repository();
                     self.shared.line.look(repository.as_ref(), self.shared.config.concurrency).await;
@@ -206,7 +215,9 @@ impl Worker {
                 }
                 delivery = self.queue.next(), if !full => Some(delivery),
             };
-            while drives.try_join_next().is_some() {}
+            while drives.try_join_next().is_some() {
+                owes_look = limits_users;
+            }
         }
         drives
     }

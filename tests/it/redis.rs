@@ -178,6 +178,24 @@ async fn a_task_that_was_cancelled_leaves_no_job_waiting() {
     jobs(&queue, &task, <[Job]>::is_empty).await;
 }
 
+/// Nothing is polled here: the end of the first task alone leads to the second.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_waits_for_its_users_turn_begins_when_the_one_before_ends() {
+    let queue = connected(jobs_only()).await;
+    let mut world = world(&queue, quick()).await;
+    world.worker_config.per_user = 1;
+    let _worker = working(&world).await;
+    let first = world.start(plan(vec![call("slow", json!({"ms": 1500}))])).await;
+    jobs(&queue, &first, |jobs| all(jobs, JobState::Active)).await;
+    let second = world.start(plan(vec![call("read", json!({}))])).await;
+    jobs(&queue, &second, |jobs| all(jobs, JobState::Delayed)).await;
+    assert_eq!(world.ended(first.id).await.status(), Status::Completed);
+    let ended = std::time::Instant::now();
+    assert_eq!(world.ended(second.id).await.status(), Status::Completed);
+    assert!(ended.elapsed() < Duration::from_secs(10), "its job alone led to it: {:?}", ended.elapsed());
+    jobs(&queue, &second, |jobs| !jobs.iter().any(|job| job.state.waits())).await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_was_paused_and_resumed_comes_back_as_a_job() {
     let queue = connected(jobs_only()).await;

@@ -2,6 +2,7 @@
 
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
+use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use bullmq::{Error, Job};
 use futures::FutureExt;
@@ -37,7 +38,20 @@ async fn carry(link: &Link, hatch: &Hatch, mut job: Job) -> Result<Value, Error>
             note(link, &job, "stacktrace", json!([trace]).to_string()).await;
             Err(Error::Unrecoverable(reason))
         }
+        Some(JobEnd::Later(wait)) => put_off(&job, wait).await,
         None => Ok(json!({"status": "let-go"})),
+    }
+}
+
+/// Lets a job wait again.
+async fn put_off(job: &Job, wait: Duration) -> Result<Value, Error> {
+    let at = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default() + wait;
+    let at = u64::try_from(at.as_millis()).unwrap_or(u64::MAX);
+    match tokio::time::timeout(ANSWER, job.move_to_delayed(at)).await {
+        // In the library's words: the job is where it belongs.
+        Ok(Ok(())) => Err(Error::Delayed),
+        // The sweep finds the task.
+        _ => Ok(json!({"status": "let-go"})),
     }
 }
 
