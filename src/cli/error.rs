@@ -22,7 +22,10 @@ pub enum CliError {
     Config(#[from] ConfigError),
     /// The database refuses.
     #[error("the database cannot be used")]
-    Database(#[from] RepositoryError),
+    Database(#[source] RepositoryError),
+    /// The database does what it should: the task is not there, or is there already.
+    #[error(transparent)]
+    Task(RepositoryError),
     /// There is no database where one was looked for.
     #[error("there is no database at {}: longhaul run, serve, worker and migrate make one", path.display())]
     NoDatabase {
@@ -59,10 +62,19 @@ pub enum CliError {
     },
 }
 
+impl From<RepositoryError> for CliError {
+    fn from(error: RepositoryError) -> Self {
+        match error {
+            RepositoryError::NotFound | RepositoryError::Exists => Self::Task(error),
+            other => Self::Database(other),
+        }
+    }
+}
+
 impl From<OrchestratorError> for CliError {
     fn from(error: OrchestratorError) -> Self {
         match error {
-            OrchestratorError::Repository(error) => Self::Database(error),
+            OrchestratorError::Repository(error) => error.into(),
             OrchestratorError::Model(error) => Self::Models(error),
             OrchestratorError::Tools(error) => Self::Tools(error),
             other => Self::Refused(other),
@@ -85,7 +97,7 @@ impl CliError {
     pub fn code(&self) -> &'static str {
         match self {
             Self::Config(error) => error.code(),
-            Self::Database(error) => error.code(),
+            Self::Database(error) | Self::Task(error) => error.code(),
             Self::NoDatabase { .. } => "database_missing",
             Self::Models(error) => error.code(),
             Self::Tools(ToolboxError::Collision(_)) => "tools_collision",
@@ -99,12 +111,11 @@ impl CliError {
     pub fn exit(&self) -> Exit {
         match self {
             Self::Config(_) | Self::Tools(_) => Exit::Configuration,
-            Self::Database(RepositoryError::NotFound | RepositoryError::Exists) => Exit::Failed,
             Self::Database(_) | Self::NoDatabase { .. } => Exit::Database,
             Self::Models(_) => Exit::NoModel,
             Self::Refused(OrchestratorError::Invalid { .. } | OrchestratorError::Recording(_))
             | Self::Usage { .. } => Exit::Usage,
-            Self::Refused(_) | Self::Failed { .. } => Exit::Failed,
+            Self::Refused(_) | Self::Failed { .. } | Self::Task(_) => Exit::Failed,
         }
     }
 
@@ -119,7 +130,12 @@ impl CliError {
                 Some("--db, DATABASE_URL or [database] in longhaul.toml name another one")
             }
             Self::Models(_) => Some("docs/models.md tells how a model is named and where its key comes from"),
-            Self::Refused(OrchestratorError::NotFound) => Some("`longhaul task list` shows the tasks"),
+            Self::Task(RepositoryError::NotFound) | Self::Refused(OrchestratorError::NotFound) => {
+                Some("`longhaul task list` shows the tasks")
+            }
+            Self::Task(RepositoryError::Exists) => Some(
+                "it is left as it is: `longhaul task show ID` shows it, `longhaul task fork ID` goes on from it",
+            ),
             Self::Refused(OrchestratorError::NoSchedule) => {
                 Some("`longhaul schedule list` shows the schedules")
             }

@@ -11,7 +11,7 @@ use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
 use super::{Exit, duration};
 use crate::orchestrator::{ForkAt, ForkWish, RetryWish, StepSide, TaskSide};
-use crate::task::{CallAt, ModelName, Task};
+use crate::task::{CallAt, ModelName, Task, Usd};
 
 /// How much of an output a table shows.
 const CELL: usize = 40;
@@ -153,7 +153,7 @@ fn row(mark: &str, id: &str, side: Option<&StepSide>) -> [String; 7] {
         id.to_owned(),
         status,
         side.tokens.to_string(),
-        side.cost_usd.to_string(),
+        money(side.cost_usd, side.unpriced_calls),
         side.duration_ms.map(took).unwrap_or_default(),
         cut(&one_line(&output.or_else(|| side.fault.clone()).unwrap_or_default()), cell(CELL)),
     ]
@@ -166,10 +166,19 @@ fn total(name: &str, side: &TaskSide) -> [String; 7] {
         "all".to_owned(),
         side.status.to_string(),
         (usage.input_tokens + usage.output_tokens).to_string(),
-        usage.cost_usd.to_string(),
+        money(usage.cost_usd, usage.unpriced_calls),
         took(side.duration_ms),
         side.id.to_string(),
     ]
+}
+
+/// What calls cost, when that is not known of so many of them.
+fn money(cost: Usd, unpriced: u32) -> String {
+    match (unpriced, cost.is_zero()) {
+        (0, _) => cost.to_string(),
+        (_, true) => "unknown".to_owned(),
+        (_, false) => format!("at least {cost}"),
+    }
 }
 
 fn took(millis: u64) -> String {

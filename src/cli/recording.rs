@@ -53,9 +53,11 @@ pub(super) struct ReplayArgs {
 }
 
 impl ReplayArgs {
-    /// Whether it names a file: then neither configuration nor database is needed.
+    /// Whether it names a file: then neither configuration nor database is needed. What cannot be an id
+    /// names one, though it may not be there.
     pub(super) fn is_of_file(&self) -> bool {
-        self.of == "-" || Path::new(&self.of).exists()
+        let is_of_id = |letter: char| letter.is_ascii_hexdigit() || matches!(letter, '-' | '…' | ' ');
+        self.of == "-" || !self.of.chars().all(is_of_id) || Path::new(&self.of).exists()
     }
 }
 

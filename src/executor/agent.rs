@@ -10,8 +10,8 @@ use super::{Attempt, Stop, recollection};
 use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::orchestrator::{Delegate, PIN_TOOL, Speaking, StepContext, Window, wrap_up};
 use crate::task::{
-    CONTEXT_OVERFLOW, Call, CallAt, CallState, CallSubject, Event, Fault, FaultClass, Payload, Reserve,
-    Standing, StepType, Task, ToolRequest, as_text, is_too_deep,
+    CONTEXT_OVERFLOW, Call, CallAt, CallState, CallSubject, Event, Fault, FaultClass, NO_PROGRESS, Payload,
+    Reserve, Standing, StepType, Task, ToolRequest, as_text, is_too_deep,
 };
 use crate::tools::{Tool, ToolError};
 
@@ -293,7 +293,8 @@ impl Attempt {
             Returned { number, tool, arguments, content: &content, note: &note, untrusted, is_error };
         let repeats = conversation.returned(&returned);
         let most = self.spec.limits.max_repeats;
-        if repeats >= most.max(1) {
+        // Somebody has told it something since: it has yet to read that.
+        if repeats >= most.max(1) && !self.has_mail(conversation) {
             return Err(Stop::Failed(no_progress(&request.tool, repeats)));
         }
         Ok(())
@@ -407,5 +408,5 @@ fn too_many_turns(turns: u32) -> Fault {
 
 fn no_progress(tool: &str, times: u32) -> Fault {
     let message = format!("{tool} was called {times} times with the same arguments and the same result");
-    Fault::new(FaultClass::Limit, "no_progress", message)
+    Fault::new(FaultClass::Limit, NO_PROGRESS, message)
 }

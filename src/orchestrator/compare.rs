@@ -72,8 +72,11 @@ pub struct StepSide {
     pub fault: Option<String>,
     /// Tokens of prompts and answers.
     pub tokens: u64,
-    /// What they cost.
+    /// What they cost, as far as the price is known.
     pub cost_usd: Usd,
+    /// Model calls of which nobody knows the price, if there were any.
+    #[serde(skip_serializing_if = "is_none")]
+    pub unpriced_calls: u32,
     /// From its beginning to its end, in milliseconds, once it has ended.
     pub duration_ms: Option<u64>,
 }
@@ -146,8 +149,13 @@ fn step_side(task: &Task, index: u32, step: &Step) -> StepSide {
         fault: step.fault.as_ref().map(ToString::to_string),
         tokens: step.usage.input_tokens.saturating_add(step.usage.output_tokens),
         cost_usd: step.usage.cost_usd,
+        unpriced_calls: step.usage.unpriced_calls,
         duration_ms: took,
     }
+}
+
+fn is_none(calls: &u32) -> bool {
+    *calls == 0
 }
 
 fn millis(span: std::time::Duration) -> u64 {

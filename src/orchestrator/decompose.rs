@@ -61,6 +61,13 @@ impl Orchestrator {
             Ok(plan) => return Ok(plan),
             Err(refused) => refused,
         };
+        if planning.is_revision() && first.is_prose() {
+            // Asked for another way, it said that there is none: asking once more is paid for nothing.
+            return match self.ask_another(&request, &planning, by).await? {
+                Some(plan) => Ok(plan),
+                None => Ok(planning.degraded(&first, by)),
+            };
+        }
         let fresh = request.clone();
         request.messages.push(Message::Assistant { text: first.text, requests: Vec::new() });
         request.messages.push(Message::User(format!(
@@ -74,9 +81,7 @@ impl Orchestrator {
                 if let Some(plan) = self.ask_another(&fresh, &planning, by).await? {
                     return Ok(plan);
                 }
-                by.degraded = true;
-                by.reason = format!("the planner gave no usable plan: {}", refused.problem);
-                Ok(planning.single_step())
+                Ok(planning.degraded(&refused, by))
             }
         }
     }
@@ -179,7 +184,25 @@ struct Refused {
     problem: String,
 }
 
+impl Refused {
+    /// Whether it is not even meant to be a plan.
+    fn is_prose(&self) -> bool {
+        !self.text.trim().is_empty() && !self.text.contains(['{', '['])
+    }
+}
+
 impl Planning<'_> {
+    fn is_revision(&self) -> bool {
+        self.ground.planned > 0
+    }
+
+    /// What is done where no planner has a usable answer.
+    fn degraded(&self, refused: &Refused, by: &mut Planner) -> Plan {
+        by.degraded = true;
+        by.reason = format!("the planner gave no usable plan: {}", refused.problem);
+        self.single_step()
+    }
+
     fn request(&self) -> Request {
         let limits = &self.spec.limits;
         let room = limits.max_steps.saturating_sub(self.ground.planned as u32);

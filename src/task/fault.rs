@@ -9,6 +9,9 @@ pub const CIRCUIT_OPEN: &str = "provider_circuit_open";
 /// The code of a prompt that is longer than the window of its model.
 pub const CONTEXT_OVERFLOW: &str = "context_overflow";
 
+/// The code of a step whose model makes the same call with the same result again and again.
+pub const NO_PROGRESS: &str = "no_progress";
+
 /// What kind of failure it was: decides whether trying again can help.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]

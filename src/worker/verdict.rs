@@ -4,12 +4,17 @@ use super::drive::{Drive, Turn};
 use super::people::check_question;
 use super::writer::Lost;
 use crate::orchestrator::{Evaluation, OrchestratorError, Revised};
-use crate::task::{CONTEXT_OVERFLOW, Event, Exceeded, Fault, FrozenTools, PauseReason, Task, counted};
+use crate::task::{
+    CONTEXT_OVERFLOW, Event, Exceeded, Fault, FrozenTools, NO_PROGRESS, PauseReason, Task, counted,
+};
 
 /// What only whoever runs this can mend: the account, the key, or a model that is configured for
 /// other workers and not for this one.
 const NEEDS_A_PERSON: [&str; 4] =
     ["provider_quota", "provider_unauthorized", "provider_key_missing", "model_not_configured"];
+
+/// What a person can do about a model that goes round in circles.
+const TELL_IT: &str = "tell it what to do otherwise (longhaul task tell) and resume it, or cancel it";
 
 impl Drive {
     /// Whether the context is smaller now, or what has no room for that; `None` if it was called off.
@@ -64,6 +69,13 @@ impl Drive {
             let detail = format!("{fault}, after {}: resume to ask again", counted(step.attempts, "attempt"));
             self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
             self.pause(PauseReason::Provider, detail);
+            return Ok(());
+        }
+        if fault.code == NO_PROGRESS && !self.shared.orchestrator.may_replan(&task) {
+            // The step stays what it is: told what to do otherwise, its model may get on.
+            let detail = format!("{}: {TELL_IT}", fault.message);
+            self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
+            self.pause(PauseReason::NoProgress, detail);
             return Ok(());
         }
         self.writer.note(Event::StepFailed { step: index, fault, retry_at });
@@ -128,6 +140,11 @@ impl Drive {
                 let why = format!("{} (no other plan was found)", reason.trim_end_matches('.'));
                 self.pause(PauseReason::Unverified, check_question(&why));
             }
+            Ok(None) if is_going_round(task) => {
+                let detail =
+                    format!("{reason} No other plan was found: resume to look for one again, or cancel it");
+                self.pause(PauseReason::NoProgress, detail);
+            }
             Ok(None) => {
                 let fault = Fault::permanent("no_plan", format!("{reason} No other plan was found."));
                 self.writer.note(Event::Failed { fault });
@@ -144,4 +161,10 @@ impl Drive {
         }
         Ok(Turn::Again)
     }
+}
+
+/// Whether the step in the way of a task failed because it repeated itself.
+fn is_going_round(task: &Task) -> bool {
+    let mut open = task.frontier().iter().filter_map(|index| task.step(*index));
+    open.any(|step| step.is_dead_end() && step.fault.as_ref().is_some_and(|fault| fault.code == NO_PROGRESS))
 }

@@ -1,7 +1,7 @@
 //! A goal is carried to its end: plans, agents, retries, revisions, people.
 
 use longhaul::orchestrator::OutcomeDecision;
-use longhaul::task::{Event, PauseReason, Payload, Plan, Status, StepStatus, StepType};
+use longhaul::task::{Event, PauseReason, Payload, Plan, Status, StepStatus, StepType, Task};
 use serde_json::json;
 
 use crate::world::{Setup, World, call, plan, request, step};
@@ -167,9 +167,43 @@ async fn a_model_that_repeats_itself_is_stopped() {
     .await;
     let task = world.start(plan(vec![step(StepType::ToolCall, "Loop")])).await;
     let _worker = world.work("w");
-    let task = world.ended(task.id).await;
+    let task = world.until(task.id, rests).await;
     assert_eq!(task.steps()[0].fault.as_ref().map(|fault| fault.code.as_str()), Some("no_progress"));
-    assert_eq!(task.status(), Status::Failed);
+    assert_eq!(task.state().pause.as_ref().map(|pause| pause.reason), Some(PauseReason::NoProgress));
+    let planner = world.journal(task.id).await.into_iter().find_map(|entry| match entry.event {
+        Event::Evaluated { usage, .. } => Some(usage.model_calls),
+        _ => None,
+    });
+    assert_eq!(planner, Some(1), "who says in prose that there is no other way is not asked once more");
+    world.is_sound(task.id).await;
+}
+
+fn rests(task: &Task) -> bool {
+    !matches!(task.status(), Status::Pending | Status::Running)
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_model_that_repeats_itself_goes_on_when_it_is_told_what_to_do_otherwise() {
+    let limits = longhaul::task::Limits { max_replans: 0, ..Default::default() };
+    let script = json!({"rules": [
+        {"role": "execute", "contains": "Just answer", "reply": {"text": "as told"}},
+        {"role": "execute", "reply": {"toolCalls": [{"tool": "broken", "arguments": {}}]}},
+    ]});
+    let world = World::new(Setup { script, limits, ..Setup::default() }).await;
+    let task = world.start(plan(vec![step(StepType::ToolCall, "Loop")])).await;
+    let _worker = world.work("w");
+    let task = world.until(task.id, rests).await;
+    let pause = task.state().pause.clone().expect("it waits for a person");
+    assert_eq!(pause.reason, PauseReason::NoProgress);
+    assert!(pause.detail.contains("longhaul task tell"), "{}", pause.detail);
+    world.orchestrator.send_message(task.id, "Just answer", "p").await.unwrap();
+    world.orchestrator.resume(task.id, "p").await.unwrap();
+    let task = world.ended(task.id).await;
+    assert_eq!(
+        (task.status(), task.state().output.clone()),
+        (Status::Completed, Some(Payload::text("as told")))
+    );
+    world.is_sound(task.id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
