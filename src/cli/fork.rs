@@ -184,3 +184,17 @@ fn money(cost: Usd, unpriced: u32) -> String {
 fn took(millis: u64) -> String {
     duration::short(std::time::Duration::from_millis(millis))
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_price_that_nobody_knows_is_not_nothing() {
+        let cent = Usd::from_nanos(10_000_000);
+        assert_eq!(money(Usd::default(), 0), Usd::default().to_string());
+        assert_eq!(money(Usd::default(), 2), "unknown");
+        assert_eq!(money(cent, 0), cent.to_string());
+        assert_eq!(money(cent, 2), format!("at least {cent}"));
+    }
+}

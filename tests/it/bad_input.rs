@@ -224,5 +224,23 @@ async fn the_command_line_says_what_is_wrong() {
     says(&["run", "--model", "nonsense", "Do it"], 2, "provider/model");
     says(&["run", "--model", "anthropic/x", "Do it"], 5, "ANTHROPIC_API_KEY");
     says(&["task", "show", "zz"], 2, "");
-    says(&["task", "show", "00000000-0000-0000-0000-000000000000"], 1, "");
+    says(&["task", "show", "00000000-0000-0000-0000-000000000000"], 1, "longhaul task list");
+    says(&["task", "show", "00000000-0000-0000-0000-000000000000"], 1, "task_not_found");
+    says(&["task", "replay", "nowhere.json"], 1, "nowhere.json cannot be read");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_there_already_is_left_as_it_is() {
+    let program = Program::new(&good());
+    let (code, printed, said) = program.run(&["run", "--json", "Call the tool of the world once"]);
+    assert_eq!(code, 0, "{said}");
+    let end: Value =
+        printed.lines().last().and_then(|line| serde_json::from_str(line).ok()).unwrap_or_default();
+    let id = end["taskId"].as_str().expect("its id");
+    let file = program.directory.path().join("task.json").display().to_string();
+    let file = file.as_str();
+    assert_eq!(program.run(&["task", "export", id, "--output", file]).0, 0);
+    let (code, _, said) = program.run(&["task", "import", file]);
+    assert_eq!(code, 1, "{said}");
+    assert!(said.contains("task_exists") && said.contains("longhaul task show"), "{said}");
 }
