@@ -13,6 +13,7 @@ mod analytics;
 mod auth;
 mod budget;
 mod chat;
+mod compress;
 mod config;
 mod context;
 mod drafts;
@@ -125,6 +126,7 @@ pub fn router(state: AppState) -> Router {
         .layer(CatchPanicLayer::custom(ApiError::panicked))
         .layer(from_fn_with_state(state.clone(), guard::keep_foreign_pages_out))
         .layer(from_fn(error::render))
+        .layer(compress::layer())
         .layer(from_fn(report))
         .with_state(state)
 }
