@@ -443,6 +443,9 @@ pub(super) struct ListArgs {
     /// Only tasks that are nobody's sub-tasks
     #[arg(long)]
     pub(super) roots: bool,
+    /// Only tasks whose goal has all of these words in it, in capitals or not
+    #[arg(long, value_name = "WORDS")]
+    pub(super) search: Option<String>,
     /// At most so many
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u32).range(1..=10_000))]
     pub(super) limit: u32,

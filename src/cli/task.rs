@@ -143,6 +143,7 @@ async fn list(engine: &Engine, args: &ListArgs, terminal: &Terminal) -> Result<E
         thread_id: args.thread.clone(),
         statuses: args.status.clone(),
         roots: args.roots,
+        words: args.search.iter().flat_map(|words| words.split_whitespace()).map(str::to_owned).collect(),
         limit: args.limit,
         ..ListFilter::default()
     };
@@ -181,8 +182,18 @@ fn summary_row(task: &TaskSummary) -> [String; 5] {
         task.status.to_string(),
         format!("{}/{}", task.completed_steps, task.total_steps),
         task.created_at.to_datetime().format("%Y-%m-%d %H:%M").to_string(),
-        cut(&one_line(&task.goal), cell(CELL)),
+        cut(&format!("{}{}", origin(task), one_line(&task.goal)), cell(CELL)),
     ]
+}
+
+/// What a task is, if it is more than a goal that somebody gave.
+fn origin(task: &TaskSummary) -> &'static str {
+    match task {
+        TaskSummary { imported: true, .. } => "[import] ",
+        TaskSummary { parent_id: Some(_), .. } => "[sub-task] ",
+        TaskSummary { forked_from: Some(_), .. } => "[fork] ",
+        _ => "",
+    }
 }
 
 async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) -> Result<Exit, CliError> {

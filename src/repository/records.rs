@@ -6,7 +6,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::task::{Fault, Pause, Priority, Status, Task, TaskId, Timestamp, Usage};
+use crate::task::{Fault, ForkPoint, Pause, Priority, Status, Task, TaskId, Timestamp, Usage};
 
 /// A worker's wish for work.
 #[derive(Debug, Clone, Copy)]
@@ -199,6 +199,8 @@ pub struct ListFilter {
     pub parent: Option<TaskId>,
     /// Only those that are nobody's children.
     pub roots: bool,
+    /// Only those whose goal has all of these words in it, in capitals or not.
+    pub words: Vec<String>,
     /// Only those created before this one.
     pub before: Option<TaskId>,
     /// At most so many; 0 means 100.
@@ -255,6 +257,12 @@ pub struct TaskSummary {
     /// The task that it works for, if it is a child.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub parent_id: Option<TaskId>,
+    /// The task whose facts it began with, if it is a fork.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub forked_from: Option<ForkPoint>,
+    /// Whether it was carried out elsewhere and is here as a recording.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub imported: bool,
     /// When it is looked at again, while it runs and no worker holds it: if that lies ahead, it waits for
     /// the next attempt of a step.
     #[serde(skip_serializing_if = "Option::is_none")]

@@ -19,6 +19,9 @@ use crate::task::{Payload, Priority, Status, TaskId};
 const USUAL: u32 = 100;
 const MOST: u32 = 1000;
 
+/// Characters of what is searched for, at most.
+const LONGEST: usize = 200;
+
 /// The query of a list.
 #[derive(Debug, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
@@ -30,6 +33,9 @@ pub(super) struct Which {
     thread_id: Option<String>,
     /// Only tasks that are nobody's sub-tasks.
     roots: Option<bool>,
+    /// Only tasks whose goal has all of these words in it, in capitals or not.
+    #[schemars(length(max = LONGEST), extend("example" = "compare modules"))]
+    q: Option<String>,
     /// At most so many; 100 if absent.
     #[schemars(range(min = 1, max = MOST))]
     limit: Option<u32>,
@@ -122,6 +128,10 @@ impl Which {
             let known: Vec<&str> = Status::ALL.iter().map(|status| status.as_str()).collect();
             ApiError::invalid("status", &format!("is a list, with commas, of {}", known.join(", ")))
         })?;
+        let query = self.q.unwrap_or_default();
+        if query.chars().count() > LONGEST {
+            return Err(ApiError::invalid("q", &format!("has at most {LONGEST} characters")));
+        }
         let limit = limit(self.limit)?;
         Ok(ListFilter {
             user_id: Some(caller.0),
@@ -130,6 +140,7 @@ impl Which {
             requests: None,
             parent: None,
             roots: self.roots.unwrap_or(false),
+            words: query.split_whitespace().map(str::to_owned).collect(),
             before,
             limit,
         })

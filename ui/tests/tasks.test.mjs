@@ -1,6 +1,6 @@
 // The page of a task, the list of tasks and what starts them, as somebody meets them for the first time and on a small screen.
 import assert from "node:assert/strict";
-import { rules, stage } from "./world.mjs";
+import { rules, stage, World } from "./world.mjs";
 
 const asking = [
   { role: "plan", goalContains: "file", reply: { json: { reason: "", steps: [{ id: "w", description: "Write the report", type: "tool-call", tool: { name: "workspace_write", arguments: { path: "report.md", content: "# Findings\n\nThree questions are open." } } }] } } },
@@ -102,6 +102,52 @@ on("the list opens by a click anywhere, and shows the step on a line of its own"
   assert.ok(step.y > line.y + 8, "the step has a line of its own");
   await row.locator(".c-tokens").click();
   await page.waitForURL(/\/tasks\/[0-9a-f-]{36}$/);
+});
+
+on("of many tasks so many are read as somebody looks at, and older ones are found by words", async () => { await world.ended("Compare the wide readings of many"); return "/overview"; }, async (page) => {
+  const { tasks: [like] } = await world.ask("GET", "/api/tasks?q=many&limit=1");
+  const many = Array.from({ length: 3000 }, (_, number) => ({ ...like, id: `00000000-0000-7000-8000-${String(3000 - number).padStart(12, "0")}`, goal: number === 2500 ? "The needle of the haystack" : `Straw ${number}` }));
+  const asked = [];
+  await page.route(/\/api\/tasks\?/, (route) => {
+    const query = new URL(route.request().url()).searchParams;
+    asked.push(query);
+    const fits = many.filter((task) => (!query.has("before") || task.id < query.get("before")) && (query.get("q") ?? "").toLowerCase().split(" ").every((word) => task.goal.toLowerCase().includes(word)) && !query.has("status"));
+    const tasks = fits.slice(0, Number(query.get("limit")));
+    return route.fulfill({ json: { tasks, nextBefore: fits.length > tasks.length ? tasks.at(-1).id : null } });
+  });
+  await page.goto(`${world.url}/tasks`);
+  await page.getByRole("heading", { name: /^Tasks 1,1\d\d\+$/ }).waitFor();
+  assert.equal(asked.filter((query) => query.has("before")).length, 1, "nobody has scrolled");
+  await page.locator(".tasks-table").evaluate((list) => { list.scrollTop = list.scrollHeight; });
+  await page.getByRole("heading", { name: /^Tasks 2,1\d\d\+$/ }).waitFor();
+  await page.getByRole("textbox", { name: "Search tasks" }).fill("NEEDLE hay");
+  await page.locator(".row", { hasText: "The needle of the haystack" }).waitFor();
+  await page.getByRole("heading", { name: "Tasks 1", exact: true }).waitFor();
+  await page.keyboard.press("Escape");
+  await page.keyboard.press("Control+k");
+  const searched = page.waitForRequest((request) => /\/api\/tasks\?.*q=needle/.test(request.url()));
+  await page.keyboard.type("needle");
+  assert.match((await searched).url(), /limit=\d\b/, "no more than are shown");
+  await page.getByRole("option", { name: /The needle of the haystack/ }).waitFor();
+});
+
+on("the list says which tasks are forks and which are records", async () => {
+  const origin = await world.ended("Compare the wide readings of an origin");
+  await world.ask("POST", `/api/tasks/${origin}/fork`, { step: 3, goal: "A fork of an origin" });
+  return "/tasks?q=origin";
+}, async (page) => {
+  await page.locator(".row", { hasText: "A fork of an origin" }).locator(".tag", { hasText: "fork" }).waitFor();
+  const origin = page.locator(".row", { hasText: "Compare the wide readings of an origin" });
+  assert.equal(await origin.locator(".tag").count(), 0);
+  const id = (await origin.locator("a").getAttribute("href")).split("/").at(-1);
+  const file = await (await fetch(`${world.url}/api/tasks/${id}/export`)).text();
+  const elsewhere = await World.start();
+  try {
+    const sent = await fetch(`${elsewhere.url}/api/tasks/import`, { method: "POST", body: file });
+    assert.equal(sent.status, 200, await sent.text());
+    await page.goto(`${elsewhere.url}/tasks`);
+    await page.locator(".row", { hasText: "an origin" }).locator(".tag", { hasText: "import" }).waitFor();
+  } finally { await elsewhere.stop(); }
 });
 
 on("what cannot be resumed is not counted", async () => {

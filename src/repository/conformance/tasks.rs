@@ -7,7 +7,7 @@ use serde_json::json;
 use super::world::{World, cancelled, completed, dispatched, returned, started};
 use super::{Check, Verdict, ensure};
 use crate::repository::{Lease, ListFilter, RepositoryError};
-use crate::task::{Effect, Event, Payload, Status, Task};
+use crate::task::{Effect, Event, ForkPoint, Payload, Status, Task, TaskSpec};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a created task is read back as it was created", |world| Box::pin(read_back(world))),
@@ -16,6 +16,8 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("large contents are stored by name and read back", |world| Box::pin(large_contents(world))),
     ("NUL characters are stored as replacement characters", |world| Box::pin(nul_characters(world))),
     ("lists are by user, thread and status, newest first, in pages", |world| Box::pin(lists(world))),
+    ("lists have the tasks whose goals have all words in them", |world| Box::pin(searched(world))),
+    ("lists say where tasks come from", |world| Box::pin(origins(world))),
     ("lists say what tasks are at, and until when they rest", |world| Box::pin(at_work(world))),
     ("a plan of ten thousand steps is kept", |world| Box::pin(long_plan(world))),
     ("a task that is not there is not found", |world| Box::pin(not_found(world))),
@@ -100,6 +102,49 @@ async fn lists(world: World) -> Verdict {
     ensure!(world.repository.list(&thread).await?.is_empty(), "by thread");
     let page = ListFilter { before: Some(third.id), limit: 1, ..mine };
     ensure!(ids(world.repository.list(&page).await?) == [second.id], "by page");
+    Ok(())
+}
+
+async fn searched(world: World) -> Verdict {
+    let plain = world.task("Compare all modules", 1).await?.id;
+    let percent = world.task("Find 100% of the MODULES in a_b", 1).await?.id;
+    let abroad = world.task("Übersetze die Bücher aus Ústí", 1).await?.id;
+    let backslash = world.task(r"Look into C:\temp", 1).await?.id;
+    for (query, expected) in [
+        ("modules", vec![percent, plain]),
+        ("MODULES compare", vec![plain]),
+        ("ödules", vec![]),
+        ("%", vec![percent]),
+        ("a_b", vec![percent]),
+        ("axb", vec![]),
+        ("übersetze bÜcher", vec![abroad]),
+        ("ústí", vec![abroad]),
+        (r"c:\temp", vec![backslash]),
+        ("\0", vec![]),
+        ("", vec![backslash, abroad, percent, plain]),
+    ] {
+        let words = query.split_whitespace().map(str::to_owned).collect();
+        let filter = ListFilter { user_id: Some(world.user.clone()), words, ..ListFilter::default() };
+        let found: Vec<_> = world.repository.list(&filter).await?.iter().map(|task| task.id).collect();
+        ensure!(found == expected, "{query:?}: {found:?} instead of {expected:?}");
+        let page = ListFilter { limit: 1, before: Some(backslash), ..filter };
+        let found: Vec<_> = world.repository.list(&page).await?.iter().map(|task| task.id).collect();
+        let first: Vec<_> = expected.into_iter().filter(|id| *id < backslash).take(1).collect();
+        ensure!(found == first, "the page of {query:?}: {found:?} instead of {first:?}");
+    }
+    Ok(())
+}
+
+async fn origins(world: World) -> Verdict {
+    let origin = world.task("Begin", 1).await?.id;
+    let from = ForkPoint { task: origin, seq: 2 };
+    let forked = world.task_of(TaskSpec { forked_from: Some(from), ..world.spec("Fork") }, 1).await?.id;
+    let imported = world.task_of(TaskSpec { imported: true, ..world.spec("Import") }, 1).await?.id;
+    let mine = ListFilter { user_id: Some(world.user.clone()), ..ListFilter::default() };
+    let listed = world.repository.list(&mine).await?;
+    let seen: Vec<_> = listed.iter().map(|task| (task.id, task.forked_from, task.imported)).collect();
+    let expected = [(imported, None, true), (forked, Some(from), false), (origin, None, false)];
+    ensure!(seen == expected, "{seen:?}");
     Ok(())
 }
 

@@ -69,16 +69,19 @@ impl World {
 
     /// A task in the database.
     pub(super) async fn task(&self, goal: &str, steps: u32) -> Result<Task, Broken> {
-        let (task, entries) = self.draft(goal, steps)?;
+        self.task_of(self.spec(goal), steps).await
+    }
+
+    /// A task in the database that was asked for like that.
+    pub(super) async fn task_of(&self, spec: TaskSpec, steps: u32) -> Result<Task, Broken> {
+        let (task, entries) = self.begin(spec, steps)?;
         self.repository.create(&task, entries, None).await?;
         Ok(task)
     }
 
     /// A task in the database that is as urgent as that.
     pub(super) async fn urgent_task(&self, goal: &str, priority: Priority) -> Result<Task, Broken> {
-        let (task, entries) = self.begin(TaskSpec { priority, ..self.spec(goal) }, 1)?;
-        self.repository.create(&task, entries, None).await?;
-        Ok(task)
+        self.task_of(TaskSpec { priority, ..self.spec(goal) }, 1).await
     }
 
     pub(super) async fn load(&self, id: TaskId) -> Result<Task, Broken> {

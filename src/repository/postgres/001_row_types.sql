@@ -38,7 +38,9 @@ CREATE TYPE new_task AS (
     created_at timestamptz,
     updated_at timestamptz,
     completed_at timestamptz,
-    parent_id uuid
+    parent_id uuid,
+    forked_from jsonb,
+    imported boolean
 );
 
 CREATE TYPE new_entry AS (

@@ -94,7 +94,9 @@ fn new_task(row: &NewTask<'_>, record: &mut PgRecordEncoder<'_>) -> Encoded {
         .encode(row.created_at.to_datetime())?
         .encode(moved.updated_at.to_datetime())?
         .encode(time(moved.completed_at))?
-        .encode(row.parent_id.map(|parent| parent.0))?;
+        .encode(row.parent_id.map(|parent| parent.0))?
+        .encode(row.forked_from.as_ref().map(json).transpose()?)?
+        .encode(row.imported)?;
     Ok(())
 }
 

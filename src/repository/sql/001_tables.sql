@@ -4,7 +4,8 @@
 -- A task as its newest entry left it. Exactly the live tasks have a wake-up: there is no way
 -- to strand one. While a worker holds a task, wake_at is the moment its lease ends. What was asked
 -- for is in the journal, in entry 1; spec holds it only where retention has removed the entries. A task that
--- carries out a call of another one names that as its parent, which may be gone before it.
+-- carries out a call of another one names that as its parent, which may be gone before it. Where a task comes
+-- from stands here, too, for lists say it.
 CREATE TABLE task_execution (
     id {uuid} NOT NULL PRIMARY KEY,
     user_id text NOT NULL,
@@ -26,6 +27,8 @@ CREATE TABLE task_execution (
     updated_at {time} NOT NULL,
     completed_at {time},
     parent_id {uuid},
+    forked_from {json},
+    imported boolean NOT NULL,
     CONSTRAINT task_status_known CHECK
         (status = 'running' OR status = 'pending' OR status = 'paused' OR status = 'completed'
         OR status = 'failed' OR status = 'cancelled'),

@@ -44,7 +44,7 @@ macro_rules! behind {
         concat!(
             "SELECT t.id, t.user_id, t.created_at, t.seq, COALESCE(c.seq, 0) AS done, ",
             "COALESCE(t.spec, f.data->'spec')->'template'->>'name' AS template, ",
-            "COALESCE(t.spec, f.data->'spec')->'imported' IS NOT NULL AS imported FROM task_execution AS t ",
+            "t.imported FROM task_execution AS t ",
             "LEFT JOIN counted AS c ON c.task_id = t.id ",
             "LEFT JOIN task_execution_trace AS f ON f.task_id = t.id AND f.seq = 1 WHERE ",
             $which,

@@ -11,8 +11,8 @@ use super::rows::{StoredInput, text as row_list};
 use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
 use crate::repository::{ListFilter, RepositoryError, Requests, Stats, TaskSummary};
 use crate::task::{
-    BlobHash, Entry, Event, Fault, Payload, PlannedStep, State, Status, Step, StepStatus, Task, TaskId,
-    TaskSpec, Timestamp, TraceType, Usage,
+    BlobHash, Entry, Event, Fault, ForkPoint, Payload, PlannedStep, State, Status, Step, StepStatus, Task,
+    TaskId, TaskSpec, Timestamp, TraceType, Usage,
 };
 
 /// How many tasks a list has if nobody says.
@@ -226,6 +226,7 @@ macro_rules! summaries {
     () => {
         concat!(
             "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner, wake_at, parent_id, ",
+            "forked_from, imported, ",
             "CASE WHEN wake_at IS NOT NULL THEN (SELECT s.description FROM task_execution_step s ",
             "WHERE s.task_id = task_execution.id AND NOT s.replaced ",
             "AND (s.status = 'running' OR s.retry_at IS NOT NULL) ORDER BY s.step_index LIMIT 1) END AS at_work ",
@@ -245,7 +246,10 @@ pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<Tas
         "WHERE ($1 IS NULL OR user_id = $1) AND ($2 IS NULL OR thread_id = $2) ",
         "AND ($3 IS NULL OR id < $3) AND ($4 IS NULL OR status IN (SELECT r.word FROM ",
         rows!("$4"; word text),
-        ")) AND ($6 IS NULL OR parent_id = $6) AND ($7 IS NULL OR parent_id IS NULL) ORDER BY id DESC LIMIT $5"
+        ")) AND ($6 IS NULL OR parent_id = $6) AND ($7 IS NULL OR parent_id IS NULL) AND NOT EXISTS (SELECT 1 FROM ",
+        rows!("$8"; small text, capital text, large text),
+        " WHERE lower(goal) NOT LIKE lower(r.small) ESCAPE '\\' AND lower(goal) NOT LIKE lower(r.capital) ESCAPE '\\' ",
+        "AND lower(goal) NOT LIKE lower(r.large) ESCAPE '\\') ORDER BY id DESC LIMIT $5"
     );
     #[derive(serde::Serialize)]
     struct Word {
@@ -253,6 +257,8 @@ pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<Tas
     }
     let words: Vec<Word> = filter.statuses.iter().map(|status| Word { word: status.as_str() }).collect();
     let words = if words.is_empty() { None } else { Some(row_list(&words).map_err(unlistable)?) };
+    let words_of_goal: Vec<Spellings> = filter.words.iter().map(|word| Spellings::of(word)).collect();
+    let words_of_goal = row_list(&words_of_goal).map_err(unlistable)?;
     let limit = if filter.limit == 0 { LIST_LIMIT } else { filter.limit };
     let rows = sqlx::query(LIST)
         .bind(filter.user_id.as_deref())
@@ -262,9 +268,34 @@ pub(super) async fn list(conn: &mut Conn, filter: &ListFilter) -> Result<Vec<Tas
         .bind(i64::from(limit))
         .bind(filter.parent.map(key))
         .bind(filter.roots.then_some(1_i64))
+        .bind(words_of_goal)
         .fetch_all(conn)
         .await?;
     rows.iter().map(summary).collect()
+}
+
+/// A word as it may stand in a goal, as patterns: not every database knows capitals beyond those of English.
+#[derive(serde::Serialize)]
+struct Spellings {
+    small: String,
+    capital: String,
+    large: String,
+}
+
+impl Spellings {
+    fn of(word: &str) -> Self {
+        let (small, large) = (word.to_lowercase(), word.to_uppercase());
+        let mut letters = small.chars();
+        let first = letters.next().map(|first| first.to_uppercase().to_string());
+        let capital = first.unwrap_or_default() + letters.as_str();
+        Self { small: anywhere(&small), capital: anywhere(&capital), large: anywhere(&large) }
+    }
+}
+
+/// The pattern for a text that has `part` in it, where nothing of `part` stands for something else.
+fn anywhere(part: &str) -> String {
+    let escaped = part.replace('\\', r"\\").replace('%', r"\%").replace('_', r"\_");
+    format!("%{escaped}%")
 }
 
 /// Tasks that wait for a person, newest first. Paused ones have an index of their own; of the live
@@ -318,6 +349,8 @@ fn summary(row: &Row) -> Result<TaskSummary> {
         completed_at: state.completed_at,
         worker,
         parent_id: row.try_get::<Option<Key>, _>("parent_id")?.map(task_id),
+        forked_from: row.try_get::<Option<Json<ForkPoint>>, _>("forked_from")?.map(|from| from.0),
+        imported: row.try_get("imported")?,
         wake_at: if rests { time_in(row, "wake_at")? } else { None },
         current_step: row.try_get("at_work")?,
     })

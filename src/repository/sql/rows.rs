@@ -9,8 +9,8 @@ use serde_json::Value;
 use crate::repository::commit::Creation;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Check, Condition, Entry, Event, Fault, ForEach, Item, ModelName, RetryPolicy, State, Step, TaskId,
-    Timestamp, ToolUse, Usage, Verification,
+    Check, Condition, Entry, Event, Fault, ForEach, ForkPoint, Item, ModelName, RetryPolicy, State, Step,
+    TaskId, Timestamp, ToolUse, Usage, Verification,
 };
 
 /// A value, or a list of rows, as JSON text.
@@ -121,6 +121,8 @@ pub(in crate::repository) struct NewTask<'a> {
     pub(in crate::repository) goal: &'a str,
     pub(in crate::repository) created_at: Timestamp,
     pub(in crate::repository) parent_id: Option<TaskId>,
+    pub(in crate::repository) forked_from: Option<ForkPoint>,
+    pub(in crate::repository) imported: bool,
 }
 
 impl<'a> NewTask<'a> {
@@ -133,6 +135,8 @@ impl<'a> NewTask<'a> {
             goal: &spec.goal,
             created_at: commit.state.created_at,
             parent_id: spec.parent.map(|parent| parent.task),
+            forked_from: spec.forked_from,
+            imported: spec.imported,
         }
     }
 }

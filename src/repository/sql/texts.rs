@@ -10,11 +10,12 @@ macro_rules! add_task {
         concat!(
             "INSERT INTO task_execution (id, user_id, thread_id, goal, status, pause_reason, seq, epoch, ",
             "wake_at, priority, crashes, completed_steps, total_steps, state, created_at, updated_at, ",
-            "completed_at, parent_id) SELECT ", $arg!(task_id), ", ", $arg!(user_id), ", ", $arg!(thread_id), ", ",
+            "completed_at, parent_id, forked_from, imported) SELECT ", $arg!(task_id), ", ", $arg!(user_id), ", ", $arg!(thread_id), ", ",
             $arg!(goal), ", ", $arg!(status), ", ", $arg!(pause_reason), ", ", $arg!(seq), ", ",
             $arg!(epoch), ", CASE WHEN ", $arg!(live), " THEN ", now!(), " END, ", $arg!(priority), ", ",
             $arg!(crashes), ", ", $arg!(completed_steps), ", ", $arg!(total_steps), ", ", $arg!(state), ", ",
-            $arg!(created_at), ", ", $arg!(updated_at), ", ", $arg!(completed_at), ", ", $arg!(parent_id),
+            $arg!(created_at), ", ", $arg!(updated_at), ", ", $arg!(completed_at), ", ", $arg!(parent_id), ", ",
+            $arg!(forked_from), ", ", $arg!(imported),
             $from
         )
     };

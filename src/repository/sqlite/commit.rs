@@ -239,6 +239,8 @@ impl<'c> Statements<'c> {
             ":updated_at": moved.updated_at.as_millis(),
             ":completed_at": moved.completed_at.map(Timestamp::as_millis),
             ":parent_id": row.parent_id.as_ref().map(|parent| parent.0.as_bytes()),
+            ":forked_from": row.forked_from.as_ref().map(json).transpose()?,
+            ":imported": row.imported,
         });
         match added {
             Err(rusqlite::Error::SqliteFailure(cause, _)) if is_taken(cause) => Err(RepositoryError::Exists),

@@ -193,6 +193,8 @@ fn summary(task: &Task) -> TaskSummary {
         completed_at: state.completed_at,
         worker: None,
         parent_id: spec.parent.map(|parent| parent.task),
+        forked_from: spec.forked_from,
+        imported: spec.imported,
         wake_at: None,
         current_step: None,
     }

@@ -1,13 +1,13 @@
 /** The command palette, and the list of shortcuts. */
-import { useMemo, useRef, useState } from "preact/hooks";
+import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { listSchedules, listTasks, listTemplates, listThreads, listTools } from "#api";
-import { useResource } from "../api/resource";
+import { useLatest, useResource } from "../api/resource";
 import type { TaskSummary } from "../api/types";
 import { navigate } from "../router";
 import { filters } from "../state/filters";
 import { shortcuts } from "../state/keys";
 import { helpOpen, nextTheme, paletteOpen } from "../state/session";
-import { taskList } from "../state/tasks";
+import { LONGEST_SEARCH, taskList } from "../state/tasks";
 import { Badge, Dialog } from "./basics";
 import { Icon, type IconName } from "./icons";
 
@@ -16,8 +16,10 @@ interface Command { id: string; name: string; icon: IconName; hint?: string; kin
 const TASKS_SHOWN = 8;
 /** Of each other kind of thing. */
 const FOUND = 4;
-/** As many of the newest tasks are looked through; of older ones those that the list of tasks has read by then. */
+/** As many of the newest conversations are looked through. */
 const NEWEST = 200;
+/** Somebody who types is waited for. */
+const TYPING_MS = 120;
 
 /** What is found by its name: read when somebody begins to search. */
 function useThings(searching: boolean): Command[] {
@@ -33,11 +35,21 @@ function useThings(searching: boolean): Command[] {
   ];
 }
 
+/** The newest tasks, or those whose goals have what is searched for, whatever their age. */
+function useTasks(query: string): TaskSummary[] {
+  const [words, setWords] = useState("");
+  useEffect(() => {
+    const typing = setTimeout(() => setWords(query.trim().slice(0, LONGEST_SEARCH)), TYPING_MS);
+    return () => clearTimeout(typing);
+  }, [query]);
+  return useLatest(useResource(listTasks(words ? { q: words, limit: TASKS_SHOWN } : { limit: TASKS_SHOWN }))).data?.tasks ?? [];
+}
+
 export function Palette({ places }: { places: { path: string; name: string; icon: IconName; key: string }[] }) {
   const [query, setQuery] = useState("");
   const [chosen, setChosen] = useState(0);
   const list = useRef<HTMLDivElement>(null);
-  const newest = useResource(listTasks({ limit: NEWEST }));
+  const read = useTasks(query);
   const things = useThings(query.trim() !== "");
   const close = () => { paletteOpen.value = false; };
   const commands = useMemo(() => {
@@ -52,7 +64,7 @@ export function Palette({ places }: { places: { path: string; name: string; icon
     const words = query.toLowerCase().split(/\s+/).filter(Boolean);
     const fits = (text: string) => words.every((word) => text.toLowerCase().includes(word));
     const found = all.filter((one) => fits(one.name));
-    const byId = new Map([...(newest.data?.tasks ?? []), ...taskList.value.tasks].map((task) => [task.id, task]));
+    const byId = new Map([...read, ...taskList.value.tasks].map((task) => [task.id, task]));
     const known = [...byId.values()].sort((one, other) => (one.id < other.id ? 1 : -1));
     const kinds = new Map<string, number>();
     const others = things.filter((one) => {
@@ -66,7 +78,7 @@ export function Palette({ places }: { places: { path: string; name: string; icon
     }));
     const create: Command[] = query.trim().length > 3 ? [{ id: "create", name: `New task: ${query.trim()}`, icon: "plus", run: () => navigate(`/new?goal=${encodeURIComponent(query.trim())}`) }] : [];
     return words.length > 0 ? [...found, ...tasks, ...others, ...create] : [...found, ...tasks.slice(0, 4)];
-  }, [query, taskList.value, newest.data, things.length]);
+  }, [query, taskList.value, read, things.length]);
   const at = Math.min(chosen, commands.length - 1);
   const run = (command: Command | undefined) => { if (!command) return; close(); setTimeout(() => command.run()); };
   const keys = (event: KeyboardEvent) => {

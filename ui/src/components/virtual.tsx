@@ -14,14 +14,18 @@ export function steady<P extends object>(Row: FunctionComponent<P>) {
 }
 
 const MARGIN = 8;
+/** So many rows before the last one there should be more. */
+const AHEAD = 60;
 
 export interface VirtualProps {
   count: number; rowHeight: number; row(index: number): VNode; label: string; role?: "grid" | "list" | "none";
   /** This row is kept in sight. */
   active?: number; class?: string; follow?: boolean; columns?: number; head?: VNode;
+  /** Called when the rows are about to run out. */
+  more?(): void;
 }
 
-export function Virtual({ count, rowHeight, row, label, role = "list", active, class: name = "", follow, columns, head }: VirtualProps) {
+export function Virtual({ count, rowHeight, row, label, role = "list", active, class: name = "", follow, columns, head, more }: VirtualProps) {
   const box = useRef<HTMLDivElement>(null);
   const [height, setHeight] = useState(600);
   const [first, setFirst] = useState(0);
@@ -58,6 +62,7 @@ export function Virtual({ count, rowHeight, row, label, role = "list", active, c
   }, [count, follow]);
   const from = Math.max(0, Math.min(first - MARGIN, count));
   const to = Math.min(count, first + Math.ceil(height / rowHeight) + MARGIN + 4);
+  useEffect(() => { if (to + AHEAD >= count) more?.(); }, [to, count]);
   const rows = [];
   for (let index = from; index < to; index += 1) rows.push(row(index));
   const counts = role === "grid" ? { "aria-rowcount": count + 1, "aria-colcount": columns } : {};

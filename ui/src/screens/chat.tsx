@@ -8,13 +8,11 @@ import type { MessagePart, TaskSummary, ThreadMessage } from "../api/types";
 import { useAtEnd } from "../components/at-end";
 import { Button, Loading } from "../components/basics";
 import { Icon } from "../components/icons";
-import { counted } from "../format";
 import { navigate } from "../router";
 import { cut, cutOf, heard, isAnswering, stored, textOf, type Chunk, type Said } from "../state/conversation";
 import { useShortcuts } from "../state/keys";
 import { named, useOffers } from "../state/mentions";
 import { newId } from "../state/session";
-import { taskList, watchTasks } from "../state/tasks";
 import { Composer, type Draft } from "./chat-composer";
 import { Message, type MessageActs } from "./chat-message";
 import { TaskCard } from "./chat-task";
@@ -247,7 +245,7 @@ function blank(role: string, parts: MessagePart[], busy = false): Said {
 }
 
 function Welcome({ offline, ask }: { offline: boolean; ask: (goal: string) => void }) {
-  useEffect(watchTasks, []);
+  const newest = useResource(listTasks({ limit: 1 }));
   const ideas = offline
     ? ["Find every TODO comment in this repository and write a report", "List all files and count their lines, and write a report", "What is 6 * 7"]
     : ["Compare the error handling of all modules and write down what differs", "Find every TODO comment in this repository and write a report", "What is a durable task?"];
@@ -257,7 +255,7 @@ function Welcome({ offline, ask }: { offline: boolean; ask: (goal: string) => vo
       <p class="faint">A question is answered here. A goal that takes many steps becomes a task: it goes on when you close this page, and after any crash.</p>
       {offline && <p class="callout is-wait"><Icon name="alert" />No language model is in use: rules answer, and only what they understand. Set <code>ANTHROPIC_API_KEY</code>, <code>OPENAI_API_KEY</code> or another provider's key, or start Ollama.</p>}
       <div class="ideas">{ideas.map((idea) => <button type="button" key={idea} class="idea" onClick={() => ask(idea)}>{idea}</button>)}</div>
-      {taskList.value.tasks.length > 0 && <p class="faint"><a href="/tasks">{counted(taskList.value.tasks.length, "task")}</a> so far.</p>}
+      {(newest.data?.tasks.length ?? 0) > 0 && <p class="faint"><a href="/tasks">All tasks</a> so far.</p>}
     </div>
   );
 }

@@ -2,16 +2,16 @@
 import { importTask } from "#api";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ask, message } from "../api/client";
-import type { Status, TaskSummary } from "../api/types";
+import { isEnded, type Status, type TaskSummary } from "../api/types";
 import { Badge, Button, Chip, Empty, Failure, Loading, Progress, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
 import { steady, Virtual } from "../components/virtual";
-import { ago, cost, counted, duration, number, short, tokens } from "../format";
+import { ago, cost, duration, number, short, tokens } from "../format";
 import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { pauseWord } from "../state/pause";
 import { notify, nowSecond } from "../state/session";
-import { taskList, watchTasks } from "../state/tasks";
+import { LONGEST_SEARCH, readOn, taskList, wantTasks, watchTasks } from "../state/tasks";
 import { KeptFilters } from "./kept-filters";
 import { act, actOnAll, canCancel, canPause, canRetry, resumable, type Action } from "./actions";
 
@@ -60,7 +60,9 @@ export function TasksScreen() {
   const onlyRetrying = query.has("retrying");
   const sort = (query.get("sort") ?? "created") as SortBy;
   const upwards = query.get("order") === "up";
-  const { tasks, complete, error, loaded } = taskList.value;
+  const { tasks, reach, error, loaded } = taskList.value;
+  const complete = reach === null;
+  const filtered = wanted.size > 0 || search !== "" || thread !== null || roots || onlyRetrying;
   const [selected, setSelected] = useState(new Set<string>());
   const [active, setActive] = useState(-1);
   const [anchor, setAnchor] = useState(-1);
@@ -73,16 +75,23 @@ export function TasksScreen() {
     return counted;
   }, [tasks]);
   const retrying = useMemo(() => tasks.reduce((sum, task) => sum + (retryAt(task, now) === null ? 0 : 1), 0), [tasks, now]);
-  const statusKey = [...wanted].join();
+  const statusKey = [...wanted].sort().join();
+  const ordered = sort === "created" && !upwards;
+  useEffect(() => {
+    const status = onlyRetrying ? "running" : statusKey;
+    const q = search.trim().slice(0, LONGEST_SEARCH);
+    wantTasks({ ...(status ? { status } : {}), ...(q ? { q } : {}), ...(thread ? { threadId: thread } : {}), ...(roots ? { roots } : {}) }, !ordered);
+  }, [statusKey, search, thread, roots, onlyRetrying, ordered]);
   const shown = useMemo(() => {
     const words = search.toLowerCase().split(/\s+/).filter(Boolean);
     const value = values[sort] ?? values.created;
-    const fits = tasks.filter((task) =>
-      (!onlyRetrying || retryAt(task, now) !== null) && (wanted.size === 0 || wanted.has(task.status)) && !(roots && task.parentId) && (!thread || task.threadId === thread)
+    // Behind what was read others may lie between those that are known for another reason.
+    const fits = tasks.filter((task) => (!reach || !ordered || task.id >= reach)
+      && (!onlyRetrying || retryAt(task, now) !== null) && (wanted.size === 0 || wanted.has(task.status)) && !(roots && task.parentId) && (!thread || task.threadId === thread)
       && words.every((word) => task.goal.toLowerCase().includes(word) || task.currentStep?.toLowerCase().includes(word) || task.id.includes(word) || task.threadId.toLowerCase().includes(word)));
     if (sort !== "created") fits.sort((one, other) => (value(one) < value(other) ? 1 : value(one) > value(other) ? -1 : 0));
     return upwards ? fits.reverse() : fits;
-  }, [tasks, statusKey, search, thread, roots, sort, upwards, onlyRetrying && now]);
+  }, [tasks, reach, statusKey, search, thread, roots, sort, upwards, onlyRetrying && now]);
 
   const chosen = shown.filter((task) => selected.has(task.id));
   const toggle = (index: number, range: boolean) => {
@@ -133,11 +142,11 @@ export function TasksScreen() {
       </header>
       <div class="filters">
         <label class="search"><Icon name="search" size={14} /><span class="sr-only">Search tasks</span>
-          <input ref={searchBox} type="text" inputMode="search" placeholder="Search goals, ids, threads" value={search} onInput={(event) => { setQuery({ q: event.currentTarget.value }); setActive(-1); }}
+          <input ref={searchBox} type="text" inputMode="search" placeholder="Search goals" value={search} onInput={(event) => { setQuery({ q: event.currentTarget.value }); setActive(-1); }}
             onKeyDown={(event) => { if (event.key === "Escape") event.currentTarget.blur(); }} />
         </label>
         <div class="chips" role="group" aria-label="Status">
-          {statuses.map((status) => <Chip key={status} on={wanted.has(status)} onClick={() => filter(status)}><i class={`spot is-${status}`} />{status}<span class="faint">{number(counts[status] ?? 0)}</span></Chip>)}
+          {statuses.map((status) => <Chip key={status} on={wanted.has(status)} onClick={() => filter(status)}><i class={`spot is-${status}`} />{status}<span class="faint">{number(counts[status] ?? 0)}{complete && !filtered || !isEnded(status) ? "" : "+"}</span></Chip>)}
           {(roots || tasks.some((task) => task.parentId)) && <Chip on={roots} onClick={() => setQuery({ roots: roots ? null : "only" })}>without sub-tasks</Chip>}
           {(onlyRetrying || retrying > 0) && <Chip on={onlyRetrying} onClick={() => setQuery({ retrying: onlyRetrying ? null : "1" })}><i class="spot is-paused" />retrying<span class="faint">{number(retrying)}</span></Chip>}
           {thread && <Chip on onClick={() => setQuery({ thread: null })}>thread {thread} ×</Chip>}
@@ -145,15 +154,15 @@ export function TasksScreen() {
         <KeptFilters />
       </div>
       {chosen.length > 0 && <Bulk chosen={chosen} clear={() => setSelected(new Set())} />}
-      {!loaded && !error ? <Loading rows={10} /> : error && tasks.length === 0 ? <Failure error={error} /> : tasks.length === 0 ? (
+      {!loaded && !error || (reach === undefined && shown.length === 0 && !error) ? <Loading rows={10} /> : error && tasks.length === 0 ? <Failure error={error} /> : tasks.length === 0 && !filtered ? (
         <Empty icon="tasks" title="No tasks yet" action={<a class="button is-primary" href="/new"><Icon name="plus" size={14} /><span>Start the first one</span></a>}>
           <p>A task carries a goal that is too big for one answer to its end. Say what you want done; a plan is made and carried out, and you watch.</p>
           <pre>longhaul run "Find every TODO comment and write a report"</pre>
         </Empty>
       ) : shown.length === 0 ? (
-        <Empty icon="search" title="No task fits" action={<Button onClick={() => setQuery({ q: null, status: null, thread: null, roots: null, retrying: null })}>Show all</Button>}><p>None of {counted(tasks.length, "task")} has what you ask for.</p></Empty>
+        <Empty icon="search" title="No task fits" action={<Button onClick={() => setQuery({ q: null, status: null, thread: null, roots: null, retrying: null })}>Show all</Button>}><p>No task has what you ask for.</p></Empty>
       ) : (
-        <Virtual class="table tasks-table" count={shown.length} rowHeight={ROW} label="Tasks" role="grid" columns={9} active={active}
+        <Virtual class="table tasks-table" count={shown.length} rowHeight={ROW} label="Tasks" role="grid" columns={9} active={active} more={() => void readOn().catch(() => undefined)}
           head={
             <div role="row" class="row is-head" aria-rowindex={1}>
               <span role="columnheader" class="cell c-check"><input type="checkbox" aria-label="Select all" checked={chosen.length === shown.length} onChange={() => setSelected(new Set(chosen.length === shown.length ? [] : shown.map((task) => task.id)))} /></span>
@@ -173,6 +182,14 @@ function opened(event: MouseEvent, id: string): void {
   navigate(`/tasks/${id}`);
 }
 
+/** What a task is, if it is more than a goal that somebody gave. */
+function origin(task: TaskSummary) {
+  if (task.imported) return <span class="tag is-of" title="It was carried out elsewhere, and is here as a record">import</span>;
+  if (task.parentId) return <span class="tag is-of" title={`It works for task ${task.parentId}`}>sub-task</span>;
+  if (task.forkedFrom) return <span class="tag is-of" title={`It begins with what task ${task.forkedFrom.task} did up to entry ${task.forkedFrom.seq}`}>fork</span>;
+  return null;
+}
+
 const Row = steady(function Row({ task, index, active, selected, toggle, now }: { task: TaskSummary; index: number; active: boolean; selected: boolean; toggle: (index: number, range: boolean) => void; now: number }) {
   const took = (task.completedAt ? Date.parse(task.completedAt) : now) - Date.parse(task.createdAt);
   const percent = task.totalSteps > 0 ? (task.completedSteps / task.totalSteps) * 100 : 0;
@@ -181,7 +198,7 @@ const Row = steady(function Row({ task, index, active, selected, toggle, now }: 
       <span role="gridcell" class="cell c-check"><input type="checkbox" checked={selected} aria-label={`Select ${task.goal.slice(0, 60)}`} onClick={(event) => { event.preventDefault(); toggle(index, event.shiftKey); }} /></span>
       <span role="gridcell" class="cell c-status"><TaskBadge task={task} now={now} /></span>
       <span role="gridcell" class="cell c-goal">
-        <span class="goal-line">{task.parentId && <span class="tag is-of" title={`It works for task ${task.parentId}`}>sub-task</span>}<a href={`/tasks/${task.id}`} title={task.goal}>{task.goal}</a>{task.priority !== 3 && <span class="tag" title="Priority">P{task.priority}</span>}</span>
+        <span class="goal-line">{origin(task)}<a href={`/tasks/${task.id}`} title={task.goal}>{task.goal}</a>{task.priority !== 3 && <span class="tag" title="Priority">P{task.priority}</span>}</span>
         {task.currentStep && <span class="at-work" title={`At work: ${task.currentStep}`}>{task.currentStep}</span>}
       </span>
       <span role="gridcell" class="cell c-steps"><Progress value={percent} status={task.status} /><span class="mono">{task.completedSteps}/{task.totalSteps}</span></span>
