@@ -70,10 +70,7 @@ impl Orchestrator {
         }
         // The code goes with the fault, and is not said twice.
         Evaluation::Fail(match &step.fault {
-            Some(fault) => {
-                let words = format!("Step '{}' failed for good: {}", step.plan.id, fault.message);
-                Fault::permanent(&fault.code, words)
-            }
+            Some(fault) => Fault::for_good(&step.plan.id, fault),
             None => Fault::permanent("step_failed", described),
         })
     }

@@ -65,6 +65,18 @@ impl Fault {
         Self::new(FaultClass::Transient, code, message)
     }
 
+    /// The failure of a task whose step, so named, has failed like this for good.
+    #[must_use]
+    pub fn for_good(step: &str, cause: &Self) -> Self {
+        Self::permanent(&cause.code, format!("Step '{step}'{FOR_GOOD}{}", cause.message))
+    }
+
+    /// What was said where it happened, of which [`for_good`](Self::for_good) may have made more.
+    pub fn cause(&self) -> &str {
+        let from_step = self.message.strip_prefix("Step '").and_then(|rest| rest.split_once(FOR_GOOD));
+        from_step.map_or(&self.message, |(_, cause)| cause)
+    }
+
     /// Whether a model call that failed so may have been worked on all the same, and so be on the
     /// bill: an answer that came too late or cannot be used was made.
     pub fn may_have_cost(&self) -> bool {
@@ -118,6 +130,9 @@ impl std::fmt::Display for Fault {
     }
 }
 
+/// What stands between the name of a step and why it failed.
+const FOR_GOOD: &str = " failed for good: ";
+
 #[cfg(test)]
 mod tests {
     use thiserror::Error;
@@ -134,6 +149,15 @@ mod tests {
         words: &'static str,
         #[source]
         cause: E,
+    }
+
+    #[test]
+    fn the_failure_of_a_task_has_the_cause_of_its_step() {
+        let cause = Fault::permanent("tool_denied", "no file 'a'");
+        let of_task = Fault::for_good("step-1", &cause);
+        assert_eq!(of_task.message, "Step 'step-1' failed for good: no file 'a'");
+        assert_eq!((of_task.code.as_str(), of_task.cause()), ("tool_denied", "no file 'a'"));
+        assert_eq!(cause.cause(), "no file 'a'");
     }
 
     #[test]

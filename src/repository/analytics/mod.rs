@@ -176,14 +176,18 @@ pub struct Span {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct FailureGroup {
-    /// Where it happened: `call`, `step` or `task`.
-    pub place: String,
     /// Its stable code.
     pub code: String,
     /// What was said, with `#` for every number or name that differs.
     pub message: String,
-    /// How often.
+    /// How often. What fails a call fails its step, and maybe its task: that is one failure.
     pub count: u64,
+    /// Calls that failed of it.
+    pub calls: u64,
+    /// Attempts of steps that failed of it.
+    pub steps: u64,
+    /// Tasks that failed of it.
+    pub tasks: u64,
     /// When it happened last.
     pub last_at: Timestamp,
     /// The task that met it last.

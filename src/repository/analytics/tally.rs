@@ -241,8 +241,12 @@ impl One<'_> {
 
     fn unanswered(&mut self, intent: Option<&Intent>) {
         let is_model = intent.is_some_and(|intent| intent.is_model);
-        let measure = if is_model { Measure::ModelFailed } else { Measure::ToolFailed };
-        self.add(measure, name_of(intent), None);
+        let (made, failed) = match is_model {
+            true => (Measure::Model, Measure::ModelFailed),
+            false => (Measure::Tool, Measure::ToolFailed),
+        };
+        self.add(made, name_of(intent), None);
+        self.add(failed, name_of(intent), None);
     }
 
     fn completed(&mut self, step: Option<&StepFacts>) {
@@ -270,7 +274,7 @@ impl One<'_> {
             at: beginning(self.at, HOUR),
             place,
             code: fault.code.clone(),
-            message: normalised(&fault.message),
+            message: normalised(fault.cause()),
         };
         let new = Failures { events: 0, last_at: self.at, task_id: self.task.id };
         let failures = self.tally.failures.entry(key).or_insert(new);
@@ -420,6 +424,7 @@ mod tests {
         let fault = Fault::transient("provider_unavailable", "gone");
         let failed = Event::CallFailed { step: 0, call: 1, fault, partial: None };
         let tally = tally(&[entry(0, requested(1, 1)), entry(5, failed), entry(9, requested(1, 2))]);
+        assert_eq!(of(&tally, Measure::Model), [("a/b", -1, 1)], "a call that failed was one");
         assert_eq!(of(&tally, Measure::ModelFailed), [("a/b", -1, 1)]);
         assert_eq!(of(&tally, Measure::ModelRetried), [("a/b", -1, 1)]);
         assert_eq!(tally.failures.keys().next().unwrap().place, "call");

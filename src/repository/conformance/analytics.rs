@@ -147,16 +147,24 @@ async fn failures(world: World) -> Verdict {
         let id = world.task("Fails", 1).await?.id;
         let mut task = world.hold(id).await?;
         let fault = Fault::permanent("tool_denied", format!("no file number {number}"));
+        let call = Event::CallFailed { step: 0, call: 1, fault: fault.clone(), partial: None };
+        let ended = Event::Failed { fault: Fault::for_good("step-1", &fault) };
         let failed = Event::StepFailed { step: 0, fault, retry_at: None };
-        world.commit(&mut task, vec![started(0), failed], Lease::Keep).await?;
+        let mut events = vec![started(0), dispatched(0, 1, Effect::ReadOnly), call, failed];
+        events.extend((number == 0).then_some(ended));
+        world.commit(&mut task, events, Lease::Keep).await?;
         last = Some(task.id);
     }
     count(&world).await?;
     let (from, to) = (Timestamp::default(), now().plus(Duration::from_secs(60)));
     let groups = world.repository.analytics().failures(&world.user, from, to, 10).await?;
     ensure!(groups.len() == 1, "{groups:?}");
-    let group = groups.first().map(|group| (group.place.as_str(), group.code.as_str(), group.count));
-    ensure!(group == Some(("step", "tool_denied", 3)), "{groups:?}");
+    let group = groups.first().map(|group| (group.code.as_str(), group.message.as_str(), group.count));
+    ensure!(group == Some(("tool_denied", "no file number #", 3)), "{groups:?}");
+    let places = groups.first().map(|group| (group.calls, group.steps, group.tasks));
+    ensure!(places == Some((3, 3, 1)), "one failure is one, wherever it is met: {groups:?}");
+    let tools = events(&world, Measure::Tool).await?;
+    ensure!(tools == named("tool", 3), "calls that failed were calls: {tools:?}");
     ensure!(groups.first().map(|group| group.example_task_id) == last, "the newest is {last:?}: {groups:?}");
     let later = to.plus(Duration::from_secs(3600));
     let none = world.repository.analytics().failures(&world.user, later, later, 10).await?;

@@ -77,6 +77,13 @@ fn figure(row: &Row) -> Result<Figure> {
     })
 }
 
+/// How often a failure was met at one place.
+macro_rules! met {
+    ($place:literal) => {
+        concat!("CAST(sum(CASE WHEN place = '", $place, "' THEN events ELSE 0 END) OVER alike AS bigint)")
+    };
+}
+
 /// Failures that are alike, the most frequent first.
 pub(super) async fn failures(
     conn: &mut Conn,
@@ -85,12 +92,20 @@ pub(super) async fn failures(
     to: Timestamp,
     limit: u32,
 ) -> Result<Vec<FailureGroup>> {
-    const FAILURES: &str = "SELECT place, code, message, events, last_at, task_id FROM (SELECT place, code, message, \
-         CAST(sum(events) OVER alike AS bigint) AS events, last_at, task_id, \
-         row_number() OVER (PARTITION BY place, code, message ORDER BY last_at DESC) AS newest \
-         FROM failure WHERE user_id = $1 AND at >= $2 AND at < $3 \
-         WINDOW alike AS (PARTITION BY place, code, message)) AS f WHERE newest = 1 \
-         ORDER BY events DESC, last_at DESC LIMIT $4";
+    // The same failure is met by a call, its step and its task: the place that met it most often says how
+    // often it was.
+    const FAILURES: &str = concat!(
+        "SELECT code, message, calls, steps, tasks, CASE WHEN calls >= steps AND calls >= tasks THEN calls ",
+        "WHEN steps >= tasks THEN steps ELSE tasks END AS events, last_at, task_id FROM (SELECT code, message, ",
+        met!("call"),
+        " AS calls, ",
+        met!("step"),
+        " AS steps, ",
+        met!("task"),
+        " AS tasks, last_at, task_id, row_number() OVER (PARTITION BY code, message ORDER BY last_at DESC) AS newest ",
+        "FROM failure WHERE user_id = $1 AND at >= $2 AND at < $3 WINDOW alike AS (PARTITION BY code, message)) AS f ",
+        "WHERE newest = 1 ORDER BY events DESC, last_at DESC LIMIT $4"
+    );
     let rows = sqlx::query(FAILURES)
         .bind(user_id)
         .bind(from.as_millis().div_euclid(HOUR) * HOUR)
@@ -102,11 +117,14 @@ pub(super) async fn failures(
 }
 
 fn failure(row: &Row) -> Result<FailureGroup> {
+    let number = |column: &str| -> Result<u64> { Ok(row.try_get::<i64, _>(column)?.unsigned_abs()) };
     Ok(FailureGroup {
-        place: row.try_get("place")?,
         code: row.try_get("code")?,
         message: row.try_get("message")?,
-        count: row.try_get::<i64, _>("events")?.unsigned_abs(),
+        count: number("events")?,
+        calls: number("calls")?,
+        steps: number("steps")?,
+        tasks: number("tasks")?,
         last_at: Timestamp::from_millis(row.try_get("last_at")?),
         example_task_id: task_id(row.try_get::<Key, _>("task_id")?),
     })

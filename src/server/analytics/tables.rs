@@ -41,7 +41,7 @@ pub(in crate::server) struct DurationTable {
 pub(super) struct DurationRow {
     /// The type of step, the tool, the model, the status of the tasks; empty for waits.
     name: String,
-    /// How often it happened.
+    /// How often it happened, the times included that it failed; of steps, their attempts.
     count: u64,
     /// How often it failed.
     failed: u64,
@@ -77,7 +77,7 @@ pub(super) struct UsageRow {
 #[serde(rename_all = "camelCase")]
 #[schemars(rename = "ModelUsage")]
 pub(super) struct Usage {
-    /// Answers of models.
+    /// Calls of models, those included that failed.
     pub(super) calls: u64,
     pub(super) input_tokens: u64,
     pub(super) output_tokens: u64,
@@ -102,10 +102,12 @@ pub(in crate::server) struct FailureTable {
 #[derive(Debug, Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub(super) struct FailureRow<'a> {
-    place: &'a str,
     code: &'a str,
     message: &'a str,
     count: u64,
+    calls: u64,
+    steps: u64,
+    tasks: u64,
     last_at: Timestamp,
     example_task_id: String,
 }
@@ -136,22 +138,21 @@ impl DurationTable {
 
 impl DurationRow {
     fn of(name: &str, measure: Measure, figures: &[&Figure]) -> Self {
-        let events = |is: fn(Measure) -> bool| {
+        let events = |is: &dyn Fn(Measure) -> bool| {
             figures.iter().filter(|figure| is(figure.measure)).map(|figure| figure.sum.events).sum::<u64>()
         };
         let durations = durations(figures.iter().copied(), measure);
         let timed = figures.iter().filter(|figure| figure.measure == measure && figure.slot.is_some());
         let millis: u64 = timed.map(|figure| figure.sum.millis).sum();
-        let count =
-            figures.iter().filter(|figure| figure.measure == measure).map(|figure| figure.sum.events).sum();
         let Percentiles { p50_ms, p95_ms, p99_ms } = Percentiles::of(&durations);
         Self {
             name: name.to_owned(),
-            count,
-            failed: events(|of| {
+            // A call that failed is among the calls; a step that failed is not among those that were completed.
+            count: events(&|of| of == measure || measure == Measure::Step && of == Measure::StepFailed),
+            failed: events(&|of| {
                 matches!(of, Measure::StepFailed | Measure::ToolFailed | Measure::ModelFailed)
             }),
-            retried: events(|of| {
+            retried: events(&|of| {
                 matches!(of, Measure::StepRetried | Measure::ToolRetried | Measure::ModelRetried)
             }),
             mean_ms: (durations.count() > 0).then(|| millis as f64 / durations.count() as f64),
@@ -200,10 +201,12 @@ pub(super) fn flat(failures: &[FailureGroup]) -> Vec<FailureRow<'_>> {
 impl<'a> FailureRow<'a> {
     fn of(failure: &'a FailureGroup) -> Self {
         Self {
-            place: &failure.place,
             code: &failure.code,
             message: &failure.message,
             count: failure.count,
+            calls: failure.calls,
+            steps: failure.steps,
+            tasks: failure.tasks,
             last_at: failure.last_at,
             example_task_id: failure.example_task_id.to_string(),
         }

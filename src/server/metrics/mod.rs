@@ -98,7 +98,13 @@ fn steps(page: &mut Page, figures: &[Figure]) {
 
 fn models(page: &mut Page, figures: &[Figure]) {
     let answers = named(figures, Measure::Model);
-    counter(page, "longhaul_model_calls_total", "Answers of models.", "model", &answers);
+    counter(
+        page,
+        "longhaul_model_calls_total",
+        "Calls of models, those included that failed.",
+        "model",
+        &answers,
+    );
     histogram(page, "longhaul_model_call_duration_seconds", "From request to answer.", "model", &answers);
     let failed = named(figures, Measure::ModelFailed);
     counter(page, "longhaul_model_call_failures_total", "Model calls without an answer.", "model", &failed);
@@ -126,7 +132,13 @@ fn models(page: &mut Page, figures: &[Figure]) {
 
 fn tools(page: &mut Page, figures: &[Figure]) {
     let returns = named(figures, Measure::Tool);
-    counter(page, "longhaul_tool_calls_total", "Calls that tools returned from.", "tool", &returns);
+    counter(
+        page,
+        "longhaul_tool_calls_total",
+        "Calls of tools, those included that failed.",
+        "tool",
+        &returns,
+    );
     histogram(page, "longhaul_tool_call_duration_seconds", "From dispatch to return.", "tool", &returns);
     let failed = named(figures, Measure::ToolFailed);
     counter(

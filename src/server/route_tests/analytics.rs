@@ -65,7 +65,7 @@ async fn failures_are_told_with_a_task_that_met_them() {
     let failures = fixture.get("/api/analytics/failures").await.json();
     assert_eq!(failures["failures"], json!([]));
     let csv = fixture.get("/api/analytics/failures?format=csv").await;
-    assert_eq!(csv.text, "place,code,message,count,lastAt,exampleTaskId\r\n");
+    assert_eq!(csv.text, "code,message,count,calls,steps,tasks,lastAt,exampleTaskId\r\n");
 }
 
 #[tokio::test]

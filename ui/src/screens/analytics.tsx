@@ -4,7 +4,7 @@ import type { ComponentChildren } from "preact";
 import { send } from "../api/client";
 import type { Operation } from "../api/operation";
 import { useLatest, useResource } from "../api/resource";
-import type { Overview } from "../api/types";
+import type { FailureGroup, Overview } from "../api/types";
 import { Button, Chip, Empty, Failure, Loading, useAction } from "../components/basics";
 import { Chart } from "../components/chart";
 import { Icon } from "../components/icons";
@@ -29,6 +29,11 @@ export function AnalyticsScreen() {
   );
   if (typeof range === "string") return <section class="screen">{header()}<Empty icon="analytics" title="No such time"><p>{range}</p></Empty></section>;
   return <Counted range={range} by={by} consumer={consumer} header={header} />;
+}
+
+/** Where the same failure was met. */
+function places({ calls, steps, tasks }: FailureGroup): string {
+  return [calls > 0 && counted(calls, "call"), steps > 0 && counted(steps, "step"), tasks > 0 && counted(tasks, "task")].filter(Boolean).join(", ");
 }
 
 function Counted({ range: { name: range, window, bucket }, by, consumer, header }: { range: Range; by: keyof typeof timed; consumer: keyof typeof used; header: (csv?: ComponentChildren) => ComponentChildren }) {
@@ -72,7 +77,7 @@ function Counted({ range: { name: range, window, bucket }, by, consumer, header 
             <Rows heads={[used[consumer] ?? "Name", "Calls", "Tokens in", "Tokens out", "From caches", "Cost"]} rows={usage.data?.rows.map((one) => [<code>{one.name}</code>, number(one.calls), short(one.inputTokens), short(one.outputTokens), short(one.cachedTokens), money(one)])} />
           </Panel>
           <Panel title="What fails" rows={getFailures({ ...window, format: "csv" })} name={`failures-${range}`}>
-            <Rows heads={["Code", "Count", "Where", "Message"]} words={2} rows={failures.data?.failures.map((one) => [<code>{one.code}</code>, number(one.count), one.place, <a href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to">{one.message}</a>])} />
+            <Rows heads={["Code", "Count", "Where", "Message"]} words={2} rows={failures.data?.failures.map((one) => [<code>{one.code}</code>, number(one.count), places(one), <a href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to">{one.message}</a>])} />
           </Panel>
         </>
       )}

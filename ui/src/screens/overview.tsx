@@ -91,7 +91,7 @@ export function OverviewScreen() {
                 ...paused.slice(0, 5).map((task) => <Line key={task.id} task={task} now={now} />)]}
             </Panel>
             <Panel title="Running now" href="/tasks?status=running" empty="Nothing runs.">{(running.data?.tasks ?? []).map((task) => <Line key={task.id} task={task} now={now} progress />)}</Panel>
-            {groups.length > 0 && <Panel title="What fails most, in 24 h" href="/analytics" empty="">{groups.slice(0, 4).map((one) => <a key={one.place + one.code + one.message} class="line" href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to"><span class="mono line-count">{number(one.count)}×</span><span class="line-text"><code>{one.code}</code> <span class="faint">{one.place}: {one.message}</span></span></a>)}</Panel>}
+            {groups.length > 0 && <Panel title="What fails most, in 24 h" href="/analytics" empty="">{groups.slice(0, 4).map((one) => <a key={one.code + one.message} class="line" href={`/tasks/${one.exampleTaskId}`} title="The newest task it happened to"><span class="mono line-count">{number(one.count)}×</span><span class="line-text"><code>{one.code}</code> <span class="faint">{one.message}</span></span></a>)}</Panel>}
             <Panel title="Last failures" href="/tasks?status=failed" empty="Nothing has failed.">{(failed.data?.tasks ?? []).map((task) => <Line key={task.id} task={task} now={now} />)}</Panel>
           </div>
         </div>

@@ -93,11 +93,8 @@ export function ToolsScreen() {
   );
 }
 
-/** What failed is not among what returned. */
-const calls = (row: DurationRow) => row.count + row.failed;
-
 function Uses({ row }: { row: DurationRow | undefined }) {
-  return <span class="tool-uses mono faint" title={row ? `${counted(calls(row), "call")} in ${DAYS} days, ${number(row.failed)} failed` : `No calls in ${DAYS} days`}>{row ? short(calls(row)) : "–"}{row && row.failed > 0 ? <span class="is-bad">, {short(row.failed)} failed</span> : null}</span>;
+  return <span class="tool-uses mono faint" title={row ? `${counted(row.count, "call")} in ${DAYS} days, ${number(row.failed)} failed` : `No calls in ${DAYS} days`}>{row ? short(row.count) : "–"}{row && row.failed > 0 ? <span class="is-bad">, {short(row.failed)} failed</span> : null}</span>;
 }
 
 function Statistics({ row, days }: { row: DurationRow | undefined; days: number }) {
@@ -105,7 +102,7 @@ function Statistics({ row, days }: { row: DurationRow | undefined; days: number 
   if (!row) return <p class="faint">No task called it in the last {days} days.</p>;
   return (
     <dl class="facts is-tight" aria-label={`The last ${days} days`}>
-      <Fact name={`Calls in ${days} days`}><span class="mono">{number(calls(row))}</span></Fact><Fact name="Failed"><span class={`mono${row.failed > 0 ? " is-bad" : ""}`}>{number(row.failed)} <span class="faint">{percent(calls(row) > 0 ? row.failed / calls(row) : 0)}</span></span></Fact>
+      <Fact name={`Calls in ${days} days`}><span class="mono">{number(row.count)}</span></Fact><Fact name="Failed"><span class={`mono${row.failed > 0 ? " is-bad" : ""}`}>{number(row.failed)} <span class="faint">{percent(row.count > 0 ? row.failed / row.count : 0)}</span></span></Fact>
       <Fact name="Median"><span class="mono">{ms(row.p50Ms)}</span></Fact><Fact name="p95"><span class="mono">{ms(row.p95Ms)}</span></Fact><Fact name="p99"><span class="mono">{ms(row.p99Ms)}</span></Fact>
       <Fact name="All of them"><a href="/analytics?by=tool&range=7d">analytics</a></Fact>
     </dl>
