@@ -5,7 +5,9 @@ use axum::body::Bytes;
 use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
+use schemars::JsonSchema;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::error::ApiError;
 use super::state::AppState;
@@ -37,14 +39,39 @@ impl<T: DeserializeOwned> FromRequest<AppState> for OptionalBody<T> {
     }
 }
 
-impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Params<T> {
+impl<T: DeserializeOwned + JsonSchema, S: Send + Sync> FromRequestParts<S> for Params<T> {
     type Rejection = ApiError;
 
     async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self, ApiError> {
         match Query::try_from_uri(&parts.uri) {
             Ok(Query(params)) => Ok(Self(params)),
-            Err(refused) => Err(ApiError::bad_request(plainly(&after_prefix(&refused.body_text())))),
+            Err(refused) => {
+                let problem = plainly(&after_prefix(&refused.body_text()));
+                let wrong = problem.split_once(": ").map_or("", |(field, _)| field);
+                match wanted::<T>(wrong) {
+                    Some(wanted) => Err(ApiError::invalid(wrong, &wanted)),
+                    None => Err(ApiError::bad_request(problem)),
+                }
+            }
         }
+    }
+}
+
+/// What a parameter that is a number, or true or false, has to be: what is described of it is what is told to
+/// whoever sends something else.
+fn wanted<T: JsonSchema>(parameter: &str) -> Option<String> {
+    let schema = schemars::schema_for!(T);
+    let described = schema.get("properties")?.get(parameter)?;
+    let types = described.get("type")?;
+    let is =
+        |name: &str| types == name || types.as_array().is_some_and(|all| all.iter().any(|one| one == name));
+    let bound = |name: &str| described.get(name).and_then(Value::as_f64);
+    match (bound("minimum"), bound("maximum")) {
+        _ if is("boolean") => Some("is true or false".to_owned()),
+        _ if !is("integer") => None,
+        (Some(least), Some(most)) => Some(format!("is a number from {least} to {most}")),
+        (Some(least), None) => Some(format!("is a whole number of {least} or more")),
+        _ => Some("is a whole number".to_owned()),
     }
 }
 
@@ -128,5 +155,46 @@ mod tests {
         let deep = "[".repeat(100_000);
         let refused = json::<serde_json::Value>(deep.as_bytes()).unwrap_err();
         assert_eq!(refused.code, "json_too_deep", "{}", refused.message);
+    }
+
+    /// A query string, as lists have it.
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(rename_all = "camelCase")]
+    #[allow(dead_code, reason = "only what is refused is looked at")]
+    struct Query {
+        #[schemars(range(min = 1, max = 1000))]
+        limit: Option<u32>,
+        #[schemars(range(min = 1))]
+        version: Option<u32>,
+        start_index: Option<i64>,
+        roots: Option<bool>,
+        by: Option<By>,
+    }
+
+    #[derive(Debug, Deserialize, JsonSchema)]
+    #[serde(rename_all = "lowercase")]
+    enum By {
+        Tool,
+        Model,
+    }
+
+    #[tokio::test]
+    async fn a_parameter_that_is_wrong_is_named_with_what_it_has_to_be() {
+        for (query, problem) in [
+            ("limit=abc", "limit: is a number from 1 to 1000"),
+            ("limit=", "limit: is a number from 1 to 1000"),
+            ("limit=-1", "limit: is a number from 1 to 1000"),
+            ("limit=99999999999", "limit: is a number from 1 to 1000"),
+            ("version=x", "version: is a whole number of 1 or more"),
+            ("startIndex=1.5", "startIndex: is a whole number"),
+            ("roots=yes", "roots: is true or false"),
+            ("by=step", "by: 'step' is none of tool, model"),
+        ] {
+            let request =
+                Request::builder().uri(format!("/?{query}")).body(axum::body::Body::empty()).unwrap();
+            let (mut parts, _) = request.into_parts();
+            let refused = Params::<Query>::from_request_parts(&mut parts, &()).await.err().unwrap();
+            assert_eq!((refused.code, refused.message.as_str()), ("invalid_request", problem), "{query}");
+        }
     }
 }
