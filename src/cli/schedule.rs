@@ -1,5 +1,7 @@
 //! `longhaul schedule …`: what is to be started when.
 
+use std::path::Path;
+
 use serde_json::json;
 
 use super::display::{cut, one_line};
@@ -9,7 +11,7 @@ use super::task::{new_table, told};
 use super::template_args::ParameterArgs;
 use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
-use super::{Exit, ids, template};
+use super::{Exit, ids, plan, template};
 use crate::orchestrator::{OrchestratorError, ScheduleWish};
 use crate::repository::{Schedule, ScheduleId, ScheduledTask, Timing};
 use crate::task::{Budget, ModelName, TaskId, Timestamp};
@@ -77,18 +79,25 @@ async fn add(
         Some(name) => Some(template::named(engine, name, &flags).await?),
         None => None,
     };
-    let budget = Budget { tokens: args.max_tokens, cost_usd: args.max_cost, ..Budget::default() };
+    let brought = args.task.as_deref().map(brought).transpose()?.unwrap_or_default();
+    let budget = brought.budget.unwrap_or_default();
+    let budget = Budget {
+        tokens: args.max_tokens.or(budget.tokens),
+        cost_usd: args.max_cost.or(budget.cost_usd),
+        ..budget
+    };
     let task = ScheduledTask {
-        goal: args.goal.unwrap_or_default(),
-        template: args.template,
-        parameters: filled.map(|filled| filled.parameters).unwrap_or_default(),
-        thread_id: args.thread,
-        chat_model: model,
-        agent_id: args.agent,
-        preset: args.preset,
-        priority: args.priority,
+        goal: args.goal.unwrap_or(brought.goal),
+        template: args.template.or(brought.template),
+        parameters: filled.map_or(brought.parameters, |filled| filled.parameters),
+        thread_id: args.thread.or(brought.thread_id),
+        chat_model: model.or(brought.chat_model),
+        agent_id: args.agent.or(brought.agent_id),
+        preset: args.preset.or(brought.preset),
+        priority: args.priority.or(brought.priority),
         budget: (budget != Budget::default()).then_some(budget),
-        ..ScheduledTask::default()
+        plan: args.plan.as_deref().map(plan::read).transpose()?.or(brought.plan),
+        ..brought
     };
     let wish = ScheduleWish {
         name: args.name,
@@ -98,9 +107,16 @@ async fn add(
         overlap: args.overlap,
         task: Some(task),
     };
-    let schedule = engine.orchestrator.create_schedule(&engine.settings.user, wish).await?;
+    let schedule = engine.orchestrator.create_schedule(&engine.settings.user, wish, None).await?;
     terminal.note("A running worker starts it in time: longhaul serve, or longhaul worker");
     show(engine, &schedule, args.form.json, terminal)
+}
+
+/// What tasks are asked with, as a file says it.
+fn brought(path: &Path) -> Result<ScheduledTask, CliError> {
+    let refused = |problem: String| CliError::usage("task_file", format!("{}: {problem}", path.display()));
+    let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
+    serde_json::from_str(&text).map_err(|error| refused(error.to_string()))
 }
 
 /// All schedules, newest first; of all users if none is named.

@@ -1,5 +1,7 @@
 //! The flags of `longhaul schedule …`.
 
+use std::path::PathBuf;
+
 use clap::{Args, Subcommand};
 
 use super::args::{JsonArg, dollars};
@@ -51,7 +53,7 @@ pub(super) struct ScheduleArg {
 #[derive(Debug, Args)]
 pub(super) struct AddArgs {
     /// What is to be reached each time [default: the goal of the template]
-    #[arg(required_unless_present = "template")]
+    #[arg(required_unless_present_any = ["template", "task"])]
     pub(super) goal: Option<String>,
     /// The template that its tasks are made from, each time in its newest version
     #[arg(long, value_name = "NAME")]
@@ -92,6 +94,13 @@ pub(super) struct AddArgs {
     /// What the model calls of each may cost at most, in US dollars
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub(super) max_cost: Option<Usd>,
+    /// Let its tasks carry out the plan in this JSON file instead of making one each time
+    #[arg(long, value_name = "FILE", conflicts_with = "template")]
+    pub(super) plan: Option<PathBuf>,
+    /// Take what else its tasks are asked with from this JSON file: tools, approvals, budget, as `task` of POST
+    /// /api/schedules; what the other flags say wins
+    #[arg(long, value_name = "FILE")]
+    pub(super) task: Option<PathBuf>,
     #[command(flatten)]
     pub(super) form: JsonArg,
 }
@@ -123,7 +132,9 @@ mod tests {
         };
         assert!(is_read(&["--template", "poem", "--param", "topic=tea", "--agent", "poet"]));
         assert!(is_read(&["Write", "--template", "poem", "--max-tokens", "1000", "--max-cost", "0.5"]));
+        assert!(is_read(&["--task", "news.json"]));
         assert!(!is_read(&[]));
+        assert!(!is_read(&["Write", "--template", "poem", "--plan", "plan.json"]));
         assert!(!is_read(&["Write", "--param", "topic=tea"]));
         assert!(!is_read(&["--template", "poem", "--param", "topic"]));
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Detection, OrchestratorConfig, OrchestratorError, TemplateUse};
-use crate::repository::Answer;
+use crate::repository::{Answer, Schedule};
 use crate::task::{
     ApprovalWish, Budget, Limits, ModelName, Plan, Priority, Taint, Task, TaskId, TaskSpec, ToolAllowance,
 };
@@ -14,16 +14,15 @@ use crate::task::{
 /// Longest id of a user or a conversation, in bytes. They are keys of indexes.
 const MAX_ID_BYTES: usize = 512;
 
-/// What makes a request repeatable: the same key stands for the same task, and the reply to the
-/// first request is the reply to all of them.
-#[derive(Clone)]
-pub struct RequestKey {
+/// What makes a request repeatable: the same key stands for the same task or schedule, and the reply to
+/// the first request is the reply to all of them.
+pub struct RequestKey<T = Task> {
     /// The key that the caller chose, 1 to 255 characters.
     pub key: String,
     /// What was asked, as a hash.
     pub request_hash: [u8; 32],
-    /// What the caller is answered. It is kept in the transaction that creates the task.
-    pub reply: Arc<dyn Fn(&Task) -> Value + Send + Sync>,
+    /// What the caller is answered. It is kept in the transaction that creates what was asked for.
+    pub reply: Arc<dyn Fn(&T) -> Value + Send + Sync>,
 }
 
 impl RequestKey {
@@ -32,13 +31,31 @@ impl RequestKey {
             user_id: task.spec().user_id.clone(),
             key: self.key.clone(),
             request_hash: self.request_hash,
-            task_id: task.id,
+            task_id: Some(task.id),
             reply: (self.reply)(task).to_string(),
         }
     }
 }
 
-impl fmt::Debug for RequestKey {
+impl RequestKey<Schedule> {
+    pub(super) fn answer(&self, schedule: &Schedule) -> Answer {
+        Answer {
+            user_id: schedule.user_id.clone(),
+            key: self.key.clone(),
+            request_hash: self.request_hash,
+            task_id: None,
+            reply: (self.reply)(schedule).to_string(),
+        }
+    }
+}
+
+impl<T> Clone for RequestKey<T> {
+    fn clone(&self) -> Self {
+        Self { key: self.key.clone(), request_hash: self.request_hash, reply: self.reply.clone() }
+    }
+}
+
+impl<T> fmt::Debug for RequestKey<T> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("RequestKey").field("key", &self.key).finish_non_exhaustive()
     }

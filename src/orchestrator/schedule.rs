@@ -37,11 +37,13 @@ pub struct ScheduleWish {
 }
 
 impl Orchestrator {
-    /// Makes a schedule. When this returns, it is durable.
+    /// Makes a schedule. When this returns, it is durable. With a key, the same request makes it once: see
+    /// [`TaskRequest::key`].
     pub async fn create_schedule(
         &self,
         user_id: &str,
         wish: ScheduleWish,
+        key: Option<RequestKey<Schedule>>,
     ) -> Result<Schedule, OrchestratorError> {
         let timing = timing(&wish, None)?
             .ok_or_else(|| invalid("cron", "is missing: say when, with cron or with at".to_owned()))?;
@@ -76,7 +78,10 @@ impl Orchestrator {
             updated_at: now,
         };
         self.check_schedule(&schedule).await?;
-        self.repository.put_schedule(&schedule, 0).await?;
+        match key {
+            Some(key) => self.repository.begin_schedule(&schedule, &key.answer(&schedule)).await?,
+            None => self.repository.put_schedule(&schedule, 0).await?,
+        }
         Ok(schedule)
     }
 
@@ -246,6 +251,7 @@ pub(super) fn request(schedule: &Schedule) -> TaskRequest {
         priority: task.priority.unwrap_or_default(),
         budget: task.budget.unwrap_or_default(),
         approval: task.approval.clone(),
+        plan: task.plan.clone(),
         template: task.template.clone().map(|name| TemplateUse {
             name,
             version: None,

@@ -159,6 +159,10 @@ pub trait Repository: Send + Sync {
     /// one. Fails with [`RepositoryError::Stale`] if somebody wrote since, or if it is gone.
     async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<(), RepositoryError>;
 
+    /// Writes a new schedule, and keeps an answer in the same transaction, for a day. Fails with
+    /// [`RepositoryError::KeyTaken`] if there is an answer under its key.
+    async fn begin_schedule(&self, schedule: &Schedule, answer: &Answer) -> Result<(), RepositoryError>;
+
     /// Leases the schedule that has been due the longest, by the database's clock: its `wake_at` becomes
     /// the end of the lease, and only one caller is given it until then. Its revision stays.
     async fn claim_schedule(&self, lease: Duration) -> Result<Option<Schedule>, RepositoryError>;

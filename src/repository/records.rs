@@ -72,8 +72,8 @@ pub struct Answer {
     pub key: String,
     /// What was asked, as a hash: the same key with another request is a mistake.
     pub request_hash: [u8; 32],
-    /// The task that the request started.
-    pub task_id: TaskId,
+    /// The task that the request started, if it started one.
+    pub task_id: Option<TaskId>,
     /// The body of the reply.
     pub reply: String,
 }

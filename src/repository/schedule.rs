@@ -11,7 +11,7 @@ use serde_json::{Map, Value};
 use uuid::Uuid;
 
 use crate::task::{
-    AllowedTools, ApprovalWish, Budget, Mention, ModelName, Priority, TaskId, Timestamp, ToolAllowance,
+    AllowedTools, ApprovalWish, Budget, Mention, ModelName, Plan, Priority, TaskId, Timestamp, ToolAllowance,
 };
 
 /// Names one schedule: a UUID, version 7, so ids sort by creation.
@@ -138,6 +138,9 @@ pub struct ScheduledTask {
     /// What needs approval beyond what the configuration says.
     #[serde(default, skip_serializing_if = "Option::is_none", deserialize_with = "crate::task::object")]
     pub approval: Option<ApprovalWish>,
+    /// The steps to carry out; a plan is made at each fire time if absent.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub plan: Option<Plan>,
 }
 
 impl ScheduledTask {

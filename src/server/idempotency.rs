@@ -72,23 +72,23 @@ async fn keyed(request: Request, state: &AppState) -> Result<(Bytes, Option<Key>
     Ok((bytes, key))
 }
 
-/// Starts a task, once for each key, and answers with what `reply` says of it.
-pub(super) async fn once<F>(
+/// Starts a task, or makes a schedule, once for each key, and answers with what `reply` says of it.
+pub(super) async fn once<T, F>(
     state: &AppState,
     caller: &Caller,
     key: Option<Key>,
-    reply: fn(&Task) -> Value,
-    start: impl FnOnce(Option<RequestKey>) -> F,
+    reply: impl Fn(&T) -> Value + Clone + Send + Sync + 'static,
+    start: impl FnOnce(Option<RequestKey<T>>) -> F,
 ) -> Result<Response, ApiError>
 where
-    F: Future<Output = Result<Task, OrchestratorError>>,
+    F: Future<Output = Result<T, OrchestratorError>>,
 {
     let Some(key) = key else { return Ok(Json(reply(&start(None).await?)).into_response()) };
     if let Some(answer) = key.answer(state, caller).await? {
         return Ok(again(answer));
     }
-    match start(Some(key.clone().keeping(reply))).await.map_err(ApiError::from) {
-        Ok(task) => Ok(Json(reply(&task)).into_response()),
+    match start(Some(key.clone().keeping(reply.clone()))).await.map_err(ApiError::from) {
+        Ok(made) => Ok(Json(reply(&made)).into_response()),
         Err(refusal) if came_second(&refusal) => key.answer(state, caller).await?.map(again).ok_or(refusal),
         Err(refusal) => Err(refusal),
     }
@@ -120,8 +120,8 @@ impl Key {
         }
     }
 
-    /// The key for the task that the request starts, with the reply that is to be kept.
-    pub(super) fn keeping(self, reply: impl Fn(&Task) -> Value + Send + Sync + 'static) -> RequestKey {
+    /// The key for what the request makes, with the reply that is to be kept.
+    pub(super) fn keeping<T>(self, reply: impl Fn(&T) -> Value + Send + Sync + 'static) -> RequestKey<T> {
         RequestKey { key: self.key, request_hash: self.request_hash, reply: Arc::new(reply) }
     }
 }
@@ -131,7 +131,7 @@ pub(super) fn again(answer: Answer) -> Response {
     marked(([(CONTENT_TYPE, "application/json")], Body::from(answer.reply)).into_response())
 }
 
-/// Says that nothing new was started.
+/// Says that nothing new was made.
 pub(super) fn marked(mut response: Response) -> Response {
     response.headers_mut().insert(REPLAYED, HeaderValue::from_static("true"));
     response

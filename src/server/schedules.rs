@@ -6,6 +6,7 @@ use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
 use super::auth::Caller;
 use super::error::ApiError;
@@ -109,10 +110,12 @@ pub(super) async fn preview(
 pub(super) async fn create(
     State(state): State<AppState>,
     caller: Caller,
-    JsonBody(wish): JsonBody<ScheduleWish>,
-) -> Result<Json<ScheduleView>, ApiError> {
-    let schedule = state.orchestrator.create_schedule(&caller.0, wish).await?;
-    Ok(ScheduleView::of(&state, schedule))
+    Keyed { body: wish, key }: Keyed<ScheduleWish>,
+) -> Result<Response, ApiError> {
+    let shown = state.clone();
+    let reply = move |schedule: &Schedule| json!(ScheduleView::of(&shown, schedule.clone()).0);
+    let make = |key| state.orchestrator.create_schedule(&caller.0, wish, key);
+    idempotency::once(&state, &caller, key, reply, make).await
 }
 
 /// `GET /api/schedules/{id}`.

@@ -247,7 +247,7 @@ async fn a_schedule_fires_within_the_list() {
     let wish = json!({"cron": "0 * * * *", "task": {
         "goal": "Insist", "allowedAppDefaultToolkit": ["read"]}});
     let wish: ScheduleWish = serde_json::from_value(wish).unwrap();
-    let schedule = world.orchestrator.create_schedule("user", wish).await.unwrap();
+    let schedule = world.orchestrator.create_schedule("user", wish, None).await.unwrap();
     let mut due = schedule.clone();
     due.revision += 1;
     due.next_at = Some(due.created_at);

@@ -34,7 +34,7 @@ fn minutes_ago(minutes: i64) -> Timestamp {
 async fn due(world: &World, cron: &str, overlap: Overlap) -> Schedule {
     let wish = json!({"cron": cron, "overlap": overlap, "task": {"goal": "Look"}});
     let wish: ScheduleWish = serde_json::from_value(wish).unwrap();
-    let mut schedule = world.orchestrator.create_schedule("user", wish).await.unwrap();
+    let mut schedule = world.orchestrator.create_schedule("user", wish, None).await.unwrap();
     schedule.revision += 1;
     schedule.next_at = Some(minutes_ago(5));
     schedule.wake_at = schedule.next_at;
@@ -89,7 +89,7 @@ async fn fires_once(repositories: [Arc<dyn Repository>; 2]) {
     let at = Timestamp::from(chrono::Utc::now()).plus(Duration::from_millis(300));
     for _ in 0..10 {
         let wish = serde_json::from_value(json!({"at": at, "task": {"goal": "Look once"}})).unwrap();
-        schedules.push(worlds[0].orchestrator.create_schedule("user", wish).await.unwrap());
+        schedules.push(worlds[0].orchestrator.create_schedule("user", wish, None).await.unwrap());
     }
     let workers = [worlds[0].work("a"), worlds[1].work("b"), worlds[0].work("c"), worlds[1].work("d")];
     for schedule in &schedules {
@@ -215,13 +215,16 @@ async fn a_paused_schedule_is_passed_over_and_fires_when_it_is_resumed() {
     let world = world(repository, script()).await;
     let at = Timestamp::from(chrono::Utc::now()).plus(Duration::from_millis(200));
     let wish = serde_json::from_value(json!({"at": at, "task": {"goal": "Look once"}})).unwrap();
-    let paused = world.orchestrator.create_schedule("user", wish).await.unwrap();
+    let paused = world.orchestrator.create_schedule("user", wish, None).await.unwrap();
     world.orchestrator.pause_schedule(paused.id).await.unwrap();
     let worker = world.work("w");
     // One that is due later has fired: the worker has looked since.
     let wish = json!({"at": at.plus(Duration::from_millis(100)), "task": {"goal": "Look"}});
-    let other =
-        world.orchestrator.create_schedule("user", serde_json::from_value(wish).unwrap()).await.unwrap();
+    let other = world
+        .orchestrator
+        .create_schedule("user", serde_json::from_value(wish).unwrap(), None)
+        .await
+        .unwrap();
     until(&world, other.id, |schedule| schedule.runs == 1).await;
     assert_eq!(load(&world, paused.id).await.runs, 0);
     world.orchestrator.resume_schedule(paused.id).await.unwrap();
@@ -239,8 +242,11 @@ async fn a_start_that_fails_is_shown_tried_again_and_keeps_no_other_schedule_wai
             {"id": "a", "description": "Look", "type": "tool-call", "tool": {"name": "read", "arguments": {}}}]}}}]});
     let world = world(repository, failing).await;
     let wish = json!({"cron": "0 0 1 1 *", "task": {"goal": "Fail at first"}});
-    let schedule =
-        world.orchestrator.create_schedule("user", serde_json::from_value(wish).unwrap()).await.unwrap();
+    let schedule = world
+        .orchestrator
+        .create_schedule("user", serde_json::from_value(wish).unwrap(), None)
+        .await
+        .unwrap();
     again(&world, schedule.id).await;
     let other = due(&world, "0 0 1 1 *", Overlap::Skip).await;
     let worker = world.work("w");

@@ -167,6 +167,9 @@ impl<I: Interference> Repository for Wrapped<I> {
     async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<(), RepositoryError> {
         self.interference.put_schedule(self.inner.as_ref(), schedule, base_revision).await
     }
+    async fn begin_schedule(&self, schedule: &Schedule, answer: &Answer) -> Result<(), RepositoryError> {
+        self.inner.begin_schedule(schedule, answer).await
+    }
     async fn claim_schedule(&self, lease: Duration) -> Result<Option<Schedule>, RepositoryError> {
         self.inner.claim_schedule(lease).await
     }

@@ -7,13 +7,16 @@ use uuid::Uuid;
 
 use super::world::{World, now};
 use super::{Broken, Check, Verdict, ensure};
-use crate::repository::{Overlap, RepositoryError, Schedule, ScheduleId, ScheduledTask, Timing};
+use crate::repository::{Answer, Overlap, RepositoryError, Schedule, ScheduleId, ScheduledTask, Timing};
 use crate::task::{TaskId, Timestamp, Usd};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a schedule is read as it was written", |world| read(world).boxed()),
     ("a schedule is written against its newest revision", |world| stale(world).boxed()),
     ("of claims that race one gets a due schedule", |world| claimed(world).boxed()),
+    ("a schedule and the answer to its request are there together or not at all", |world| {
+        answered(world).boxed()
+    }),
     ("schedules are listed by user, newest first", |world| listed(world).boxed()),
 ];
 
@@ -95,6 +98,31 @@ async fn stale(world: World) -> Verdict {
     ensure!(!world.repository.delete_schedule(first.id).await?, "it was there still");
     let gone = world.repository.put_schedule(&Schedule { revision: 3, ..second }, 2).await;
     ensure!(matches!(gone, Err(RepositoryError::Stale)), "written though it is gone: {gone:?}");
+    Ok(())
+}
+
+async fn answered(world: World) -> Verdict {
+    let first = schedule(&world, now().plus(LONG));
+    let answer = Answer {
+        user_id: world.user.clone(),
+        key: "schedule".to_owned(),
+        request_hash: [7; 32],
+        task_id: None,
+        reply: r#"{"name":"Every morning"}"#.to_owned(),
+    };
+    world.repository.begin_schedule(&first, &answer).await?;
+    load(&world, first.id).await?;
+    let kept = world.repository.answer(&world.user, "schedule").await?;
+    ensure!(kept.as_ref() == Some(&answer), "{kept:?} is kept");
+    let second = schedule(&world, now().plus(LONG));
+    let taken = world.repository.begin_schedule(&second, &answer).await;
+    ensure!(matches!(taken, Err(RepositoryError::KeyTaken)), "the second time: {taken:?}");
+    ensure!(world.repository.schedule(second.id).await?.is_none(), "the second one was made all the same");
+    let other = Answer { key: "another".to_owned(), ..answer };
+    let twice = world.repository.begin_schedule(&first, &other).await;
+    ensure!(matches!(twice, Err(RepositoryError::Stale)), "made twice: {twice:?}");
+    let kept = world.repository.answer(&world.user, "another").await?;
+    ensure!(kept.is_none(), "the answer of what was not made is kept: {kept:?}");
     Ok(())
 }
 

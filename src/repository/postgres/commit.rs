@@ -8,11 +8,11 @@ use sqlx::error::BoxDynError;
 
 use super::committer::{Work, WriteGroup};
 use super::sql::rows::{NewTask, StepRow, TaskMove, TraceRow};
-use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB, TOUCH_BLOB};
+use super::texts::{PUT_BLOB, REFER_TO_BLOB, TOUCH_BLOB};
 use super::values::StepMove;
 use super::{BEGIN_WRITE, Conn, Key, Pools, key, task_id};
 use crate::repository::commit::Creation;
-use crate::repository::{Answer, Commit, RepositoryError};
+use crate::repository::{Commit, RepositoryError};
 use crate::task::TaskId;
 
 type Result<T> = std::result::Result<T, RepositoryError>;
@@ -75,7 +75,7 @@ const WRITE: &str = write_group!(
 pub(super) async fn create_once(pools: &Pools, creation: Creation) -> Result<()> {
     let mut transaction = pools.open(BEGIN_WRITE).await?;
     if let Some(answer) = &creation.answer {
-        keep(&mut transaction, answer).await?;
+        super::sql::answers::keep(&mut transaction, answer).await?;
     }
     let work = Work::Create(creation);
     if at_once(&mut transaction, std::slice::from_ref(&work)).await?.is_empty() {
@@ -84,20 +84,6 @@ pub(super) async fn create_once(pools: &Pools, creation: Creation) -> Result<()>
     put_blobs(&mut transaction, work.commit()).await?;
     transaction.commit().await?;
     Ok(())
-}
-
-/// Of two answers that race, the second one waits here until the first one's transaction has
-/// ended.
-async fn keep(conn: &mut Conn, answer: &Answer) -> Result<()> {
-    let kept = sqlx::query(KEEP_ANSWER)
-        .bind(&answer.user_id)
-        .bind(&answer.key)
-        .bind(answer.request_hash.to_vec())
-        .bind(key(answer.task_id))
-        .bind(&answer.reply)
-        .execute(conn)
-        .await?;
-    if kept.rows_affected() == 0 { Err(RepositoryError::KeyTaken) } else { Ok(()) }
 }
 
 #[async_trait]

@@ -156,7 +156,7 @@ CREATE TABLE idempotency_key (
     user_id text NOT NULL,
     key text NOT NULL,
     request_hash {bytes} NOT NULL,
-    task_id {uuid} NOT NULL,
+    task_id {uuid},
     reply text NOT NULL,
     created_at {time} NOT NULL,
     PRIMARY KEY (user_id, key),

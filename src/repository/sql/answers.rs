@@ -2,7 +2,8 @@
 
 use sqlx::Row as _;
 
-use super::{Conn, Key, Result, task_id};
+use super::super::texts::KEEP_ANSWER;
+use super::{Conn, Key, Result, key, task_id};
 use crate::repository::{Answer, RepositoryError};
 
 /// What a request with this key was answered, within the day.
@@ -22,7 +23,21 @@ pub(super) async fn answer(conn: &mut Conn, user_id: &str, name: &str) -> Result
         user_id: user_id.to_owned(),
         key: name.to_owned(),
         request_hash,
-        task_id: task_id(row.try_get::<Key, _>("task_id")?),
+        task_id: row.try_get::<Option<Key>, _>("task_id")?.map(task_id),
         reply: row.try_get("reply")?,
     }))
+}
+
+/// Keeps an answer, unless its key is taken. Of two that race, the second one waits here until the first one's
+/// transaction has ended.
+pub(in crate::repository) async fn keep(conn: &mut Conn, answer: &Answer) -> Result<()> {
+    let kept = sqlx::query(KEEP_ANSWER)
+        .bind(&answer.user_id)
+        .bind(&answer.key)
+        .bind(answer.request_hash.to_vec())
+        .bind(answer.task_id.map(key))
+        .bind(&answer.reply)
+        .execute(conn)
+        .await?;
+    if kept.rows_affected() == 0 { Err(RepositoryError::KeyTaken) } else { Ok(()) }
 }

@@ -1,6 +1,6 @@
 //! The store: one SQL text, compiled once for each engine.
 
-mod answers;
+pub(super) mod answers;
 mod chat;
 mod children;
 pub(super) mod claim;
@@ -20,7 +20,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use sqlx::Row as _;
+use sqlx::{Connection as _, Row as _};
 use tokio::sync::broadcast;
 
 use super::{
@@ -242,6 +242,14 @@ impl Repository for Store {
     async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<()> {
         let mut conn = self.link.writer().await?;
         schedules::put(&mut conn, schedule, base_revision).await
+    }
+
+    async fn begin_schedule(&self, schedule: &Schedule, answer: &Answer) -> Result<()> {
+        let mut conn = self.link.writer().await?;
+        let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+        answers::keep(&mut transaction, answer).await?;
+        schedules::put(&mut transaction, schedule, 0).await?;
+        Ok(transaction.commit().await?)
     }
 
     async fn claim_schedule(&self, lease: Duration) -> Result<Option<Schedule>> {

@@ -121,7 +121,7 @@ impl<'c> Statements<'c> {
     }
 
     fn keep(&mut self, answer: &Answer) -> Result<()> {
-        let task_id = answer.task_id.0.as_bytes();
+        let task_id = answer.task_id.as_ref().map(|task| task.0.as_bytes());
         let kept = self.keep_answer.execute(params![
             answer.user_id,
             answer.key,

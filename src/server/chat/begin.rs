@@ -93,7 +93,8 @@ async fn start_or_join(
     match (start(state, caller, turn, detection, id, key).await, key) {
         (Err(refusal), Some(key)) if idempotency::came_second(&refusal) => {
             let answer = key.answer(state, caller).await?.ok_or(refusal)?;
-            state.repository().load(answer.task_id).await?.ok_or_else(ApiError::task_not_found)
+            let id = answer.task_id.ok_or_else(ApiError::task_not_found)?;
+            state.repository().load(id).await?.ok_or_else(ApiError::task_not_found)
         }
         (started, _) => started,
     }

@@ -104,7 +104,8 @@ async fn replay(
     let Some(key) = key else { return Ok(None) };
     let Some(answer) = key.answer(state, caller).await? else { return Ok(None) };
     if turn.reply(headers, state.config.chat_reply) == ChatReply::Stream
-        && let Some(task) = state.repository().load(answer.task_id).await?
+        && let Some(id) = answer.task_id
+        && let Some(task) = state.repository().load(id).await?
     {
         return Ok(Some(idempotency::marked(reply(state, headers, turn, &task))));
     }

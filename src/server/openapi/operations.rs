@@ -353,11 +353,11 @@ fn schedules() -> Vec<Operation> {
         Operation::get("/api/schedules", "listSchedules", "The caller's schedules, newest first.")
             .query::<ScheduleRange>()
             .reply::<ScheduleList>(),
-        Operation::post("/api/schedules", "createSchedule", "Makes a schedule.")
+        repeatable(Operation::post("/api/schedules", "createSchedule", "Makes a schedule."))
             .about("It needs a `task`, and `cron` or `at`. Each fire time starts one task.")
             .body::<ScheduleWish>()
             .reply::<ScheduleView>()
-            .refuses(&[404]),
+            .refuses(&[404, 409, 422]),
         Operation::get("/api/schedules/preview", "previewSchedule", "When a pattern would fire.")
             .without_database()
             .query::<Pattern>()

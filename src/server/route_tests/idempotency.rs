@@ -171,3 +171,19 @@ async fn forks_that_race_are_one_task() {
     assert!(replies.iter().all(|reply| (reply.status, &reply.text) == (200, &replies[0].text)));
     assert_eq!(tasks(&fixture).await, 2);
 }
+
+#[tokio::test]
+async fn a_schedule_is_made_once_for_each_key() {
+    let fixture = Fixture::new().await;
+    let body = json!({"cron": "@daily", "task": {"goal": "Look at the news"}});
+    let first = post(&fixture, "/api/schedules", "s-1", &body, "application/json").await;
+    assert_eq!(first.status, 200, "{}", first.text);
+    assert_eq!(first.json()["upcoming"].as_array().unwrap().len(), 5);
+    let again = post(&fixture, "/api/schedules", "s-1", &body, "application/json").await;
+    assert_eq!((again.status, &again.text), (200, &first.text));
+    assert_eq!(again.headers["idempotent-replayed"], "true");
+    let other = json!({"cron": "@hourly", "task": {"goal": "Look at the news"}});
+    let reused = post(&fixture, "/api/schedules", "s-1", &other, "application/json").await;
+    assert_eq!((reused.status, &reused.json()["code"]), (422, &json!("idempotency_key_reused")));
+    assert_eq!(fixture.repository().schedules(Some(USER), None, 10).await.unwrap().len(), 1);
+}

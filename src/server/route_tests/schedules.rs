@@ -89,7 +89,7 @@ async fn what_makes_no_sense_is_refused_with_the_field() {
 async fn the_schedules_and_threads_of_others_are_out_of_reach() {
     let fixture = Fixture::new().await;
     let wish = serde_json::from_value(every_morning()).unwrap();
-    let foreign = fixture.orchestrator.create_schedule("somebody", wish).await.unwrap().id.to_string();
+    let foreign = fixture.orchestrator.create_schedule("somebody", wish, None).await.unwrap().id.to_string();
     for (id, expected) in [
         (foreign.as_str(), refused(403, "forbidden")),
         (UNKNOWN, refused(404, "schedule_not_found")),
@@ -120,4 +120,32 @@ async fn a_pattern_is_previewed_before_there_is_a_schedule() {
     assert_eq!(problem(&wrong), refused(400, "invalid_request"));
     assert!(wrong.text.contains("hour '25'"), "{}", wrong.text);
     assert_eq!(ask("").await.status, 400);
+}
+
+#[tokio::test]
+async fn a_schedule_keeps_all_that_a_task_may_be_asked_with() {
+    let fixture = Fixture::new().await;
+    let task = json!({
+        "goal": "Look at the news", "threadId": "news", "priority": 2, "budget": {"costUsd": 0.5, "steps": 7},
+        "approval": {"plan": true, "classes": ["unsafe"], "expiresAfterMs": 60_000, "onExpiry": "deny"},
+        "allowedMcpServers": {}, "allowedAppDefaultToolkit": [],
+        "plan": [{"id": "a", "description": "look", "type": "llm-reasoning"}],
+    });
+    let made = create(&fixture, json!({"cron": "@daily", "task": task})).await;
+    assert_eq!(made.status, 200, "{}", made.text);
+    let kept = &made.json()["task"];
+    for field in ["threadId", "priority", "allowedMcpServers", "allowedAppDefaultToolkit"] {
+        assert_eq!(kept[field], task[field], "{field}");
+    }
+    for (field, value) in task["approval"].as_object().unwrap() {
+        assert_eq!(&kept["approval"][field], value, "{field}");
+    }
+    assert_eq!((&kept["budget"]["costUsd"], &kept["budget"]["steps"]), (&json!(0.5), &json!(7)));
+    let uri = format!("{SCHEDULES}/{}/trigger", made.json()["id"].as_str().unwrap());
+    let started = fixture.send(Method::POST, &uri, None).await;
+    assert_eq!(started.status, 200, "{}", started.text);
+    let started = started.json();
+    assert_eq!((&started["priority"], &started["threadId"]), (&json!(2), &json!("news")));
+    let uri = format!("/api/tasks/{}/steps", started["id"].as_str().unwrap());
+    assert_eq!(fixture.get(&uri).await.json()["steps"][0]["description"], "look");
 }

@@ -1,5 +1,5 @@
 /** What is started when: schedules with their next times, their tasks, and the form for a new one. */
-import { changeSchedule, createSchedule, deleteSchedule, getSchedule, listModels, listSchedules, listTasks, listTemplates, pauseSchedule, previewSchedule, resumeSchedule, triggerSchedule } from "#api";
+import { changeSchedule, createSchedule, deleteSchedule, getSchedule, listSchedules, listTasks, listTemplates, pauseSchedule, previewSchedule, resumeSchedule, triggerSchedule } from "#api";
 import { useState } from "preact/hooks";
 import { ApiError, ask, message } from "../api/client";
 import { useOnce } from "../api/once";
@@ -14,6 +14,8 @@ import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { notify, nowSecond } from "../state/session";
 import { TaskBadge } from "./tasks";
+import { ApprovalFields, BudgetFields, termsOf, ThreadField, Who, wishOf, type Terms } from "./terms";
+import { ToolPicks, usePicksOf, useToolWish, type Picks } from "./tool-picks";
 
 const EVERY = 3000;
 
@@ -102,6 +104,7 @@ function Detail({ id, changed }: { id: string; changed: () => void }) {
   useShortcuts([{ keys: "p", what: schedule?.paused ? "Resume the schedule" : "Pause the schedule", group: "Schedules", run: () => void (schedule?.paused ? act(resumeSchedule, "It goes on") : act(pauseSchedule, "It rests")) }]);
   if (read.error && !schedule) return <article class="card"><Failure error={read.error} retry={read.reload} /></article>;
   if (!schedule) return <article class="card"><Loading rows={5} /></article>;
+  const { goal: _, template: __, parameters: ___, chatModel: ____, ...asked } = schedule.task;
   return (
     <article class="card detail stack" aria-label={`Schedule ${schedule.name}`}>
       <header class="card-head"><h2>{schedule.name}</h2><Button kind="ghost" icon="cross" aria-label="Close" onClick={() => setQuery({ schedule: null })} /></header>
@@ -115,6 +118,7 @@ function Detail({ id, changed }: { id: string; changed: () => void }) {
       <dl class="facts is-tight"><Fact name="When"><When schedule={schedule} /></Fact><Fact name="While the last one runs">{schedule.overlap === "allow" ? "start another" : "skip"}</Fact>{schedule.task.chatModel && <Fact name="Model"><code>{schedule.task.chatModel}</code></Fact>}<Fact name="Made"><Ago at={schedule.createdAt} /></Fact></dl>
       {schedule.task.template ? <section><h3>Template <a href={`/templates?template=${encodeURIComponent(schedule.task.template)}`}><code>{schedule.task.template}</code></a></h3><Value value={schedule.task.parameters ?? {}} /></section>
         : <section><h3>Goal</h3><p class="goal-text">{schedule.task.goal}</p></section>}
+      {Object.keys(asked).length > 0 && <section><h3>On these terms</h3><Value value={asked} /></section>}
       <section><h3>Next times <span class="faint">{patternOf(schedule)?.timeZone}</span></h3><Times times={schedule.upcoming} zone={patternOf(schedule)?.timeZone} empty={schedule.paused ? "None while it is paused." : "None."} /></section>
       <section><h3>Tasks it started</h3>
         {!tasks.data ? <Loading rows={2} /> : tasks.data.tasks.length === 0 ? <p class="faint">None yet. “Run now” starts one at once.</p> : (
@@ -143,7 +147,6 @@ function Times({ times, zone, empty }: { times: string[]; zone?: string | undefi
 
 /** A new schedule, or another shape for one that exists. */
 function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close: () => void; done: (schedule: Schedule) => void }) {
-  const models = useResource(listModels());
   const templates = useResource(listTemplates({ limit: 1000 }));
   const [template, setTemplate] = useState(schedule?.task.template ?? address.value.query.get("template") ?? "");
   const [typed, setTyped] = useState<Typed | null>(null);
@@ -160,18 +163,27 @@ function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close:
   const [zone, setZone] = useState(before?.timeZone ?? own);
   const [at, setAt] = useState("");
   const [overlap, setOverlap] = useState(schedule?.overlap ?? "skip");
-  const [model, setModel] = useState(schedule?.task.chatModel ?? "");
+  const [terms, setTerms] = useState(() => termsOf(schedule?.task ?? {}));
+  const change = (more: Partial<Terms>) => setTerms({ ...terms, ...more });
+  // Tools are what they were until somebody picks others: not all that can be written can be picked.
+  const [picks, setPicks] = useState<Picks | null>(null);
+  const had = usePicksOf(schedule?.task ?? {});
+  const toolWish = useToolWish(picks ?? had);
+  const once = useOnce();
   const [busy, run] = useAction();
   const preview = useResource(kind === "cron" && cron.trim() ? previewSchedule({ cron: cron.trim(), timeZone: zone.trim() || "UTC" }) : null);
   const problem = kind === "cron" && preview.error instanceof ApiError ? message(preview.error).replace(/^(cron|timeZone): /, "") : null;
   const save = () => run(async () => {
-    const { goal: _, chatModel: __, template: ___, parameters: ____, ...kept } = schedule?.task ?? { goal: "" };
-    const what = template ? { template, parameters: values } : { goal: goal.trim() };
-    const wish: ScheduleWish = { task: { ...kept, ...what, ...(model ? { chatModel: model } : {}) }, overlap };
+    const { allowedMcpServers, allowedAppDefaultToolkit, mentions, plan } = schedule?.task ?? { goal: "" };
+    const { mentions: picked, allowedAppDefaultToolkit: toolkits } = picks ? toolWish : { ...(mentions ? { mentions } : {}), ...(allowedAppDefaultToolkit ? { allowedAppDefaultToolkit } : {}) };
+    const tools = { ...(picked ? { mentions: picked } : {}), ...(toolkits ? { allowedAppDefaultToolkit: toolkits } : {}) };
+    const what = template ? { template, parameters: values } : { goal: goal.trim(), ...(plan ? { plan } : {}) };
+    const thread = terms.thread.trim();
+    const wish: ScheduleWish = { task: { ...what, ...wishOf(terms), ...tools, ...(thread ? { threadId: thread } : {}), ...(allowedMcpServers ? { allowedMcpServers } : {}) }, overlap };
     if (name.trim()) wish.name = name.trim();
     if (kind === "cron") Object.assign(wish, { cron: cron.trim(), timeZone: zone.trim() || "UTC" });
     else if (at) wish.at = new Date(at).toISOString();
-    const made = await ask(schedule ? changeSchedule(schedule.id, wish) : createSchedule(wish));
+    const made = await ask(schedule ? changeSchedule(schedule.id, wish) : once(createSchedule(wish)));
     forget(listSchedules());
     notify(schedule ? "The schedule is changed" : "It is scheduled");
     done(made);
@@ -197,8 +209,15 @@ function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close:
         <div class="fields">
           <Field label="Name" hint="The beginning of the goal, if you give none"><input value={name} maxLength={200} onInput={(event) => setName(event.currentTarget.value)} /></Field>
           <Field label="While the last task runs"><select value={overlap} onChange={(event) => setOverlap(event.currentTarget.value as typeof overlap)}><option value="skip">skip</option><option value="allow">start another</option></select></Field>
-          <Field label="Model"><select value={model} onChange={(event) => setModel(event.currentTarget.value)}><option value="">{`the usual one${models.data ? ` (${models.data.default})` : ""}`}</option>{models.data?.models.map((one) => <option key={one} value={one}>{one}</option>)}</select></Field>
         </div>
+        <Who terms={terms} change={change} />
+        <div class="options">
+          <BudgetFields terms={terms} change={change} />
+          <ToolPicks picks={picks ?? had} change={setPicks} />
+          <ApprovalFields terms={terms} change={change} />
+          <ThreadField terms={terms} change={change} />
+        </div>
+        <label class="check"><input type="checkbox" checked={terms.plan} onChange={(event) => change({ plan: event.currentTarget.checked })} /> Approve each plan first</label>
         <div class="dialog-foot"><Button onClick={close}>Close</Button><Button kind="primary" type="submit" busy={busy} disabled={incomplete}>{schedule ? "Save" : "Schedule it"}</Button></div>
       </form>
     </Dialog>

@@ -1,5 +1,5 @@
 /** On what terms a task begins: its model, who does the work, what it may consume, and what it has to ask first. */
-import { listAgents, listModels, listPresets, listTools, type StartTask } from "#api";
+import { listAgents, listModels, listPresets, listTools, type ScheduledTask, type StartTask } from "#api";
 import { useResource } from "../api/resource";
 import type { Effect } from "../api/types";
 import { Field } from "../components/basics";
@@ -19,6 +19,18 @@ export interface Terms {
 
 export function usualTerms(more: Partial<Terms> = {}): Terms {
   return { model: "", preset: "", agent: "", priority: 3, thread: "", budget: {}, plan: false, classes: [], tools: [], hours: "", onExpiry: "", ...more };
+}
+
+/** The terms that a schedule has: `wishOf` the other way round. */
+export function termsOf(task: Partial<ScheduledTask>): Terms {
+  const { budget, approval } = task;
+  const limits = Object.entries(budget ?? {}).filter(([, value]) => typeof value === "number");
+  return usualTerms({
+    model: task.chatModel ?? "", preset: task.preset ?? "", agent: task.agentId ?? "", priority: task.priority ?? 3, thread: task.threadId ?? "",
+    budget: Object.fromEntries(limits.map(([name, value]) => [name, String(Number(value) / (name === "wallTimeMs" ? 60_000 : 1))])),
+    plan: approval?.plan === true, classes: approval?.classes ?? [], tools: Object.entries(approval?.tools ?? {}).filter(([, asks]) => asks === true).map(([name]) => name),
+    hours: approval?.expiresAfterMs ? String(approval.expiresAfterMs / 3_600_000) : "", onExpiry: approval?.onExpiry ?? "",
+  });
 }
 
 type Wish = Pick<StartTask, "chatModel" | "preset" | "agentId" | "priority" | "budget" | "approval">;

@@ -29,6 +29,20 @@ export function useToolWish({ only, subTasks }: Picks): Pick<StartTask, "mention
   return { ...(mentions.length > 0 ? { mentions } : {}), ...(subTasks && !narrows ? { allowedAppDefaultToolkit: [...toolkits, "sub_task"] } : {}) };
 }
 
+/** What a task was given, as it was picked: `useToolWish` the other way round. */
+export function usePicksOf({ mentions = [], allowedAppDefaultToolkit }: Pick<StartTask, "mentions" | "allowedAppDefaultToolkit">): Picks {
+  const tools = useResource(listTools()).data?.tools ?? [];
+  const only = (mentions ?? []).flatMap((one) => {
+    if (one.type === "mcpServer") return [`server ${one.serverId}`];
+    if (one.type === "workflow") return [`workflow ${one.workflowId}`];
+    if (one.type === "defaultTool") return one.name === "sub_task" ? [] : [`tool ${one.name}`];
+    if (one.type !== "mcpTool") return [];
+    const tool = tools.find(({ origin }) => origin.type === "mcp" && origin.server === one.serverId && origin.tool === one.name);
+    return tool ? [`tool ${tool.name}`] : [];
+  });
+  return { only, subTasks: (mentions ?? []).some((one) => one.type === "defaultTool" && one.name === "sub_task") || (allowedAppDefaultToolkit ?? []).includes("sub_task") };
+}
+
 export function ToolPicks({ picks, change }: { picks: Picks; change: (picks: Picks) => void }) {
   const read = useResource(listTools());
   const templates = useResource(listTemplates({ limit: 1000 })).data?.templates ?? [];
