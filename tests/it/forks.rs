@@ -90,8 +90,9 @@ async fn a_retry_is_a_new_task_that_does_the_failed_step_anew() {
     let refused = world.orchestrator.retry(ended.id, from_first(), "anna").await.unwrap_err();
     assert_eq!(refused.code(), "effects_would_repeat", "{refused}");
     let running = world.start(plan(vec![call("hang", json!({}))])).await;
+    world.until(running.id, |task| task.status() == Status::Running).await;
     let refused = world.orchestrator.retry(running.id, RetryWish::default(), "anna").await.unwrap_err();
-    assert_eq!(refused.to_string(), format!("Cannot retry task with status: {}", Status::Pending));
+    assert_eq!(refused.to_string(), format!("Cannot retry task with status: {}", Status::Running));
 }
 
 /// A model that makes two calls and answers with what it read last.
