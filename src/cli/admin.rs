@@ -1,5 +1,7 @@
 //! `longhaul migrate`, `doctor` and `prune`: the upkeep of a database.
 
+use std::sync::Arc;
+
 use serde::Serialize;
 use serde_json::json;
 
@@ -14,7 +16,7 @@ use crate::models::{Models, Role};
 use crate::queue::{BullQueue, Doorbell, Queue};
 use crate::repository::{Presence, Retention, Stats, Violation, WorkerSummary};
 use crate::task::{counted, with_causes};
-use crate::tools::{Secrets, Toolbox};
+use crate::tools::{Secrets, Tool, Toolbox};
 
 /// Brings the tables up to date.
 pub(super) async fn migrate(
@@ -177,11 +179,13 @@ async fn look_at_tools(findings: &mut Findings, settings: &Settings, environment
         Ok(tools) => tools,
         Err(error) => return findings.note("tools", Err(with_causes(&error))),
     };
-    let offered = tools.offered(&Default::default());
-    findings.note(
-        "tools",
-        offered.map(|tools| counted(tools.len() as u64, "tool")).map_err(|error| with_causes(&error)),
-    );
+    match tools.offered(&Default::default()) {
+        Ok(offered) => {
+            findings.note("tools", Ok(counted(offered.len() as u64, "tool")));
+            look_at_schemas(findings, &offered);
+        }
+        Err(error) => findings.note("tools", Err(with_causes(&error))),
+    }
     for server in tools.servers() {
         let name = format!("'{}' over {}", server.name, server.transport);
         let finding = match (server.connected, server.last_error) {
@@ -191,6 +195,17 @@ async fn look_at_tools(findings: &mut Findings, settings: &Settings, environment
         findings.note("tool server", finding);
     }
     tools.close().await;
+}
+
+/// A tool whose schema says nothing that could be checked can be called all the same.
+fn look_at_schemas(findings: &mut Findings, offered: &[Arc<dyn Tool>]) {
+    for tool in offered {
+        let known = tool.description();
+        if let Some(reason) = known.schema.unusable() {
+            let detail = format!("the arguments for {} are not checked before a call: {reason}", known.name);
+            findings.note("tool schema", Ok(detail));
+        }
+    }
 }
 
 fn tell(findings: &Findings, terminal: &Terminal) {

@@ -62,7 +62,8 @@ impl Attempt {
             return Err(Stop::Failed(too_deep(FaultClass::Permanent, &tool.description().name)));
         }
         let known = tool.description();
-        let dispatch = self.permitted(known, dispatch).await?;
+        let fits = |attempt: &Self, dispatch: &Dispatch| attempt.misfit(tool, dispatch);
+        let (dispatch, misfit) = self.permitted(known, dispatch, fits).await?;
         self.allowance.take(self.orchestrator.now())?;
         let (step, call, effect) = (self.index, dispatch.number, known.effect);
         let labels = self.labels_of_call(known, &dispatch).await?;
@@ -76,6 +77,12 @@ impl Attempt {
             labels,
             request_id: dispatch.request_id,
         });
+        // Nothing is sent, so there is no doubt how it ends.
+        if let Some(problem) = misfit.filter(|_| self.orchestrator.rehearsal().is_none()) {
+            self.has_read(&known.name, labels, call, false);
+            let refused = Err(ToolError::Arguments(format!("{}: {problem}", known.name)));
+            return self.record_outcome(call, effect, &known.name, refused).await;
+        }
         // Of what leaves the house, or takes a secret, the intent is durable first: the task may have read more than this step.
         if effect != Effect::ReadOnly || labels.outward || labels.secret || self.journal.is_in_doubt() {
             self.journal.flush().await?;

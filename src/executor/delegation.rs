@@ -28,7 +28,7 @@ impl Attempt {
         if is_too_deep(&dispatch.arguments) {
             return Err(Stop::Failed(too_deep(FaultClass::Permanent, &to.description.name)));
         }
-        let dispatch = self.permitted(&to.description, dispatch).await?;
+        let (dispatch, _) = self.permitted(&to.description, dispatch, |_, _| None).await?;
         let most = self.spec.limits.max_depth;
         if self.spec.depth() >= most {
             let problem = format!("{most} tasks stand above this one already (limits.maxDepth)");

@@ -5,20 +5,22 @@ use serde_json::Value;
 use super::calls::Dispatch;
 use super::{Attempt, Stop, recollection};
 use crate::orchestrator::cut;
-use crate::task::{Call, CallState, CallSubject, Event, Fault, Payload, Taint};
-use crate::tools::{ToolDescription, is_question, question_problem};
+use crate::task::{Call, CallAt, CallState, CallSubject, Event, Fault, Payload, Taint};
+use crate::tools::{Tool, ToolDescription, is_question, question_problem};
 
 /// What a model is shown of arguments that a person changed, in bytes.
 const EDIT_BYTES: usize = 4 * 1024;
 
 impl Attempt {
     /// Sees to it that a call has the approval it needs: with it, the call goes on with exactly
-    /// the arguments that were approved; without it, the step ends here and waits.
+    /// the arguments that were approved; without it, the step ends here and waits. What `misfit` finds wrong
+    /// with the arguments comes back with them: nobody is asked about a call that cannot be made.
     pub(super) async fn permitted(
         &mut self,
         known: &ToolDescription,
         dispatch: Dispatch,
-    ) -> Result<Dispatch, Stop> {
+        misfit: impl Fn(&Self, &Dispatch) -> Option<String>,
+    ) -> Result<(Dispatch, Option<String>), Stop> {
         let call = self.step.call(dispatch.number);
         match call.map(|call| &call.state) {
             Some(CallState::Asked(_)) => return Err(Stop::Asking),
@@ -39,7 +41,10 @@ impl Attempt {
             return Err(Stop::Asking);
         }
         if is_approved {
-            return Ok(dispatch);
+            return Ok((dispatch, None));
+        }
+        if let Some(problem) = misfit(self, &dispatch) {
+            return Ok((dispatch, Some(problem)));
         }
         // A question that cannot be put to anybody is refused by the tool itself.
         if is_question(known) && question_problem(&dispatch.arguments).is_none() {
@@ -53,7 +58,19 @@ impl Attempt {
             self.ask_for_approval(known, dispatch, None);
             return Err(Stop::Asking);
         }
-        Ok(dispatch)
+        Ok((dispatch, None))
+    }
+
+    /// What is wrong with the arguments of a call, if anything is. In a rehearsal only whether anything was is
+    /// known, and its tools say what.
+    pub(super) fn misfit(&self, tool: &dyn Tool, dispatch: &Dispatch) -> Option<String> {
+        match self.orchestrator.rehearsal() {
+            Some(rehearsal) => {
+                let at = CallAt { step: self.index, call: dispatch.number };
+                rehearsal.did_not_fit(at).then(String::new)
+            }
+            None => tool.problem(&dispatch.arguments),
+        }
     }
 
     /// The call with the arguments that a person saw.

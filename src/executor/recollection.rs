@@ -24,7 +24,7 @@ const PIN_BYTES: usize = 500;
 pub(super) fn specs() -> [ToolSpec; 2] {
     [READ_TOOL, PIN_TOOL].map(|name| {
         let ToolDescription { name, description, schema, .. } = description(name);
-        ToolSpec { name, description, schema }
+        ToolSpec { name, description, schema: schema.value().clone() }
     })
 }
 
@@ -78,7 +78,7 @@ fn description(name: &str) -> ToolDescription {
     ToolDescription {
         name: name.to_owned(),
         description: about.to_owned(),
-        schema,
+        schema: schema.into(),
         effect: Effect::ReadOnly,
         origin: Origin::App { toolkit: TOOLKIT.to_owned() },
     }
@@ -94,6 +94,11 @@ struct Recollection {
 impl Tool for Recollection {
     fn description(&self) -> &ToolDescription {
         &self.description
+    }
+
+    /// It says by itself what it cannot do with them.
+    fn problem(&self, _: &Value) -> Option<String> {
+        None
     }
 
     async fn call(&self, arguments: Value, _: CallContext) -> Result<ToolOutput, ToolError> {

@@ -76,7 +76,7 @@ impl Orchestrator {
         let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         let offered = self.tools.offered(&spec.tools)?;
         let (plan, by) = match request.plan {
-            Some(plan) => (self.accept_plan(&spec, plan)?, Planner::default()),
+            Some(plan) => (self.accept_plan(&spec, plan).await?, Planner::default()),
             None => self.decompose_goal(&spec).await?,
         };
         let tools = frozen(&offered, &plan);

@@ -155,7 +155,11 @@ impl Orchestrator {
         for step in &mut plan.steps {
             step.model = step.model.take().filter(|name| planning.models.contains(name));
         }
-        match planning.problem_with(&plan) {
+        let problem = match planning.problem_with(&plan) {
+            None => self.misfits(&plan, planning.spec, &self.tools.offered(&planning.spec.tools)?).await?,
+            problem => problem,
+        };
+        match problem {
             None => Ok(Ok(plan)),
             Some(problem) => refused(problem),
         }
@@ -171,7 +175,7 @@ impl Orchestrator {
                 ToolSpec {
                     name: known.name.clone(),
                     description: known.description.clone(),
-                    schema: known.schema.clone(),
+                    schema: known.schema.value().clone(),
                 }
             })
             .collect())

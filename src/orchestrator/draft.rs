@@ -10,7 +10,7 @@ impl Orchestrator {
         self.check_names(&request.user_id, &request.tools).await?;
         self.tools.offered(&spec.tools)?;
         match &request.plan {
-            Some(plan) => Ok((self.accept_plan(&spec, plan.clone())?, Planner::default())),
+            Some(plan) => Ok((self.accept_plan(&spec, plan.clone()).await?, Planner::default())),
             None => self.decompose_goal(&spec).await,
         }
     }

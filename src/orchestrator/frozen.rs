@@ -87,7 +87,7 @@ impl Orchestrator {
             own.find(|now| tool.server.is_none() && now.name == tool.name)
         };
         let shown = |tool: &FrozenTool| {
-            let own = own(tool).map(|own| (&own.description, &own.schema));
+            let own = own(tool).map(|own| (&own.description, own.schema.value()));
             let (description, schema) = own.unwrap_or((&tool.description, &tool.schema));
             ToolSpec { name: tool.name.clone(), description: description.clone(), schema: schema.clone() }
         };

@@ -284,16 +284,25 @@ impl Orchestrator {
             Decision::Deny(reason) => check_text("reason", reason)?,
             _ => {}
         }
-        let (Decision::Answer(answer), About::Call { step, call, .. }) = (decision, id.about) else {
+        let About::Call { step, call, .. } = id.about else { return Ok(()) };
+        if !matches!(decision, Decision::Answer(_) | Decision::Approve(Some(_))) {
             return Ok(());
-        };
+        }
         let task = self.repository.load(id.task).await?.ok_or(OrchestratorError::NotFound)?;
         let asked = task.step(step).and_then(|step| step.call(call));
-        let Some(CallSubject::Tool { arguments, .. }) = asked.map(|call| &call.subject) else {
+        let Some(CallSubject::Tool { tool, arguments, .. }) = asked.map(|call| &call.subject) else {
             return Err(OrchestratorError::Closed);
         };
-        let question = self.repository.content(arguments).await?;
-        answer_problem(&question, answer).map_or(Ok(()), |problem| Err(invalid("answer", problem)))
+        let (field, problem) = match decision {
+            Decision::Answer(answer) => {
+                ("answer", answer_problem(&self.repository.content(arguments).await?, answer))
+            }
+            Decision::Approve(Some(changed)) => {
+                ("arguments", self.change_misfits(&task, tool, changed).await?)
+            }
+            _ => return Ok(()),
+        };
+        problem.map_or(Ok(()), |problem| Err(invalid(field, problem)))
     }
 
     /// Does what was agreed for requests that nobody answered in time. Returns how many tasks

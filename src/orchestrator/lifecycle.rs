@@ -46,7 +46,7 @@ impl Orchestrator {
         // A collision among the tools is the caller's to mend before anything is created.
         let offered = self.tools.offered(&spec.tools)?;
         let (plan, by) = match request.plan {
-            Some(plan) => (self.accept_plan(&spec, plan)?, Planner::default()),
+            Some(plan) => (self.accept_plan(&spec, plan).await?, Planner::default()),
             None => self.decompose_goal(&spec).await?,
         };
         let thread = self.open_thread(&spec).await?;
@@ -65,7 +65,11 @@ impl Orchestrator {
         Ok(task)
     }
 
-    pub(super) fn accept_plan(&self, spec: &TaskSpec, mut plan: Plan) -> Result<Plan, OrchestratorError> {
+    pub(super) async fn accept_plan(
+        &self,
+        spec: &TaskSpec,
+        mut plan: Plan,
+    ) -> Result<Plan, OrchestratorError> {
         plan.wait_for_outputs();
         let offered = self.tools.offered(&spec.tools)?;
         let is_tool = |name: &str| {
@@ -76,7 +80,11 @@ impl Orchestrator {
             let problem = format!("{model} is not one of the models a step may name (models.allowed)");
             return Err(OrchestratorError::Invalid { field: "plan", problem });
         }
-        match check_plan(&plan, &Ground::default(), &spec.limits, self.probes(), is_tool) {
+        let problem = match check_plan(&plan, &Ground::default(), &spec.limits, self.probes(), is_tool) {
+            None => self.misfits(&plan, spec, &offered).await?,
+            problem => problem,
+        };
+        match problem {
             None => Ok(plan),
             Some(problem) => Err(OrchestratorError::Invalid { field: "plan", problem }),
         }

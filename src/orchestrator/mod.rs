@@ -27,6 +27,7 @@ mod frozen;
 mod inbox;
 mod judge;
 mod lifecycle;
+mod misfit;
 mod plan_text;
 mod preset;
 mod promote;

@@ -19,6 +19,9 @@ pub(crate) trait Rehearsal: Send + Sync {
 
     /// What had become of the tool of a call by then, if it was another one than when the plan was made.
     fn change(&self, at: CallAt, attempt: u32) -> Option<ToolChange>;
+
+    /// Whether the next attempt of a call was not sent, because its arguments did not fit.
+    fn did_not_fit(&self, at: CallAt) -> bool;
 }
 
 /// What is recorded of a call that a task of its own carried out, or was to.

@@ -68,7 +68,7 @@ fn step_of(
     depends_on.dedup();
     step.insert("id".to_owned(), json!(ids[place as usize]));
     step.insert("dependsOn".to_owned(), json!(depends_on));
-    read_json(step.into())
+    read_json(Value::Object(step))
 }
 
 fn place_of(on: &Value, ids: &[String], places: &HashMap<&str, u32>) -> Result<u32, String> {

@@ -70,7 +70,7 @@ impl Delegate {
 
     fn spec(&self) -> ToolSpec {
         let ToolDescription { name, description, schema, .. } = self.description.clone();
-        ToolSpec { name, description, schema }
+        ToolSpec { name, description, schema: schema.value().clone() }
     }
 }
 
@@ -89,7 +89,7 @@ pub(crate) fn is_delegate(name: &str) -> bool {
 fn description(name: String, about: String, schema: Value) -> ToolDescription {
     // Creating a task does nothing to the world; what that task does has its own records and approvals.
     let origin = Origin::App { toolkit: "workflow".to_owned() };
-    ToolDescription { name, description: about, schema, effect: Effect::ReadOnly, origin }
+    ToolDescription { name, description: about, schema: schema.into(), effect: Effect::ReadOnly, origin }
 }
 
 fn sub_task() -> ToolDescription {

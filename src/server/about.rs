@@ -60,6 +60,9 @@ struct ToolView {
     description: String,
     /// The JSON Schema of its arguments.
     schema: Value,
+    /// Why no arguments are held against the schema before a call; the tool judges by itself then.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    unchecked: Option<String>,
     effect: Effect,
     origin: OriginView,
 }
@@ -148,7 +151,8 @@ impl ToolView {
         Self {
             name: known.name.clone(),
             description: known.description.clone(),
-            schema: known.schema.clone(),
+            schema: known.schema.value().clone(),
+            unchecked: known.schema.unusable().map(str::to_owned),
             effect: known.effect,
             origin,
         }

@@ -19,7 +19,7 @@ use super::error::ApiError;
 use super::parse::JsonBody;
 use super::state::AppState;
 use crate::task::{Effect, Fault, ToolAllowance};
-use crate::tools::{CallContext, Fence, ToolDescription, is_question};
+use crate::tools::{CallContext, Fence, ToolDescription, ToolError, is_question};
 
 /// Calls at once in one process: this is for people who look, not for programs that work.
 const AT_ONCE: usize = 4;
@@ -102,7 +102,10 @@ pub(super) async fn call(
         fence: Fence::default(),
     };
     let began = Instant::now();
-    let ended = tool.call(wish.arguments, context).await;
+    let ended = match tool.problem(&wish.arguments) {
+        Some(problem) => Err(ToolError::Arguments(format!("{name}: {problem}"))),
+        None => tool.call(wish.arguments, context).await,
+    };
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);
     Ok(Json(match ended {
         Ok(output) => Trial { result: output.content, is_error: output.is_error, fault: None, duration_ms },
@@ -138,7 +141,7 @@ mod tests {
     fn tool(effect: Effect, toolkit: &str) -> ToolDescription {
         let origin = Origin::App { toolkit: toolkit.into() };
         let (name, description) = ("t".to_owned(), String::new());
-        ToolDescription { name, description, schema: json!({}), effect, origin }
+        ToolDescription { name, description, schema: json!({}).into(), effect, origin }
     }
 
     fn code(trials: ToolTrials, effect: Effect, confirmed: bool) -> &'static str {

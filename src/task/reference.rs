@@ -9,7 +9,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
-use super::secret_reference::{disarmed, first_reference, inert, inert_text};
+use super::secret_reference::{SECRET, disarmed, first_reference, inert, inert_text};
 
 /// The keys of a reference. An object with one of the first two and nothing but the last is one.
 const OUTPUT: &str = "$output";
@@ -139,6 +139,19 @@ pub fn outputs_in<'a>(value: &'a Value, ids: &mut Vec<&'a str>) {
         (None, Value::Object(fields)) => fields.values().for_each(|field| outputs_in(field, ids)),
         (None, Value::Array(items)) => items.iter().for_each(|item| outputs_in(item, ids)),
         _ => {}
+    }
+}
+
+/// Whether a part of a value is only known when it is used: an output, an item, a secret.
+pub fn is_open(value: &Value) -> bool {
+    match value {
+        Value::String(text) => text.contains(PLACE.0) || text.contains(SECRET.0),
+        Value::Array(items) => items.iter().any(is_open),
+        Value::Object(fields) => {
+            reference(value).is_some()
+                || fields.iter().any(|(name, field)| name.contains(SECRET.0) || is_open(field))
+        }
+        _ => false,
     }
 }
 

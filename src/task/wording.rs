@@ -1,11 +1,12 @@
 //! What is wrong with JSON that somebody sent, in their words: which field, and what it must be. The
 //! library that reads it speaks of its own types.
 
-use serde::de::DeserializeOwned;
-use serde_json::Value;
+use serde::{Deserialize, Deserializer};
 
 /// Reads a value; what is wrong with it is told with the field it is about.
-pub(crate) fn read<T: DeserializeOwned>(value: Value) -> Result<T, String> {
+pub(crate) fn read<'de, T: Deserialize<'de>>(
+    value: impl Deserializer<'de, Error = serde_json::Error>,
+) -> Result<T, String> {
     serde_path_to_error::deserialize(value).map_err(|error| plainly(&error.to_string()))
 }
 
@@ -142,6 +143,7 @@ fn numbers(said: &str) -> String {
 #[cfg(test)]
 mod tests {
     use serde::Deserialize;
+    use serde_json::Value;
     use serde_json::json;
 
     use super::*;

@@ -85,7 +85,8 @@ mod tests {
     fn labels(config: &str, origin: Origin, name: &str) -> (bool, bool, bool) {
         let config: ToolsConfig = toml::from_str(config).unwrap();
         let (name, description) = (name.to_owned(), String::new());
-        let tool = ToolDescription { name, description, schema: json!({}), effect: Effect::Unsafe, origin };
+        let tool =
+            ToolDescription { name, description, schema: json!({}).into(), effect: Effect::Unsafe, origin };
         let Labels { untrusted, private, outward, .. } = LabelRules::of(&config).labels(&tool);
         (untrusted, private, outward)
     }

@@ -14,6 +14,7 @@ mod mcp;
 mod mcp_json;
 mod named;
 mod probe;
+mod schema;
 mod secrets;
 mod text;
 mod toolbox;
@@ -25,7 +26,7 @@ use async_trait::async_trait;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::task::{Effect, FrozenTool};
+use crate::task::{Effect, FrozenTool, is_open};
 
 pub(crate) use allowance::is_listed;
 pub(crate) use app::{answer_problem, is_question, question_problem, repeats_itself};
@@ -36,6 +37,7 @@ pub use labels::LabelsConfig;
 pub use mcp::ServerStatus;
 pub use mcp_json::{McpJsonError, read_mcp_json};
 pub use probe::{Finder, Finding, ProbeConfig, ProbeError, Probes};
+pub use schema::ArgumentSchema;
 pub use secrets::{SecretConfig, Secrets};
 pub use toolbox::{Toolbox, ToolboxError};
 
@@ -49,6 +51,21 @@ pub trait Tool: Send + Sync {
     /// there is one.
     fn reconciler(&self) -> Option<&str> {
         None
+    }
+
+    /// What is wrong with the arguments of a call, if anything is: nothing is sent then. It names the place and
+    /// what is expected there.
+    fn problem(&self, arguments: &Value) -> Option<String> {
+        self.description().schema.problem(arguments)
+    }
+
+    /// The same for arguments as a plan has them. What an output, an item or a secret is put into is judged
+    /// when it is there.
+    fn problem_in_plan(&self, arguments: &Value) -> Option<String> {
+        match is_open(arguments) {
+            true => self.description().schema.problem_with_names(arguments),
+            false => self.problem(arguments),
+        }
     }
 
     /// Calls it. Never panics; gives up at the deadline or when cancelled, with an error that
@@ -65,7 +82,7 @@ pub struct ToolDescription {
     /// What it does, for models.
     pub description: String,
     /// The JSON Schema of its arguments.
-    pub schema: Value,
+    pub schema: ArgumentSchema,
     /// What calling it does to the world.
     pub effect: Effect,
     /// Where it comes from.
@@ -83,7 +100,7 @@ impl ToolDescription {
 
     /// The tool as a plan that is made now takes it down.
     pub fn frozen(&self) -> FrozenTool {
-        FrozenTool::new(&self.name, &self.description, &self.schema, self.effect, self.server())
+        FrozenTool::new(&self.name, &self.description, self.schema.value(), self.effect, self.server())
     }
 }
 

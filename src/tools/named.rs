@@ -88,7 +88,7 @@ mod tests {
         let tool = |name: &str, origin| ToolDescription {
             name: name.to_owned(),
             description: String::new(),
-            schema: json!({}),
+            schema: json!({}).into(),
             effect: Effect::ReadOnly,
             origin,
         };

@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::config::is_host;
 use super::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, ToolboxError};
-use crate::task::{SECRET, unmarked, with_causes};
+use crate::task::{SECRET, secrets_in, unmarked, with_causes};
 
 const OPENING: &str = SECRET.0;
 const CLOSING: &str = SECRET.1;
@@ -250,6 +250,20 @@ impl Tool for Guarded {
         self.tool.reconciler()
     }
 
+    /// A secret is judged by its value, and is not named in what is wrong with it. Who may not have it is told so
+    /// by the call.
+    fn problem(&self, arguments: &Value) -> Option<String> {
+        if secrets_in(arguments).is_empty() {
+            return self.tool.problem(arguments);
+        }
+        let arguments = self.secrets.arguments(self.tool.description(), arguments.clone()).ok()?;
+        self.tool.problem(&arguments).map(|problem| self.secrets.redacted(problem))
+    }
+
+    fn problem_in_plan(&self, arguments: &Value) -> Option<String> {
+        self.tool.problem_in_plan(arguments)
+    }
+
     async fn call(&self, arguments: Value, context: CallContext) -> Result<ToolOutput, ToolError> {
         let known = self.tool.description();
         let arguments = self.secrets.arguments(known, arguments).map_err(ToolError::Denied)?;
@@ -278,7 +292,7 @@ mod tests {
         ToolDescription {
             name: name.to_owned(),
             description: String::new(),
-            schema: json!({}),
+            schema: json!({}).into(),
             effect: Effect::Unsafe,
             origin: Origin::App { toolkit: toolkit.to_owned() },
         }
@@ -295,6 +309,32 @@ mod tests {
         let unknown = secrets.arguments(&tool("shop_pay", "shop"), json!("{{secret:other}}")).unwrap_err();
         assert!(unknown.contains("no secret 'other'"), "{unknown}");
         assert!(secrets.arguments(&tool("shop_pay", "shop"), json!("{{secret:token")).is_err());
+    }
+
+    #[test]
+    fn arguments_are_judged_with_the_value_and_what_is_wrong_does_not_tell_it() {
+        let judged = |schema: Value| {
+            let description = ToolDescription { schema: schema.into(), ..tool("shop_pay", "shop") };
+            let guarded = secrets(json!({"tools": ["shop_*"]})).guard(Arc::new(Described(description)));
+            guarded.problem(&json!({"key": "{{secret:token}}"}))
+        };
+        let length = VALUE.len();
+        assert_eq!(judged(json!({"properties": {"key": {"maxLength": length}}})), None);
+        let short = judged(json!({"properties": {"key": {"minLength": length + 1}}})).unwrap();
+        assert!(short.starts_with("at /key: ") && !short.contains(VALUE), "{short}");
+    }
+
+    struct Described(ToolDescription);
+
+    #[async_trait]
+    impl Tool for Described {
+        fn description(&self) -> &ToolDescription {
+            &self.0
+        }
+
+        async fn call(&self, _: Value, _: CallContext) -> Result<ToolOutput, ToolError> {
+            Ok(ToolOutput::ok("called"))
+        }
     }
 
     #[test]

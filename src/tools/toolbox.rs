@@ -248,7 +248,7 @@ mod tests {
         Arc::new(Named(ToolDescription {
             name: name.to_owned(),
             description: String::new(),
-            schema: json!({}),
+            schema: json!({}).into(),
             effect: Effect::Unsafe,
             origin,
         }))

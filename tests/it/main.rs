@@ -10,6 +10,7 @@
 mod abandoned;
 mod allowed;
 mod architecture;
+mod arguments;
 mod bad_input;
 mod breakers;
 mod budgets;

@@ -340,7 +340,7 @@ impl CountingTool {
         let description = ToolDescription {
             name: name.to_owned(),
             description: format!("Counts its calls ({name})."),
-            schema: json!({"type": "object"}),
+            schema: json!({"type": "object"}).into(),
             effect,
             origin: Origin::App { toolkit: toolkit.to_owned() },
         };

@@ -228,13 +228,11 @@ fn shifty(shape: &str) -> Vec<Tool> {
     }
 }
 
+/// Whatever is left out has a value that does.
 fn tool(name: &'static str, description: &'static str, properties: Value) -> Tool {
-    let required: Vec<String> =
-        properties.as_object().map(|fields| fields.keys().cloned().collect()).unwrap_or_default();
     let mut schema = JsonObject::new();
     schema.insert("type".to_owned(), json!("object"));
     schema.insert("properties".to_owned(), properties);
-    schema.insert("required".to_owned(), json!(required));
     Tool::new(name, description, Arc::new(schema))
 }
 

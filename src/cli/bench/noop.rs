@@ -37,7 +37,7 @@ impl Noop {
         let description = ToolDescription {
             name: NAME.to_owned(),
             description: "Returns a text of constant length.".to_owned(),
-            schema: json!({"type": "object"}),
+            schema: json!({"type": "object"}).into(),
             effect: Effect::ReadOnly,
             origin: Origin::App { toolkit: "bench".to_owned() },
         };

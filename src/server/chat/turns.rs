@@ -17,7 +17,7 @@ use crate::task::{
     Effect, Fault, FaultClass, Labels, MAX_DEPTH, Source, TOO_DEEP, Taint, Task, Timestamp, ToolRequest,
     is_too_deep, secrets_in,
 };
-use crate::tools::{CallContext, Fence, Tool, ToolOutput};
+use crate::tools::{CallContext, Fence, Tool, ToolError, ToolOutput};
 
 /// What the model is told about itself, without tools and with them.
 const INSTRUCTIONS: &str = include_str!("../prompts/chat.md");
@@ -255,6 +255,9 @@ impl Answering {
         };
         // Whoever stops the answer drops this call, and it must not go on for nobody.
         let _cancel = context.cancel.clone().drop_guard();
+        if let Some(problem) = tool.problem(&arguments) {
+            return Err(ToolError::Arguments(format!("{}: {problem}", tool.description().name)).fault());
+        }
         match tool.call(arguments, context).await {
             Ok(output) if is_too_deep(&output.content) => {
                 let message = format!("the result is nested deeper than {MAX_DEPTH} levels");

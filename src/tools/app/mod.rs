@@ -22,7 +22,7 @@ use serde_json::Value;
 
 use super::text::{json_bytes, value_without_nul, without_nul};
 use super::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, ToolboxError, ToolsConfig};
-use crate::task::Effect;
+use crate::task::{Effect, read_json};
 
 pub(crate) use person::{answer_problem, is_question, question_problem};
 
@@ -91,7 +91,7 @@ fn built_in_with<O: Operation>(operation: O, effect: Effect) -> Arc<dyn Tool> {
     let description = ToolDescription {
         name: O::NAME.to_owned(),
         description: O::DESCRIPTION.to_owned(),
-        schema: schema::<O::Arguments>(),
+        schema: schema::<O::Arguments>().into(),
         effect,
         origin: Origin::App { toolkit: O::TOOLKIT.to_owned() },
     };
@@ -132,6 +132,15 @@ fn simplify(schema: &mut Value) {
 impl<O: Operation> Tool for BuiltIn<O> {
     fn description(&self) -> &ToolDescription {
         &self.description
+    }
+
+    /// As the call reads them, so that neither refuses what the other one takes.
+    fn problem(&self, arguments: &Value) -> Option<String> {
+        let read = match arguments {
+            Value::Null => read_json::<O::Arguments>(Value::Object(serde_json::Map::new())),
+            other => read_json::<O::Arguments>(other),
+        };
+        read.err()
     }
 
     async fn call(&self, arguments: Value, context: CallContext) -> Result<ToolOutput, ToolError> {
@@ -232,8 +241,9 @@ mod tests {
     #[tokio::test]
     async fn arguments_must_fit_the_schema_that_is_shown() {
         let tool = built_in(Echo);
-        assert_eq!(tool.description().schema["additionalProperties"], json!(false));
+        assert_eq!(tool.description().schema.value()["additionalProperties"], json!(false));
         for wrong in [json!({"theTxt": "x"}), json!({"theText": 1}), json!("x")] {
+            assert!(tool.problem(&wrong).is_some(), "{wrong}");
             let error = tool.call(wrong, context()).await.unwrap_err();
             assert_eq!(error.code(), "tool_arguments");
             assert!(!error.may_have_taken_effect());
@@ -241,11 +251,23 @@ mod tests {
     }
 
     #[test]
+    fn arguments_are_judged_as_the_call_reads_them() {
+        let tools = super::tools(&ToolsConfig::default()).unwrap();
+        let search = tools.iter().find(|tool| tool.description().name == "workspace_search").unwrap();
+        // Models write null for what they leave out.
+        assert_eq!(search.problem(&json!({"pattern": "TODO", "glob": null})), None);
+        assert_eq!(search.problem(&json!({"glob": "*"})).as_deref(), Some("pattern: is missing"));
+        let output = json!({"$output": "step-1"});
+        assert_eq!(search.problem_in_plan(&json!({"pattern": output, "glob": null})), None);
+        assert!(search.problem_in_plan(&json!({"patern": output})).is_some());
+    }
+
+    #[test]
     fn schemas_are_plain() {
         let tools = super::tools(&ToolsConfig::default()).unwrap();
         assert_eq!(tools.len(), 11);
         for tool in tools {
-            let schema = &tool.description().schema;
+            let schema = tool.description().schema.value();
             assert_eq!(schema["type"], json!("object"), "{schema}");
             let text = schema.to_string();
             assert!(!["$ref", "$defs", "null", "format"].iter().any(|word| text.contains(word)), "{text}");

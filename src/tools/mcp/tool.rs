@@ -61,7 +61,7 @@ pub(super) fn describe(server: &str, config: &McpServerConfig, tool: &RemoteTool
         description: without_nul(
             tool.description.as_deref().or(tool.title.as_deref()).unwrap_or_default().to_owned(),
         ),
-        schema: value_without_nul(Value::Object(schema)),
+        schema: value_without_nul(Value::Object(schema)).into(),
         effect: effect(config, &tool.name, tool.annotations.as_ref()),
         origin: Origin::Mcp { server: server.to_owned(), tool: without_nul(tool.name.to_string()) },
     }

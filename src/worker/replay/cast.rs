@@ -111,7 +111,7 @@ pub(super) fn tools(stage: &Arc<Stage>, id: TaskId, own: usize) -> Vec<Arc<dyn T
             description: ToolDescription {
                 name: name.to_owned(),
                 description: about,
-                schema: json!({}),
+                schema: json!({}).into(),
                 effect: kept.effect,
                 origin: Origin::App { toolkit },
             },
@@ -151,6 +151,10 @@ impl Rehearsal for Known {
 
     fn change(&self, at: CallAt, attempt: u32) -> Option<ToolChange> {
         self.0.changed(at, attempt)
+    }
+
+    fn did_not_fit(&self, at: CallAt) -> bool {
+        self.0.did_not_fit(at)
     }
 }
 

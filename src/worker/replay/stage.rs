@@ -325,6 +325,21 @@ impl Stage {
         }
     }
 
+    /// Whether the next attempt of a call was refused for its arguments before anybody was asked about it.
+    pub(super) fn did_not_fit(&self, at: CallAt) -> bool {
+        self.script(|script| {
+            let ended = script.next(at).and_then(|attempt| script.journal.get(attempt.ended?));
+            let is_refused = ended.is_some_and(
+                |entry| matches!(&entry.event, Event::CallFailed { fault, .. } if fault.code == "tool_arguments"),
+            );
+            let asks = |event: &Event| {
+                matches!(event, Event::ApprovalRequested { step, call, .. }
+                    if (*step, *call) == (at.step, at.call))
+            };
+            is_refused && !script.journal.iter().any(|entry| asks(&entry.event))
+        })
+    }
+
     /// What a probe found.
     pub(super) fn found(&self, name: &str, input: &Value) -> Option<Finding> {
         let mut state = self.state();

@@ -84,6 +84,7 @@ export function ToolsScreen() {
               <p><span class={`tag${tool.effect === "unsafe" ? " is-warn" : ""}`}>{tool.effect}</span> <span class="faint">{effects[tool.effect]}</span></p>
               <Statistics row={used.get(tool.name)} days={DAYS} />
               <TryTool key={tool.name} tool={tool} />
+              {tool.unchecked && <p class="faint">Its arguments are not checked before a call, for the schema cannot be used: {tool.unchecked}</p>}
               <details><summary>Schema of the arguments</summary><Value value={tool.schema} open={3} /></details>
             </article>
           )}

@@ -1,0 +1,69 @@
+//! Whether what a plan calls its tools with fits them, as far as that is known when the plan is made.
+
+use std::sync::Arc;
+
+use serde_json::Value;
+
+use super::{Orchestrator, OrchestratorError};
+use crate::task::{Plan, Task, TaskSpec, ToolUse, is_open};
+use crate::tools::Tool;
+
+/// Problems that a planner is told at once: it has one round to mend them.
+const PROBLEMS: usize = 5;
+
+impl Orchestrator {
+    /// What is wrong with the arguments of the calls that a plan names: each with its step, its tool, the place
+    /// and what is expected there. `offered` are the tools of the task, sorted by name.
+    pub(super) async fn misfits(
+        &self,
+        plan: &Plan,
+        spec: &TaskSpec,
+        offered: &[Arc<dyn Tool>],
+    ) -> Result<Option<String>, OrchestratorError> {
+        let mut problems = Vec::new();
+        for step in &plan.steps {
+            let Some(call) = &step.tool else { continue };
+            if let Some(problem) = self.misfit(call, spec, offered).await? {
+                problems
+                    .push(format!("the arguments of step '{}' do not fit {}: {problem}", step.id, call.name));
+            }
+            if problems.len() == PROBLEMS {
+                break;
+            }
+        }
+        Ok((!problems.is_empty()).then(|| problems.join("; ")))
+    }
+
+    /// What is wrong with the arguments to which a person changed those of a call, if anything is.
+    pub(super) async fn change_misfits(
+        &self,
+        task: &Task,
+        tool: &str,
+        changed: &Value,
+    ) -> Result<Option<String>, OrchestratorError> {
+        let spec = task.spec();
+        let problem = match self.tools.find(tool, &spec.tools) {
+            Some(known) => known.problem(changed),
+            None => self.delegate(spec, tool, None).await?.and_then(|delegate| delegate.problem(changed)),
+        };
+        Ok(problem.map(|problem| format!("do not fit {tool}: {problem}")))
+    }
+
+    async fn misfit(
+        &self,
+        call: &ToolUse,
+        spec: &TaskSpec,
+        offered: &[Arc<dyn Tool>],
+    ) -> Result<Option<String>, OrchestratorError> {
+        let known = offered.binary_search_by(|tool| tool.description().name.as_str().cmp(&call.name));
+        if let Some(tool) = known.ok().and_then(|at| offered.get(at)) {
+            return Ok(tool.problem_in_plan(&call.arguments));
+        }
+        // A task of its own carries it out.
+        if is_open(&call.arguments) || !spec.tools.delegates(&call.name) {
+            return Ok(None);
+        }
+        let delegate = self.delegate(spec, &call.name, None).await?;
+        Ok(delegate.and_then(|delegate| delegate.problem(&call.arguments)))
+    }
+}
