@@ -257,8 +257,15 @@ pub(super) fn check_plan(
     None
 }
 
-/// What stands against the lists, conditions and checks of a step beyond their form.
+/// What stands against the tool, the list, the condition and the checks of a step beyond their form.
 fn part_problem(step: &PlannedStep, probes: &Probes) -> Option<String> {
+    if let Some(tool) = step.tool.as_ref().filter(|_| step.kind != StepType::ToolCall) {
+        return Some(format!(
+            "step '{}' is of type {}, which calls no tools and asks nobody, and names the tool '{}': make it a step of \
+             type tool-call, and let a step behind it think over what that brings",
+            step.id, step.kind, tool.name
+        ));
+    }
     let part = serde_json::json!([&step.for_each, &step.when, &step.checks]);
     if is_too_deep(&part) {
         return Some(format!("step '{}' is nested deeper than {MAX_DEPTH} levels", step.id));

@@ -50,6 +50,7 @@ struct StepText {
 pub(super) fn schema(models: &[ModelName], probes: &Probes) -> Value {
     let tool = serde_json::json!({
         "type": "object", "required": ["name", "arguments"],
+        "description": "The one call that the step is. Only for steps of type tool-call.",
         "properties": {"name": {"type": "string"}, "arguments": {"type": "object"}},
     });
     let for_each = serde_json::json!({
@@ -70,7 +71,8 @@ pub(super) fn schema(models: &[ModelName], probes: &Probes) -> Value {
                 "properties": {
                     "id": {"type": "string"},
                     "description": {"type": "string"},
-                    "type": {"enum": StepType::ALL},
+                    "type": {"enum": StepType::ALL, "description":
+                        "llm-reasoning has no tools and asks nobody: a tool or a question to a person is a tool-call."},
                     "dependsOn": {"type": "array", "items": {"type": "string"}},
                     "tool": tool,
                     "estimatedDuration": {"type": "integer"},

@@ -125,6 +125,25 @@ async fn a_planner_is_told_and_mends_its_plan() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_planner_that_gives_a_tool_to_a_step_that_thinks_is_told_what_to_do() {
+    let steps = |kind: &str| {
+        json!({"steps": [{"id": "file", "description": "File it", "type": kind,
+            "tool": {"name": "issue", "arguments": {"title": "It leaks"}}}]})
+    };
+    let told = "step 'step-1' is of type llm-reasoning, which calls no tools and asks nobody, and names the tool \
+        'issue': make it a step of type tool-call";
+    let world = world(json!([
+        {"role": "plan", "contains": told, "reply": {"json": steps("tool-call")}},
+        {"role": "plan", "reply": {"json": steps("llm-reasoning")}},
+    ]))
+    .await;
+    let task = world.orchestrator.start(request("File an issue")).await.unwrap();
+    let _worker = world.work("w");
+    is_done(&world, &task).await;
+    assert_eq!(filed(&world).len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_model_is_told_before_anything_is_sent_or_anybody_is_asked_and_does_better() {
     let calls = |arguments: Value| json!({"toolCalls": [{"tool": "issue", "arguments": arguments}]});
     let world = world(json!([
