@@ -44,6 +44,23 @@ on("a call is approved with other arguments, and its effect is on record", async
   await page.getByText("final").first().waitFor();
 });
 
+on("a request that is not open any more says so, where its address is opened", async () => {
+  const id = await world.task("Please write a file nobody waits for", { approval: { tools: { workspace_write: true } } });
+  await world.until(id, "paused");
+  const { requests } = await world.ask("GET", "/api/inbox");
+  return `/inbox?request=${requests.find((one) => one.taskId === id).id}`;
+}, async (page) => {
+  const card = page.locator(".request.is-active", { hasText: "nobody waits for" });
+  await card.getByRole("button", { name: "Approve", exact: true }).click();
+  await page.waitForURL(/\/inbox$/);
+  assert.equal(await page.getByText("not open any more").count(), 0, "whoever answers knows");
+  const { tasks } = await world.ask("GET", "/api/tasks?q=nobody waits");
+  await page.goto(`${world.url}/inbox?request=${tasks[0].id}.0.1.1`);
+  await page.getByText("This request is not open any more").waitFor();
+  await page.getByRole("link", { name: "the task that asked" }).click();
+  await page.waitForURL(/\/tasks\/[0-9a-f-]{36}\/trace$/);
+});
+
 on("the inbox is worked off by keys, one request after the other", async () => {
   for (const name of ["one", "another"]) await world.until(await world.task(`Please write a file for ${name}`, { approval: { tools: { workspace_write: true } } }), "paused");
   return "/inbox";

@@ -200,7 +200,11 @@ impl Operation {
         }
         if let Some((media, description)) = self.file {
             let schema = json!({"type": "string", "description": description});
-            described["requestBody"] = json!({"required": true, "content": {media: {"schema": schema}}});
+            let mut content = json!({"schema": schema});
+            if let Some(example) = examples.text(self.id, media) {
+                content["example"] = example;
+            }
+            described["requestBody"] = json!({"required": true, "content": {media: content}});
         }
         let mut replies = self.successes(schemas, examples);
         refusals::add(self, schemas, &mut replies);
@@ -257,9 +261,11 @@ impl Operation {
                     (*media, json!({"schema": schema}))
                 }
             };
-            if matches!(reply, Reply::Json(_))
-                && let Some(example) = examples.reply(self.id)
-            {
+            let example = match reply {
+                Reply::Json(_) => examples.reply(self.id, &content["schema"]),
+                _ => examples.text(self.id, media),
+            };
+            if let Some(example) = example {
                 content["example"] = example;
             }
             entry["content"][media] = content;

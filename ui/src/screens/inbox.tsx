@@ -41,13 +41,24 @@ export function InboxScreen() {
   return (
     <section class="screen">
       <header class="screen-head"><h1>Inbox {requests.length > 0 && <span class="faint count">{requests.length}</span>}</h1></header>
+      {chosen && read.data && !requests.some((one) => one.id === chosen) && <Closed id={chosen} />}
       {read.error && !read.data ? <Failure error={read.error} retry={read.reload} /> : !read.data ? <Loading /> : requests.length === 0 ? (
         <Empty icon="inbox" title="Nobody needs you">
           <p>Tasks ask here before calls that need approval, when a tool has changed under them, when a model has a question, and when a crash left open whether a call took effect.</p>
           <p>To be asked before a task begins, tick “Approve the plan first” when you start it.</p>
         </Empty>
-      ) : <div class="stack">{requests.map((request) => <RequestCard key={request.id} request={request} answered={read.reload} active={request.id === chosen} />)}</div>}
+      ) : <div class="stack">{requests.map((request) => <RequestCard key={request.id} request={request} answered={() => { if (request.id === chosen) setQuery({ request: null }, true); read.reload(); }} active={request.id === chosen} />)}</div>}
     </section>
+  );
+}
+
+/** What an address names that is not asked any more. */
+function Closed({ id }: { id: string }) {
+  const task = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/.exec(id)?.[0];
+  return (
+    <div class="callout" role="status"><Icon name="inbox" /><div><strong>This request is not open any more</strong>
+      <p>It was answered, it has expired, or its task does not wait for it now.{task && <> What became of it stands with <a href={`/tasks/${task}/trace`}>the task that asked</a>.</>}</p>
+    </div><Button kind="ghost" icon="cross" aria-label="Close" onClick={() => setQuery({ request: null }, true)} /></div>
   );
 }
 
