@@ -70,7 +70,7 @@ fn description(name: &str) -> ToolDescription {
              prompt names the handle and the offset.",
             json!({"type": "object", "additionalProperties": false, "required": ["handle"], "properties": {
                 "handle": {"type": "string", "description":
-                    "The id of a step for its output, with /N behind it for the result of its call N; or goal, summary."},
+                    "The id of a step for its output, with /N behind it for the result of its call N; or goal, summary, message-N."},
                 "offset": {"type": "integer", "minimum": 0, "description": "Where to begin, in bytes."},
                 "length": {"type": "integer", "minimum": 1, "description": "How many bytes at most."}}}),
         ),

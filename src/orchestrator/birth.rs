@@ -81,7 +81,7 @@ impl Orchestrator {
         };
         let tools = frozen(&offered, &plan);
         let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
-        let (task, entries) = self.first_entries(calling.child, spec, &Detection::by_caller(), made)?;
+        let (task, entries) = self.first_entries(calling.child, spec, &Detection::by_caller(), vec![made])?;
         self.know_tools(&task, tools);
         self.repository.create(&task, entries, None).await?;
         tracing::info!(task = %task.id, parent = %calling.task, "sub-task created");

@@ -7,6 +7,7 @@ use uuid::Uuid;
 
 use super::decompose::check_plan;
 use super::frozen::frozen;
+use super::promote::told;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
@@ -54,7 +55,9 @@ impl Orchestrator {
         let id = request.id.unwrap_or_else(|| TaskId(Uuid::now_v7()));
         let tools = frozen(&offered, &plan);
         let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
-        let (task, entries) = self.first_entries(id, spec, &detection, made)?;
+        let besides = request.told.iter().map(|text| told(text));
+        let first = std::iter::once(made).chain(besides).collect();
+        let (task, entries) = self.first_entries(id, spec, &detection, first)?;
         self.know_tools(&task, tools);
         let answer = request.key.as_ref().map(|key| key.answer(&task));
         self.repository.create(&task, entries, answer.as_ref()).await?;
@@ -104,14 +107,16 @@ impl Orchestrator {
         id: TaskId,
         spec: TaskSpec,
         detection: &Detection,
-        made: Event,
+        made: Vec<Event>,
     ) -> Result<(Task, Vec<Entry>), OrchestratorError> {
         let now = self.now();
         let created = Entry { seq: 1, epoch: 0, at: now, event: Event::Created { spec: Box::new(spec) } };
         let mut task = Task::begin(id, &created)?;
         let detected = task.record(now, detection.event())?;
-        let planned = task.record(now, made)?;
-        let mut entries = vec![created, detected, planned];
+        let mut entries = vec![created, detected];
+        for event in made {
+            entries.push(task.record(now, event)?);
+        }
         if task.plan_ask().is_some() {
             // No worker has to find out that there is nothing to do yet.
             let detail = "the plan waits for approval: longhaul inbox".to_owned();

@@ -165,10 +165,15 @@ fn opening(grown: &Grown, tools: &FrozenTools) -> Vec<Event> {
     let (plan, tools) = (Plan { steps: vec![step] }, Some(tools.content()));
     let mut events = vec![detected, Event::Planned { revision: 1, plan, by, tools }];
     if !grown.before.is_empty() {
-        events.push(Event::MessageReceived { text: Payload::text(&grown.before), by: FROM_CHAT.to_owned() });
+        events.push(told(&grown.before));
     }
     events.push(Event::StepStarted { step: INDEX, attempt: 1 });
     events
+}
+
+/// What a task is told of the chat that it comes from. Not all of it was written by a person.
+pub(super) fn told(text: &str) -> Event {
+    Event::MessageReceived { text: Payload::text(text), by: FROM_CHAT.to_owned() }
 }
 
 impl GrownCall {

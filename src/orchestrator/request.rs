@@ -90,6 +90,8 @@ pub struct TaskRequest {
     pub detection: Option<Detection>,
     /// The plan, if the caller brings one.
     pub plan: Option<Plan>,
+    /// What goes with the goal besides, such as files that came with a message: told as messages of the chat.
+    pub told: Vec<String>,
     /// What was read before, in the conversation that it goes on from.
     pub taint: Taint,
     /// The template that brings goal and plan, where the request itself says nothing of them.

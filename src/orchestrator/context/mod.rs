@@ -57,7 +57,7 @@ pub struct StepContext {
 impl StepContext {
     /// Whether something of it is only shown in part.
     pub fn is_cut(&self) -> bool {
-        self.background.contains(excerpt::CUT)
+        self.background.contains(excerpt::CUT) || self.brief.contains(excerpt::CUT)
     }
 
     /// The first message of the conversation.
@@ -214,14 +214,18 @@ impl Orchestrator {
 
     /// What people wrote before the step was started first. What they wrote since is part of the
     /// step's own conversation: its opening must stay what it was.
-    async fn messages_before(&self, task: &Task, step: &Step) -> Result<Vec<String>, OrchestratorError> {
+    async fn messages_before(
+        &self,
+        task: &Task,
+        step: &Step,
+    ) -> Result<Vec<(i64, String)>, OrchestratorError> {
         let started = step.first_seq.unwrap_or(i64::MAX);
         let mut messages = Vec::new();
         for seq in task.state().messages.iter().filter(|seq| **seq < started) {
-            messages.extend(self.message(task.id, *seq).await?);
+            messages.extend(self.message(task.id, *seq).await?.map(|text| (*seq, text)));
         }
         // What they pinned stands among what is pinned.
-        messages.retain(|text| pin_in(text).is_none());
+        messages.retain(|(_, text)| pin_in(text).is_none());
         Ok(messages)
     }
 

@@ -25,6 +25,9 @@ const LINE_BYTES: usize = 160;
 /// An output of which less than this can be shown is only named, in bytes.
 const LEAST_BYTES: usize = 120;
 
+/// What the handle of a message begins with; the number of its entry follows.
+pub(super) const MESSAGE: &str = "message-";
+
 /// What marks name as the origin of facts that a model pinned.
 const PINNED_BY: &str = "context_pin";
 
@@ -141,14 +144,15 @@ pub(super) fn pins(facts: &[Told]) -> String {
 }
 
 /// The plan with its states, what people wrote, and the step itself.
-pub(super) fn brief(task: &Task, step: &Step, messages: &[String], room: usize) -> String {
+pub(super) fn brief(task: &Task, step: &Step, messages: &[(i64, String)], room: usize) -> String {
     let mut brief = format!("Plan:\n{}", plan_lines(task, step, room * PLAN_PERCENT / 100));
     if !messages.is_empty() {
         let room = room * MESSAGES_PERCENT / 100;
         let _ = write!(brief, "\nWhat the user wrote since the task began:\n");
         let mut used = 0;
-        for (at, text) in messages.iter().enumerate() {
-            let line = closed(cut(text, room.saturating_sub(used) / (messages.len() - at)));
+        for (at, (seq, text)) in messages.iter().enumerate() {
+            let share = room.saturating_sub(used) / (messages.len() - at);
+            let line = closed(excerpt(text, share, &format!("{MESSAGE}{seq}")));
             used += line.len();
             let _ = writeln!(brief, "- {line}");
         }

@@ -2,6 +2,7 @@
 
 use super::super::promote::FROM_CHAT;
 use super::excerpt::boundary;
+use super::opening::MESSAGE;
 use super::{Orchestrator, OrchestratorError};
 use crate::task::{Event, Step, Taint, Task, TaskId};
 
@@ -23,7 +24,8 @@ pub struct Recorded {
 }
 
 impl Orchestrator {
-    /// A piece of what is recorded of a task: of the `goal`, of the `summary`, of the output of a step
+    /// A piece of what is recorded of a task: of the `goal`, of the `summary`, of a message by the number of its entry
+    /// (`message-4`), of the output of a step
     /// by its id, or of the result of one of its calls by id and number (`step-3/2`).
     pub async fn read_recorded(
         &self,
@@ -95,6 +97,10 @@ impl Orchestrator {
             let Some(output) = &step.output else { return Ok(None) };
             return Ok(Some(self.text_of(output).await?));
         }
+        let message = handle.strip_prefix(MESSAGE).and_then(|seq| seq.parse().ok());
+        if let Some(seq) = message.filter(|seq| task.state().messages.contains(seq)) {
+            return self.message(task.id, seq).await;
+        }
         let Some((step, call)) = handle.rsplit_once('/') else { return Ok(None) };
         match (named(step), call.parse()) {
             (Some((index, step)), Ok(call)) => self.result_of(task.id, index, step, call).await,
@@ -147,7 +153,7 @@ impl Orchestrator {
 
 fn unknown(handle: &str) -> OrchestratorError {
     let problem = format!(
-        "nothing is recorded under '{}': it is goal, summary, the id of a step, or such an id with the number of a \
+        "nothing is recorded under '{}': it is goal, summary, message-N, the id of a step, or such an id with the number of a \
          call behind it, as in step-3/2",
         handle.chars().take(100).collect::<String>()
     );

@@ -10,7 +10,7 @@ use uuid::Uuid;
 use super::answer::Question;
 use super::request::Turn;
 use super::task_frames::TaskFrames;
-use super::{heartbeat, introduction, message_id, orchestrated, place, replay, resume, task_stream};
+use super::{files, heartbeat, introduction, message_id, orchestrated, place, replay, resume, task_stream};
 use crate::orchestrator::{Detection, TaskRequest};
 use crate::repository::RepositoryError;
 use crate::server::auth::Caller;
@@ -125,6 +125,7 @@ async fn start(
         budget: turn.budget,
         preset: turn.preset.clone(),
         detection: Some(detection),
+        told: files::told(&turn.parts),
         id: Some(id),
         key: key.map(keeping),
         ..TaskRequest::default()

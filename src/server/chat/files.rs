@@ -19,20 +19,40 @@ const TEXTS: [&str; 8] = [
     "application/x-sh",
 ];
 
+/// Files of a message that a task is told of one by one; what more there are is told in one piece.
+const TOLD: usize = 20;
+
 /// What is in the text files among the parts of a message, in about `most` bytes.
 pub(super) fn contents(parts: &[Value], most: usize) -> String {
     let mut contents = String::new();
-    for part in parts.iter().filter(|part| part["type"] == "file") {
-        let field = |name: &str| part[name].as_str().unwrap_or_default();
-        if !is_text(field("mediaType")) {
-            continue;
-        }
-        if let Some(text) = text_of(field("url")) {
-            let text = cut(&text, most.saturating_sub(contents.len()));
-            let _ = write!(contents, "\n\nThe file {}:\n{text}", field("filename"));
-        }
+    for (name, text) in texts(parts) {
+        let text = cut(&text, most.saturating_sub(contents.len()));
+        let _ = write!(contents, "\n\nThe file {name}:\n{text}");
     }
     contents
+}
+
+/// The same in full, as a task is told of them: what of it is too long for a prompt can be read from there.
+pub(super) fn told(parts: &[Value]) -> Vec<String> {
+    let mut told: Vec<String> = Vec::new();
+    for (name, text) in texts(parts) {
+        let file = format!("The file {name}:\n{text}");
+        let is_full = told.len() == TOLD;
+        match told.last_mut() {
+            Some(last) if is_full => last.extend(["\n\n", &file]),
+            _ => told.push(file),
+        }
+    }
+    told
+}
+
+/// The text files among the parts of a message, with their names.
+fn texts(parts: &[Value]) -> impl Iterator<Item = (&str, String)> {
+    parts.iter().filter(|part| part["type"] == "file").filter_map(|part| {
+        let field = |name: &str| part[name].as_str().unwrap_or_default();
+        let text = is_text(field("mediaType")).then(|| text_of(field("url")))??;
+        Some((field("filename"), text))
+    })
 }
 
 fn is_text(media_type: &str) -> bool {
@@ -112,6 +132,17 @@ mod tests {
             file("text/plain", "data:text/plain;base64,?"),
         ];
         assert_eq!(contents(&parts, 1000), "\n\nThe file a:\nHello, wörld!\n\nThe file a:\n{\"a\":1}");
+    }
+
+    #[test]
+    fn a_task_is_told_all_of_each() {
+        let long = "x".repeat(200_000);
+        let mut parts =
+            vec![file("text/plain", &format!("data:text/plain,{long}")), file("image/png", "data:,x")];
+        assert_eq!(told(&parts), [format!("The file a:\n{long}")]);
+        parts.extend((0..30).map(|_| file("text/plain", "data:text/plain,y")));
+        let told = told(&parts);
+        assert_eq!((told.len(), told.concat().matches("The file a:").count()), (TOLD, 31));
     }
 
     #[test]

@@ -104,6 +104,41 @@ async fn defect_13_a_complex_message_is_kept_and_becomes_a_task() {
 }
 
 #[tokio::test]
+async fn a_task_is_told_what_is_in_the_files_of_its_message() {
+    let fixture = Fixture::scripted(rules()).await;
+    let long = format!("{}the very end", "line by line\n".repeat(20_000));
+    let mut body = body("m", COMPLEX);
+    body["attachments"] = json!([
+        {"filename": "notes.md", "mediaType": "text/markdown", "url": "data:text/markdown,Who%20writes%3F"},
+        {"filename": "long.txt", "mediaType": "text/plain", "url": format!("data:text/plain,{long}")},
+        {"filename": "a.png", "mediaType": "image/png", "url": "data:image/png;base64,AAAA"},
+    ]);
+    let started = post(&fixture, body).await;
+    assert_eq!(started.status, 200, "{}", started.text);
+    let id: TaskId = serde_json::from_value(started.json()["taskId"].clone()).unwrap();
+    let orchestrator = &fixture.orchestrator;
+    let task = fixture.repository().load(id).await.unwrap().unwrap();
+    assert!(task.spec().goal.starts_with(COMPLEX) && task.spec().goal.len() < 200, "files are not the goal");
+    assert_eq!(task.state().messages.len(), 2);
+    let model = orchestrator.models().for_role(Role::Execute, None).unwrap();
+    let window = orchestrator.window(model.as_ref(), task.spec());
+    let context = orchestrator.step_context(&task, task.step(0).unwrap(), &window, None).await.unwrap();
+    assert!(context.brief.contains("The file notes.md:\nWho writes?"), "{}", context.brief);
+    let handle = format!("message-{}", task.state().messages[1]);
+    assert!(context.brief.contains(&format!("context_read {{\"handle\": \"{handle}\"")), "{}", context.brief);
+    assert!(context.is_cut() && context.brief.len() < long.len() / 2);
+    let rest = orchestrator.read_recorded(id, &handle, long.len() - 100, None).await.unwrap();
+    assert!(rest.text.ends_with("the very end"), "{}", rest.text);
+    let journal = fixture.repository().journal(id, 0, 100).await.unwrap();
+    let large = journal.iter().any(|entry| {
+        matches!(&entry.event, Event::MessageReceived { text: Payload::Blob { .. }, by } if by == "chat")
+    });
+    assert!(large, "a large file is stored by its name");
+    let written = orchestrator.read_recorded(id, "message-1", 0, None).await;
+    assert!(written.is_err(), "an entry that is no message has no such handle");
+}
+
+#[tokio::test]
 async fn the_message_is_kept_even_if_no_task_comes_of_it() {
     let fixture =
         Fixture::scripted(json!([{"role": "plan", "reply": {"error": {"kind": "unavailable"}}}])).await;
