@@ -9,8 +9,8 @@ const tool = (id, description, name, args, dependsOn = []) => step(id, descripti
 const plan = [
   tool("find", "Find where errors are defined", "workspace_search", { pattern: "questions" }),
   tool("list", "List the modules", "workspace_list", {}, ["find"]),
-  step("http", "Read how the HTTP module reports errors", ["list"]),
-  step("store", "Read how the store reports errors", ["list"]),
+  step("http", "Read how the HTTP module reports errors", ["list"], { type: "tool-call" }),
+  step("store", "Read how the store reports errors", ["list"], { type: "tool-call" }),
   step("compare", "Compare both, and name what differs", ["http", "store"]),
   { ...step("keep", "Keep where the work stands", ["compare"]), type: "checkpoint" },
   step("write", "Write it down with examples", ["keep"]),
@@ -31,7 +31,7 @@ const script = [
 ];
 const others = ["Summarise the release notes of all dependencies", "Find dead links in the handbook", "Count the open questions by chapter", "Translate the greeting pages into French", "Check every example of the guide", "List all configuration keys and where they are read", "Write the weekly report for the team"];
 
-const world = await World.start({ script });
+const world = await World.start({ script, more: "[models.prices.\"scripted/demo\"]\ninput = 3.0\noutput = 15.0\n" });
 const browser = await browse();
 try {
   const ended = [];
