@@ -14,6 +14,7 @@ use super::error::CliError;
 use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, signals};
+use crate::repository::analytics::keep_up;
 use crate::server::{self, Access, AppState, LimiterSnapshot, Replayer, WorkerSnapshot, WorkerStatus};
 use crate::task::{counted, words_of};
 use crate::worker::{self, LimiterScope, Worker};
@@ -38,15 +39,17 @@ pub(super) async fn serve(engine: &Engine, args: &ServeArgs, terminal: &Terminal
     let config = settings.config.server.clone();
     let state = AppState::new(engine.orchestrator.clone(), access, config, status, replayer(), stop.clone());
     let working = worker.map(|worker| spawn(worker, stop.clone()));
-    let counting = tokio::spawn(server::count(state.clone(), stop.clone()));
+    let counted = CancellationToken::new();
+    let counting = tokio::spawn(keep_up(engine.repository().clone(), counted.clone()));
     let served = server::serve(listener, server::router(state), stop.clone()).await;
     // If serving ends by itself, the worker ends with it.
     stop.cancel();
     // A panic of either is in the log.
-    let _ = counting.await;
     if let Some(working) = working {
         let _ = working.await;
     }
+    counted.cancel();
+    let _ = counting.await;
     served.map_err(|error| CliError::failed("serving_failed", "serving ended", Some(error)))?;
     Ok(Exit::Done)
 }
@@ -57,7 +60,12 @@ pub(super) async fn work(engine: &Engine, terminal: &Terminal) -> Result<Exit, C
     let stop = signals::listen(terminal, DRAINING)?;
     let worker = engine.worker();
     introduce(engine, None, Some(&worker), terminal).await?;
+    let counted = CancellationToken::new();
+    let counting = tokio::spawn(keep_up(engine.repository().clone(), counted.clone()));
     worker.run(stop).await;
+    counted.cancel();
+    // A panic is in the log.
+    let _ = counting.await;
     Ok(Exit::Done)
 }
 

@@ -48,6 +48,8 @@ mod workflow;
 
 use std::sync::Arc;
 
+use tokio::sync::Notify;
+
 use crate::models::Models;
 use crate::queue::Queue;
 use crate::repository::Repository;
@@ -107,6 +109,7 @@ pub struct Orchestrator {
     probes: Arc<Probes>,
     known_tools: frozen::KnownTools,
     rehearsal: Option<Arc<dyn Rehearsal>>,
+    scheduled: Arc<Notify>,
 }
 
 impl Orchestrator {
@@ -131,6 +134,7 @@ impl Orchestrator {
             probes: Arc::default(),
             known_tools: frozen::KnownTools::default(),
             rehearsal: None,
+            scheduled: Arc::default(),
         }
     }
 
@@ -157,6 +161,12 @@ impl Orchestrator {
     /// What models are saying at this moment.
     pub fn speech(&self) -> &Speech {
         &self.speech
+    }
+
+    /// Waits until a schedule is written here, or was since the last wait. Those of other processes are
+    /// found by looking.
+    pub async fn scheduled(&self) {
+        self.scheduled.notified().await;
     }
 
     /// The same brain with another clock.

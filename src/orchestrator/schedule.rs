@@ -82,6 +82,7 @@ impl Orchestrator {
             Some(key) => self.repository.begin_schedule(&schedule, &key.answer(&schedule)).await?,
             None => self.repository.put_schedule(&schedule, 0).await?,
         }
+        self.scheduled.notify_one();
         Ok(schedule)
     }
 
@@ -230,7 +231,10 @@ impl Orchestrator {
             schedule.updated_at = self.now();
             match self.repository.put_schedule(&schedule, base).await {
                 Err(RepositoryError::Stale) => schedule = self.known(schedule.id).await?,
-                written => return Ok(written.map(|()| schedule)?),
+                written => {
+                    self.scheduled.notify_one();
+                    return Ok(written.map(|()| schedule)?);
+                }
             }
         }
         Err(RepositoryError::Stale.into())

@@ -50,9 +50,11 @@ impl Queue for DatabaseQueue {
     }
 
     async fn next(&self) -> Delivery {
-        // A timeout is an answer too: it is the fallback that makes rings mere hints.
-        let _ = tokio::time::timeout(self.poll, self.doorbell.rung()).await;
-        Delivery::due()
+        match tokio::time::timeout(self.poll, self.doorbell.rung()).await {
+            Ok(()) => Delivery::due(),
+            // The fallback that makes rings mere hints.
+            Err(_) => Delivery::look(),
+        }
     }
 
     fn describe(&self) -> String {
@@ -81,10 +83,10 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn without_a_ring_polling_finds_the_work() {
+    async fn without_a_ring_somebody_is_told_to_look() {
         let queue = DatabaseQueue::new(Doorbell::default(), Duration::from_secs(1));
         let before = tokio::time::Instant::now();
-        assert_eq!(queue.next().await.hint, Hint::Due);
+        assert_eq!(queue.next().await.hint, Hint::Look);
         assert_eq!(before.elapsed(), Duration::from_secs(1));
     }
 }

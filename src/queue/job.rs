@@ -164,9 +164,14 @@ pub struct Delivery {
 }
 
 impl Delivery {
-    /// A hint that nobody wants to hear of.
+    /// Something is due. Nobody wants to hear of it.
     pub fn due() -> Self {
         Self { hint: Hint::Due, receipt: None }
+    }
+
+    /// It is time to look. Nobody wants to hear of it.
+    pub fn look() -> Self {
+        Self { hint: Hint::Look, receipt: None }
     }
 }
 

@@ -24,8 +24,10 @@ pub use job::{Delivery, Job, JobEnd, JobName, JobProgress, JobState, Receipt, Re
 /// What a worker should look for.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Hint {
-    /// Whatever is due.
+    /// Whatever is due: something is.
     Due,
+    /// Nobody told of anything for a while: whoever looks finds out whether anything is due.
+    Look,
     /// This task.
     Task(TaskId),
 }
@@ -68,7 +70,7 @@ pub trait Queue: Send + Sync {
     async fn push(&self, wake: Wake) -> Result<(), QueueError>;
 
     /// Waits for the next hint. Comes back by itself after the polling interval with
-    /// [`Hint::Due`], so that no lost hint costs more than that. May be dropped at any moment
+    /// [`Hint::Look`], so that no lost hint costs more than that. May be dropped at any moment
     /// without losing a hint.
     async fn next(&self) -> Delivery;
 

@@ -42,8 +42,9 @@ pub use conversations::Conversations;
 pub use error::{Cause, RepositoryError};
 pub use postgres::PostgresRepository;
 pub use records::{
-    Answer, Beat, Change, Claim, Claimed, Fate, Grant, ListFilter, Message, Place, Presence, Pruned, Rate,
-    Renewal, Requests, Retention, Stats, Stray, TaskSummary, Thread, Violation, WorkerInfo, WorkerSummary,
+    Answer, Beat, Change, Claim, Claimed, Due, Fate, Grant, ListFilter, Message, Place, Presence, Pruned,
+    Rate, Renewal, Requests, Retention, Stats, Stray, TaskSummary, Thread, Violation, WorkerInfo,
+    WorkerSummary,
 };
 pub use schedule::{Overlap, Schedule, ScheduleId, ScheduledTask, Timing};
 pub use sqlite::{SqliteDurability, SqliteRepository};
@@ -89,6 +90,10 @@ pub trait Repository: Send + Sync {
     /// Leases due tasks to a worker: by priority, then first come, see [`Place`]. Each claim
     /// makes the epoch one larger, whether or not anything is ever written under it.
     async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError>;
+
+    /// Whether anything is due: one question that locks and changes nothing, and costs the same however
+    /// much waits. It is all that an idle worker asks.
+    async fn due(&self) -> Result<Due, RepositoryError>;
 
     /// The places of the first due tasks in the line, at most `limit`. It costs no more than a
     /// claim however many wait.

@@ -351,6 +351,15 @@ pub struct Pruned {
     pub workers: u64,
 }
 
+/// What there is to do, for a worker that nobody told of anything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Due {
+    /// Whether a task is.
+    pub task: bool,
+    /// How long until the next schedule is: nothing if one is, none if there is none.
+    pub schedule: Option<Duration>,
+}
+
 /// What is in the database.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]

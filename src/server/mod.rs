@@ -61,7 +61,6 @@ use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 use tower_http::catch_panic::CatchPanicLayer;
 
-pub use analytics::count;
 pub use auth::{Access, OpenBind, refuse_open_bind};
 pub use config::{ChatConfig, ChatReply, ServerConfig};
 pub use replays::Replayer;

@@ -35,6 +35,7 @@ use tokio_util::sync::CancellationToken;
 use self::leases::{Leases, Taken};
 use self::limiter::Limiter;
 use self::line::Line;
+use self::schedules::Outlook;
 use crate::executor::Executor;
 use crate::orchestrator::{Clock, Orchestrator};
 use crate::queue::{Delivery, Hint, Queue};
@@ -68,6 +69,7 @@ struct Shared {
     /// The one place for a task that is suspected of killing its workers.
     suspects: Arc<Semaphore>,
     line: Line,
+    outlook: Outlook,
     draining: CancellationToken,
 }
 
@@ -101,9 +103,20 @@ impl Worker {
         let limiter = Limiter::new(&config.limiter, orchestrator.repository());
         let leases = Arc::default();
         let suspects = Arc::new(Semaphore::new(1));
-        let (line, draining) = (Line::default(), CancellationToken::new());
-        let shared =
-            Shared { name, config, orchestrator, executor, clock, limiter, leases, suspects, line, draining };
+        let (line, outlook, draining) = (Line::default(), Outlook::default(), CancellationToken::new());
+        let shared = Shared {
+            name,
+            config,
+            orchestrator,
+            executor,
+            clock,
+            limiter,
+            leases,
+            suspects,
+            line,
+            outlook,
+            draining,
+        };
         Self { shared: Arc::new(shared), queue, root: None }
     }
 
@@ -154,11 +167,11 @@ impl Worker {
                 self.shared.orchestrator.clone(),
                 Duration::from_millis(config.heartbeat_ms.max(1)),
             ));
-            firing.spawn(schedules::watch(
-                self.shared.orchestrator.clone(),
-                self.pace_of_schedules(),
-                self.shared.draining.clone(),
-            ));
+            let (shared, pace) = (self.shared.clone(), self.pace_of_schedules());
+            firing.spawn(async move {
+                let draining = shared.draining.clone();
+                schedules::watch(shared.orchestrator.clone(), &shared.outlook, pace, draining).await;
+            });
         }
         self.recover().await;
         let drives = self.follow_hints(stop).await;
@@ -185,14 +198,14 @@ impl Worker {
         // Whether the last look at what is due filled all room: there may be more then.
         let mut was_full = false;
         // Work that was due before the first hint is not waited for.
-        let mut next = Some(Delivery::due());
+        let mut next = Some(Delivery::look());
         let mut looked = Instant::now();
         let limits_users = self.shared.config.per_user > 0;
         // Whether a task was given back while a hint came in.
         let mut owes_look = false;
         while !stop.is_cancelled() {
             if let Some(delivery) = next.take() {
-                let is_look = delivery.hint == Hint::Due;
+                let is_look = !matches!(delivery.hint, Hint::Task(_));
                 let full = self.fill(delivery, &mut drives).await;
                 was_full = if is_look { full } else { was_full };
             }
@@ -257,6 +270,9 @@ impl Worker {
             let repository = self.shared.orchestrator.repository();
             self.shared.leases.renew(repository.as_ref(), &self.shared.name, lease).await;
         }
+        if delivery.hint == Hint::Look && !self.is_anything_due().await {
+            return false;
+        }
         let asked = Instant::now().into_std();
         let claimed = match self.claim(&delivery.hint, room).await {
             Ok(claimed) => claimed,
@@ -280,13 +296,25 @@ impl Worker {
         full
     }
 
+    /// Looks before it leases: to ask is cheaper for the database, and leaves it alone.
+    async fn is_anything_due(&self) -> bool {
+        let repository = self.shared.orchestrator.repository();
+        match self.shared.outlook.look(repository.as_ref()).await {
+            Ok(due) => due.task,
+            Err(error) => {
+                tracing::warn!(%error, "nobody knows what is due, looking again later");
+                false
+            }
+        }
+    }
+
     async fn claim(&self, hint: &Hint, room: usize) -> Result<Vec<Claimed>, RepositoryError> {
         let claim = Claim {
             worker: &self.shared.name,
             limit: u32::try_from(room).unwrap_or(u32::MAX),
             lease: Duration::from_millis(self.shared.config.lease_ms),
             only: match hint {
-                Hint::Due => None,
+                Hint::Due | Hint::Look => None,
                 Hint::Task(id) => Some(*id),
             },
             per_user: self.shared.config.per_user,

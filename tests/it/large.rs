@@ -87,7 +87,7 @@ async fn measure(name: &str, repository: Arc<dyn Repository>) {
     let (began, mut passes, mut longest) = (Instant::now(), 0, std::time::Duration::ZERO);
     loop {
         let pass = Instant::now();
-        if analytics.count(Reach::All).await.unwrap() == 0 {
+        if analytics.count(&Reach::All).await.unwrap() == 0 {
             break;
         }
         passes += 1;
@@ -124,7 +124,7 @@ async fn measure(name: &str, repository: Arc<dyn Repository>) {
     analytics.line(Some("user-1")).await.unwrap();
     println!("{name}: failures and what waits: {:?}", began.elapsed());
     let began = Instant::now();
-    analytics.count(Reach::Recent).await.unwrap();
+    analytics.count(&Reach::Recent).await.unwrap();
     println!("{name}: a pass with nothing to do: {:?}", began.elapsed());
     println!("{name}: slow: {slow:?}");
 }

@@ -34,6 +34,7 @@ mod fleet;
 mod forks;
 mod frozen;
 mod hard_cases;
+mod idle;
 mod image;
 mod judge;
 mod large;

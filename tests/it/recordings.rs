@@ -169,7 +169,7 @@ async fn what_was_carried_out_elsewhere_is_not_counted_here() {
     let there = World::new(Setup::default()).await;
     there.orchestrator.import(&recording, "bert", None).await.unwrap();
     for world in [&here, &there] {
-        while world.repository.analytics().count(Reach::All).await.unwrap() > 0 {}
+        while world.repository.analytics().count(&Reach::All).await.unwrap() > 0 {}
     }
     let counted = async |world: &World| {
         let filter = longhaul::repository::analytics::FigureFilter {

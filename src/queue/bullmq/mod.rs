@@ -71,9 +71,9 @@ impl BullQueue {
         swept + if self.is_connected() { self.sweep } else { self.poll }
     }
 
-    fn sweep_now(&self) -> Delivery {
+    fn swept(&self, delivery: Delivery) -> Delivery {
         *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
-        Delivery::due()
+        delivery
     }
 }
 
@@ -94,8 +94,8 @@ impl Queue for BullQueue {
         loop {
             tokio::select! {
                 delivery = self.intake.next() => return delivery,
-                () = tokio::time::sleep_until(self.next_sweep()) => return self.sweep_now(),
-                () = self.doorbell.rung() => return self.sweep_now(),
+                () = tokio::time::sleep_until(self.next_sweep()) => return self.swept(Delivery::look()),
+                () = self.doorbell.rung() => return self.swept(Delivery::due()),
                 // The time of the next sweep depends on it.
                 _ = connected.changed() => {}
             }

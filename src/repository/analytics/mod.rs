@@ -8,6 +8,7 @@
 //! the pass before, so that no commit of a task costs more; each entry is counted exactly once, for
 //! how far a journal is counted is written in the same transaction as the counts.
 
+mod keep_up;
 mod slots;
 mod tally;
 
@@ -18,6 +19,7 @@ use serde::Serialize;
 use super::RepositoryError;
 use crate::task::{TaskId, Timestamp};
 
+pub use keep_up::keep_up;
 pub use slots::Durations;
 pub(super) use tally::{Counted, Intent, StepFacts, Tally};
 
@@ -223,8 +225,10 @@ pub struct Oldest {
 }
 
 /// Which journals a pass looks at.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Reach {
+    /// Of these tasks.
+    Of(Vec<TaskId>),
     /// Of tasks that are not at their end or reached it in the last ten minutes.
     Recent,
     /// Of all tasks: for the first pass of a process.
@@ -237,7 +241,7 @@ pub trait Analytics: Send + Sync {
     /// Counts what was added to journals, up to some thousands of entries, and returns how many
     /// those were. It may run in several processes at once: of two that count the same entries,
     /// one has done nothing.
-    async fn count(&self, reach: Reach) -> Result<u64, RepositoryError>;
+    async fn count(&self, reach: &Reach) -> Result<u64, RepositoryError>;
 
     /// Sums, by time, measure, name and class of durations, in this order.
     async fn figures(&self, filter: &FigureFilter) -> Result<Vec<Figure>, RepositoryError>;

@@ -13,6 +13,7 @@ use crate::task::{Effect, Event, Fault, Payload, Reserve, Timestamp, Usage};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("every entry is counted once, whatever is counted at the same time", |world| Box::pin(once(world))),
+    ("a pass over named tasks counts these and no others", |world| Box::pin(of_these(world))),
     ("a call that began in an earlier pass is counted with its name and its time", |world| {
         Box::pin(across(world))
     }),
@@ -27,7 +28,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
 /// Counts until there is nothing left.
 async fn count(world: &World) -> Result<(), RepositoryError> {
     for reach in [Reach::Recent, Reach::All] {
-        while world.repository.analytics().count(reach).await? > 0 {}
+        while world.repository.analytics().count(&reach).await? > 0 {}
     }
     Ok(())
 }
@@ -64,6 +65,19 @@ async fn once(world: World) -> Verdict {
     ensure!(created == named("", 5), "created: {created:?}");
     let ended: u64 = ever(&world, Measure::Ended).await?.iter().map(|figure| figure.sum.events).sum();
     ensure!(ended == 5, "{ended} of 5 tasks have ended");
+    Ok(())
+}
+
+async fn of_these(world: World) -> Verdict {
+    let (named_task, other) = (world.task("Named", 1).await?, World::new(world.repository.clone()));
+    let passed_over = other.task("Passed over", 1).await?;
+    let analytics = world.repository.analytics();
+    let counted = analytics.count(&Reach::Of(vec![named_task.id])).await?;
+    ensure!(counted == 2, "{counted} of two entries");
+    let (mine, others) = (events(&world, Measure::Created).await?, events(&other, Measure::Created).await?);
+    ensure!(mine == named("", 1) && others.is_empty(), "{mine:?} and {others:?}");
+    let again = analytics.count(&Reach::Of(vec![named_task.id, passed_over.id])).await?;
+    ensure!(again == 2, "{again} of the two entries that were left");
     Ok(())
 }
 

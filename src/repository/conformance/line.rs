@@ -13,6 +13,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
         Box::pin(prioritized(world))
     }),
     ("the line shows who waits, and who of them goes before a newcomer", |world| Box::pin(line(world))),
+    ("a look tells whether a task is due, and when the next schedule is", |world| Box::pin(looks(world))),
     ("nobody has more leases than allowed; others are found behind any number", |world| {
         Box::pin(per_user(world))
     }),
@@ -97,6 +98,31 @@ async fn line(world: World) -> Verdict {
     ensure!(newcomer(1)? < first && first < newcomer(2)?, "the first one is at {first:?}");
     ensure!(newcomer(3)? < second && second < newcomer(4)?, "the second one is at {second:?}");
     alone(&world).await
+}
+
+async fn looks(world: World) -> Verdict {
+    alone(&world).await?;
+    let repository = &world.repository;
+    ensure!(!repository.due().await?.task, "nothing is due");
+    let task = world.task("Due", 1).await?;
+    ensure!(repository.due().await?.task, "a new task is due");
+    let held = world.hold(task.id).await?;
+    ensure!(!repository.due().await?.task, "what is leased is not due");
+    world.claim(held.id, WORKER, LONG).await?;
+    let coming = repository.due().await?.schedule;
+    let minute = Duration::from_secs(60);
+    let schedule = super::schedules::schedule(&world, super::world::now().plus(minute));
+    repository.put_schedule(&schedule, 0).await?;
+    let next = repository.due().await?.schedule;
+    let is_next = next.is_some_and(|next| next <= minute && (coming.is_some() || next > minute / 2));
+    ensure!(is_next, "the schedule comes in {next:?}, and before in {coming:?}");
+    repository.delete_schedule(schedule.id).await?;
+    let overdue = super::schedules::schedule(&world, crate::task::Timestamp::from_millis(1));
+    repository.put_schedule(&overdue, 0).await?;
+    let next = repository.due().await?.schedule;
+    ensure!(next == Some(Duration::ZERO), "one that is due comes in {next:?}");
+    repository.delete_schedule(overdue.id).await?;
+    Ok(())
 }
 
 async fn per_user(world: World) -> Verdict {

@@ -22,7 +22,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
 
 const LONG: Duration = Duration::from_secs(60);
 
-fn schedule(world: &World, next_at: Timestamp) -> Schedule {
+pub(super) fn schedule(world: &World, next_at: Timestamp) -> Schedule {
     let at = now();
     Schedule {
         id: ScheduleId(Uuid::now_v7()),

@@ -7,7 +7,7 @@ use sqlx::Row as _;
 
 use super::{Conn, Result, key, read};
 use crate::repository::records::Leased;
-use crate::repository::{Claim, Claimed, Place, Renewal, RepositoryError};
+use crate::repository::{Claim, Claimed, Due, Place, Renewal, RepositoryError};
 use crate::task::{Task, TaskId};
 
 /// The first due tasks of one priority, read from its own range of the index: what waits behind
@@ -128,6 +128,41 @@ pub(in crate::repository) fn text(claim: &Claim<'_>) -> &'static str {
         (None, _) => CLAIM_DUE_WITHIN,
         (Some(_), _) => CLAIM_ONE_WITHIN,
     }
+}
+
+/// Whether a task of one priority is due.
+macro_rules! is_due {
+    ($level:literal) => {
+        concat!(
+            "EXISTS (SELECT 1 FROM task_execution WHERE priority = ",
+            $level,
+            " AND wake_at <= ",
+            now!(),
+            ")"
+        )
+    };
+}
+
+/// Whether a task is due, and when the next schedule is.
+pub(super) async fn due(conn: &mut Conn) -> Result<Due> {
+    const DUE: &str = concat!(
+        "SELECT ",
+        is_due!(1),
+        " OR ",
+        is_due!(2),
+        " OR ",
+        is_due!(3),
+        " OR ",
+        is_due!(4),
+        " OR ",
+        is_due!(5),
+        ", (SELECT ",
+        ahead!("wake_at"),
+        " FROM schedule WHERE wake_at IS NOT NULL ORDER BY wake_at LIMIT 1)"
+    );
+    let row = sqlx::query(DUE).fetch_one(conn).await?;
+    let wait = |millis: i64| Duration::from_millis(u64::try_from(millis).unwrap_or(0));
+    Ok(Due { task: row.try_get(0)?, schedule: row.try_get::<Option<i64>, _>(1)?.map(wait) })
 }
 
 /// The ids of what was leased.

@@ -8,7 +8,7 @@ use sqlx::types::Json;
 use sqlx::{Connection as _, Row as _};
 
 use super::rows::{text, unwritable};
-use super::{BEGIN_WRITE, Conn, Key, Result, Row, read, task_id};
+use super::{BEGIN_WRITE, Conn, Key, KeyList, Result, Row, key_list, read, task_id};
 use crate::repository::RepositoryError;
 use crate::repository::analytics::{Counted, Intent, Reach, StepFacts, Tally};
 use crate::task::{Entry, Event, TaskId};
@@ -61,16 +61,23 @@ const RECENT: [&str; 3] = [
     behind!(concat!("t.completed_at IS NOT NULL AND t.completed_at > ", now_plus!("-600000"))),
 ];
 const ALL: [&str; 1] = [behind!("t.seq > 0")];
+const OF: [&str; 1] = [behind!(concat!("t.id", among!("$2")))];
 
 /// Reads what was added and counts it; call within a snapshot.
-pub(super) async fn read(conn: &mut Conn, reach: Reach) -> Result<Pass> {
-    let texts: &[&'static str] = match reach {
-        Reach::Recent => &RECENT,
-        Reach::All => &ALL,
+pub(super) async fn read(conn: &mut Conn, reach: &Reach) -> Result<Pass> {
+    let (texts, named): (&[&'static str], Option<KeyList>) = match reach {
+        Reach::Of(tasks) => (&OF, Some(key_list(tasks)?)),
+        Reach::Recent => (&RECENT, None),
+        Reach::All => (&ALL, None),
     };
     let mut tasks = Vec::new();
     for text in texts {
-        let rows = sqlx::query(*text).bind(TASKS).fetch_all(&mut *conn).await?;
+        let query = sqlx::query(*text).bind(TASKS);
+        let query = match &named {
+            Some(tasks) => query.bind(tasks.clone()),
+            None => query,
+        };
+        let rows = query.fetch_all(&mut *conn).await?;
         for row in &rows {
             tasks.push(behind(row)?);
         }

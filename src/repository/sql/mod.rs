@@ -24,15 +24,16 @@ use sqlx::{Connection as _, Row as _};
 use tokio::sync::broadcast;
 
 use super::{
-    BEGIN_WRITE, Conn, IS_EMBEDDED, Key, Link, Row, TYPES, Time, VERSION, key, key_list, moment, task_id,
+    BEGIN_WRITE, Conn, IS_EMBEDDED, Key, KeyList, Link, Row, TYPES, Time, VERSION, key, key_list, moment,
+    task_id,
 };
 use crate::repository::analytics::{Analytics, FailureGroup, Figure, FigureFilter, Line, Reach};
 use crate::repository::commit::Creation;
 use crate::repository::records::Leased;
 use crate::repository::{
-    Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Grant, ListFilter, Message, Place, Pruned,
-    Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, Stray, TaskSummary,
-    Templates, Thread, Violation, WorkerInfo, WorkerSummary,
+    Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Due, Grant, ListFilter, Message, Place,
+    Pruned, Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, Stray,
+    TaskSummary, Templates, Thread, Violation, WorkerInfo, WorkerSummary,
 };
 use crate::task::{Entry, Payload, Task, TaskId, Timestamp, TraceType};
 
@@ -140,6 +141,11 @@ impl Repository for Store {
             self.hand_back(&leased).await;
         }
         claimed
+    }
+
+    async fn due(&self) -> Result<Due> {
+        let mut conn = self.link.by_key().await?;
+        claim::due(&mut conn).await
     }
 
     async fn waiting(&self, limit: u32) -> Result<Vec<Place>> {
@@ -361,14 +367,16 @@ impl Conversations for Store {
 
 #[async_trait]
 impl Analytics for Store {
-    async fn count(&self, reach: Reach) -> Result<u64> {
+    async fn count(&self, reach: &Reach) -> Result<u64> {
         let mut snapshot = self.link.snapshot().await?;
         let pass = counting::read(&mut snapshot, reach).await?;
         drop(snapshot);
+        if pass.entries == 0 && *reach != Reach::All {
+            return Ok(0);
+        }
         let mut conn = self.link.writer().await?;
-        match (pass.entries, reach) {
-            (0, Reach::Recent) => Ok(0),
-            (0, Reach::All) => counting::forget(&mut conn).await.map(|()| 0),
+        match pass.entries {
+            0 => counting::forget(&mut conn).await.map(|()| 0),
             _ => counting::write(&mut conn, &pass).await,
         }
     }

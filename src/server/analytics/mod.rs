@@ -3,7 +3,6 @@
 //! Everything is read from sums that a pass in the background keeps up with the journals, a few
 //! seconds behind them; what waits now is read from the tasks themselves.
 
-mod counting;
 mod csv;
 mod series;
 mod tables;
@@ -16,7 +15,6 @@ use axum::response::{IntoResponse, Response};
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-pub use self::counting::count;
 pub(super) use self::series::{Overview, TaskSeries};
 pub(super) use self::tables::{DurationTable, FailureTable, UsageTable};
 pub(super) use self::window::Window;

@@ -15,7 +15,7 @@ async fn counted() -> Fixture {
     fixture.task("two").await;
     fixture.task_of("somebody", "three").await;
     fixture.orchestrator.cancel(task.id, USER).await.unwrap();
-    while fixture.repository().analytics().count(Reach::All).await.unwrap() > 0 {}
+    while fixture.repository().analytics().count(&Reach::All).await.unwrap() > 0 {}
     fixture
 }
 
