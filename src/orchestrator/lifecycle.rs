@@ -190,10 +190,12 @@ impl Orchestrator {
             Ok(vec![Event::Prioritized { priority, by: by.to_owned() }])
         };
         let task = self.record(id, decide).await?;
+        self.queue.prioritize(id, priority.number()).await;
         // It waits for them: it would not be any sooner done without.
         for below in self.open_tree(id).await?.into_iter().skip(1) {
             match self.record(below, decide).await {
-                Ok(_) | Err(OrchestratorError::NotFound | OrchestratorError::NotNow { .. }) => {}
+                Ok(_) => self.queue.prioritize(below, priority.number()).await,
+                Err(OrchestratorError::NotFound | OrchestratorError::NotNow { .. }) => {}
                 Err(error) => return Err(error),
             }
         }

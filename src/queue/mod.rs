@@ -87,6 +87,12 @@ pub trait Queue: Send + Sync {
         let _ = task;
     }
 
+    /// Says that a task is as urgent as this from now on (1 to 5): so are its waiting jobs, in the
+    /// background.
+    async fn prioritize(&self, task: TaskId, priority: u8) {
+        let _ = (task, priority);
+    }
+
     /// Passes on what is still on its way and takes no more jobs. For the end of a process.
     async fn close(&self) {}
 

@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use longhaul::queue::{BullQueue, Doorbell, Job, JobState, Queue, QueueConfig, Wake};
-use longhaul::task::{Limits, RetryPolicy, Status, Task};
+use longhaul::task::{Limits, Priority, RetryPolicy, Status, Task};
 use serde_json::{Value, json};
 
 use crate::program::Program;
@@ -194,6 +194,42 @@ async fn a_task_that_waits_for_its_users_turn_begins_when_the_one_before_ends() 
     assert_eq!(world.ended(second.id).await.status(), Status::Completed);
     assert!(ended.elapsed() < Duration::from_secs(10), "its job alone led to it: {:?}", ended.elapsed());
     jobs(&queue, &second, |jobs| !jobs.iter().any(|job| job.state.waits())).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_becomes_urgent_is_so_in_the_queue() {
+    let config = jobs_only();
+    let queue = connected(config.clone()).await;
+    let world = world(&queue, quick()).await;
+    let first = world.start(plan(vec![call("read", json!({}))])).await;
+    jobs(&queue, &first, |jobs| all(jobs, JobState::Prioritized)).await;
+    let second = world.start(plan(vec![call("read", json!({}))])).await;
+    jobs(&queue, &second, |jobs| all(jobs, JobState::Prioritized)).await;
+    world.orchestrator.prioritize(second.id, Priority::HIGHEST, "user").await.unwrap();
+    let changed = jobs(&queue, &second, |jobs| jobs.iter().all(|job| job.priority == 1)).await;
+    assert_eq!((changed.len(), changed[0].state), (1, JobState::Prioritized), "{changed:#?}");
+    assert_eq!(stored(&config, &changed[0].id).await["priority"], "1", "as Node reads it");
+    assert_eq!(jobs(&queue, &first, |_| true).await[0].priority, 3);
+    let client = ::redis::Client::open(config.url.as_str()).unwrap();
+    let mut connection = client.get_multiplexed_async_connection().await.unwrap();
+    let line = format!("{}:{}:prioritized", config.prefix, config.name);
+    let line: Vec<String> =
+        ::redis::cmd("ZRANGE").arg(line).arg(0).arg(-1).query_async(&mut connection).await.unwrap();
+    let expected = [&second, &first].map(|task| format!("{}-step-0", task.id));
+    assert_eq!(line, expected, "it is handed out first");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_retry_that_becomes_urgent_is_so_in_the_queue() {
+    let queue = connected(jobs_only()).await;
+    let retry = RetryPolicy { max_attempts: 3, base_ms: 60_000, factor: 1.0, max_ms: 60_000 };
+    let world = world(&queue, retry).await;
+    let _worker = working(&world).await;
+    let task = world.start(plan(vec![call("flaky", json!({"failures": 1}))])).await;
+    jobs(&queue, &task, |jobs| jobs.iter().any(|job| job.state == JobState::Delayed)).await;
+    world.orchestrator.prioritize(task.id, Priority::HIGHEST, "user").await.unwrap();
+    let is_urgent = |job: &Job| job.state == JobState::Delayed && job.priority == 1;
+    jobs(&queue, &task, |jobs| jobs.iter().any(is_urgent)).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -112,6 +112,10 @@ impl Queue for BullQueue {
         self.pusher.remove(task);
     }
 
+    async fn prioritize(&self, task: TaskId, priority: u8) {
+        self.pusher.prioritize(task, priority);
+    }
+
     async fn close(&self) {
         self.pusher.flush().await;
         self.intake.close().await;

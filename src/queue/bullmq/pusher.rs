@@ -29,6 +29,7 @@ const REMEMBERED_SECONDS: i64 = 30 * 24 * 60 * 60;
 enum Write {
     Add(Wake),
     Remove(TaskId),
+    Prioritize(TaskId, u8),
     Flush(oneshot::Sender<()>),
 }
 
@@ -59,6 +60,12 @@ impl Pusher {
         let _ = self.writes.try_send(Write::Remove(task));
     }
 
+    pub(super) fn prioritize(&self, task: TaskId, priority: u8) {
+        self.was_used.store(true, Ordering::Relaxed);
+        // A job that keeps its place is late at worst.
+        let _ = self.writes.try_send(Write::Prioritize(task, priority));
+    }
+
     /// Waits until everything that was handed in is written, or some time has passed.
     pub(super) async fn flush(&self) {
         if !self.was_used.load(Ordering::Relaxed) {
@@ -83,10 +90,14 @@ async fn write(link: Arc<Link>, mut waiting: mpsc::Receiver<Write>) {
         for write in batch.drain(..) {
             match write {
                 Write::Add(wake) => adds.push(wake),
-                // A removal must not overtake what it removes.
+                // A removal must not overtake what it removes, nor a change what it changes.
                 Write::Remove(task) => {
                     add_all(&link, std::mem::take(&mut adds)).await;
                     remove(&link, task).await;
+                }
+                Write::Prioritize(task, priority) => {
+                    add_all(&link, std::mem::take(&mut adds)).await;
+                    prioritize(&link, task, priority).await;
                 }
                 Write::Flush(done) => {
                     add_all(&link, std::mem::take(&mut adds)).await;
@@ -103,6 +114,13 @@ async fn remove(link: &Link, task: TaskId) {
     let removed = link.ask(async |queue| reader::remove_jobs_of(queue, task, JobState::waits).await);
     if let Err(error) = removed.await {
         tracing::debug!(%task, %error, "jobs of an ended task stay in the queue");
+    }
+}
+
+async fn prioritize(link: &Link, task: TaskId, priority: u8) {
+    let changed = link.ask(async |queue| reader::prioritize_jobs_of(queue, task, priority).await);
+    if let Err(error) = changed.await {
+        tracing::debug!(%task, %error, "jobs of the task keep their places in the queue");
     }
 }
 

@@ -37,7 +37,7 @@ pub(super) async fn jobs_of(queue: Arc<bullmq::Queue>, task: TaskId) -> Result<V
 pub(super) async fn job(queue: Arc<bullmq::Queue>, id: &str) -> Result<Option<Job>> {
     let state = queue.get_job_state(id).await?;
     let Some(job) = queue.get_job(id).await? else { return Ok(None) };
-    let mut job = view(&job, state);
+    let mut job = Job { priority: priority_of(&queue, &job).await?, ..view(&job, state) };
     if job.state == JobState::Active && job.finished_on.is_some() {
         job.state = if job.failed_reason.is_some() { JobState::Failed } else { JobState::Completed };
     }
@@ -58,6 +58,28 @@ pub(super) async fn remove_jobs_of(
     }))
     .await?;
     Ok(removed.into_iter().filter(|removed| *removed).count())
+}
+
+/// Gives those jobs of a task that wait another priority, and a place behind those that have it.
+pub(super) async fn prioritize_jobs_of(queue: Arc<bullmq::Queue>, task: TaskId, priority: u8) -> Result<()> {
+    for id in ids_of(&queue, task).await? {
+        if !word(queue.get_job_state(&id).await?).waits() {
+            continue;
+        }
+        if let Some(job) = queue.get_job(&id).await? {
+            job.change_priority(u32::from(priority), false).await?;
+        }
+    }
+    Ok(())
+}
+
+/// How urgent a job is now. The library tells what it was added with: a change is in a field of its own,
+/// which is the one that BullMQ in Node shows.
+async fn priority_of(queue: &bullmq::Queue, job: &bullmq::Job) -> Result<u32> {
+    let mut field = redis::cmd("HGET");
+    field.arg(queue.keys().job_key(job.id())).arg("priority");
+    let current: Option<u32> = queue.connection().cmd(&mut field).await?;
+    Ok(current.unwrap_or_else(|| job.priority()))
 }
 
 fn view(job: &bullmq::Job, state: bullmq::JobState) -> Job {
