@@ -1,6 +1,6 @@
 //! The SQL text on PostgreSQL: many processes may work on one database.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
@@ -68,6 +68,12 @@ fn key_list(ids: &[TaskId]) -> Result<KeyList, RepositoryError> {
 macro_rules! among {
     ($keys:literal) => {
         concat!(" = ANY (", $keys, ")")
+    };
+}
+/// Is one of the ids that a question about the row beside it gives.
+macro_rules! one_of {
+    ($question:expr) => {
+        concat!(" = ANY (ARRAY(", $question, "))")
     };
 }
 /// A list of rows as a table: `rows!("$1"; id uuid, data json)`.
@@ -174,6 +180,8 @@ pub(crate) struct Link {
     pools: Arc<Pools>,
     committer: Committer,
     changes: Sender<Change>,
+    /// The user who had the last turn where users have limits.
+    turn: Mutex<String>,
 }
 
 impl Link {
@@ -181,7 +189,7 @@ impl Link {
         let pools = Arc::new(pools);
         let (changes, _) = channel(CHANGES);
         let committer = Committer::start(pools.clone(), WRITERS, changes.clone());
-        Self { pools, committer, changes }
+        Self { pools, committer, changes, turn: Mutex::default() }
     }
 
     async fn create(&self, creation: Creation) -> Result<(), RepositoryError> {
@@ -200,7 +208,7 @@ impl Link {
     }
 
     async fn lease(&self, claim: Claim<'_>) -> Result<Vec<Leased>, RepositoryError> {
-        lease::lease(&self.pools, claim).await
+        lease::lease(&self.pools, &self.turn, claim).await
     }
 
     async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {

@@ -80,6 +80,12 @@ macro_rules! among {
         concat!(" IN (SELECT unhex(value, '-') FROM json_each(", $keys, "))")
     };
 }
+/// Is one of the ids that a question about the row beside it gives.
+macro_rules! one_of {
+    ($question:expr) => {
+        concat!(" IN (", $question, ")")
+    };
+}
 /// A list of rows as a table: `rows!("$1"; id uuid, data json)`.
 macro_rules! rows {
     ($list:literal; $first:ident $type:ident $(, $more:ident $types:ident)* $(,)?) => {

@@ -33,6 +33,8 @@ const LOOK: Duration = Duration::from_secs(1);
 const MAKERS: usize = 16;
 /// How many claims are measured.
 const CLAIMS: usize = 1000;
+/// How soon what is claimed comes back where users have limits.
+const SOON: Duration = Duration::from_millis(200);
 
 /// Where the measuring happens.
 pub(super) struct Arena {
@@ -107,7 +109,7 @@ impl Arena {
             let stop = stop.clone();
             async move { worker.run(stop).await }
         });
-        make(&engine, load, load.tasks).await?;
+        make(&engine, load, load.tasks, |_| "bench".to_owned()).await?;
         let calls = u64::from(load.tasks) * u64::from(load.steps);
         let failed = all_ended(&engine, &noop, calls, failed_before).await?;
         let wall = began.elapsed();
@@ -126,15 +128,19 @@ impl Arena {
         Ok(Measured { steps, wall, cpu, bytes, periods: noop.periods() })
     }
 
-    /// How long a claim takes while so many tasks wait.
-    pub(super) async fn claims(&self, waiting: u32) -> Result<Vec<Duration>, CliError> {
+    /// How long a claim takes while so many tasks wait. Where users have limits, all but a hundredth of
+    /// the tasks are one user's, and those behind them each another one's. What is claimed then comes
+    /// back soon, so that there is somebody to find at each claim.
+    pub(super) async fn claims(&self, waiting: u32, per_user: u32) -> Result<Vec<Duration>, CliError> {
         let models = Models::with_model(Arc::new(Offline::new()))?;
         let toolbox = Toolbox::with_tools(vec![Arc::new(Noop::new(0))])?;
         let engine = Engine::over(self.settings.clone(), self.database.clone(), models, toolbox)?;
         let load = Load { tasks: waiting, steps: 1, payload: 0, concurrency: 1 };
-        let made = make(&engine, &load, waiting).await?;
-        let claim =
-            Claim { worker: "bench", limit: 5, lease: Duration::from_secs(60), only: None, per_user: 0 };
+        let others = if per_user == 0 { 0 } else { waiting / 100 };
+        let mut made = make(&engine, &load, waiting - others, |_| "bench".to_owned()).await?;
+        made.extend(make(&engine, &load, others, |number| format!("bench-{number}")).await?);
+        let lease = if per_user == 0 { Duration::from_secs(60) } else { SOON };
+        let claim = Claim { worker: "bench", limit: 5, lease, only: None, per_user };
         let mut took = Vec::with_capacity(CLAIMS);
         for _ in 0..CLAIMS {
             let began = Instant::now();
@@ -202,8 +208,6 @@ fn request(load: &Load) -> TaskRequest {
     });
     TaskRequest {
         goal: "Measure".to_owned(),
-        user_id: "bench".to_owned(),
-        thread_id: "bench".to_owned(),
         limits: Some(Limits {
             max_steps: load.steps,
             max_tool_calls: u32::MAX,
@@ -216,8 +220,17 @@ fn request(load: &Load) -> TaskRequest {
 }
 
 /// Makes tasks, several at a time, as the requests of several clients would.
-async fn make(engine: &Engine, load: &Load, tasks: u32) -> Result<Vec<TaskId>, CliError> {
-    let started = stream::iter(0..tasks).map(|_| engine.orchestrator.start(request(load)));
+async fn make(
+    engine: &Engine,
+    load: &Load,
+    tasks: u32,
+    user: impl Fn(u32) -> String,
+) -> Result<Vec<TaskId>, CliError> {
+    let wanted = stream::iter(0..tasks).map(|number| {
+        let user_id = user(number);
+        TaskRequest { thread_id: user_id.clone(), user_id, ..request(load) }
+    });
+    let started = wanted.map(|request| engine.orchestrator.start(request));
     let ids = started.buffer_unordered(MAKERS).map_ok(|task| task.id);
     Ok(ids.try_collect().await?)
 }

@@ -41,6 +41,8 @@ pub(super) struct Measured {
 pub(super) struct Claims {
     /// Tasks that are due.
     pub(super) waiting: u32,
+    /// How many of them a user may have at work, if that is limited; most are one user's then.
+    pub(super) per_user: u32,
     /// How long each claim took.
     pub(super) took: Vec<Duration>,
 }
@@ -132,6 +134,7 @@ impl Figures {
             "lone": self.lone.json(),
             "claims": self.claims.as_ref().map(|claims| json!({
                 "waiting": claims.waiting,
+                "perUser": claims.per_user,
                 "ms": {"p50": rounded(percentile(&claims.took, 50)), "p99": rounded(percentile(&claims.took, 99))},
             })),
             "baseline": self.baseline,
@@ -163,11 +166,14 @@ impl Figures {
         }
         table.column_iter_mut().skip(1).for_each(|column| column.set_cell_alignment(CellAlignment::Right));
         let mut text = table.trim_fmt();
-        if let Some(Claims { waiting, took }) = &self.claims {
+        if let Some(Claims { waiting, per_user, took }) = &self.claims {
             let [half, most] = [50, 99].map(|percent| percentile(took, percent));
             text.push_str(&format!(
                 "\n\nClaims of five while {waiting} tasks wait: {half:.2} ms p50, {most:.2} ms p99"
             ));
+            if *per_user > 0 {
+                text.push_str(&format!(" (at most {per_user} of a user; most are one user's)"));
+            }
         }
         if let (Some(baseline), Some((throughput, lone))) = (&self.baseline, self.ratios()) {
             let (what, rate) = (&baseline.what, baseline.per_second);

@@ -46,6 +46,9 @@ pub(super) struct BenchArgs {
     /// Also measure claims of five tasks while so many wait
     #[arg(long, value_name = "TASKS", value_parser = clap::value_parser!(u32).range(5000..=10_000_000))]
     waiting: Option<u32>,
+    /// Let a user have so many of these at work, and all but a hundredth of them be one user's
+    #[arg(long, value_name = "TASKS", requires = "waiting", default_value_t = 0)]
+    per_user: u32,
     /// Measure the disk (SQLite) or pgbench -N (PostgreSQL) in the same run, for the ratio
     #[arg(long)]
     baseline: bool,
@@ -70,7 +73,10 @@ pub(super) async fn run(
     let full = arena.measure(&load).await?;
     let baseline = if args.baseline { Some(arena.baseline(load.concurrency).await?) } else { None };
     let claims = match args.waiting {
-        Some(waiting) => Some(Claims { waiting, took: arena.claims(waiting).await? }),
+        Some(waiting) => {
+            let per_user = args.per_user;
+            Some(Claims { waiting, per_user, took: arena.claims(waiting, per_user).await? })
+        }
         None => None,
     };
     let figures = Figures { engine: arena.engine().await?, load, lone, full, claims, baseline };

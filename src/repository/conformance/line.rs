@@ -17,6 +17,10 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("nobody has more leases than allowed; others are found behind any number", |world| {
         Box::pin(per_user(world))
     }),
+    ("behind a crowd of one user others are found, by priority and then first come", |world| {
+        Box::pin(behind_a_crowd(world))
+    }),
+    ("behind a crowd nobody waits for ever, however many users wait", |world| Box::pin(turns(world))),
     ("claims that race do not give a user more than allowed", |world| Box::pin(racing_for_a_user(world))),
 ];
 
@@ -146,6 +150,74 @@ async fn per_user(world: World) -> Verdict {
     world.commit(&mut task, events, Lease::Release(Duration::ZERO)).await?;
     let named = world.repository.claim(Claim { only: Some(task.id), ..claim }).await?;
     ensure!(ids(&named) == [task.id], "a place was free (mine: {is_mine}): {:?}", ids(&named));
+    alone(&world).await
+}
+
+/// More tasks of one user than a claim reads from the front of the line, one of which is leased.
+async fn crowd(world: &World, claim: Claim<'_>) -> Result<(), Broken> {
+    let tasks = (0..120).map(|number| {
+        let world = world.clone();
+        async move { world.task(&format!("Crowd {number}"), 1).await }
+    });
+    for task in futures::future::join_all(tasks).await {
+        task?;
+    }
+    let first = world.repository.claim(claim).await?;
+    ensure!(first.iter().all(|claimed| claimed.task.spec().user_id == world.user), "{:?}", ids(&first));
+    ensure!(first.len() == claim.per_user as usize, "{} of the crowd", first.len());
+    // Whoever comes now comes later by the database's clock, too.
+    tokio::time::sleep(Duration::from_millis(5)).await;
+    Ok(())
+}
+
+async fn behind_a_crowd(world: World) -> Verdict {
+    alone(&world).await?;
+    let claim = Claim { per_user: 2, limit: 2, ..ANY };
+    crowd(&world, claim).await?;
+    let mut expected = Vec::new();
+    for number in 0..10 {
+        let other = World::new(world.repository.clone());
+        // The last one is more urgent; every other one has more than it may have at a time.
+        let level = if number == 9 { 2 } else { 3 };
+        for nth in 0..(if number % 2 == 0 { 1 } else { 3 }) {
+            let task = other.urgent_task("Behind", priority(level)?).await?;
+            if nth < 2 {
+                expected.push((level, expected.len(), task.id));
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    expected.sort();
+    let expected: Vec<TaskId> = expected.into_iter().map(|(_, _, id)| id).collect();
+    let mut order = Vec::new();
+    loop {
+        let mut claimed = world.repository.claim(Claim { limit: 3, ..claim }).await?;
+        // What is leased together comes in no order.
+        claimed.sort_by_key(|claimed| expected.iter().position(|id| *id == claimed.task.id));
+        match ids(&claimed) {
+            none if none.is_empty() => break,
+            some => order.extend(some),
+        }
+    }
+    ensure!(order == expected, "{order:?} instead of {expected:?}");
+    alone(&world).await
+}
+
+async fn turns(world: World) -> Verdict {
+    alone(&world).await?;
+    let claim = Claim { per_user: 1, ..ANY };
+    crowd(&world, claim).await?;
+    // More users than one claim looks at.
+    let mut waiting = std::collections::HashSet::new();
+    for _ in 0..80 {
+        waiting.insert(World::new(world.repository.clone()).task("Turn", 1).await?.id);
+    }
+    while !waiting.is_empty() {
+        let claimed = ids(&world.repository.claim(Claim { limit: 4, ..claim }).await?);
+        ensure!(!claimed.is_empty(), "{} wait for ever", waiting.len());
+        ensure!(claimed.iter().all(|id| waiting.remove(id)), "{claimed:?} were not to be claimed");
+    }
+    ensure!(world.repository.claim(claim).await?.is_empty(), "the crowd has more than it may have");
     alone(&world).await
 }
 

@@ -41,8 +41,10 @@ CREATE TABLE task_execution (
         (seq >= 1 AND epoch >= 0 AND crashes >= 0 AND completed_steps >= 0 AND completed_steps <= total_steps)
 ){tuning};
 
--- The line of those that are due, for each priority; and the tasks in the hands of workers.
+-- The line of those that are due, for each priority, and the lines of its users, for whoever looks behind one of
+-- them; and the tasks in the hands of workers.
 CREATE INDEX task_execution_due ON task_execution (priority, wake_at) WHERE wake_at IS NOT NULL;
+CREATE INDEX task_execution_due_of ON task_execution (priority, user_id, wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX task_execution_held ON task_execution (user_id) WHERE lease_owner IS NOT NULL;
 CREATE INDEX task_execution_by_user ON task_execution (user_id, id);
 CREATE INDEX task_execution_by_thread ON task_execution (thread_id, id);

@@ -73,14 +73,106 @@ macro_rules! held {
     };
 }
 
-/// Those of the due tasks with which nobody has more leased than is allowed.
+/// Those of the tasks with which nobody has more leased than is allowed.
 macro_rules! within {
-    ($cap:literal) => {
+    ($tasks:literal, $cap:literal) => {
         concat!(
             "(SELECT id, place, row_number() OVER (PARTITION BY user_id ORDER BY place, id) + ",
-            "COALESCE((SELECT tasks FROM held WHERE held.user_id = due.user_id), 0) AS nth FROM due) AS d ",
-            "WHERE nth <= ",
+            "COALESCE((SELECT tasks FROM held WHERE held.user_id = ",
+            $tasks,
+            ".user_id), 0) AS nth FROM ",
+            $tasks,
+            ") AS d WHERE nth <= ",
             $cap
+        )
+    };
+}
+
+/// The front of the line of one priority, whosever the tasks are.
+macro_rules! front {
+    ($level:literal) => {
+        concat!(
+            "SELECT level, id, user_id, place FROM (SELECT priority AS level, id, user_id, ",
+            place!(),
+            " AS place FROM task_execution WHERE priority = ",
+            $level,
+            " AND wake_at <= ",
+            now!(),
+            " ORDER BY wake_at LIMIT $3 + 100) AS level_",
+            $level
+        )
+    };
+}
+
+/// The next user of one priority in the order of the index, from there on or from the beginning.
+macro_rules! next_user {
+    ($behind:literal) => {
+        concat!(
+            "(SELECT t.user_id FROM task_execution AS t WHERE t.priority = users.level AND t.wake_at IS NOT NULL",
+            $behind,
+            " ORDER BY t.user_id LIMIT 1)"
+        )
+    };
+}
+
+/// A user who has enough may have any number of tasks at the front of the line, and a claim must not
+/// read through them under a lock that all claims take. So it reads the front only. A level whose front
+/// is crowded with such tasks is looked at user by user: the first tasks of each are a range of an
+/// index, which is skipped for those who have enough. It looks at 64 users, beginning behind the one who
+/// had the last turn, so that it costs the same however many there are and nobody is passed over for ever;
+/// of these, whoever came first is first.
+macro_rules! candidates {
+    () => {
+        concat!(
+            "served AS MATERIALIZED (SELECT user_id FROM held WHERE tasks >= $4), front AS MATERIALIZED (",
+            front!(1),
+            " UNION ALL ",
+            front!(2),
+            " UNION ALL ",
+            front!(3),
+            " UNION ALL ",
+            front!(4),
+            " UNION ALL ",
+            front!(5),
+            "), crowded AS MATERIALIZED (SELECT level FROM front GROUP BY level HAVING count(*) >= $3 + 100 AND ",
+            "sum(CASE WHEN user_id IN (SELECT user_id FROM served) THEN 0 ELSE 1 END) < $3), ",
+            // A row without a user is the end of the index: it goes on from the beginning, once.
+            "users (level, user_id, wrapped, looked) AS (SELECT level, CAST($5 AS text), 0, 0 FROM crowded UNION ALL ",
+            "SELECT users.level, CASE WHEN users.user_id IS NULL THEN ",
+            next_user!(""),
+            " ELSE ",
+            next_user!(" AND t.user_id > users.user_id"),
+            " END, CASE WHEN users.user_id IS NULL THEN 1 ELSE users.wrapped END, users.looked + 1 FROM users ",
+            "WHERE users.looked < 64 AND ((users.wrapped = 0 AND (users.user_id IS NOT NULL OR users.looked > 0)) ",
+            "OR users.user_id <= $5)), ",
+            "candidates AS MATERIALIZED (SELECT id, user_id, place FROM front ",
+            "WHERE user_id NOT IN (SELECT user_id FROM served) UNION SELECT t.id, t.user_id, ",
+            place!(),
+            " FROM users CROSS JOIN task_execution AS t WHERE users.looked > 0 ",
+            "AND (users.wrapped = 0 OR users.user_id <= $5) ",
+            "AND users.user_id NOT IN (SELECT user_id FROM served) AND t.id",
+            one_of!(concat!(
+                "SELECT h.id FROM task_execution AS h WHERE h.priority = users.level ",
+                "AND h.user_id = users.user_id AND h.wake_at <= ",
+                now!(),
+                " ORDER BY h.wake_at LIMIT CASE WHEN $3 < $4 THEN $3 ELSE $4 END"
+            )),
+            "), "
+        )
+    };
+}
+
+/// The first of the candidates, and some more: those that another one writes to are passed over.
+macro_rules! first_candidates {
+    () => {
+        concat!(
+            "SELECT id, ",
+            place!(),
+            " AS place FROM task_execution WHERE id IN (SELECT id FROM ",
+            within!("candidates", "$4"),
+            " ORDER BY place, id LIMIT $3 + 10) AND wake_at <= ",
+            now!(),
+            skip_locked!()
         )
     };
 }
@@ -89,10 +181,10 @@ macro_rules! within {
 /// epoch grows with every claim, so whatever the one before still writes is refused; a lease
 /// that was not given back counts as a crash.
 macro_rules! lease {
-    ($held:expr, $due:expr, $among:expr) => {
+    ($before:expr, $due:expr, $among:expr) => {
         concat!(
             "WITH ",
-            $held,
+            $before,
             "due AS MATERIALIZED (",
             $due,
             "), chosen AS MATERIALIZED (SELECT id FROM ",
@@ -102,25 +194,21 @@ macro_rules! lease {
             "crashes = crashes + CASE WHEN lease_owner IS NULL THEN 0 ELSE 1 END, ",
             "lease_owner = $1, wake_at = ",
             now_plus!("$2"),
-            " WHERE id IN (SELECT id FROM chosen) RETURNING id, crashes, epoch"
+            " WHERE id IN (SELECT id FROM chosen) RETURNING id, crashes, epoch, user_id"
         )
     };
 }
 
 pub(in crate::repository) const CLAIM_DUE: &str = lease!("", line!("$3", "", skip_locked!()), "due");
 const CLAIM_ONE: &str = lease!("", one!(), "due");
-/// The tasks of a user who has enough are passed over within the index, so that those of others
-/// are found behind any number of them.
-pub(in crate::repository) const CLAIM_DUE_WITHIN: &str = lease!(
-    held!(),
-    line!("$3", " AND user_id NOT IN (SELECT held.user_id FROM held WHERE held.tasks >= $4)", skip_locked!()),
-    within!("$4")
-);
-const CLAIM_ONE_WITHIN: &str = lease!(held!(), one!(), within!("$5"));
+pub(in crate::repository) const CLAIM_DUE_WITHIN: &str =
+    lease!(concat!("RECURSIVE ", held!(), candidates!()), first_candidates!(), "due");
+const CLAIM_ONE_WITHIN: &str = lease!(held!(), one!(), within!("due", "$5"));
 
 /// The statement that leases: takes the worker, the lease in milliseconds, the limit, then the
-/// one task if it is for one, then how many a user may have if that is limited. Gives the ids of
-/// the tasks, and how often each lost its worker.
+/// one task if it is for one, then how many a user may have if that is limited, and who had the last turn
+/// if it is for whatever is due then. Gives the ids of the tasks, how often each lost its worker, its epoch
+/// and its user.
 pub(in crate::repository) fn text(claim: &Claim<'_>) -> &'static str {
     match (claim.only, claim.per_user) {
         (None, 0) => CLAIM_DUE,

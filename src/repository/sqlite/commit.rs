@@ -74,6 +74,8 @@ pub(super) struct Statements<'c> {
     epoch: Statement<'c>,
     /// There are four ways to claim; each is prepared when it is used first.
     leases: HashMap<&'static str, Statement<'c>>,
+    /// The user who had the last turn where users have limits.
+    turn: String,
 }
 
 impl<'c> Statements<'c> {
@@ -91,6 +93,7 @@ impl<'c> Statements<'c> {
             keep_answer: connection.prepare(KEEP_ANSWER)?,
             epoch: connection.prepare(EPOCH)?,
             leases: HashMap::new(),
+            turn: String::new(),
         })
     }
 
@@ -169,8 +172,10 @@ impl<'c> Statements<'c> {
         let only = wish.only.map(|id| *id.0.as_bytes());
         let mut values: Vec<&dyn ToSql> = vec![&wish.worker, &lease, &limit];
         values.extend(only.as_ref().map(|id| id as &dyn ToSql));
+        let turn = std::mem::take(&mut self.turn);
         if wish.per_user > 0 {
             values.push(&wish.per_user);
+            values.push(&turn);
         }
         // SQLite numbers parameters by where they stand in the text; their names say which they are.
         let names = (1..=statement.parameter_count()).map(|at| statement.parameter_name(at));
@@ -178,9 +183,13 @@ impl<'c> Statements<'c> {
             names.map(|name| name.and_then(|name| name[1..].parse().ok()).unwrap_or(0)).collect();
         let values = numbers.iter().filter_map(|number| values.get(number.wrapping_sub(1)).copied());
         let rows = statement.query_map(rusqlite::params_from_iter(values), |row| {
-            Ok(Leased { id: TaskId(Uuid::from_bytes(row.get(0)?)), crashes: row.get(1)?, epoch: row.get(2)? })
+            let id = TaskId(Uuid::from_bytes(row.get(0)?));
+            Ok((Leased { id, crashes: row.get(1)?, epoch: row.get(2)? }, row.get(3)?))
         })?;
-        Ok(rows.collect::<rusqlite::Result<_>>()?)
+        let (leased, mut users): (Vec<Leased>, Vec<String>) =
+            rows.collect::<rusqlite::Result<Vec<_>>>()?.into_iter().unzip();
+        self.turn = users.pop().unwrap_or(turn);
+        Ok(leased)
     }
 
     fn add_parts(&mut self, commit: &Commit) -> Result<()> {
