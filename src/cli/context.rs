@@ -51,13 +51,18 @@ pub(super) async fn show(
 fn headline(view: &ContextView) -> String {
     let step =
         view.step.as_deref().map_or_else(|| "no step is left".to_owned(), |step| format!("step {step}"));
+    let known = match view.calibrated {
+        true => "calibrated by what the provider reported",
+        false => "a first guess: this process has asked nobody",
+    };
     format!(
-        "{step}, {}: about {} of {} tokens ({} for the answer; compressed from {} on)",
+        "{step}, {}: about {} of {} tokens ({} for the answer; compressed from {} on)\n{} tokens per 1,000 bytes, {known}",
         view.model,
         view.tokens,
         view.limit,
         view.limit - view.room,
-        view.compacts_at
+        view.compacts_at,
+        view.density
     )
 }
 

@@ -49,6 +49,11 @@ impl Model for Fallback {
         self.all().map(|model| model.tokens(bytes)).max().unwrap_or(bytes)
     }
 
+    /// Only if nobody who may answer is guessed at.
+    fn is_calibrated(&self) -> bool {
+        self.all().all(|model| model.is_calibrated())
+    }
+
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
         let mut first_failure = None;
         for model in self.all() {

@@ -1,7 +1,7 @@
 //! How many tokens a text is: bytes by a ratio that is learnt from what providers report.
 //!
-//! No tokenizer is public for most models, and the ones that are weigh more than this program. A
-//! ratio is all that a window needs, as long as it errs on the safe side: it starts low, follows a
+//! No tokenizer is public for most models, and the library that counts those of OpenAI without a flaw
+//! weighs as much as this program (docs/context.md). A ratio is all that a window needs, as long as it errs on the safe side: it starts low, follows a
 //! prompt that had more tokens at once, and one that had fewer only slowly.
 //!
 //! A provider that finds a prompt too long has a smaller window than was said: from then on the model has
@@ -53,13 +53,15 @@ fn at(per_thousand: u64, bytes: u64) -> u64 {
 struct Learnt {
     /// Tokens per 1,000 bytes.
     ratio: u64,
+    /// Whether its provider has reported any.
+    is_heard: bool,
     /// Tokens that it has room for, if it was found to have less than was said.
     window: Option<u64>,
 }
 
 impl Default for Learnt {
     fn default() -> Self {
-        Self { ratio: START, window: None }
+        Self { ratio: START, is_heard: false, window: None }
     }
 }
 
@@ -83,8 +85,9 @@ impl Gauges {
             return;
         }
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let ratio = &mut known.entry(model.clone()).or_default().ratio;
-        *ratio = next(*ratio, bytes, tokens);
+        let learnt = known.entry(model.clone()).or_default();
+        learnt.ratio = next(learnt.ratio, bytes, tokens);
+        learnt.is_heard = true;
     }
 
     /// A prompt of so many bytes did not fit, if that is what the error says.
@@ -140,6 +143,10 @@ impl Model for Gauged {
         at(self.gauges.per_thousand(self.name()), bytes)
     }
 
+    fn is_calibrated(&self) -> bool {
+        self.gauges.of(self.name()).is_heard
+    }
+
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
         let bytes = request.bytes();
         let answer = self.model.generate(request).await;
@@ -192,9 +199,9 @@ mod tests {
         let (gauges, model) = (Gauges::default(), "scripted/x".parse().unwrap());
         gauges.learn(&model, 100, 90);
         gauges.learn(&model, 100_000, 0);
-        assert_eq!(gauges.per_thousand(&model), START);
+        assert_eq!((gauges.per_thousand(&model), gauges.of(&model).is_heard), (START, false));
         gauges.learn(&model, 4_000, 4_000);
-        assert_eq!(gauges.per_thousand(&model), BOUNDS.1);
+        assert_eq!((gauges.per_thousand(&model), gauges.of(&model).is_heard), (BOUNDS.1, true));
     }
 
     #[test]

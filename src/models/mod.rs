@@ -68,6 +68,12 @@ pub trait Model: Send + Sync {
         gauge::first_guess(bytes)
     }
 
+    /// Whether that follows from what its provider reported, since this process began; until then it is a first
+    /// guess.
+    fn is_calibrated(&self) -> bool {
+        false
+    }
+
     /// Answers once, completely. Dropping the future cancels the call.
     async fn generate(&self, request: Request) -> Result<Answer, ModelError>;
 

@@ -467,3 +467,16 @@ async fn a_checkpoint_is_as_large_after_many_steps_as_after_few() {
     let (first, last) = (taken[1].1, taken[taken.len() - 1].1);
     assert!(taken.len() > 10 && last < first + 40, "{taken:?}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_count_is_a_guess_until_the_provider_has_reported_and_says_so() {
+    let script = json!({"rules": [{"role": "execute", "reply": {"text": "thought"}}]});
+    let world = World::new(Setup { script, ..Setup::default() }).await;
+    let task = world.start(plan(vec![step(StepType::LlmReasoning, &"word ".repeat(1000))])).await;
+    let guessed = world.orchestrator.context_view(&task).await.unwrap();
+    assert_eq!((guessed.density, guessed.calibrated), (340, false));
+    let _worker = world.work("w");
+    let ended = world.ended(task.id).await;
+    let known = world.orchestrator.context_view(&ended).await.unwrap();
+    assert!(known.calibrated && known.density < guessed.density, "{}", known.density);
+}

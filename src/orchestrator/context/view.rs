@@ -31,6 +31,11 @@ pub struct ContextView {
     pub compacts_at: u64,
     /// Estimated tokens of the whole prompt.
     pub tokens: u64,
+    /// Tokens that a thousand bytes are taken for: no count is exact.
+    pub density: u64,
+    /// Whether that follows from what the provider of the model reported since the process began that was
+    /// asked; until then it is a first guess on the safe side.
+    pub calibrated: bool,
     /// The prompt part by part, in its order.
     pub parts: Vec<ContextPart>,
     /// What summaries stand for, oldest first.
@@ -104,6 +109,8 @@ impl Orchestrator {
             room: window.room(),
             compacts_at: window.full(),
             tokens: parts.iter().map(|part| part.tokens).sum(),
+            density: window.density(),
+            calibrated: model.is_calibrated(),
             parts,
             folded: entries
                 .into_iter()

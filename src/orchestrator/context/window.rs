@@ -50,6 +50,11 @@ impl Window {
         Prompt { hash: request.hash(), window: self.limit, density: self.density, tools }
     }
 
+    /// Tokens that a thousand bytes are taken for.
+    pub fn density(&self) -> u64 {
+        self.density
+    }
+
     /// Tokens of a prompt and its answer.
     pub fn limit(&self) -> u64 {
         self.limit
