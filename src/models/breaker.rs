@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-use crate::task::{ModelName, Usage, Usd};
+use crate::task::{ModelName, Reserve, Usage, Usd};
 
 use super::{Answer, Chunk, Hear, Model, ModelError, Request};
 
@@ -197,8 +197,16 @@ impl Model for Guarded {
         self.model.cost(usage)
     }
 
+    fn reserve(&self, request: &Request) -> Option<Reserve> {
+        self.model.reserve(request)
+    }
+
     fn window(&self) -> Option<u64> {
         self.model.window()
+    }
+
+    fn tokens(&self, bytes: u64) -> u64 {
+        self.model.tokens(bytes)
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {

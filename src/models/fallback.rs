@@ -61,7 +61,7 @@ impl Model for Fallback {
                 Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
                 Ok(answer) if first_failure.is_none() => return Ok(answer),
                 Ok(answer) => return Ok(by(model.name(), answer)),
-                Err(error) => return Err(first_failure.unwrap_or(error)),
+                Err(error) => return Err(told(first_failure, error)),
             }
         }
         Err(first_failure.unwrap_or_else(nobody))
@@ -78,7 +78,7 @@ impl Model for Fallback {
                 Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
                 Ok(answer) if first_failure.is_none() => return Ok(answer),
                 Ok(answer) => return Ok(by(model.name(), answer)),
-                Err(error) => return Err(first_failure.unwrap_or(error)),
+                Err(error) => return Err(told(first_failure, error)),
             }
         }
         Err(first_failure.unwrap_or_else(nobody))
@@ -103,18 +103,31 @@ impl Model for Fallback {
                     });
                     return Ok(signed.boxed());
                 }
-                Err(error) => return Err(first_failure.unwrap_or(error)),
+                Err(error) => return Err(told(first_failure, error)),
             }
         }
         Err(first_failure.unwrap_or_else(nobody))
     }
 }
 
-/// The first failure is what the caller hears in the end: it is about the model that was
-/// asked for, and it may carry the provider's wish to wait.
+/// Of the failures of a chain the first one is what the caller hears in the end: it is about the model
+/// that was asked for, and it may carry the provider's wish to wait.
 fn note(first: &mut Option<ModelError>, model: &ModelName, error: ModelError) {
     tracing::warn!(%model, %error, "this model failed; the next of the fallback chain is asked");
-    first.get_or_insert(error);
+    *first = Some(match first.take() {
+        Some(known) => told(Some(known), error),
+        None => error,
+    });
+}
+
+/// Which of two failures is told. That a model was not asked at all counts only where nobody was: a caller
+/// that hears it takes the attempt for none, and for free.
+fn told(first: Option<ModelError>, next: ModelError) -> ModelError {
+    let was_asked = |error: &ModelError| !matches!(error.why(), ModelError::CircuitOpen { .. });
+    match first {
+        Some(first) if was_asked(&first) || !was_asked(&next) => first,
+        _ => next,
+    }
 }
 
 /// The answer of a model that was not the one that was asked.
@@ -182,6 +195,47 @@ mod tests {
             let failing = format!(r#"{{"reply":{{"error":{{"kind":"{kind}"}}}}}}"#);
             assert!(ask([&failing, FINE]).await.is_err(), "{kind}");
         }
+    }
+
+    /// Says that its breaker is open.
+    struct Skipped(ModelName);
+
+    #[async_trait]
+    impl Model for Skipped {
+        fn name(&self) -> &ModelName {
+            &self.0
+        }
+
+        async fn generate(&self, _: Request) -> Result<Answer, ModelError> {
+            let retry_after = std::time::Duration::from_secs(60);
+            Err(ModelError::CircuitOpen { model: self.0.to_string(), retry_after })
+        }
+
+        async fn stream(
+            &self,
+            request: Request,
+        ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
+            Err(self.generate(request).await.unwrap_err())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_a_model_said_is_told_and_not_that_another_was_not_asked() {
+        let skipped = || Arc::new(Skipped("a/skipped".parse().unwrap())) as Arc<dyn Model>;
+        let request = || Request::new(Role::Execute, "g", "", "do");
+        for kind in ["overflow", "rejected", "malformed", "timeout"] {
+            let failing = scripted("m", &format!(r#"{{"reply":{{"error":{{"kind":"{kind}"}}}}}}"#));
+            let alone = failing.generate(request()).await.unwrap_err().fault();
+            let chain = Fallback::chain(skipped(), vec![failing.clone(), skipped()]);
+            let told = chain.generate(request()).await.unwrap_err().fault();
+            assert_eq!((told.code.as_str(), told.class), (alone.code.as_str(), alone.class));
+            let spoken = chain.speak(request(), &|_| ()).await.unwrap_err().fault();
+            assert_eq!((spoken.code.as_str(), spoken.spares_attempt()), (alone.code.as_str(), false));
+            let streamed = chain.stream(request()).await.err().map(|error| error.fault().code);
+            assert!(streamed.is_none_or(|code| code == alone.code), "{kind}");
+        }
+        let all_skipped = Fallback::chain(skipped(), vec![skipped()]);
+        assert!(all_skipped.generate(request()).await.unwrap_err().fault().spares_attempt());
     }
 
     #[tokio::test]

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::task::{ModelName, Usage, Usd};
+use crate::task::{ModelName, Reserve, Usage, Usd};
 
 use super::{Answer, Chunk, Hear, Model, ModelError, Request};
 
@@ -131,6 +131,10 @@ impl Model for Gauged {
 
     fn cost(&self, usage: &Usage) -> Option<Usd> {
         self.model.cost(usage)
+    }
+
+    fn reserve(&self, request: &Request) -> Option<Reserve> {
+        self.model.reserve(request)
     }
 
     fn window(&self) -> Option<u64> {

@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::task::{ModelName, Usage, Usd};
+use crate::task::{ModelName, Reserve, Usage, Usd};
 
 use super::{Answer, Chunk, Hear, Model, ModelError, Request};
 
@@ -148,8 +148,16 @@ impl Model for Priced {
         self.price.map(|price| price.of(usage))
     }
 
+    fn reserve(&self, request: &Request) -> Option<Reserve> {
+        self.model.reserve(request)
+    }
+
     fn window(&self) -> Option<u64> {
         self.model.window()
+    }
+
+    fn tokens(&self, bytes: u64) -> u64 {
+        self.model.tokens(bytes)
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
@@ -226,6 +234,52 @@ mod tests {
         let wrong: BTreeMap<ModelName, Price> =
             toml::from_str("\"a/b\" = { input = -1, output = 8 }").unwrap();
         assert!(Prices::new(&wrong).unwrap_err().to_string().contains("a/b"));
+    }
+
+    /// A model that reckons for itself.
+    struct Own(ModelName);
+
+    #[async_trait]
+    impl Model for Own {
+        fn name(&self) -> &ModelName {
+            &self.0
+        }
+
+        fn reserve(&self, _: &Request) -> Option<Reserve> {
+            Some(Reserve { tokens: 7, ..Reserve::default() })
+        }
+
+        fn window(&self) -> Option<u64> {
+            Some(1_000)
+        }
+
+        fn tokens(&self, bytes: u64) -> u64 {
+            bytes * 9
+        }
+
+        async fn generate(&self, _: Request) -> Result<Answer, super::super::ModelError> {
+            Err(super::super::ModelError::NotConfigured("nobody asks it".to_owned()))
+        }
+
+        async fn stream(
+            &self,
+            request: Request,
+        ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
+            Err(self.generate(request).await.unwrap_err())
+        }
+    }
+
+    #[test]
+    fn what_a_model_reckons_for_itself_counts_behind_its_price_and_its_breaker() {
+        let own = || Arc::new(Own("a/own".parse().unwrap())) as Arc<dyn Model>;
+        let breakers = super::super::breaker::Breakers::new(super::super::BreakerConfig::default());
+        let wrapped: [Box<dyn Model>; 2] =
+            [Box::new(Priced::new(own(), None)), Box::new(breakers.guard(own()))];
+        for model in wrapped {
+            let reserve = model.reserve(&Request::new(super::super::Role::Chat, "g", "", "hi"));
+            assert_eq!(reserve.map(|reserve| reserve.tokens), Some(7));
+            assert_eq!((model.tokens(10), model.window()), (90, Some(1_000)));
+        }
     }
 
     #[tokio::test]
