@@ -1,6 +1,6 @@
 //! A group of new tasks and commits as one statement, and so in one round trip.
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
 
 use async_trait::async_trait;
 use sqlx::Row as _;
@@ -11,9 +11,9 @@ use super::sql::rows::{NewTask, StepRow, TaskMove, TraceRow};
 use super::texts::{PUT_BLOB, REFER_TO_BLOB, TOUCH_BLOB};
 use super::values::StepMove;
 use super::{BEGIN_WRITE, Conn, Key, Pools, key, task_id};
-use crate::repository::commit::Creation;
+use crate::repository::commit::{Creation, Packed};
 use crate::repository::{Commit, RepositoryError};
-use crate::task::TaskId;
+use crate::task::{BlobHash, TaskId};
 
 type Result<T> = std::result::Result<T, RepositoryError>;
 
@@ -81,7 +81,7 @@ pub(super) async fn create_once(pools: &Pools, creation: Creation) -> Result<()>
     if at_once(&mut transaction, std::slice::from_ref(&work)).await?.is_empty() {
         return Err(RepositoryError::Exists);
     }
-    put_blobs(&mut transaction, work.commit()).await?;
+    put_contents(&mut transaction, &[work.commit()]).await?;
     transaction.commit().await?;
     Ok(())
 }
@@ -109,9 +109,8 @@ async fn write(pools: &Pools, group: &[Work]) -> Result<HashSet<TaskId>> {
     }
     let mut transaction = pools.open(BEGIN_WRITE).await?;
     let written = at_once(&mut transaction, group).await?;
-    for commit in group.iter().map(Work::commit).filter(|commit| written.contains(&commit.id)) {
-        put_blobs(&mut transaction, commit).await?;
-    }
+    let commits = group.iter().map(Work::commit).filter(|commit| written.contains(&commit.id));
+    put_contents(&mut transaction, &commits.collect::<Vec<_>>()).await?;
     transaction.commit().await?;
     Ok(written)
 }
@@ -157,21 +156,64 @@ async fn refusal(pools: &Pools, commit: &Commit) -> Result<RepositoryError> {
     Ok(commit.refusal(row.map(|row| row.try_get(0)).transpose()?))
 }
 
-async fn put_blobs(conn: &mut Conn, commit: &Commit) -> Result<()> {
-    for blob in &commit.blobs {
-        sqlx::query(PUT_BLOB)
-            .bind(blob.hash.0.to_vec())
-            .bind(blob.size)
-            .bind(blob.bytes.as_slice())
-            .execute(&mut *conn)
-            .await?;
-        let refer = sqlx::query(REFER_TO_BLOB).bind(key(commit.id)).bind(blob.hash.0.to_vec());
-        refer.execute(&mut *conn).await?;
+/// Writes the contents that tasks bring or refer to.
+///
+/// Tasks share contents, so another group may want the same rows at the same time: all groups take them in
+/// one order, after the rows of their tasks. In the order of the tasks two groups could wait for each other.
+async fn put_contents(conn: &mut Conn, commits: &[&Commit]) -> Result<()> {
+    for (hash, packed) in in_order(commits) {
+        let put = match packed {
+            Some(blob) => {
+                let put = sqlx::query(PUT_BLOB).bind(hash.0.to_vec());
+                put.bind(blob.size).bind(blob.bytes.as_slice())
+            }
+            None => sqlx::query(TOUCH_BLOB).bind(hash.0.to_vec()),
+        };
+        put.execute(&mut *conn).await?;
     }
-    for hash in &commit.shared {
-        sqlx::query(TOUCH_BLOB).bind(hash.0.to_vec()).execute(&mut *conn).await?;
-        let refer = sqlx::query(REFER_TO_BLOB).bind(key(commit.id)).bind(hash.0.to_vec());
-        refer.execute(&mut *conn).await?;
+    for commit in commits {
+        for hash in commit.blobs.iter().map(|blob| &blob.hash).chain(&commit.shared) {
+            let refer = sqlx::query(REFER_TO_BLOB).bind(key(commit.id)).bind(hash.0.to_vec());
+            refer.execute(&mut *conn).await?;
+        }
     }
     Ok(())
+}
+
+/// Every content once, by its name; without bytes if it is stored already.
+fn in_order<'a>(commits: &[&'a Commit]) -> BTreeMap<BlobHash, Option<&'a Packed>> {
+    let shared = commits.iter().flat_map(|commit| &commit.shared).map(|hash| (*hash, None));
+    let brought = commits.iter().flat_map(|commit| &commit.blobs).map(|blob| (blob.hash, Some(blob)));
+    shared.chain(brought).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::repository::Lease;
+    use crate::task::{Entry, Event, Payload, Task, Timestamp};
+
+    fn commit(contents: &[&str], shared: &[&str]) -> Commit {
+        let spec = serde_json::json!({"goal": "g", "userId": "u", "threadId": "t"});
+        let event = Event::Created { spec: serde_json::from_value(spec).unwrap() };
+        let created = Entry { seq: 1, epoch: 0, at: Timestamp::from_millis(1), event };
+        let task = Task::begin(TaskId(uuid::Uuid::now_v7()), &created).unwrap();
+        let sealed = |text: &&str| Payload::text(text.repeat(100_000)).seal().unwrap();
+        let blobs = contents.iter().map(sealed).collect();
+        let mut commit = Commit::new(&task, vec![created], blobs, Lease::Keep);
+        commit.shared = shared.iter().map(|text| sealed(text).hash).collect();
+        commit.pack().unwrap();
+        commit
+    }
+
+    #[test]
+    fn groups_that_share_contents_take_them_in_one_order_and_each_once() {
+        let tasks = [commit(&["a", "b"], &[]), commit(&["b"], &["c"]), commit(&["c"], &["a"])];
+        let forth: Vec<&Commit> = tasks.iter().collect();
+        let back: Vec<&Commit> = tasks.iter().rev().collect();
+        let names = |group: &[&Commit]| in_order(group).into_keys().collect::<Vec<_>>();
+        assert_eq!(names(&forth), names(&back));
+        assert_eq!(names(&forth).len(), 3);
+        assert!(in_order(&forth).values().all(Option::is_some), "what one of them brings is written");
+    }
 }

@@ -136,7 +136,8 @@ fn split_off_repeated(group: &mut Vec<Pending>) -> Vec<Pending> {
     let mut seen = HashSet::new();
     let (first, repeated) = group.drain(..).partition(|pending| seen.insert(pending.work.commit().id));
     *group = first;
-    // Two groups that are written at once lock their rows in the same order.
+    // Two groups that are written at once lock their rows in the same order; the contents that their
+    // tasks share are put into one by whoever writes them.
     group.sort_unstable_by_key(|pending| pending.work.commit().id);
     repeated
 }
