@@ -134,11 +134,17 @@ impl Orchestrator {
     }
 
     /// Looks for children that do not stand as their parents do, and sees to them. Returns how many were
-    /// changed. Any number of processes may do this at once.
+    /// changed. Any number of processes may do this at once. One that cannot be changed does not keep the
+    /// others from it.
     pub async fn see_to_strays(&self) -> Result<u32, OrchestratorError> {
         let mut changed = 0;
         for stray in self.repository.strays().await? {
-            changed += u32::from(self.see_to(stray.id, stray.parent, stray.fate).await?);
+            match self.see_to(stray.id, stray.parent, stray.fate).await {
+                Ok(has_changed) => changed += u32::from(has_changed),
+                Err(error) => {
+                    tracing::warn!(task = %stray.id, parent = %stray.parent, %error, "not reached, trying again later");
+                }
+            }
         }
         Ok(changed)
     }

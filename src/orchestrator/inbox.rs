@@ -305,30 +305,6 @@ impl Orchestrator {
         problem.map_or(Ok(()), |problem| Err(invalid(field, problem)))
     }
 
-    /// Does what was agreed for requests that nobody answered in time. Returns how many tasks
-    /// that changed. Any number of processes may do this at once.
-    pub async fn expire_requests(&self) -> Result<u32, OrchestratorError> {
-        let now = self.now();
-        let filter = ListFilter { requests: Some(Requests::ExpiredBy(now)), ..ListFilter::default() };
-        let mut changed = 0;
-        for summary in self.repository.list(&filter).await? {
-            match self.record(summary.id, |task| expired(task, now)).await {
-                Ok(task) => {
-                    changed += 1;
-                    tracing::info!(task = %task.id, "a request to people has expired");
-                    if task.status().is_live() {
-                        self.wake(Wake::again(&task, std::time::Duration::ZERO)).await;
-                    }
-                    self.after_end(&task).await;
-                }
-                // Somebody else was quicker.
-                Err(OrchestratorError::Closed | OrchestratorError::NotFound) => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(changed)
-    }
-
     /// Sends a message to a task that has not ended. Models that work on it read it at their next
     /// turn, and so do all later steps; a paused task stays paused.
     pub async fn send_message(&self, id: TaskId, text: &str, by: &str) -> Result<Task, OrchestratorError> {
@@ -512,7 +488,7 @@ fn plan_answer(revision: u32, decision: &Decision, by: &str) -> Result<Vec<Event
     }
 }
 
-fn plan_denied(revision: u32, reason: &str, by: &str) -> Vec<Event> {
+pub(super) fn plan_denied(revision: u32, reason: &str, by: &str) -> Vec<Event> {
     let because = if reason.is_empty() { String::new() } else { format!(": {reason}") };
     let fault = Fault::permanent("plan_denied", format!("{by} denied the plan{because}"));
     let denied = Event::PlanDenied { revision, reason: reason.to_owned(), by: by.to_owned() };
@@ -548,7 +524,7 @@ fn call_answer(
     })
 }
 
-fn denied(step: u32, call: u32, kind: RequestKind, reason: &str, by: &str) -> Event {
+pub(super) fn denied(step: u32, call: u32, kind: RequestKind, reason: &str, by: &str) -> Event {
     let (reason, by) = (reason.to_owned(), by.to_owned());
     match kind {
         RequestKind::Input => Event::InputDeclined { step, call, reason, by },
@@ -559,43 +535,6 @@ fn denied(step: u32, call: u32, kind: RequestKind, reason: &str, by: &str) -> Ev
 pub(super) fn unfit(kind: RequestKind) -> OrchestratorError {
     let problem = format!("this request is answered by one of {}", words(kind).join(", "));
     OrchestratorError::Invalid { field: "decision", problem }
-}
-
-/// The facts that the expiry of requests brings.
-fn expired(task: &Task, now: Timestamp) -> Result<Vec<Event>, OrchestratorError> {
-    use crate::task::OnExpiry;
-    const BY: &str = "expiry";
-    let mut events = Vec::new();
-    let cancels = vec![Event::Cancelled { by: BY.to_owned() }];
-    if let Some(ask) = task.plan_ask().filter(|ask| ask.expires_at <= now) {
-        return Ok(match task.spec().approval.on_expiry {
-            OnExpiry::Cancel => cancels,
-            _ => plan_denied(ask.revision, &nobody(ask.expires_at), BY),
-        });
-    }
-    for (step, call, ask) in task.asks().filter(|(_, _, ask)| ask.expires_at <= now) {
-        let reason = nobody(ask.expires_at);
-        let kind = if ask.kind == AskKind::Input { RequestKind::Input } else { RequestKind::Approval };
-        if ask.on_expiry == OnExpiry::Cancel {
-            return Ok(cancels);
-        }
-        events.push(denied(step, call.number, kind, &reason, BY));
-        if ask.on_expiry == OnExpiry::Fail {
-            let fault = Fault::permanent("approval_expired", reason);
-            events.push(Event::StepFailed { step, fault, retry_at: None });
-        }
-    }
-    if events.is_empty() {
-        return Err(OrchestratorError::Closed);
-    }
-    if task.state().pause.as_ref().is_some_and(|pause| waits_for_people(pause.reason)) {
-        events.push(Event::Resumed { by: BY.to_owned() });
-    }
-    Ok(events)
-}
-
-fn nobody(expires_at: Timestamp) -> String {
-    format!("nobody answered until {expires_at}")
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ mod digest;
 mod draft;
 mod error;
 mod evaluate;
+mod expiry;
 mod family;
 mod firing;
 mod fork;

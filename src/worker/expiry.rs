@@ -13,10 +13,10 @@ pub(super) async fn watch(orchestrator: Orchestrator, every: Duration) {
     loop {
         ticks.tick().await;
         if let Err(error) = orchestrator.expire_requests().await {
-            tracing::debug!(%error, "expired requests were not looked for, trying again later");
+            tracing::warn!(%error, "expired requests were not looked for, trying again later");
         }
         if let Err(error) = orchestrator.see_to_strays().await {
-            tracing::debug!(%error, "children were not looked for, trying again later");
+            tracing::warn!(%error, "children were not looked for, trying again later");
         }
     }
 }

@@ -280,6 +280,33 @@ async fn what_nobody_approves_expires_as_was_agreed() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_expires_behind_a_task_that_cannot_be_read_expires_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("longhaul.db");
+    let repository = longhaul::repository::SqliteRepository::open(&path, Default::default()).await.unwrap();
+    repository.prepare().await.unwrap();
+    let world = World::new(Setup { repository: Some(Arc::new(repository)), ..Setup::default() }).await;
+    let (ahead, later) = moved_clock(&world);
+    let worker = world.work("w");
+    let wish = || ApprovalWish { on_expiry: Some(OnExpiry::Cancel), ..cautious() };
+    let waits = async || {
+        let task = start(&world, plan(vec![call("unsafe_effect", json!({}))]), wish()).await;
+        paused(&world, task.id, PauseReason::Approval).await.id
+    };
+    let (behind, broken) = (waits().await, waits().await);
+    worker.kill().await;
+    let options = sqlx::sqlite::SqliteConnectOptions::new().filename(&path);
+    let mut raw = sqlx::ConnectOptions::connect(&options).await.unwrap();
+    let unreadable = "UPDATE task_execution_step SET depends_on = '\"x\"' WHERE task_id = $1";
+    sqlx::query(unreadable).bind(broken.0).execute(&mut raw).await.unwrap();
+    assert!(world.repository.load(broken).await.is_err());
+    ahead.store(25 * 3600 * 1000, Ordering::SeqCst);
+    // The newest task is looked at first, so the broken one is met before the other.
+    assert_eq!(later.expire_requests().await.unwrap(), 1);
+    assert_eq!(world.ended(behind).await.status(), Status::Cancelled);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_time_that_people_take_is_not_on_the_budget() {
     const HOUR_MS: u64 = 3_600_000;
     let mut world = World::new(Setup::default()).await;
