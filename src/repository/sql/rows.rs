@@ -18,7 +18,10 @@ use crate::task::{
 /// PostgreSQL's jsonb does not take NUL characters. They are replaced here, where everything
 /// passes, and for both engines, so that a task reads the same wherever it is stored.
 pub(in crate::repository) fn text<T: Serialize + ?Sized>(value: &T) -> Result<String, serde_json::Error> {
-    let text = serde_json::to_string(value)?;
+    without_nul(serde_json::to_string(value)?)
+}
+
+fn without_nul(text: String) -> Result<String, serde_json::Error> {
     if !text.contains("\\u0000") {
         return Ok(text);
     }
@@ -33,12 +36,16 @@ pub(in crate::repository) fn plain(text: &str) -> Cow<'_, str> {
 }
 
 /// The content of an event as JSON text, without its tag, which has a column of its own.
+///
+/// It is cut off while the text is as serde writes it, the tag first: a text that was read into a map has
+/// whatever order its map has.
 pub(in crate::repository) fn content(event: &Event) -> Result<String, RepositoryError> {
-    let tagged = text(event).map_err(unwritable)?;
-    let content = tagged.split_once(r#","data":"#).and_then(|(_, content)| content.strip_suffix('}'));
-    content.map(str::to_owned).ok_or_else(|| RepositoryError::Corrupt {
-        what: format!("an entry '{}' has no content", event.kind()),
-    })
+    let tagged = serde_json::to_string(event).map_err(unwritable)?;
+    let tag = format!(r#"{{"kind":"{}","data":"#, event.kind());
+    match tagged.strip_prefix(&tag).and_then(|content| content.strip_suffix('}')) {
+        Some(content) => without_nul(content.to_owned()).map_err(unwritable),
+        None => Err(RepositoryError::Corrupt { what: format!("an entry '{}' has no content", event.kind()) }),
+    }
 }
 
 /// Something of ours cannot be written as JSON.
@@ -281,4 +288,29 @@ impl<'a> StepRow<'a> {
 fn pause_reason(state: &State) -> Option<String> {
     let pause = state.pause.as_ref()?;
     Some(serde_json::to_value(pause.reason).ok()?.as_str()?.to_owned())
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+    use crate::task::Payload;
+
+    #[test]
+    fn the_content_of_an_event_is_its_own_whatever_is_in_it() {
+        for said in [json!("plain"), json!("a\0b"), json!({"kind": "x", "data": [{"data": 1}], "a\0": "\0"})]
+        {
+            let event = Event::ToolReturned {
+                step: 1,
+                call: 2,
+                result: Payload::Inline(said.clone()),
+                is_error: false,
+            };
+            let written: Value = serde_json::from_str(&content(&event).unwrap()).unwrap();
+            let mut whole = serde_json::to_value(&event).unwrap();
+            replace_nul(&mut whole);
+            assert_eq!(written, whole["data"], "{said}");
+        }
+    }
 }
