@@ -183,11 +183,12 @@ fn touched_steps(task: &Task, entries: &[Entry]) -> BTreeSet<u32> {
     touched
 }
 
-/// Steps that were started and brought nothing.
+/// Steps that were started and brought nothing; also one whose attempts do not count because nobody was
+/// asked: it may have waited for the next one.
 fn unfinished(task: &Task) -> impl Iterator<Item = u32> {
     let steps = (0..).zip(task.steps());
     steps
-        .filter(|(_, step)| step.attempts > 0 && step.status != StepStatus::Completed)
+        .filter(|(_, step)| step.first_seq.is_some() && step.status != StepStatus::Completed)
         .map(|(index, _)| index)
 }
 

@@ -203,6 +203,7 @@ impl Task {
                 self.call_event(about_call, entry)?;
                 self.post(posting);
                 self.taint(about_call);
+                about_call.step().into_iter().for_each(|step| self.let_go(step));
                 if self.state.taint.untrusted.is_some() {
                     self.state.untrusted_from.get_or_insert(entry.seq);
                 }
@@ -228,6 +229,7 @@ impl Task {
         for index in 0..self.steps.len() as u32 {
             self.replace(index, at);
         }
+        (0..self.steps.len() as u32).for_each(|index| self.let_go(index));
         self.state.revision = revision;
         self.state.crashes = 0;
         let steps = plan.steps.iter().map(|step| Step::new(step.clone(), revision));
@@ -268,11 +270,17 @@ impl Task {
         Ok(())
     }
 
+    /// Whether a fact can be pinned, or why not.
+    pub fn has_room_for_pin(&self) -> Result<(), String> {
+        match self.state.pins.len() {
+            MAX_PINS.. => Err(format!("the task has {MAX_PINS} pinned facts")),
+            _ => Ok(()),
+        }
+    }
+
     /// Takes a fact that every later prompt holds. Its text is in its entry.
     fn pinned(&mut self, seq: i64) -> Verdict {
-        if self.state.pins.len() >= MAX_PINS {
-            return Err(format!("the task has {MAX_PINS} pinned facts"));
-        }
+        self.has_room_for_pin()?;
         self.state.pins.push(seq);
         Ok(())
     }
@@ -338,6 +346,8 @@ impl Task {
         if !self.fan_outs.is_empty() {
             self.rebuild_fan_outs();
         }
+        let begun = (0u32..).zip(&self.steps).filter(|(_, step)| !step.calls.is_empty());
+        self.state.lingering = begun.map(|(index, _)| index).collect();
         self.end_pause(at);
         self.state.status = status;
         self.state.pause = None;
@@ -436,9 +446,11 @@ impl Task {
         step.retry_at = None;
         step.completed_at = Some(at);
         if status == StepStatus::Completed {
-            step.calls = Vec::new();
-            step.digest = None;
+            step.forget_calls();
         }
+        self.let_go(index);
+        let items: Vec<u32> = self.items_of(index).collect();
+        items.into_iter().for_each(|item| self.let_go(item));
         self.frontier.remove(&index);
         for waiting in self.dependents.get(&index).into_iter().flatten() {
             let step = &self.steps[*waiting as usize];

@@ -268,6 +268,11 @@ impl CallState {
         matches!(self, Self::Committed | Self::Failed(_) | Self::Denied(_))
     }
 
+    /// Whether it may yet take effect or bring something.
+    pub fn is_open(&self) -> bool {
+        matches!(self, Self::Dispatched | Self::Delegated | Self::Unknown)
+    }
+
     /// The word for it.
     pub fn as_str(&self) -> &'static str {
         match self {

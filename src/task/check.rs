@@ -262,7 +262,7 @@ impl Task {
                 step.fault = None;
                 step.status = StepStatus::Completed;
                 step.completed_at = Some(entry.at);
-                step.calls = Vec::new();
+                step.forget_calls();
             }
             CheckDecision::Retry => {
                 verification.forgiven = verification.claims.len() as u32;

@@ -107,6 +107,7 @@ impl Task {
         for index in undone {
             self.undo(index, at);
         }
+        (0..self.steps.len() as u32).for_each(|index| self.let_go(index));
         self.state.summary = back.summary.clone();
         self.state.revision = revision;
         self.state.crashes = 0;
@@ -146,10 +147,10 @@ impl Task {
         step.retry_at = None;
         // Its calls are of interest to nobody who carries the task on.
         step.first_seq = None;
-        step.calls = Vec::new();
-        step.digest = None;
+        step.forget_calls();
         step.verification = None;
         step.completed_at.get_or_insert(at);
+        self.state.lingering.remove(&index);
     }
 }
 

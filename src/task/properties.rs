@@ -367,18 +367,32 @@ proptest! {
         prop_assert_eq!(&folded, &task);
         // What the tables keep: everything but the calls, which come from the journal.
         let rows: Vec<Step> = task.steps().iter().map(|step| Step { calls: vec![], digest: None, ..step.clone() }).collect();
-        // Of a step that was put back nothing is read: its calls are of interest to nobody.
-        let is_open = |step: &Step| step.status != StepStatus::Completed && step.first_seq.is_some();
-        let open = |index: u32| task.step(index).is_some_and(is_open);
+        // Of a step that was put back or given up nothing is read: its calls are of interest to nobody.
+        let begin = task.calls_after().unwrap_or(i64::MAX);
         let calls: Vec<Entry> = journal
             .iter()
-            .filter(|entry| entry.event.is_about_call() && entry.event.step().is_some_and(open))
+            .filter(|entry| entry.seq > begin && entry.event.is_about_call())
+            .filter(|entry| entry.event.step().is_some_and(|step| task.recalls(step)))
             .cloned()
             .collect();
         let restored = Task::restore(task.id, task.spec().clone(), task.state().clone(), rows, &calls);
         prop_assert_eq!(&restored, &task);
         prop_assert_eq!(restored.frontier(), task.frontier());
         prop_assert_eq!(&restored.fan_outs, &task.fan_outs);
+    }
+
+    #[test]
+    fn of_a_live_task_calls_are_known_only_where_something_is_left_to_do_or_to_end(
+        events in prop::collection::vec(any_event(), 0..120),
+    ) {
+        live(events, |_, after, event, _| {
+            for (index, step) in (0u32..).zip(after.steps()).filter(|(_, step)| !step.calls.is_empty()) {
+                let may_end = step.calls.iter().any(|call| call.state.is_open());
+                let is_left = !step.is_settled() || may_end || step.is_unverified();
+                assert!(after.status().is_terminal() || is_left, "{event:?}: step {index}: {step:?}");
+                assert!(after.recalls(index), "{event:?}: step {index} is not read: {step:?}");
+            }
+        });
     }
 
     #[test]
@@ -491,4 +505,43 @@ proptest! {
         let rests = task.next(at(1_000_000)) == Next::Rest;
         prop_assert_eq!(rests, !task.status().is_live());
     }
+}
+
+#[test]
+fn of_a_step_that_a_person_accepts_no_summary_of_its_calls_is_kept() {
+    let (mut task, _) = new_task(spec());
+    let answered = Event::ModelAnswered {
+        step: 2,
+        call: 1,
+        text: Payload::text("t"),
+        requests: vec![],
+        finish: "stop".into(),
+        usage: Usage::default(),
+        model: None,
+    };
+    let verified = |check, passed| Event::StepVerified {
+        step: 2,
+        check,
+        passed,
+        evidence: Payload::text("e"),
+        by: "b".into(),
+        usage: Usage::default(),
+    };
+    let events = vec![
+        Event::StepStarted { step: 2, attempt: 1 },
+        requested(2, 1, 1, true),
+        answered,
+        context_event(46, 2, 1, 1, false),
+        Event::StepClaimed { step: 2, output: Some(Payload::text("o")) },
+        verified(0, true),
+        verified(1, false),
+        Event::StepFailed { step: 2, fault: Fault::permanent("x", "x"), retry_at: None },
+    ];
+    let record = |task: &mut Task, event| task.record(at(task.state().seq + 1), event).unwrap();
+    for event in events {
+        record(&mut task, event);
+    }
+    assert!(task.step(2).is_some_and(|step| step.digest.is_some() && !step.calls.is_empty()));
+    record(&mut task, Event::CheckDecided { step: 2, decision: CheckDecision::Accept, by: "p".into() });
+    assert!(task.step(2).is_some_and(|step| step.digest.is_none() && step.calls.is_empty()));
 }

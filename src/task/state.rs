@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     Asking, Call, CallState, Entry, Fault, FrozenAt, Pause, PauseReason, Payload, PlanAsk, Priority, Spent,
-    Status, Step, Taint, Task, TaskId, TaskSpec, Timestamp, TopUp, Usage,
+    Status, Step, StepStatus, Taint, Task, TaskId, TaskSpec, Timestamp, TopUp, Usage,
 };
 
 /// The part of a task that its steps do not hold, as the tables keep it.
@@ -69,6 +69,10 @@ pub struct State {
     /// The entries of the facts that every prompt holds.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub pins: Vec<i64>,
+    /// Steps with which nothing goes on and whose calls still count: one of them may yet end, or the task
+    /// ended in their midst.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub lingering: BTreeSet<u32>,
     /// The answer, once completed.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub output: Option<Payload>,
@@ -121,6 +125,7 @@ impl State {
             untrusted_from: None,
             messages: Vec::new(),
             pins: Vec::new(),
+            lingering: BTreeSet::new(),
             output: None,
             fault: None,
             created_at: at,
@@ -138,8 +143,17 @@ impl Task {
         let (frontier, dependents, fan_outs) = (BTreeSet::new(), HashMap::new(), HashMap::new());
         let mut task = Self { id, spec, state, steps, frontier, dependents, fan_outs };
         task.rebuild_frontier();
-        calls.iter().for_each(|entry| task.recall(entry));
+        task.recall_all(calls);
         task
+    }
+
+    /// Takes what entries say about the calls of steps of which they count.
+    pub fn recall_all(&mut self, calls: &[Entry]) {
+        for entry in calls {
+            if entry.event.step().is_some_and(|step| self.recalls(step)) {
+                self.recall(entry);
+            }
+        }
     }
 
     /// What was asked for.
@@ -174,6 +188,44 @@ impl Task {
         let steps = (0u32..).zip(&self.steps);
         let calls = steps.flat_map(|(index, step)| step.calls.iter().map(move |call| (index, call)));
         calls.filter(|(_, call)| call.state == CallState::Dispatched)
+    }
+
+    /// The entry behind which all calls are recorded that a load has to read; none if there are none.
+    pub fn calls_after(&self) -> Option<i64> {
+        let steps = (0u32..).zip(&self.steps).filter(|(index, _)| self.recalls(*index));
+        steps.filter_map(|(_, step)| step.first_seq).min()
+    }
+
+    /// Whether the calls of a step count for whoever carries the task on.
+    pub fn recalls(&self, index: u32) -> bool {
+        self.step(index).is_some_and(|step| {
+            step.first_seq.is_some()
+                && !matches!(step.status, StepStatus::Pending | StepStatus::Completed)
+                && (self.state.lingering.contains(&index) || self.may_go_on(step))
+        })
+    }
+
+    /// Whether something is left to do for a step, or a person may say so.
+    fn may_go_on(&self, step: &Step) -> bool {
+        let list = || step.item.as_ref().and_then(|item| self.step(item.of));
+        !step.is_settled() || (step.is_unverified() && list().is_some_and(|list| !list.is_settled()))
+    }
+
+    /// Forgets the calls of a step with which nothing goes on, for the journal has them: else each load of a
+    /// long task would read all calls since the first step that was given up. One that may yet take effect
+    /// or be paid for stays known until it has ended.
+    pub(super) fn let_go(&mut self, index: u32) {
+        let Some(step) = self.steps.get(index as usize) else { return };
+        if self.status().is_terminal() || self.may_go_on(step) {
+            return;
+        }
+        let is_open = step.calls.iter().any(|call| call.state.is_open());
+        if is_open {
+            self.state.lingering.insert(index);
+            return;
+        }
+        self.state.lingering.remove(&index);
+        self.steps[index as usize].forget_calls();
     }
 
     /// Takes the epoch of a lease that was just granted.

@@ -230,6 +230,11 @@ impl Step {
         Ok(())
     }
 
+    /// Forgets what it did so far: the journal has it.
+    pub(super) fn forget_calls(&mut self) {
+        (self.calls, self.digest) = (Vec::new(), None);
+    }
+
     /// The call with this number, to be changed.
     pub(super) fn call_mut(&mut self, number: u32) -> Result<&mut Call, String> {
         let call = self.calls.iter_mut().find(|call| call.number == number);

@@ -4,15 +4,20 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{World, cancelled, completed, dispatched, returned, started};
+use super::world::{World, cancelled, completed, dispatched, now, returned, started};
 use super::{Check, Verdict, ensure};
 use crate::repository::{Lease, ListFilter, RepositoryError};
-use crate::task::{Effect, Event, ForkPoint, Payload, Status, Task, TaskSpec};
+use crate::task::{
+    CIRCUIT_OPEN, Effect, Event, Fault, ForkPoint, Payload, Plan, PlannedStep, Planner, Status, StepType,
+    Task, TaskSpec,
+};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a created task is read back as it was created", |world| Box::pin(read_back(world))),
     ("a task can be created once", |world| Box::pin(created_once(world))),
     ("a loaded task equals the fold of its journal, calls included", |world| Box::pin(equals_fold(world))),
+    ("what a step did that was given up is not read again with each load", |world| Box::pin(given_up(world))),
+    ("the end of a task closes a step whose only attempt did not count", |world| Box::pin(uncounted(world))),
     ("large contents are stored by name and read back", |world| Box::pin(large_contents(world))),
     ("NUL characters are stored as replacement characters", |world| Box::pin(nul_characters(world))),
     ("lists are by user, thread and status, newest first, in pages", |world| Box::pin(lists(world))),
@@ -54,6 +59,52 @@ async fn equals_fold(world: World) -> Verdict {
     let folded = Task::fold(id, &journal)?;
     ensure!(loaded == task, "loaded {loaded:?} instead of {task:?}");
     ensure!(folded == task, "folded {folded:?} instead of {task:?}");
+    Ok(())
+}
+
+async fn given_up(world: World) -> Verdict {
+    const AGAIN: u32 = 20;
+    let id = world.task("Give up", 1).await?.id;
+    let mut task = world.hold(id).await?;
+    let fault = Fault::permanent("x", "It does not work.");
+    let failed = Event::StepFailed { step: 0, fault, retry_at: None };
+    let called = |step| vec![started(step), dispatched(step, 1, Effect::ReadOnly)];
+    let events = [called(0), vec![returned(0, 1, json!("no")), failed]].concat();
+    world.commit(&mut task, events, Lease::Keep).await?;
+    let loaded = world.load(id).await?;
+    ensure!(loaded == task, "loaded {loaded:?} instead of {task:?}");
+    ensure!(loaded.calls_after() == Some(3), "it may go on: {:?}", loaded.calls_after());
+    let step = |number| PlannedStep::new(format!("again-{number}"), StepType::ToolCall, "Do it otherwise");
+    let plan = Plan { steps: (0..=AGAIN).map(step).collect() };
+    let planned = Event::Planned { revision: 2, plan, by: Planner::default(), tools: None };
+    world.commit(&mut task, vec![planned], Lease::Keep).await?;
+    for step in 1..=AGAIN {
+        world.commit(&mut task, vec![started(step), completed(step, "x")], Lease::Keep).await?;
+    }
+    let loaded = world.load(id).await?;
+    ensure!(loaded == task, "loaded {loaded:?} instead of {task:?}");
+    ensure!(loaded.calls_after().is_none(), "all is read since {:?}", loaded.calls_after());
+    // One that is skipped while a call is on its way is read until that has ended.
+    let (last, began) = (AGAIN + 1, task.state().seq + 1);
+    let skipped = Event::StepSkipped { step: last, reason: "not needed".to_owned() };
+    world.commit(&mut task, [called(last), vec![skipped]].concat(), Lease::Keep).await?;
+    let loaded = world.load(id).await?;
+    ensure!(loaded == task && loaded.calls_after() == Some(began), "{:?}", loaded.step(last));
+    world.commit(&mut task, vec![returned(last, 1, json!("late"))], Lease::Keep).await?;
+    let loaded = world.load(id).await?;
+    ensure!(loaded == task && loaded.calls_after().is_none(), "{:?}", loaded.step(last));
+    Ok(())
+}
+
+async fn uncounted(world: World) -> Verdict {
+    let id = world.task("Nobody was asked", 1).await?.id;
+    let mut task = world.hold(id).await?;
+    let fault = Fault::transient(CIRCUIT_OPEN, "Nobody was asked.");
+    let failed = Event::StepFailed { step: 0, fault, retry_at: Some(now()) };
+    world.commit(&mut task, vec![started(0), failed], Lease::Keep).await?;
+    world.commit(&mut task, vec![cancelled()], Lease::Keep).await?;
+    let loaded = world.load(id).await?;
+    ensure!(loaded == task, "loaded {loaded:?} instead of {task:?}");
     Ok(())
 }
 

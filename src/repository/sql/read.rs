@@ -1,6 +1,6 @@
 //! The reads: tasks, journals, lists, contents.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
 use serde_json::Value;
@@ -11,8 +11,8 @@ use super::rows::{StoredInput, text as row_list};
 use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
 use crate::repository::{ListFilter, RepositoryError, Requests, Stats, TaskSummary};
 use crate::task::{
-    BlobHash, Entry, Event, Fault, ForkPoint, Payload, PlannedStep, State, Status, Step, StepStatus, Task,
-    TaskId, TaskSpec, Timestamp, TraceType, Usage,
+    BlobHash, Entry, Event, Fault, ForkPoint, Payload, PlannedStep, State, Status, Step, Task, TaskId,
+    TaskSpec, Timestamp, TraceType, Usage,
 };
 
 /// How many tasks a list has if nobody says.
@@ -26,21 +26,19 @@ pub(super) async fn task(conn: &mut Conn, id: TaskId) -> Result<Option<Task>> {
 /// Several tasks; call within a snapshot. Reads their rows, their steps, and of their journals
 /// only what steps that have not ended did so far.
 pub(super) async fn tasks(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> {
-    let parts = parts(conn, ids).await?;
-    let mut calls = calls_of_open_steps(conn, &parts).await?;
-    let task = |parts: Parts| {
-        let calls = calls.remove(&parts.id).unwrap_or_default();
-        parts.with(&calls)
-    };
-    Ok(parts.into_iter().map(task).collect())
+    let mut tasks = without_calls(conn, ids).await?;
+    for task in &mut tasks {
+        recall(conn, task).await?;
+    }
+    Ok(tasks)
 }
 
 /// The same without a snapshot, for tasks that are between two steps: nothing else is to be known of
 /// them than what one statement reads. `None` if one of them is in the midst of a step.
 pub(super) async fn tasks_between_steps(conn: &mut Conn, ids: &[TaskId]) -> Result<Option<Vec<Task>>> {
-    let parts = parts(conn, ids).await?;
-    let between = parts.iter().all(|task| !task.steps.iter().any(is_open));
-    Ok(between.then(|| parts.into_iter().map(|task| task.with(&[])).collect()))
+    let tasks = without_calls(conn, ids).await?;
+    let between = tasks.iter().all(|task| task.calls_after().is_none());
+    Ok(between.then_some(tasks))
 }
 
 /// What the tables of tasks and steps know of a task.
@@ -53,15 +51,15 @@ struct Parts {
 }
 
 impl Parts {
-    fn with(self, calls: &[Entry]) -> Task {
-        let mut task = Task::restore(self.id, self.spec, self.state, self.steps, calls);
+    fn whole(self) -> Task {
+        let mut task = Task::restore(self.id, self.spec, self.state, self.steps, &[]);
         task.enter_epoch(self.epoch);
         task
     }
 }
 
 /// A row for each step, or one for a task without any. What there is of a task comes with its first row.
-async fn parts(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Parts>> {
+async fn without_calls(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> {
     const PARTS: &str = concat!(
         "SELECT t.id, CASE WHEN COALESCE(s.step_index, 0) = 0 THEN COALESCE(t.spec, c.data->'spec') END AS spec, ",
         "CASE WHEN COALESCE(s.step_index, 0) = 0 THEN t.state END AS state, t.epoch, s.step_index, ",
@@ -93,7 +91,7 @@ async fn parts(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Parts>> {
             task.steps.push(step(&row)?);
         }
     }
-    Ok(tasks)
+    Ok(tasks.into_iter().map(Parts::whole).collect())
 }
 
 fn step(row: &Row) -> Result<Step> {
@@ -135,34 +133,20 @@ fn step(row: &Row) -> Result<Step> {
     })
 }
 
-/// What was recorded of the calls of steps that were started and have not brought a result.
-async fn calls_of_open_steps(conn: &mut Conn, tasks: &[Parts]) -> Result<HashMap<TaskId, Vec<Entry>>> {
+/// Lets a task know what was recorded of the calls of steps that were started and have not brought a
+/// result. Steps that were given up are not among them: what lies between is not read.
+async fn recall(conn: &mut Conn, task: &mut Task) -> Result<()> {
     const CALLS: &str = "SELECT seq, epoch, at, kind, data FROM task_execution_trace \
          WHERE task_id = $1 AND seq > $2 AND step_index IS NOT NULL AND kind IN ('model_requested', \
          'model_answered', 'tool_dispatched', 'tool_returned', 'call_failed', 'call_lost', \
          'outcome_decided', 'approval_requested', 'approval_given', 'approval_denied', \
          'tool_changed', 'tool_accepted', 'input_requested', 'input_given', 'input_declined', \
          'conversation_summarized', 'child_started', 'child_ended', 'budget_raised') ORDER BY seq";
-    let mut calls = HashMap::new();
-    for Parts { id, steps, .. } in tasks {
-        let Some(first) = steps.iter().filter(|step| is_open(step)).filter_map(|step| step.first_seq).min()
-        else {
-            continue;
-        };
-        let rows = sqlx::query(CALLS).bind(key(*id)).bind(first).fetch_all(&mut *conn).await?;
-        let entries = rows.iter().map(entry).collect::<Result<Vec<Entry>>>()?;
-        let step_of = |entry: &Entry| steps.get(entry.event.step()? as usize);
-        let of_open =
-            entries.into_iter().filter(|entry| step_of(entry).as_ref().is_some_and(|step| is_open(step)));
-        calls.insert(*id, of_open.collect());
-    }
-    Ok(calls)
-}
-
-/// Whether a step was begun and has brought nothing yet.
-fn is_open(step: &Step) -> bool {
-    step.first_seq.is_some()
-        && matches!(step.status, StepStatus::Running | StepStatus::Failed | StepStatus::Skipped)
+    let Some(first) = task.calls_after() else { return Ok(()) };
+    let rows = sqlx::query(CALLS).bind(key(task.id)).bind(first).fetch_all(conn).await?;
+    let entries = rows.iter().map(entry).collect::<Result<Vec<Entry>>>()?;
+    task.recall_all(&entries);
+    Ok(())
 }
 
 /// Entries after a number.
