@@ -257,8 +257,10 @@ impl Attempt {
         let (number, attempt) = conversation.next_call();
         let arguments = Payload::Inline(request.arguments.clone()).hash();
         // What a look at the records is to find has to be in them.
-        if request.tool == recollection::READ_TOOL {
+        if [recollection::READ_TOOL, PIN_TOOL].contains(&request.tool.as_str()) {
             self.journal.flush().await?;
+        }
+        if request.tool == recollection::READ_TOOL {
             self.learn_what_was_read().await?;
         }
         let mut untrusted = false;
@@ -275,7 +277,7 @@ impl Attempt {
                 let request_id = Some(request.id.clone());
                 let dispatch = Dispatch { number, attempt, request_id, arguments: request.arguments };
                 let outcome = as_told(self.dispatch(tool.as_ref(), dispatch).await?)?;
-                self.pin(fact);
+                self.pin(fact.filter(|_| !outcome.1));
                 outcome
             }
             // It will be there again: that is not the model's business.

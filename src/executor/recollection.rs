@@ -90,6 +90,24 @@ struct Recollection {
     task: TaskId,
 }
 
+impl Recollection {
+    /// Says whether the fact can be pinned. Whoever called records it then: one that would not be taken must
+    /// not be told as pinned.
+    async fn pin(&self, arguments: &Value) -> Result<ToolOutput, ToolError> {
+        if let Err(problem) = fact(arguments) {
+            return Ok(ToolOutput::error(problem));
+        }
+        match self.orchestrator.room_for_pin(self.task).await.map_err(|error| unreadable(&error))? {
+            Ok(()) => Ok(ToolOutput::ok("Pinned.")),
+            Err(full) => Ok(ToolOutput::error(format!("Not pinned: {full}. Go on with those."))),
+        }
+    }
+}
+
+fn unreadable(error: &OrchestratorError) -> ToolError {
+    ToolError::Unreachable { server: "the journal".to_owned(), detail: error.to_string(), source: None }
+}
+
 #[async_trait]
 impl Tool for Recollection {
     fn description(&self) -> &ToolDescription {
@@ -103,10 +121,7 @@ impl Tool for Recollection {
 
     async fn call(&self, arguments: Value, _: CallContext) -> Result<ToolOutput, ToolError> {
         if self.description.name == PIN_TOOL {
-            return Ok(match fact(&arguments) {
-                Ok(_) => ToolOutput::ok("Pinned."),
-                Err(problem) => ToolOutput::error(problem),
-            });
+            return self.pin(&arguments).await;
         }
         let number = |name: &str| arguments[name].as_u64().and_then(|number| usize::try_from(number).ok());
         let (handle, offset) = (arguments["handle"].as_str().unwrap_or_default(), number("offset"));
@@ -121,11 +136,7 @@ impl Tool for Recollection {
                 Ok(ToolOutput::ok(format!("{}{rest}", read.text)))
             }
             Err(OrchestratorError::Invalid { problem, .. }) => Ok(ToolOutput::error(problem)),
-            Err(error) => Err(ToolError::Unreachable {
-                server: "the journal".to_owned(),
-                detail: error.to_string(),
-                source: None,
-            }),
+            Err(error) => Err(unreadable(&error)),
         }
     }
 }

@@ -431,6 +431,7 @@ impl Drive {
         // Steps side by side have one commit together, and not one each.
         while let Some(note) = next.take() {
             let mut accepted = true;
+            let rests_on = RestsOn::of(&note.events);
             for event in note.events {
                 let step = event.step();
                 dispatches |= event.is_dispatch();
@@ -446,7 +447,7 @@ impl Drive {
                         None => self.writer.note(event),
                     };
             }
-            answers.push((note.answer, accepted));
+            answers.push((note.answer, accepted, rests_on));
             next = self.notes.try_recv().ok();
         }
         let all_kept = self.writer.flush().await?;
@@ -455,10 +456,20 @@ impl Drive {
         if dispatches && self.signals.is_in_doubt(self.lease()) {
             self.writer.refresh().await?;
         }
-        for (answer, accepted) in answers {
-            let _ = answer.send(if all_kept && accepted { Ok(()) } else { Err(Interrupted) });
+        for (answer, accepted, rests_on) in answers {
+            let is_kept = accepted && (all_kept || self.is_kept(rests_on));
+            let _ = answer.send(if is_kept { Ok(()) } else { Err(Interrupted) });
         }
         Ok(())
+    }
+
+    /// Whether a note is in the journal although another one of its commit is not: a call whose dispatch is
+    /// recorded is made.
+    fn is_kept(&self, note: RestsOn) -> bool {
+        match note {
+            RestsOn::Step(step) => !self.writer.is_cut_off(step),
+            RestsOn::All => false,
+        }
     }
 
     /// Steps that end at the same time are written with one commit.
@@ -513,6 +524,23 @@ impl Drive {
     }
 }
 
+/// What has to be in the journal for a note to be.
+#[derive(Clone, Copy)]
+enum RestsOn {
+    /// What its step noted: a step is cut off with the first event that did not happen.
+    Step(u32),
+    /// All that is written with it. What is lost of a call, or is about no step, cuts nothing off.
+    All,
+}
+
+impl RestsOn {
+    fn of(events: &[Event]) -> Self {
+        let step = |event: &Event| event.step().filter(|_| !matches!(event, Event::CallLost { .. }));
+        let Some(first) = events.first().and_then(step) else { return Self::All };
+        if events.iter().all(|event| step(event) == Some(first)) { Self::Step(first) } else { Self::All }
+    }
+}
+
 fn is_running(task: &Task, index: u32) -> bool {
     task.status() == Status::Running
         && task.step(index).is_some_and(|step| step.status == StepStatus::Running)
@@ -528,5 +556,22 @@ fn asks_model(step: &Step) -> bool {
         StepType::LlmReasoning => true,
         StepType::ToolCall => step.plan.tool.is_none(),
         StepType::Checkpoint | StepType::Summarization => false,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::Payload;
+
+    #[test]
+    fn a_note_of_one_step_rests_on_that_step_alone() {
+        let pinned = |step| Event::FactPinned { step, text: Payload::text("f"), by: "the model".into() };
+        let lost = Event::CallLost { step: 1, call: 1, detail: String::new() };
+        let rests_on_all = |events: &[Event]| matches!(RestsOn::of(events), RestsOn::All);
+        assert!(matches!(RestsOn::of(&[pinned(Some(1)), pinned(Some(1))]), RestsOn::Step(1)));
+        assert!(rests_on_all(&[pinned(Some(1)), pinned(Some(2))]));
+        assert!(rests_on_all(&[pinned(Some(1)), lost]), "it may be refused without cutting its step off");
+        assert!(rests_on_all(&[pinned(None)]) && rests_on_all(&[]));
     }
 }

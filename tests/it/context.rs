@@ -357,6 +357,34 @@ async fn every_pinned_fact_is_kept_word_for_word_through_all_compactions() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_fact_for_which_there_is_no_room_is_not_said_to_be_pinned() {
+    const MOST: usize = 100;
+    let turns: Turns = Box::new(move |turn| match turn {
+        0 => (
+            String::new(),
+            vec![("context_pin", json!({"text": "one"})), ("context_pin", json!({"text": "two"}))],
+        ),
+        _ => ("done".to_owned(), Vec::new()),
+    });
+    let model = Recording::new(None, turns);
+    let world = world(&model, 50_000, None).await;
+    let task = world.start(plan(vec![step(StepType::ToolCall, "Look")])).await;
+    for number in 1..MOST {
+        world.orchestrator.send_message(task.id, &format!("pin: fact {number}"), "ada").await.unwrap();
+    }
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!((task.status(), task.state().pins.len()), (Status::Completed, MOST));
+    let asked = model.asked();
+    let told = asked.last().unwrap().messages.iter().filter_map(|message| match message {
+        Message::ToolResult { content, .. } => Some(content.as_str()),
+        _ => None,
+    });
+    let told: Vec<&str> = told.collect();
+    assert!(told[0].contains("Pinned.") && told[1].contains("Not pinned"), "{told:?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_a_person_pins_is_in_every_later_prompt() {
     let model = Recording::new(None, Box::new(|_| ("done".to_owned(), Vec::new())));
     let world = world(&model, 50_000, None).await;

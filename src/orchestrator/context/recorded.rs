@@ -24,6 +24,12 @@ pub struct Recorded {
 }
 
 impl Orchestrator {
+    /// Whether a task takes one more pinned fact, or why not.
+    pub(crate) async fn room_for_pin(&self, id: TaskId) -> Result<Result<(), String>, OrchestratorError> {
+        let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+        Ok(task.has_room_for_pin())
+    }
+
     /// A piece of what is recorded of a task: of the `goal`, of the `summary`, of a message by the number of its entry
     /// (`message-4`), of the output of a step
     /// by its id, or of the result of one of its calls by id and number (`step-3/2`).
