@@ -142,9 +142,11 @@ function restored(story: Story, entry: Entry, data: Data, at: number): void {
   for (const [first, last] of (data.undone ?? []) as [number, number][]) {
     for (let index = first; index <= last; index += 1) {
       const step = story.steps[index];
-      if (!step || step.replaced) continue;
-      step.replaced = true;
-      if (step.status === "pending") { step.status = "skipped"; step.endedAt = at; }
+      if (!step) continue;
+      const attempt = step.attempts.at(-1);
+      if (attempt && attempt.to === null) { attempt.to = at; attempt.end = "cut"; }
+      // Also what was completed: it is done again, and would be counted twice.
+      Object.assign(step, { replaced: true, status: "skipped", endedAt: step.endedAt ?? at });
     }
   }
   append(story, data, at);
