@@ -67,7 +67,8 @@ pub(super) struct Follower {
 }
 
 impl Follower {
-    /// A reader of the entries of `task` with a number above `after`.
+    /// A reader of the entries of `task` with a number above `after`. Whoever says to have more than there is
+    /// has all there is: nothing that comes is kept from them until the journal is as long as they say.
     pub(super) fn new(feeds: &Feeds, task: &Task, after: i64, slow: Slow) -> Self {
         let has_ended = task.status().is_terminal();
         // Listened to before the journal is read, so that a commit in between is not missed.
@@ -79,7 +80,7 @@ impl Follower {
         Self {
             feeds: feeds.clone(),
             id: task.id,
-            after,
+            after: after.min(task.state().seq),
             page: VecDeque::new(),
             feed,
             said,
@@ -210,6 +211,18 @@ mod tests {
         assert_eq!(numbers(&mut follower, 1).await, [5]);
         assert!(matches!(follower.next().await, Next::Ended));
         assert!(follower.has_ended());
+    }
+
+    #[tokio::test]
+    async fn who_says_to_have_more_than_there_is_hears_what_is_new() {
+        let fixture = Fixture::new().await;
+        let task = fixture.task("one").await;
+        let mut follower = fixture.follow(&task, 1_000);
+        fixture.orchestrator.cancel(task.id, USER).await.unwrap();
+        let heard = tokio::time::timeout(Duration::from_secs(30), numbers(&mut follower, 1)).await;
+        assert_eq!(heard.expect("silence"), [4]);
+        assert!(matches!(follower.next().await, Next::Ended));
+        assert_eq!(fixture.follow(&task, 1_000).after(), 3, "what is told on a socket is what there is");
     }
 
     #[tokio::test]
