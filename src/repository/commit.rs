@@ -153,12 +153,7 @@ pub(super) struct Packed {
 
 /// How many steps the entries bring: they are the last ones.
 fn planned(entries: &[Entry]) -> u32 {
-    let plans = entries.iter().map(|entry| match &entry.event {
-        Event::Planned { plan, .. } | Event::Restored { plan, .. } => plan.steps.len() as u32,
-        Event::FannedOut { items, .. } => items.len() as u32,
-        _ => 0,
-    });
-    plans.sum()
+    entries.iter().map(|entry| entry.event.new_steps() as u32).sum()
 }
 
 /// Which steps the entries changed. The end of a task closes whatever step was running.
@@ -170,7 +165,7 @@ fn touched_steps(task: &Task, entries: &[Entry]) -> BTreeSet<u32> {
         .collect();
     for entry in entries {
         match &entry.event {
-            Event::Planned { .. } | Event::Restored { .. } => touched.extend(0..task.steps().len() as u32),
+            plan if plan.new_plan().is_some() => touched.extend(0..task.steps().len() as u32),
             Event::FannedOut { step, .. } => touched.extend(task.items_of(*step)),
             // The list of an item looks at its items again.
             Event::CheckDecided { step, .. } => {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Event;
+use super::{Event, Plan};
 
 /// The trace types of the seed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize, JsonSchema)]
@@ -72,6 +72,25 @@ impl Event {
             | Self::FactPinned { step, .. } => *step,
             Self::BudgetRaised { child, .. } => child.map(|of| of.step),
             _ => None,
+        }
+    }
+
+    /// The revision of the plan that it brings, with its number: one that was made, or what is done anew since
+    /// the task was put back. Its steps stand behind those that are there.
+    pub fn new_plan(&self) -> Option<(u32, &Plan)> {
+        match self {
+            Self::Planned { revision, plan, .. } | Self::Restored { revision, plan, .. } => {
+                Some((*revision, plan))
+            }
+            _ => None,
+        }
+    }
+
+    /// How many steps it appends to those that are there: those of a plan, or one for each item of a list.
+    pub fn new_steps(&self) -> usize {
+        match self {
+            Self::FannedOut { items, .. } => items.len(),
+            other => other.new_plan().map_or(0, |(_, plan)| plan.steps.len()),
         }
     }
 

@@ -158,20 +158,18 @@ struct Known<'a> {
 fn known_steps(journal: &[Entry]) -> Vec<Known<'_>> {
     let mut known: Vec<Known<'_>> = Vec::new();
     for entry in journal {
-        match &entry.event {
-            Event::Planned { plan, .. } | Event::Restored { plan, .. } => {
-                known.extend(plan.steps.iter().map(|step| Known {
-                    depends_on: &step.depends_on,
-                    item_of: None,
-                    brought: (entry.seq, true),
-                }))
-            }
-            Event::FannedOut { step, items } => known.extend(items.iter().map(|_| Known {
+        let planned = entry.event.new_plan().into_iter().flat_map(|(_, plan)| &plan.steps);
+        known.extend(planned.map(|step| Known {
+            depends_on: &step.depends_on,
+            item_of: None,
+            brought: (entry.seq, true),
+        }));
+        if let Event::FannedOut { step, items } = &entry.event {
+            known.extend(items.iter().map(|_| Known {
                 depends_on: &[],
                 item_of: Some(*step),
                 brought: (entry.seq, false),
-            })),
-            _ => {}
+            }));
         }
     }
     known

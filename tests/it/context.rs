@@ -440,6 +440,38 @@ async fn a_task_that_has_changed_nothing_since_goes_back_without_a_question() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_way_back_is_a_revision_that_says_whose_it_is_and_what_it_dropped() {
+    let model = Recording::new(None, Box::new(|_| ("written".to_owned(), Vec::new())));
+    let world = world(&model, 50_000, None).await;
+    let steps = vec![
+        call("read", json!({})),
+        step(StepType::Checkpoint, "Write down"),
+        call("read", json!({})),
+        step(StepType::Checkpoint, "Write down again"),
+        call("ask_person", json!({"question": "Is it good?"})),
+    ];
+    let task = world.start(plan(steps)).await;
+    let _worker = world.work("w");
+    let rests = |task: &Task, revision| task.status() == Status::Paused && task.state().revision == revision;
+    world.until(task.id, |task| rests(task, 1)).await;
+    let [(early, _), (late, _)] = checkpoints(&world, task.id).await[..] else { panic!("two checkpoints") };
+    world.orchestrator.restore(task.id, back_to(late, false), "ada").await.unwrap();
+    world.until(task.id, |task| rests(task, 2)).await;
+    world.orchestrator.restore(task.id, back_to(early, false), "bea").await.unwrap();
+    let task = world.until(task.id, |task| rests(task, 3)).await;
+    let revisions = world.orchestrator.revisions(&task).await.unwrap();
+    let told: Vec<_> = revisions
+        .iter()
+        .map(|revision| (revision.kept.len(), revision.dropped.len(), revision.added.steps.len()))
+        .collect();
+    assert_eq!(told, [(0, 0, 5), (3, 2, 2), (1, 4, 4)], "{revisions:#?}");
+    assert!(revisions.iter().all(|revision| revision.seq.is_some() && revision.at.is_some()));
+    let why = |revision: usize| revisions[revision].by.as_ref().unwrap().reason.clone();
+    assert_eq!(why(1), format!("ada put the task back to checkpoint {late}"));
+    assert_eq!(why(2), format!("bea put the task back to checkpoint {early}"));
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_task_goes_back_to_a_checkpoint_and_its_effects_stay_on_record() {
     let model = Recording::new(None, Box::new(|_| ("written".to_owned(), Vec::new())));
     let world = world(&model, 50_000, None).await;

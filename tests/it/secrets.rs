@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use axum::Router;
 use axum::extract::{RawQuery, State};
 use axum::routing::get;
-use longhaul::orchestrator::{Decision, RequestId};
-use longhaul::task::{Event, PauseReason, PlannedStep, Status, StepType};
+use longhaul::orchestrator::{Decision, RequestId, RestoreWish};
+use longhaul::task::{Event, PauseReason, PlannedStep, Status, StepType, Task};
 use longhaul::tools::{Secrets, Toolbox, ToolsConfig};
 use serde_json::{Value, json};
 
@@ -204,6 +204,27 @@ async fn a_plan_that_a_model_made_of_what_was_read_asks_for_a_secret_before_it_i
     assert_eq!(seen.lock().unwrap()[2], format!("revised={VALUE}"));
     world.is_sound(task.id).await;
     is_the_same(&world, task.id, 1, 4).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_person_planned_stays_theirs_when_the_task_is_put_back() {
+    let (base, seen) = parrot().await;
+    let world = scripted(json!(["127.0.0.1"]), json!({"rules": []})).await;
+    let page = call("http_fetch", json!({"url": format!("{base}/?page")}));
+    let own = call("http_fetch", json!({"url": format!("{base}/?own={{{{secret:token}}}}")}));
+    let asks = call("ask_person", json!({"question": "Is it good?"}));
+    let task = world.start(plan(vec![page, step(StepType::Checkpoint, "Write down"), own, asks])).await;
+    let _worker = world.work("w");
+    let rests = |task: &Task, revision| task.status() == Status::Paused && task.state().revision == revision;
+    world.until(task.id, |task| rests(task, 1)).await;
+    let checkpoint = world.orchestrator.checkpoints(task.id).await.unwrap()[0].seq;
+    let wish = RestoreWish { checkpoint, repeat_effects: true };
+    world.orchestrator.restore(task.id, wish, "ada").await.unwrap();
+    let again = world.until(task.id, |task| rests(task, 2)).await;
+    assert_eq!(again.pause_for_people(), Some(PauseReason::Input), "{:?}", again.state().pause);
+    let own = format!("own={VALUE}");
+    assert_eq!(*seen.lock().unwrap(), ["page".to_owned(), own.clone(), own]);
+    world.is_sound(task.id).await;
 }
 
 /// Every file of a directory, as one text.

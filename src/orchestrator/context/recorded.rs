@@ -4,7 +4,7 @@ use super::super::promote::FROM_CHAT;
 use super::excerpt::boundary;
 use super::opening::MESSAGE;
 use super::{Orchestrator, OrchestratorError};
-use crate::task::{Event, Step, Taint, Task, TaskId};
+use crate::task::{Entry, Event, Step, Taint, Task, TaskId};
 
 /// Entries that are read at once.
 const PAGE: u32 = 1000;
@@ -74,7 +74,8 @@ impl Orchestrator {
     }
 
     /// Whether a model made a revision of the plan when the task had read something untrusted: then nobody
-    /// can tell whose words its steps are.
+    /// can tell whose words its steps are. Steps that are done again since the task was put back are those of
+    /// the plan that counted at the checkpoint.
     pub(crate) async fn is_made_of_what_was_read(
         &self,
         id: TaskId,
@@ -82,11 +83,15 @@ impl Orchestrator {
     ) -> Result<bool, OrchestratorError> {
         let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
         let journal = self.whole_journal(id).await?;
-        let made = journal.iter().find_map(|entry| match &entry.event {
-            Event::Planned { revision: made, by, .. } if *made == revision => Some((entry.seq, by)),
-            _ => None,
-        });
-        Ok(made.is_none_or(|(seq, by)| by.model.is_some() && task.is_untrusted(seq)))
+        let mut plans = journal.iter().rev().filter(|entry| entry.event.new_plan().is_some());
+        let mut made = plans.find(|entry| entry.event.new_plan().is_some_and(|(made, _)| made == revision));
+        while let Some(Entry { event: Event::Restored { checkpoint, .. }, .. }) = made {
+            made = plans.find(|entry| entry.seq < *checkpoint);
+        }
+        Ok(made.is_none_or(|entry| match &entry.event {
+            Event::Planned { by, .. } => by.model.is_some() && task.is_untrusted(entry.seq),
+            _ => true,
+        }))
     }
 
     async fn recorded_text(&self, task: &Task, handle: &str) -> Result<Option<String>, OrchestratorError> {

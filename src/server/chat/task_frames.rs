@@ -162,8 +162,10 @@ impl TaskFrames {
 
     /// A line of text, for entries that a reader of the chat wants to know of.
     fn line(&mut self, event: &Event) -> Option<String> {
+        if let Some((revision, plan)) = event.new_plan() {
+            return Some(self.plan(revision, plan, event));
+        }
         Some(match event {
-            Event::Planned { revision, plan, .. } => self.plan(*revision, plan, event),
             Event::FannedOut { items, .. } => {
                 self.steps.extend(items.iter().map(|item| item.description.clone()));
                 format!("{}\n", event.message())
@@ -295,6 +297,31 @@ mod tests {
             all([planned(1, &["a"]), planned(2, &["b"]), Event::StepStarted { step: 1, attempt: 1 }]);
         assert!(texts(&chunks).contains("\n2. b\n"));
         assert!(texts(&chunks).ends_with("Step 2: b\n"));
+    }
+
+    #[test]
+    fn steps_that_are_done_again_are_counted_and_named_and_so_are_those_behind_them() {
+        let Event::Planned { plan, .. } = planned(2, &["b again"]) else { unreachable!() };
+        let restored = Event::Restored {
+            checkpoint: 4,
+            revision: 2,
+            undone: vec![(1, 1)],
+            plan,
+            summary: None,
+            notice: Payload::text("put back"),
+            by: "ada".into(),
+        };
+        let chunks = all([
+            planned(1, &["a", "b"]),
+            restored,
+            Event::StepStarted { step: 2, attempt: 1 },
+            planned(3, &["c"]),
+            Event::StepStarted { step: 3, attempt: 1 },
+        ]);
+        let said = texts(&chunks);
+        assert!(said.contains("ada put the task back to checkpoint 4"), "{said}");
+        assert!(said.contains("\n3. b again\n") && said.contains("Step 3: b again\n"), "{said}");
+        assert!(said.contains("\n4. c\n") && said.ends_with("Step 4: c\n"), "{said}");
     }
 
     #[test]

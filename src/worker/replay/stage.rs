@@ -400,15 +400,11 @@ impl Stage {
 fn known_ids(journal: &[Entry], before: usize) -> Vec<String> {
     let mut ids = Vec::new();
     for entry in &journal[..before] {
-        match &entry.event {
-            Event::Planned { plan, .. } | Event::Restored { plan, .. } => {
-                ids.extend(plan.steps.iter().map(|step| step.id.clone()));
-            }
-            Event::FannedOut { step, items } => {
-                let of = ids.get(*step as usize).cloned().unwrap_or_default();
-                ids.extend((1..=items.len()).map(|number| format!("{of}.{number}")));
-            }
-            _ => {}
+        let planned = entry.event.new_plan().into_iter().flat_map(|(_, plan)| &plan.steps);
+        ids.extend(planned.map(|step| step.id.clone()));
+        if let Event::FannedOut { step, items } = &entry.event {
+            let of = ids.get(*step as usize).cloned().unwrap_or_default();
+            ids.extend((1..=items.len()).map(|number| format!("{of}.{number}")));
         }
     }
     ids
