@@ -34,7 +34,10 @@ pub enum CliError {
     },
     /// The models cannot be used as they are configured.
     #[error("no model can be used")]
-    Models(#[from] ModelError),
+    Models(#[source] ModelError),
+    /// The models can be used, and do not answer at this moment.
+    #[error("no model answers at this moment")]
+    NoAnswer(#[source] ModelError),
     /// The tools cannot be used as they are configured.
     #[error("the tools cannot be used")]
     Tools(#[from] ToolboxError),
@@ -71,11 +74,20 @@ impl From<RepositoryError> for CliError {
     }
 }
 
+impl From<ModelError> for CliError {
+    fn from(error: ModelError) -> Self {
+        match error.fault().is_retryable() {
+            true => Self::NoAnswer(error),
+            false => Self::Models(error),
+        }
+    }
+}
+
 impl From<OrchestratorError> for CliError {
     fn from(error: OrchestratorError) -> Self {
         match error {
             OrchestratorError::Repository(error) => error.into(),
-            OrchestratorError::Model(error) => Self::Models(error),
+            OrchestratorError::Model(error) => error.into(),
             OrchestratorError::Tools(error) => Self::Tools(error),
             other => Self::Refused(other),
         }
@@ -99,7 +111,7 @@ impl CliError {
             Self::Config(error) => error.code(),
             Self::Database(error) | Self::Task(error) => error.code(),
             Self::NoDatabase { .. } => "database_missing",
-            Self::Models(error) => error.code(),
+            Self::Models(error) | Self::NoAnswer(error) => error.code(),
             Self::Tools(ToolboxError::Collision(_)) => "tools_collision",
             Self::Tools(_) => "tools_config",
             Self::Refused(error) => error.code(),
@@ -112,7 +124,7 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Tools(_) => Exit::Configuration,
             Self::Database(_) | Self::NoDatabase { .. } => Exit::Database,
-            Self::Models(_) => Exit::NoModel,
+            Self::Models(_) | Self::NoAnswer(_) => Exit::NoModel,
             Self::Refused(OrchestratorError::Invalid { .. } | OrchestratorError::Recording(_))
             | Self::Usage { .. } => Exit::Usage,
             Self::Refused(_) | Self::Failed { .. } | Self::Task(_) => Exit::Failed,
@@ -128,6 +140,12 @@ impl CliError {
             ),
             Self::NoDatabase { .. } => {
                 Some("--db, DATABASE_URL or [database] in longhaul.toml name another one")
+            }
+            Self::NoAnswer(_) => Some(
+                "nothing was started: the same again in a while, or another model (--model, or `fallback` in [models])",
+            ),
+            Self::Models(ModelError::Quota { .. }) => {
+                Some("top the account up, or name another model (--model, or `fallback` in [models])")
             }
             Self::Models(_) => Some("docs/models.md tells how a model is named and where its key comes from"),
             Self::Task(RepositoryError::NotFound) | Self::Refused(OrchestratorError::NotFound) => {
@@ -183,6 +201,17 @@ mod tests {
     }
 
     #[test]
+    fn a_model_that_is_busy_is_not_said_to_be_named_wrongly() {
+        let busy = ModelError::RateLimited { model: "openai/x".into(), retry_after: None };
+        let text = CliError::from(OrchestratorError::from(busy)).render();
+        assert!(text.starts_with("error: no model answers at this moment\n  because: "), "{text}");
+        assert!(text.contains("help: nothing was started: the same again in a while"), "{text}");
+        assert!(text.ends_with("code: provider_rate_limited"), "{text}");
+        let wrong = CliError::from(ModelError::NotConfigured("no such model".into())).render();
+        assert!(wrong.contains("docs/models.md tells how a model is named"), "{wrong}");
+    }
+
+    #[test]
     fn causes_are_not_told_twice() {
         let error = CliError::Refused(OrchestratorError::Plan(crate::task::PlanError::Empty));
         assert_eq!(error.render().matches("no steps").count(), 1, "{}", error.render());
@@ -198,6 +227,7 @@ mod tests {
                 CliError::from(OrchestratorError::Model(ModelError::NotConfigured(String::new()))),
                 Exit::NoModel,
             ),
+            (CliError::from(ModelError::RateLimited { model: "m".into(), retry_after: None }), Exit::NoModel),
             (CliError::from(RepositoryError::Address(String::new())), Exit::Database),
             (CliError::from(ToolboxError::Collision(Vec::new())), Exit::Configuration),
             (CliError::usage("x", ""), Exit::Usage),

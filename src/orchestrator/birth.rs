@@ -2,13 +2,14 @@
 
 use serde_json::Value;
 
+use super::decompose::Again;
 use super::frozen::frozen;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest, TemplateUse};
 use crate::queue::Wake;
 use crate::repository::RepositoryError;
 use crate::task::{
     ApprovalPolicy, ApprovalWish, Budget, CallAt, Event, FrozenTools, Limits, Mention, Parent, Payload,
-    Planner, Reserve, Status, Taint, Task, TaskId, TaskSpec, TemplateRef, ToolAllowance, Usage, with_causes,
+    Reserve, Status, Taint, Task, TaskId, TaskSpec, TemplateRef, ToolAllowance, Usage, with_causes,
 };
 
 /// A call that a task of its own is to carry out.
@@ -75,10 +76,7 @@ impl Orchestrator {
         let spec = TaskSpec { priority, ..spec };
         let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         let offered = self.tools.offered(&spec.tools)?;
-        let (plan, by) = match request.plan {
-            Some(plan) => (self.accept_plan(&spec, plan).await?, Planner::default()),
-            None => self.decompose_goal(&spec).await?,
-        };
+        let (plan, by) = self.plan_of(&spec, request.plan, Again::Above).await?;
         let tools = frozen(&offered, &plan);
         let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
         let (task, entries) = self.first_entries(calling.child, spec, &Detection::by_caller(), vec![made])?;

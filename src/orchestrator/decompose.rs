@@ -1,6 +1,7 @@
 //! From a goal to a plan: asked for by schema, read leniently, checked strictly, mended once,
 //! asked of another model, and if all that fails a single honest step.
 
+use super::patience::{Patience, ask};
 use super::plan_text::{PlanText, read_json, schema};
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
@@ -10,6 +11,15 @@ use crate::task::{
 };
 use crate::tools::Probes;
 
+/// Who asks again if no model answers: there is one such layer for everything.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Again {
+    /// Whoever makes the plan, for somebody waits for it.
+    Here,
+    /// Whoever wants it, another time.
+    Above,
+}
+
 /// What is known when a plan is made.
 pub(super) struct Planning<'a> {
     pub(super) spec: &'a TaskSpec,
@@ -17,6 +27,8 @@ pub(super) struct Planning<'a> {
     /// What the task may still consume. The first plan is made before there is a task: it is charged
     /// and not held back.
     pub(super) ledger: Option<Ledger>,
+    /// Who asks again if no model answers.
+    pub(super) again: Again,
     /// Models that a step may name.
     pub(super) models: &'a [ModelName],
     /// Probes that a step may name.
@@ -33,11 +45,21 @@ impl Orchestrator {
     /// Breaks the goal of a new task down into steps. Fails only if no model answers: an
     /// answer that is no plan leads to a one-step plan marked as degraded.
     pub async fn decompose_goal(&self, spec: &TaskSpec) -> Result<(Plan, Planner), OrchestratorError> {
+        self.first_plan(spec, Again::Here).await
+    }
+
+    /// The same, with who asks again if no model answers.
+    pub(super) async fn first_plan(
+        &self,
+        spec: &TaskSpec,
+        again: Again,
+    ) -> Result<(Plan, Planner), OrchestratorError> {
         let tools = self.tool_specs(spec).await?;
         let planning = Planning {
             spec,
             tools: &tools,
             ledger: None,
+            again,
             models: self.models.allowed(),
             probes: self.probes(),
             ground: Ground::default(),
@@ -57,10 +79,11 @@ impl Orchestrator {
         let model = self.models.for_role(Role::Plan, planning.spec.chat_model.as_ref())?;
         let mut request = planning.request();
         by.model = Some(model.name().clone());
-        let first = match self.ask_for_plan(model.as_ref(), &request, &planning, by).await? {
-            Ok(plan) => return Ok(plan),
-            Err(refused) => refused,
-        };
+        let first =
+            match self.ask_for_plan(model.as_ref(), &request, &planning, by, planning.patience()).await? {
+                Ok(plan) => return Ok(plan),
+                Err(refused) => refused,
+            };
         if planning.is_revision() && first.is_prose() {
             // Asked for another way, it said that there is none: asking once more is paid for nothing.
             return match self.ask_another(&request, &planning, by).await? {
@@ -74,7 +97,7 @@ impl Orchestrator {
             "This cannot be used: {}. Answer with the corrected JSON only.",
             first.problem
         )));
-        match self.ask_for_plan(model.as_ref(), &request, &planning, by).await? {
+        match self.ask_for_plan(model.as_ref(), &request, &planning, by, planning.patience()).await? {
             Ok(plan) => Ok(plan),
             Err(refused) => {
                 tracing::warn!(problem = %refused.problem, "the planner gave no usable plan");
@@ -96,7 +119,7 @@ impl Orchestrator {
     ) -> Result<Option<Plan>, OrchestratorError> {
         let wanted = planning.spec.chat_model.as_ref();
         let Some(model) = self.models.another_for_role(Role::Plan, wanted)? else { return Ok(None) };
-        match self.ask_for_plan(model.as_ref(), request, planning, by).await {
+        match self.ask_for_plan(model.as_ref(), request, planning, by, None).await {
             Ok(Ok(plan)) => {
                 by.model = Some(model.name().clone());
                 Ok(Some(plan))
@@ -121,13 +144,14 @@ impl Orchestrator {
         request: &Request,
         planning: &Planning<'_>,
         by: &mut Planner,
+        patience: Option<Patience>,
     ) -> Result<Result<Plan, Refused>, OrchestratorError> {
         if let Some(mut ledger) = planning.ledger {
             ledger.charge(&by.usage);
             let reserve = self.reserve_for(model, request);
             ledger.reserve(reserve, self.now()).map_err(OrchestratorError::OutOfBudget)?;
         }
-        let answer = match model.generate(request.clone()).await {
+        let answer = match ask(model, request, patience).await {
             Ok(answer) => answer,
             Err(error) => match error.why() {
                 ModelError::Malformed { detail, .. } => {
@@ -196,6 +220,10 @@ impl Refused {
 }
 
 impl Planning<'_> {
+    fn patience(&self) -> Option<Patience> {
+        (self.again == Again::Here).then(|| Patience::with(&self.spec.retry))
+    }
+
     fn is_revision(&self) -> bool {
         self.ground.planned > 0
     }

@@ -6,6 +6,7 @@ use std::sync::LazyLock;
 use regex::Regex;
 use serde::{Deserialize, Serialize};
 
+use super::patience::ask;
 use super::{Orchestrator, prompts};
 use crate::models::{Request, Role};
 use crate::task::{Event, ModelName, Usage};
@@ -185,7 +186,7 @@ impl Orchestrator {
             "type": "object", "additionalProperties": false, "required": ["complex", "reason"],
             "properties": {"complex": {"type": "boolean"}, "reason": {"type": "string"}},
         }));
-        let answer = match model.generate(request).await {
+        let answer = match ask(model.as_ref(), &request, Some(self.short_patience())).await {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::warn!(%error, "no model decides about a doubtful message, the rules stand");

@@ -3,7 +3,7 @@
 
 use serde::Deserialize;
 
-use super::decompose::{Planning, describe_fault};
+use super::decompose::{Again, Planning, describe_fault};
 use super::frozen::frozen;
 use super::{Orchestrator, OrchestratorError, marked, plan_text, prompts};
 use crate::models::{Request, Role};
@@ -154,6 +154,7 @@ impl Orchestrator {
             spec: task.spec(),
             tools: &tools,
             ledger: Some(Ledger::of(task)),
+            again: Again::Above,
             models: self.models.allowed(),
             probes: self.probes(),
             ground: task.ground(),

@@ -12,6 +12,7 @@ use std::time::Duration;
 use sha2::{Digest, Sha256};
 use uuid::Builder;
 
+use super::decompose::Again;
 use super::recurrence::Recurrence;
 use super::schedule::{comes, next, request};
 use super::{Orchestrator, OrchestratorError, TaskRequest};
@@ -93,7 +94,7 @@ impl Orchestrator {
     }
 
     async fn try_to_start(&self, request: TaskRequest, id: TaskId) -> Result<Outcome, OrchestratorError> {
-        match self.start(request).await {
+        match self.start_with(request, Again::Above).await {
             Ok(_) | Err(OrchestratorError::Repository(RepositoryError::Exists)) => Ok(Outcome::Started(id)),
             // Nothing can be written down now: whoever claims it when the lease ends tries again.
             Err(error @ OrchestratorError::Repository(_)) => Err(error),

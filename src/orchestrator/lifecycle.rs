@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 use uuid::Uuid;
 
-use super::decompose::check_plan;
+use super::decompose::{Again, check_plan};
 use super::frozen::frozen;
 use super::promote::told;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
@@ -40,16 +40,18 @@ impl Orchestrator {
     /// Accepts a request: makes the plan and creates the task with plan and wake-up in one
     /// transaction. When this returns, the task is durable.
     pub async fn start(&self, request: TaskRequest) -> Result<Task, OrchestratorError> {
-        let (request, template) = self.with_template(request).await?;
-        self.check_names(&request.user_id, &request.tools).await?;
-        let spec = TaskSpec { template, ..request.spec(&self.config)? };
-        let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
-        // A collision among the tools is the caller's to mend before anything is created.
+        self.start_with(request, Again::Here).await
+    }
+
+    /// The same, with who asks again if no model makes a plan.
+    pub(super) async fn start_with(
+        &self,
+        request: TaskRequest,
+        again: Again,
+    ) -> Result<Task, OrchestratorError> {
+        let (request, spec) = self.prepared(request).await?;
         let offered = self.tools.offered(&spec.tools)?;
-        let (plan, by) = match request.plan {
-            Some(plan) => (self.accept_plan(&spec, plan).await?, Planner::default()),
-            None => self.decompose_goal(&spec).await?,
-        };
+        let (plan, by) = self.plan_of(&spec, request.plan, again).await?;
         let thread = self.open_thread(&spec).await?;
         let detection = request.detection.unwrap_or_else(Detection::by_caller);
         let id = request.id.unwrap_or_else(|| TaskId(Uuid::now_v7()));
@@ -68,11 +70,35 @@ impl Orchestrator {
         Ok(task)
     }
 
-    pub(super) async fn accept_plan(
+    /// A request with what its template brings, and the part of a task that it becomes, with all that the
+    /// task is offered: a plan that is only looked at is made under the conditions of one that is carried out.
+    pub(super) async fn prepared(
+        &self,
+        request: TaskRequest,
+    ) -> Result<(TaskRequest, TaskSpec), OrchestratorError> {
+        let (request, template) = self.with_template(request).await?;
+        self.check_names(&request.user_id, &request.tools).await?;
+        let spec = TaskSpec { template, ..request.spec(&self.config)? };
+        let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
+        // A collision among the tools is the caller's to mend before anything is planned.
+        self.tools.offered(&spec.tools)?;
+        Ok((request, spec))
+    }
+
+    /// The plan that was brought, if it can be carried out; else one that is made.
+    pub(super) async fn plan_of(
         &self,
         spec: &TaskSpec,
-        mut plan: Plan,
-    ) -> Result<Plan, OrchestratorError> {
+        brought: Option<Plan>,
+        again: Again,
+    ) -> Result<(Plan, Planner), OrchestratorError> {
+        match brought {
+            Some(plan) => Ok((self.accept_plan(spec, plan).await?, Planner::default())),
+            None => self.first_plan(spec, again).await,
+        }
+    }
+
+    async fn accept_plan(&self, spec: &TaskSpec, mut plan: Plan) -> Result<Plan, OrchestratorError> {
         plan.wait_for_outputs();
         let offered = self.tools.offered(&spec.tools)?;
         let is_tool = |name: &str| {

@@ -6,8 +6,8 @@ use super::{Orchestrator, OrchestratorError, TaskRequest, cut};
 use crate::models::{Answer, ToolSpec};
 use crate::queue::Wake;
 use crate::task::{
-    Effect, Entry, Event, Fault, FrozenTools, Labels, Limits, ModelName, Payload, Plan, PlannedStep, Planner,
-    StepType, Taint, Task, TaskId, TaskSpec, Timestamp, ToolRequest,
+    Budget, Effect, Entry, Event, Fault, FrozenTools, Labels, Limits, ModelName, Payload, Plan, PlannedStep,
+    Planner, StepType, Taint, Task, TaskId, TaskSpec, Timestamp, ToolRequest,
 };
 use crate::tools::{ToolDescription, ToolOutput, is_question};
 
@@ -103,6 +103,14 @@ impl Orchestrator {
             () if tool.effect != Effect::ReadOnly => Some(format!("{name} may change something")),
             () => None,
         }
+    }
+
+    /// What a task of this request may consume.
+    ///
+    /// # Errors
+    /// [`OrchestratorError::Invalid`] if the request is no task.
+    pub fn budget_of(&self, request: &TaskRequest) -> Result<Budget, OrchestratorError> {
+        Ok(request.spec(&self.config)?.budget)
     }
 
     /// The limits of new tasks.

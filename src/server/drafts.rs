@@ -28,6 +28,6 @@ pub(super) async fn plan(
     JsonBody(start): JsonBody<Start>,
 ) -> Result<Json<PlanDraft>, ApiError> {
     let request = start.into_request(caller)?;
-    let (plan, by) = state.orchestrator.draft_plan(&request).await?;
+    let (plan, by) = state.orchestrator.draft_plan(request).await?;
     Ok(Json(PlanDraft { plan, by }))
 }

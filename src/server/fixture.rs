@@ -19,7 +19,7 @@ use crate::models::{Models, Scripted};
 use crate::orchestrator::{Orchestrator, OrchestratorConfig, TaskRequest, system_clock};
 use crate::queue::{DatabaseQueue, Doorbell};
 use crate::repository::{Repository, SqliteDurability, SqliteRepository};
-use crate::task::{Plan, Replay, Task};
+use crate::task::{Plan, Replay, RetryPolicy, Task};
 use crate::tools::Toolbox;
 
 /// The user of a server without a key.
@@ -75,12 +75,14 @@ impl Fixture {
         let repository =
             SqliteRepository::open(&directory.path().join("db"), SqliteDurability::Relaxed).await.unwrap();
         repository.prepare().await.unwrap();
+        // A model that does not answer is asked again, and nobody waits for that.
+        let retry = RetryPolicy { base_ms: 1, max_ms: 5, ..RetryPolicy::default() };
         let orchestrator = Orchestrator::new(
             Arc::new(repository),
             Arc::new(DatabaseQueue::new(Doorbell::default(), Duration::from_secs(1))),
             Arc::new(models),
             Arc::new(Toolbox::default()),
-            OrchestratorConfig::default(),
+            OrchestratorConfig { retry, ..OrchestratorConfig::default() },
             system_clock(),
         );
         let shutdown = CancellationToken::new();

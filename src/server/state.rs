@@ -7,7 +7,7 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::auth::{Access, Caller};
-use super::chat::Answers;
+use super::chat::{Answers, Starts};
 use super::config::ServerConfig;
 use super::error::ApiError;
 use super::feed::Feeds;
@@ -72,6 +72,8 @@ pub struct AppState {
     pub(super) replays: Replays,
     /// Chat answers that are being given.
     pub(super) answers: Answers,
+    /// Messages that are becoming tasks.
+    pub(super) starts: Starts,
     /// Ends open streams when it is cancelled; the same one that [`super::serve`] is given.
     pub shutdown: CancellationToken,
 }
@@ -90,8 +92,19 @@ impl AppState {
             Feeds::new(orchestrator.repository().clone(), orchestrator.speech().clone(), shutdown.clone());
         let summaries = Summaries::new(orchestrator.repository().clone(), shutdown.clone());
         let (access, config) = (Arc::new(access), Arc::new(config));
-        let (trials, replays, answers) = (Trials::default(), Replays::new(replayer), Answers::default());
-        Self { orchestrator, access, config, worker, feeds, summaries, trials, replays, answers, shutdown }
+        Self {
+            orchestrator,
+            access,
+            config,
+            worker,
+            feeds,
+            summaries,
+            trials: Trials::default(),
+            replays: Replays::new(replayer),
+            answers: Answers::default(),
+            starts: Starts::default(),
+            shutdown,
+        }
     }
 
     pub(super) fn repository(&self) -> &Arc<dyn Repository> {

@@ -73,14 +73,6 @@ struct Shared {
     draining: CancellationToken,
 }
 
-impl Shared {
-    /// A random number in 0..1 for the jitter of retries.
-    fn dice(&self) -> f64 {
-        let (_, low) = uuid::Uuid::now_v7().as_u64_pair();
-        (low & 0xffff_ffff) as f64 / f64::from(u32::MAX)
-    }
-}
-
 /// A worker. Cheap to clone; clones are the same worker.
 #[derive(Clone)]
 pub struct Worker {

@@ -3,7 +3,7 @@
 use super::drive::{Drive, Turn};
 use super::people::check_question;
 use super::writer::Lost;
-use crate::orchestrator::{Evaluation, OrchestratorError, Revised};
+use crate::orchestrator::{Evaluation, OrchestratorError, Revised, dice};
 use crate::task::{
     CONTEXT_OVERFLOW, Event, Exceeded, Fault, FrozenTools, NO_PROGRESS, PauseReason, Task, counted,
 };
@@ -59,8 +59,7 @@ impl Drive {
         let retry_at = if is_smaller {
             Some(now)
         } else {
-            let dice = self.shared.dice();
-            step.retry(&task.spec().retry).delay(step.attempts, &fault, dice).map(|wait| now.plus(wait))
+            step.retry(&task.spec().retry).delay(step.attempts, &fault, dice()).map(|wait| now.plus(wait))
         };
         tracing::info!(task = %task.id, step = index, %fault, ?retry_at, "step failed");
         let is_away = fault.is_retryable() && fault.code.starts_with("provider_");

@@ -51,6 +51,24 @@ async fn an_answer_that_grows_goes_on_with_the_model_that_began_it() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_has_used_up_its_budget_waits_for_more_as_a_task() {
+    let read = |label: &str| json!({"tool": "world_read", "arguments": {"label": label}});
+    let calls = json!({"toolCalls": [read("a"), read("b"), read("c")]});
+    let program = program(&json!([{"role": "chat", "reply": calls}]), "");
+    let server = program.serve(&[]).await;
+    let message = json!({"id": "m", "role": "user", "parts": [{"type": "text", "text": "Read these"}]});
+    let body = json!({"id": "thread", "message": message, "budget": {"toolCalls": 1}});
+    let reply = program.request("POST", &server, "/api/chat").json(&body).send().await.unwrap();
+    let stream = reply.text().await.unwrap();
+    assert!(!stream.contains("\"error\"") && stream.contains("it needs more than 1 tool call"), "{stream}");
+    let id = stream.split("\"taskId\":\"").nth(1).and_then(|rest| rest.split('"').next()).unwrap();
+    let task = program.until(&server, id, &["paused", "failed", "completed"]).await;
+    assert_eq!((&task["status"], &task["pause"]["reason"]), (&json!("paused"), &json!("budget")), "{task:#}");
+    let read = program.ledger("tool-ledger.jsonl").iter().filter(|line| line["tool"] == "read").count();
+    assert_eq!(read, 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_answer_that_is_cut_when_it_has_grown_is_whole_as_a_task() {
     let rules = json!([
         {"role": "chat", "reply": {"text": "It is P", "cut": true}},

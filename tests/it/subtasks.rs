@@ -177,6 +177,20 @@ async fn a_goal_without_a_template_makes_its_own_plan_where_that_was_opted_in() 
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_plan_is_drafted_with_what_its_task_would_be_offered() {
+    let script = json!({"rules": [{"role": "plan", "reply": {"json": {"steps": [
+        {"id": "a", "description": "hand it over", "type": "tool-call",
+         "tool": {"name": "sub_task", "arguments": {"goal": "Find the answer"}}}]}}}]});
+    let world = World::new(Setup { script, offer: vec!["sub_task".into()], ..Setup::default() }).await;
+    let drafted = world.orchestrator.draft_plan(request("Do it")).await.unwrap();
+    assert!(!drafted.1.degraded, "{:?}", drafted.1);
+    let brought = TaskRequest { plan: Some(drafted.0.clone()), ..request("Do it") };
+    assert_eq!(world.orchestrator.draft_plan(brought.clone()).await.unwrap().0, drafted.0);
+    let started = world.orchestrator.start(brought).await.unwrap();
+    assert_eq!(started.step(0).unwrap().plan, drafted.0.steps[0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_child_that_fails_fails_the_planned_call_once_and_is_told_to_a_model() {
     let told = json!({"rules": [
         {"turn": 0, "reply": {"toolCalls": [{"tool": "workflow_bad", "arguments": {"word": "x"}}]}},

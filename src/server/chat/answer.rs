@@ -5,12 +5,14 @@
 //!                  └─ grows, or wants to change something ─▶ task, on the same stream
 //! ```
 
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::{FutureExt, Stream};
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
+use tokio::sync::oneshot;
 
 use super::super::error::model_message;
 use super::super::state::AppState;
@@ -115,7 +117,8 @@ impl Answering {
     /// Begins to answer, and returns the chunks; of the task that it may become, with its words.
     ///
     /// A task of its own gives the answer, so that what was said is kept in the thread even if
-    /// nobody is left to read it. The stream ends only after the answer is kept.
+    /// nobody is left to read it. The stream ends only after the answer is kept. That task stores the
+    /// mark as well: the request may be dropped at any moment, and what is known has to have a giver.
     pub(super) async fn begin(
         self,
         words: bool,
@@ -124,15 +127,26 @@ impl Answering {
         let saying = Saying::new(self.id, self.user_id.clone(), self.thread_id.clone(), question, text);
         // Known before it is stored: whoever sees it may stop it.
         let saying = self.state.answers.begin(saying);
-        let marked = self.message(self.question.marked(), None);
-        if let Err(error) = place::put(&self.state, &marked, self.question.anew.is_some()).await {
-            self.state.answers.remove(self.id);
-            return Err(error);
-        }
         // Somebody reads before anything is said: nobody reading ends the answer.
         let chunks = saying.chunks(self.state.clone(), 0, words);
-        tokio::spawn(self.give(saying));
-        Ok(chunks)
+        let (begun, is_begun) = oneshot::channel();
+        tokio::spawn(self.begin_and_give(saying, begun));
+        let broken = || RepositoryError::from(io::Error::other("the answer could not be begun"));
+        is_begun.await.unwrap_or_else(|_| Err(broken())).map(|()| chunks)
+    }
+
+    /// Marks in the thread that the answer is being given, and gives it.
+    async fn begin_and_give(self, saying: Arc<Saying>, begun: oneshot::Sender<Result<(), RepositoryError>>) {
+        let marked = self.message(self.question.marked(), None);
+        let put = place::put(&self.state, &marked, self.question.anew.is_some()).await;
+        let is_put = put.is_ok();
+        // Whether anybody waits for that still is no matter of the answer.
+        let _ = begun.send(put);
+        if is_put {
+            return self.give(saying).await;
+        }
+        self.state.answers.remove(self.id);
+        saying.end();
     }
 
     async fn give(self, saying: Arc<Saying>) {
@@ -384,6 +398,25 @@ mod tests {
         saying.stop.cancel();
         assert_eq!(again.collect::<Vec<_>>().await.len(), 5 + 2, "what was said, and the end");
         assert_eq!(kept(&fixture).await[1]["data"]["code"], "stopped");
+    }
+
+    #[tokio::test]
+    async fn a_request_that_is_dropped_while_it_is_stored_leaves_no_answer_without_a_giver() {
+        let fixture = fixture(0).await;
+        let begun = answering(&fixture).begin(false).now_or_never();
+        assert!(begun.is_none(), "the thread was not written to yet");
+        let over = async {
+            while fixture.state.answers.in_thread("t").is_some() {
+                tokio::time::sleep(Duration::from_millis(1)).await;
+            }
+        };
+        tokio::time::timeout(Duration::from_secs(30), over).await.expect("nobody ends the answer");
+        let kept = kept(&fixture).await;
+        assert_eq!(
+            kept.as_array().and_then(|parts| parts.last()).unwrap()["data"]["code"],
+            "stopped",
+            "{kept}"
+        );
     }
 
     #[tokio::test]

@@ -10,8 +10,11 @@ use uuid::Uuid;
 use super::answer::Question;
 use super::request::Turn;
 use super::task_frames::TaskFrames;
-use super::{files, heartbeat, introduction, message_id, orchestrated, place, replay, resume, task_stream};
-use crate::orchestrator::{Detection, TaskRequest};
+use super::{
+    files, heartbeat, history, introduction, known_task, message_id, orchestrated, place, replay, resume,
+    starts, task_stream,
+};
+use crate::orchestrator::{Detection, OrchestratorError, TaskRequest};
 use crate::repository::RepositoryError;
 use crate::server::auth::Caller;
 use crate::server::config::ChatReply;
@@ -31,12 +34,15 @@ pub(super) async fn begin(
     detection: Detection,
     key: Option<Key>,
 ) -> Result<Response, ApiError> {
-    let id = TaskId(Uuid::now_v7());
+    let id = new_id(&state, &turn).await?;
     if turn.reply(headers, state.config.chat_reply) == ChatReply::Json {
+        let _alone = state.starts.alone(&turn).await;
+        if let Some(task) = started_already(&state, &turn, id).await? {
+            let again = replay(&state, &caller, headers, &turn, key.as_ref()).await?;
+            return Ok(again.unwrap_or_else(|| reply(&state, headers, &turn, &task)));
+        }
         return match start(&state, &caller, &turn, detection, id, key.as_ref()).await {
-            Ok(task) => {
-                Ok(resume::named(Json(orchestrated(&turn.message_id, &task)).into_response(), task.id))
-            }
+            Ok(task) => Ok(reply(&state, headers, &turn, &task)),
             Err(refusal) if idempotency::came_second(&refusal) => {
                 replay(&state, &caller, headers, &turn, key.as_ref()).await?.ok_or(refusal)
             }
@@ -46,6 +52,26 @@ pub(super) async fn begin(
     let (heartbeat, words) = (heartbeat(&state), turn.words);
     let chunks = begin_stream(state, caller, turn, detection, id, key).await?;
     Ok(resume::countable(respond(chunks, heartbeat), id, words))
+}
+
+/// The id of the task that a message is to become.
+async fn new_id(state: &AppState, turn: &Turn) -> Result<TaskId, ApiError> {
+    let said = state.repository().messages(&turn.thread_id, history::LOOK_BACK).await?;
+    let stored = said.iter().find(|message| message.id == turn.message_id);
+    // What is answered anew may become a task each time.
+    let stored = stored.filter(|_| !turn.is_anew);
+    Ok(stored.map_or_else(|| TaskId(Uuid::now_v7()), |stored| starts::task_id(turn, stored)))
+}
+
+/// The task that the same message has become meanwhile. The thread mentions it, if whoever started it did
+/// not get as far as that.
+async fn started_already(state: &AppState, turn: &Turn, id: TaskId) -> Result<Option<Task>, ApiError> {
+    if let Some(task) = state.repository().load(id).await? {
+        announce(state, turn, &task).await?;
+        return Ok(Some(task));
+    }
+    let said = state.repository().messages(&turn.thread_id, history::LOOK_BACK).await?;
+    known_task(state, turn, &said).await
 }
 
 /// The whole stream of a task that does not exist yet.
@@ -90,6 +116,10 @@ async fn start_or_join(
     id: TaskId,
     key: Option<&Key>,
 ) -> Result<Task, ApiError> {
+    let _alone = state.starts.alone(turn).await;
+    if let Some(task) = started_already(state, turn, id).await? {
+        return Ok(task);
+    }
     match (start(state, caller, turn, detection, id, key).await, key) {
         (Err(refusal), Some(key)) if idempotency::came_second(&refusal) => {
             let answer = key.answer(state, caller).await?.ok_or(refusal)?;
@@ -130,7 +160,13 @@ async fn start(
         key: key.map(keeping),
         ..TaskRequest::default()
     };
-    let task = state.orchestrator.start(request).await?;
+    let task = match state.orchestrator.start(request).await {
+        // Another process was quicker.
+        Err(OrchestratorError::Repository(RepositoryError::Exists)) => {
+            state.repository().load(id).await?.ok_or_else(ApiError::task_not_found)?
+        }
+        started => started?,
+    };
     // The task is a fact. That the thread says so is worth a warning, not a failure that would
     // make the client ask again.
     if let Err(error) = announce(state, turn, &task).await {

@@ -12,6 +12,7 @@ mod place;
 mod promote;
 mod request;
 mod resume;
+mod starts;
 mod task_frames;
 mod task_stream;
 mod turns;
@@ -35,6 +36,7 @@ pub(super) use self::live::Answers;
 pub(super) use self::request::ChatBody;
 use self::request::{ToolChoice, Turn};
 pub(super) use self::resume::{Begin, stop, stream as resume};
+pub(super) use self::starts::Starts;
 use super::auth::Caller;
 use super::config::ChatReply;
 use super::error::ApiError;
@@ -45,6 +47,9 @@ use crate::models::Role;
 use crate::orchestrator::{Detection, OrchestratorError};
 use crate::repository::Message;
 use crate::task::{Mention, Task, TaskId};
+
+/// What the id of each answer begins with.
+const ANSWER: &str = "msg-";
 
 /// Characters of a message that become the title of a new thread.
 const TITLE: usize = 100;
@@ -64,6 +69,7 @@ pub(super) async fn post(
         return Ok(again);
     }
     let said = open_thread(&state, &caller, &turn).await?;
+    place::refuse_taken(&state, &turn, &said).await?;
     turn.is_anew = place::is_anew(&turn, &said);
     if let Some(task) = known_task(&state, &turn, &said).await? {
         return Ok(reply(&state, &headers, &turn, &task));
@@ -148,7 +154,7 @@ async fn detect(state: &AppState, turn: &Turn) -> Option<Detection> {
 /// The id of the message that an answer or a task is told in. It is one name for both, for an answer
 /// may become a task.
 fn message_id(id: TaskId) -> String {
-    format!("msg-{id}")
+    format!("{ANSWER}{id}")
 }
 
 fn introduction(id: TaskId, steps: usize) -> String {

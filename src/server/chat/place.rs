@@ -5,9 +5,10 @@
 use serde_json::Value;
 
 use super::history::stored_text;
-use super::message_id;
 use super::request::Turn;
+use super::{ANSWER, message_id};
 use crate::repository::{Message, RepositoryError};
+use crate::server::error::ApiError;
 use crate::server::state::AppState;
 use crate::task::TaskId;
 
@@ -15,6 +16,26 @@ use crate::task::TaskId;
 pub(super) fn is_anew(turn: &Turn, said: &[Message]) -> bool {
     let known = said.iter().find(|message| message.id == turn.message_id && message.role == "user");
     known.is_some_and(|known| turn.is_repeated || stored_text(known) != turn.text)
+}
+
+/// Refuses a message that has the id of something else in the thread, such as an answer: it would take its place.
+pub(super) async fn refuse_taken(state: &AppState, turn: &Turn, said: &[Message]) -> Result<(), ApiError> {
+    let is_other = |known: &Message| known.id == turn.message_id && known.role != "user";
+    let is_taken = said.iter().any(is_other) || {
+        // An answer may stand further back than anybody looks.
+        let conversations = state.repository().conversations();
+        let known = match turn.message_id.starts_with(ANSWER) {
+            true => conversations.message(&turn.message_id).await?,
+            false => None,
+        };
+        known.is_some_and(|known| known.thread_id == turn.thread_id && is_other(&known))
+    };
+    match is_taken {
+        true => {
+            Err(ApiError::invalid("message.id", "is the id of an answer in this thread: choose a new one"))
+        }
+        false => Ok(()),
+    }
 }
 
 /// What the user said, as a message of the thread.

@@ -22,7 +22,7 @@ use super::begin::begin_stream;
 use super::live::Saying;
 use super::request::{Turn, check_id};
 use super::task_frames::TaskFrames;
-use super::{answer, detect, heartbeat, history, kept, message_id, task_stream};
+use super::{ANSWER, answer, detect, heartbeat, history, kept, message_id, task_stream};
 use crate::repository::{Message, Presence};
 use crate::server::auth::Caller;
 use crate::server::error::ApiError;
@@ -132,7 +132,7 @@ async fn find(state: &AppState, caller: &Caller, id: &str) -> Result<Option<Foun
         let live = task.filter(|task| task.status().is_live());
         return Ok(live.map(|task| Found::Task(Box::new(task))));
     }
-    let answer = last.id.strip_prefix("msg-").and_then(|id| id.parse().ok());
+    let answer = last.id.strip_prefix(ANSWER).and_then(|id| id.parse().ok());
     match answer {
         Some(id) => Ok(lost(state, id, last).await?.ok()),
         None => Ok(None),

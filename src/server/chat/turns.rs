@@ -3,6 +3,7 @@
 use std::time::{Duration, Instant};
 
 use futures::StreamExt;
+use futures::stream::BoxStream;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
@@ -15,7 +16,7 @@ use crate::models::{Answer, Chunk, Message as ModelMessage, ModelError, Request,
 use crate::orchestrator::{Called, GO_ON, GrownCall, cut, marked};
 use crate::task::{
     Effect, Fault, FaultClass, Labels, MAX_DEPTH, Source, TOO_DEEP, Taint, Task, Timestamp, ToolRequest,
-    is_too_deep, secrets_in,
+    counted, is_too_deep, secrets_in,
 };
 use crate::tools::{CallContext, Fence, Tool, ToolError, ToolOutput};
 
@@ -29,6 +30,9 @@ const RESULT_BYTES: usize = 16 * 1024;
 /// How much of the window a question takes at most, and what was done for its answer, in percent.
 const QUESTION: u64 = 25;
 const WORK: u64 = 20;
+
+/// An answer of a model, piece by piece.
+type Pieces = BoxStream<'static, Result<Chunk, ModelError>>;
 
 /// What was done for an answer so far.
 pub(super) struct Work {
@@ -137,7 +141,7 @@ impl Answering {
         request.messages.extend(work.messages.iter().cloned());
         request.tools = tools.to_vec();
         let asked_at = self.now();
-        let mut pieces = self.model.stream(request).await.map_err(Cut::Model)?;
+        let mut pieces = self.pieces(request).await.map_err(Cut::Model)?;
         while let Some(piece) = pieces.next().await {
             let piece = piece.map_err(Cut::Model)?;
             saying.say(work.frames.frames(&piece));
@@ -149,6 +153,17 @@ impl Answering {
         }
         let detail = "the stream ended before the answer did".to_owned();
         Err(Cut::Model(ModelError::Malformed { model: self.model.name().to_string(), detail }))
+    }
+
+    /// The answer of the model, which is asked again for as long as nothing of it has come.
+    async fn pieces(&self, request: Request) -> Result<Pieces, ModelError> {
+        let mut patience = self.state.orchestrator.patience();
+        loop {
+            match self.model.stream(request.clone()).await {
+                Err(error) => patience.wait(error).await?,
+                pieces => return pieces,
+            }
+        }
     }
 
     /// What is nested too deep can be neither recorded nor called.
@@ -182,9 +197,12 @@ impl Answering {
     /// Why the answer has become work for a task, if it has.
     fn outgrows(&self, work: &Work) -> Option<String> {
         let limits = &self.state.config.chat;
+        // A task goes by its own budget: an answer that has used that up has to be one that may wait for more.
+        let budget = self.state.orchestrator.budget_of(&self.as_task()).unwrap_or(self.question.budget);
+        let most = budget.tool_calls.unwrap_or(u32::MAX).min(limits.task_after_calls);
         match () {
-            () if work.tool_calls >= limits.task_after_calls => {
-                Some(format!("it needs more than {} tool calls", limits.task_after_calls))
+            () if work.tool_calls >= most => {
+                Some(format!("it needs more than {}", counted(most, "tool call")))
             }
             () if work.began.elapsed() >= Duration::from_millis(limits.task_after_ms) => {
                 Some(format!("it takes longer than {} ms", limits.task_after_ms))

@@ -18,30 +18,30 @@ use crate::task::{Event, Payload, TaskId};
 /// Longer than anything here takes.
 const PATIENCE: std::time::Duration = std::time::Duration::from_secs(30);
 
-const COMPLEX: &str = "Find every TODO comment in this repository and write a report";
+pub(super) const COMPLEX: &str = "Find every TODO comment in this repository and write a report";
 
-fn body(id: &str, text: &str) -> Value {
+pub(super) fn body(id: &str, text: &str) -> Value {
     json!({"id": "thread", "message": {"id": id, "role": "user", "parts": [{"type": "text", "text": text}]}})
 }
 
-fn rules() -> Value {
+pub(super) fn rules() -> Value {
     json!([plan_rule(), {"role": "chat", "reply": {"text": "It is Paris."}}])
 }
 
-async fn post(fixture: &Fixture, body: Value) -> Reply {
+pub(super) async fn post(fixture: &Fixture, body: Value) -> Reply {
     fixture.send(Method::POST, "/api/chat", Some(body)).await
 }
 
-async fn kept(fixture: &Fixture) -> Vec<(String, String)> {
+pub(super) async fn kept(fixture: &Fixture) -> Vec<(String, String)> {
     let messages = fixture.repository().messages("thread", 100).await.unwrap();
     messages.iter().map(|message| (message.role.clone(), message.parts.to_string())).collect()
 }
 
-fn types(chunks: &[Value]) -> Vec<&str> {
+pub(super) fn types(chunks: &[Value]) -> Vec<&str> {
     chunks.iter().map(|chunk| chunk["type"].as_str().unwrap()).collect()
 }
 
-fn texts(chunks: &[Value]) -> String {
+pub(super) fn texts(chunks: &[Value]) -> String {
     chunks
         .iter()
         .filter(|chunk| chunk["type"] == "text-delta")
@@ -326,7 +326,7 @@ async fn nul_characters_do_no_harm() {
     assert!(kept(&fixture).await[0].1.contains('\u{fffd}'));
 }
 
-fn streamed() -> Request<Body> {
+pub(super) fn streamed() -> Request<Body> {
     let request = Request::post("/api/chat").header("accept", "text/event-stream");
     request.body(Body::from(body("m", COMPLEX).to_string())).unwrap()
 }
@@ -438,7 +438,7 @@ async fn another_answer_takes_the_place_of_the_one_before() {
     assert_eq!(kept(&fixture).await.len(), 2);
 }
 
-const QUESTION: &str = "What is the capital of France?";
+pub(super) const QUESTION: &str = "What is the capital of France?";
 
 /// The same message once more, for another answer.
 fn again(id: &str, text: &str) -> Value {
