@@ -97,6 +97,14 @@ impl RepositoryError {
         (0..parts).map(move |_| Self::Unavailable(words.as_str().into()))
     }
 
+    fn damaged(error: &dyn std::error::Error) -> Self {
+        let what = format!(
+            "the file is no SQLite database, or a damaged one ({error}): choose another one with --db, or bring back \
+             a copy of it"
+        );
+        Self::Corrupt { what }
+    }
+
     /// Whether the same call can succeed a little later without anybody doing anything.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Full(_))
@@ -107,6 +115,7 @@ impl From<sqlx::Error> for RepositoryError {
     fn from(error: sqlx::Error) -> Self {
         match &error {
             sqlx::Error::Database(cause) if is_full(cause.code().as_deref()) => Self::Full(error.into()),
+            sqlx::Error::Database(cause) if is_damaged(cause.code().as_deref()) => Self::damaged(&error),
             sqlx::Error::Database(cause) if is_refused(cause.as_ref()) => {
                 Self::Corrupt { what: error.to_string() }
             }
@@ -122,6 +131,9 @@ impl From<rusqlite::Error> for RepositoryError {
     fn from(error: rusqlite::Error) -> Self {
         match error.sqlite_error_code() {
             Some(rusqlite::ErrorCode::DiskFull) => Self::Full(error.into()),
+            Some(rusqlite::ErrorCode::NotADatabase | rusqlite::ErrorCode::DatabaseCorrupt) => {
+                Self::damaged(&error)
+            }
             Some(
                 rusqlite::ErrorCode::ConstraintViolation
                 | rusqlite::ErrorCode::TypeMismatch
@@ -146,7 +158,13 @@ fn is_refused(cause: &dyn sqlx::error::DatabaseError) -> bool {
         || cause.code().is_some_and(|code| code.len() == 5 && code.starts_with("22"))
 }
 
-/// SQLITE_FULL is 13; PostgreSQL's `disk_full` is 53100.
+/// SQLITE_FULL is 13, and SQLITE_IOERR_SHMSIZE, that there is no room for the index of the write-ahead log,
+/// 4874; PostgreSQL's `disk_full` is 53100.
 fn is_full(code: Option<&str>) -> bool {
-    matches!(code, Some("13" | "53100"))
+    matches!(code, Some("13" | "4874" | "53100"))
+}
+
+/// SQLITE_CORRUPT is 11, SQLITE_NOTADB 26.
+fn is_damaged(code: Option<&str>) -> bool {
+    matches!(code, Some("11" | "26"))
 }

@@ -11,7 +11,7 @@ use sqlx::sqlite::{
     SqliteConnectOptions, SqliteConnection, SqliteJournalMode, SqlitePool, SqlitePoolOptions, SqliteRow,
     SqliteSynchronous,
 };
-use sqlx::{ConnectOptions, Sqlite, Transaction};
+use sqlx::{ConnectOptions, Connection as _, Sqlite, Transaction};
 use tokio::sync::broadcast::{Sender, channel};
 use tokio::sync::{Mutex, OwnedMutexGuard};
 use uuid::Uuid;
@@ -187,6 +187,7 @@ pub(crate) struct Link {
     /// Writes tasks. It takes turns with `writer`, which writes everything else.
     tasks: Writer,
     changes: Sender<Change>,
+    options: SqliteConnectOptions,
     path: PathBuf,
     /// Held for as long as this process may work on tasks; see [`SqliteRepository::lock`].
     lock: std::sync::Mutex<Option<File>>,
@@ -206,7 +207,13 @@ impl Link {
     }
 
     async fn writer(&self) -> Result<OwnedMutexGuard<SqliteConnection>, RepositoryError> {
-        Ok(self.writer.clone().lock_owned().await)
+        let mut writer = self.writer.clone().lock_owned().await;
+        // Where the disk is full SQLite has ended the transaction by itself, which the connection does not
+        // know: it would refuse every transaction from now on. What a caller has dropped is taken back first.
+        if writer.is_in_transaction() && (writer.ping().await.is_err() || writer.is_in_transaction()) {
+            *writer = self.options.connect().await?;
+        }
+        Ok(writer)
     }
 
     async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, RepositoryError> {
@@ -249,13 +256,14 @@ impl SqliteRepository {
         let readers = SqlitePoolOptions::new()
             .max_connections(4)
             .test_before_acquire(false)
-            .connect_with(options.read_only(true).create_if_missing(false))
+            .connect_with(options.clone().read_only(true).create_if_missing(false))
             .await?;
         let link = Link {
             writer,
             readers,
             tasks,
             changes,
+            options,
             path: path.to_owned(),
             lock: std::sync::Mutex::default(),
         };
@@ -309,6 +317,7 @@ mod tests {
     use std::sync::atomic::{AtomicU64, Ordering};
 
     use super::*;
+    use crate::repository::analytics::Reach;
     use crate::repository::{ListFilter, Repository, Retention};
     use crate::task::{Entry, Event, Task, TaskSpec};
 
@@ -345,6 +354,33 @@ mod tests {
         limit(100_000).await.unwrap();
         let (task, entries) = task();
         repository.create(&task, entries, None).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_transaction_that_the_database_has_ended_is_in_nobodys_way() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("ended.db");
+        let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
+        repository.prepare().await.unwrap();
+        let mut writer = repository.link().writer().await.unwrap();
+        let mut transaction = writer.begin_with(BEGIN_WRITE).await.unwrap();
+        // As SQLite does when it cannot write.
+        sqlx::raw_sql("ROLLBACK").execute(&mut *transaction).await.unwrap();
+        assert!(transaction.commit().await.is_err());
+        drop(writer);
+        repository.analytics().count(Reach::All).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_file_of_something_else_is_told_as_that() {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("notes.txt");
+        std::fs::write(&path, "Buy bread. ".repeat(1000)).unwrap();
+        let opened = SqliteRepository::open(&path, SqliteDurability::Relaxed).await;
+        let error = opened.err().expect("it is no database");
+        assert_eq!(error.code(), "database_corrupt");
+        assert!(error.to_string().contains("no SQLite database"), "{error}");
+        assert!(std::fs::read_to_string(&path).unwrap().starts_with("Buy bread."));
     }
 
     #[tokio::test]
