@@ -164,6 +164,7 @@ mod texts;
 
 mod commit;
 mod thread;
+mod written;
 
 #[path = "sql/mod.rs"]
 mod sql;
@@ -195,11 +196,11 @@ pub(crate) struct Link {
 
 impl Link {
     async fn create(&self, creation: Creation) -> Result<(), RepositoryError> {
-        self.tasks.write(Work::Create(creation)).await.map(drop)
+        self.tasks.write(Work::create(creation)?).await.map(drop)
     }
 
     async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
-        self.tasks.write(Work::Commit(commit)).await.map(drop)
+        self.tasks.write(Work::commit(commit)?).await.map(drop)
     }
 
     async fn lease(&self, claim: Claim<'_>) -> Result<Vec<Leased>, RepositoryError> {

@@ -8,13 +8,14 @@ use std::collections::HashMap;
 use std::collections::hash_map::Entry;
 use std::path::Path;
 
+use rusqlite::config::DbConfig;
 use rusqlite::{Connection, OptionalExtension, Statement, ToSql, named_params, params};
-use serde::Serialize;
 use uuid::Uuid;
 
 use super::sql::claim;
-use super::sql::rows::{self, NewTask, StepRow, TaskMove, TraceRow, unwritable};
+use super::sql::rows::{self, NewTask, StepRow, TaskMove, TraceRow};
 use super::texts::{KEEP_ANSWER, PUT_BLOB, REFER_TO_BLOB, TOUCH_BLOB};
+use super::written::{StepTexts, Texts, json};
 use super::{CACHE_KIB, PATIENCE, SqliteDurability, WAL_PAGES};
 use crate::repository::commit::Creation;
 use crate::repository::records::Leased;
@@ -56,18 +57,47 @@ pub(super) fn connect(path: &Path, durability: SqliteDurability) -> Result<Conne
     connection.pragma_update(None, "cache_size", CACHE_KIB)?;
     // All rows of a commit belong to the task that its first statement has found.
     connection.pragma_update(None, "foreign_keys", false)?;
+    // A plan does not depend on the values that are bound: else a claim would be prepared anew each time.
+    connection.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true)?;
     Ok(connection)
+}
+
+/// A statement that is always given the same names, whose places in its text are looked up once:
+/// SQLite looks for a name by comparing it with all of them.
+struct Named<'c> {
+    statement: Statement<'c>,
+    places: Vec<usize>,
+}
+
+impl<'c> Named<'c> {
+    fn prepare(connection: &'c Connection, text: &str) -> Result<Self> {
+        Ok(Self { statement: connection.prepare(text)?, places: Vec::new() })
+    }
+
+    fn execute(&mut self, values: &[(&str, &dyn ToSql)]) -> rusqlite::Result<usize> {
+        if self.places.is_empty() {
+            let place = |name: &str| {
+                let unknown = || rusqlite::Error::InvalidParameterName(name.to_owned());
+                self.statement.parameter_index(name)?.ok_or_else(unknown)
+            };
+            self.places = values.iter().map(|(name, _)| place(name)).collect::<rusqlite::Result<_>>()?;
+        }
+        for (place, (_, value)) in self.places.iter().zip(values) {
+            self.statement.raw_bind_parameter(*place, value)?;
+        }
+        self.statement.raw_execute()
+    }
 }
 
 /// What a commit is made of, prepared once.
 pub(super) struct Statements<'c> {
     connection: &'c Connection,
-    add_task: Statement<'c>,
-    advance_task: Statement<'c>,
-    move_task: Statement<'c>,
-    add_entry: Statement<'c>,
-    add_step: Statement<'c>,
-    move_step: Statement<'c>,
+    add_task: Named<'c>,
+    advance_task: Named<'c>,
+    move_task: Named<'c>,
+    add_entry: Named<'c>,
+    add_step: Named<'c>,
+    move_step: Named<'c>,
     put_blob: Statement<'c>,
     refer_to_blob: Statement<'c>,
     keep_answer: Statement<'c>,
@@ -82,12 +112,12 @@ impl<'c> Statements<'c> {
     pub(super) fn prepare(connection: &'c Connection) -> Result<Self> {
         Ok(Self {
             connection,
-            add_task: connection.prepare(ADD_TASK)?,
-            advance_task: connection.prepare(ADVANCE_TASK)?,
-            move_task: connection.prepare(MOVE_TASK)?,
-            add_entry: connection.prepare(ADD_ENTRY)?,
-            add_step: connection.prepare(ADD_STEP)?,
-            move_step: connection.prepare(MOVE_STEP)?,
+            add_task: Named::prepare(connection, ADD_TASK)?,
+            advance_task: Named::prepare(connection, ADVANCE_TASK)?,
+            move_task: Named::prepare(connection, MOVE_TASK)?,
+            add_entry: Named::prepare(connection, ADD_ENTRY)?,
+            add_step: Named::prepare(connection, ADD_STEP)?,
+            move_step: Named::prepare(connection, MOVE_STEP)?,
             put_blob: connection.prepare(PUT_BLOB)?,
             refer_to_blob: connection.prepare(REFER_TO_BLOB)?,
             keep_answer: connection.prepare(KEEP_ANSWER)?,
@@ -98,24 +128,25 @@ impl<'c> Statements<'c> {
     }
 
     /// Writes a commit, or says what stands against it and writes nothing.
-    pub(super) fn commit(&mut self, commit: &Commit) -> Result<Result<()>> {
-        let row = TaskMove::of(commit);
-        let is_moved = (commit.is_advance() && self.advance_task(&row)?) || self.move_task(&row)?;
+    pub(super) fn commit(&mut self, commit: &Commit, texts: &Texts) -> Result<Result<()>> {
+        let (row, state) = (TaskMove::of(commit), texts.state.as_str());
+        let is_moved =
+            (commit.is_advance() && self.advance_task(&row, state)?) || self.move_task(&row, state)?;
         if !is_moved {
             return self.refusal(commit).map(Err);
         }
-        self.add_parts(commit)?;
+        self.add_parts(commit, texts)?;
         Ok(Ok(()))
     }
 
     /// Writes a new task, or says what stands against it and writes nothing.
-    pub(super) fn create(&mut self, creation: &Creation) -> Result<Result<()>> {
+    pub(super) fn create(&mut self, creation: &Creation, texts: &Texts) -> Result<Result<()>> {
         let Some(answer) = &creation.answer else {
-            return refused(self.add(creation));
+            return refused(self.add(creation, texts));
         };
         // The answer is written before it is known whether the task can be.
         self.connection.execute_batch("SAVEPOINT creation")?;
-        let created = refused(self.keep(answer).and_then(|()| self.add(creation)))?;
+        let created = refused(self.keep(answer).and_then(|()| self.add(creation, texts)))?;
         if created.is_err() {
             self.connection.execute_batch("ROLLBACK TO creation")?;
         }
@@ -135,9 +166,9 @@ impl<'c> Statements<'c> {
         if kept == 0 { Err(RepositoryError::KeyTaken) } else { Ok(()) }
     }
 
-    fn add(&mut self, creation: &Creation) -> Result<()> {
-        self.add_task(&NewTask::of(creation))?;
-        self.add_parts(&creation.commit)
+    fn add(&mut self, creation: &Creation, texts: &Texts) -> Result<()> {
+        self.add_task(&NewTask::of(creation), &texts.state)?;
+        self.add_parts(&creation.commit, texts)
     }
 
     #[cfg(test)]
@@ -192,13 +223,17 @@ impl<'c> Statements<'c> {
         Ok(leased)
     }
 
-    fn add_parts(&mut self, commit: &Commit) -> Result<()> {
-        for entry in &commit.entries {
-            self.add_entry(commit.id, entry)?;
+    fn add_parts(&mut self, commit: &Commit, texts: &Texts) -> Result<()> {
+        for (entry, data) in commit.entries.iter().zip(&texts.entries) {
+            self.add_entry(commit.id, entry, data)?;
         }
-        for (index, step) in &commit.steps {
+        for ((index, step), texts) in commit.steps.iter().zip(&texts.steps) {
             let row = StepRow::of(commit.id, *index, step);
-            if *index >= commit.planned_from { self.add_step(&row)? } else { self.move_step(&row)? }
+            if *index >= commit.planned_from {
+                self.add_step(&row, texts)?;
+            } else {
+                self.move_step(&row, texts)?;
+            }
         }
         for blob in &commit.blobs {
             self.put_blob.execute(params![blob.hash.0, blob.size, blob.bytes])?;
@@ -211,7 +246,7 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
-    fn advance_task(&mut self, row: &TaskMove<'_>) -> Result<bool> {
+    fn advance_task(&mut self, row: &TaskMove<'_>, state: &str) -> Result<bool> {
         let moved = self.advance_task.execute(named_params! {
             ":task_id": row.task_id.0.as_bytes(),
             ":epoch": row.epoch,
@@ -221,13 +256,13 @@ impl<'c> Statements<'c> {
             ":crashes": row.crashes,
             ":completed_steps": row.completed_steps,
             ":total_steps": row.total_steps,
-            ":state": json(row.state)?,
+            ":state": state,
             ":updated_at": row.updated_at.as_millis(),
         })?;
         Ok(moved == 1)
     }
 
-    fn add_task(&mut self, row: &NewTask<'_>) -> Result<()> {
+    fn add_task(&mut self, row: &NewTask<'_>, state: &str) -> Result<()> {
         let moved = &row.moved;
         let added = self.add_task.execute(named_params! {
             ":task_id": moved.task_id.0.as_bytes(),
@@ -243,7 +278,7 @@ impl<'c> Statements<'c> {
             ":crashes": moved.crashes,
             ":completed_steps": moved.completed_steps,
             ":total_steps": moved.total_steps,
-            ":state": json(moved.state)?,
+            ":state": state,
             ":created_at": row.created_at.as_millis(),
             ":updated_at": moved.updated_at.as_millis(),
             ":completed_at": moved.completed_at.map(Timestamp::as_millis),
@@ -257,7 +292,7 @@ impl<'c> Statements<'c> {
         }
     }
 
-    fn move_task(&mut self, row: &TaskMove<'_>) -> Result<bool> {
+    fn move_task(&mut self, row: &TaskMove<'_>, state: &str) -> Result<bool> {
         let moved = self.move_task.execute(named_params! {
             ":task_id": row.task_id.0.as_bytes(),
             ":epoch": row.epoch,
@@ -273,7 +308,7 @@ impl<'c> Statements<'c> {
             ":crashes": row.crashes,
             ":completed_steps": row.completed_steps,
             ":total_steps": row.total_steps,
-            ":state": json(row.state)?,
+            ":state": state,
             ":updated_at": row.updated_at.as_millis(),
             ":completed_at": row.completed_at.map(Timestamp::as_millis),
         })?;
@@ -286,7 +321,7 @@ impl<'c> Statements<'c> {
         Ok(commit.refusal(epoch))
     }
 
-    fn add_entry(&mut self, id: TaskId, entry: &task::Entry) -> Result<()> {
+    fn add_entry(&mut self, id: TaskId, entry: &task::Entry, data: &str) -> Result<()> {
         let row = TraceRow::of(id, entry);
         self.add_entry.execute(named_params! {
             ":task_id": row.task_id.0.as_bytes(),
@@ -296,12 +331,12 @@ impl<'c> Statements<'c> {
             ":step_index": row.step_index,
             ":type": row.r#type,
             ":kind": row.event.kind(),
-            ":data": rows::content(row.event)?,
+            ":data": data,
         })?;
         Ok(())
     }
 
-    fn add_step(&mut self, row: &StepRow<'_>) -> Result<()> {
+    fn add_step(&mut self, row: &StepRow<'_>, texts: &StepTexts) -> Result<()> {
         self.add_step.execute(named_params! {
             ":task_id": row.task_id.0.as_bytes(),
             ":step_index": row.step_index,
@@ -312,12 +347,12 @@ impl<'c> Statements<'c> {
             ":status": row.status,
             ":optional": row.optional,
             ":replaced": row.replaced,
-            ":depends_on": json(&row.depends_on)?,
-            ":input": row.input.as_ref().map(json).transpose()?,
+            ":depends_on": texts.depends_on,
+            ":input": texts.input,
             ":output_seq": row.output_seq,
-            ":verification": row.verification.map(json).transpose()?,
-            ":error": row.error.map(json).transpose()?,
-            ":usage": json(&row.usage)?,
+            ":verification": texts.verification,
+            ":error": texts.error,
+            ":usage": texts.usage,
             ":attempts": row.attempts,
             ":estimated_ms": row.estimated_ms.map(|millis| i64::try_from(millis).unwrap_or(i64::MAX)),
             ":first_seq": row.first_seq,
@@ -328,16 +363,16 @@ impl<'c> Statements<'c> {
         Ok(())
     }
 
-    fn move_step(&mut self, row: &StepRow<'_>) -> Result<()> {
+    fn move_step(&mut self, row: &StepRow<'_>, texts: &StepTexts) -> Result<()> {
         self.move_step.execute(named_params! {
             ":task_id": row.task_id.0.as_bytes(),
             ":step_index": row.step_index,
             ":status": row.status,
             ":replaced": row.replaced,
             ":output_seq": row.output_seq,
-            ":verification": row.verification.map(json).transpose()?,
-            ":error": row.error.map(json).transpose()?,
-            ":usage": json(&row.usage)?,
+            ":verification": texts.verification,
+            ":error": texts.error,
+            ":usage": texts.usage,
             ":attempts": row.attempts,
             ":first_seq": row.first_seq,
             ":retry_at": row.retry_at.map(Timestamp::as_millis),
@@ -359,9 +394,4 @@ fn refused(created: Result<()>) -> Result<Result<()>> {
 /// Whether a row with this key exists: SQLITE_CONSTRAINT_PRIMARYKEY or SQLITE_CONSTRAINT_UNIQUE.
 fn is_taken(cause: rusqlite::ffi::Error) -> bool {
     matches!(cause.extended_code, 1555 | 2067)
-}
-
-/// A value as the tables keep it.
-fn json<T: Serialize + ?Sized>(value: &T) -> Result<String> {
-    rows::text(value).map_err(unwritable)
 }

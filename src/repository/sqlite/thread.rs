@@ -12,6 +12,7 @@ use sqlx::SqliteConnection;
 use tokio::sync::{Mutex, broadcast, mpsc, oneshot};
 
 use super::commit::Statements;
+use super::written::Texts;
 use crate::repository::commit::Creation;
 use crate::repository::records::Leased;
 use crate::repository::{Change, Claim, Commit, RepositoryError};
@@ -32,12 +33,24 @@ type Leases = Vec<Leased>;
 
 /// What the thread does.
 pub(super) enum Work {
-    Commit(Commit),
-    Create(Creation),
+    Commit(Commit, Texts),
+    Create(Creation, Texts),
     Lease(Leasing),
     /// Lets the file grow to so many pages, for the connection of the thread.
     #[cfg(test)]
     Limit(u32),
+}
+
+impl Work {
+    pub(super) fn commit(commit: Commit) -> Result<Self> {
+        let texts = Texts::of(&commit)?;
+        Ok(Self::Commit(commit, texts))
+    }
+
+    pub(super) fn create(creation: Creation) -> Result<Self> {
+        let texts = Texts::of(&creation.commit)?;
+        Ok(Self::Create(creation, texts))
+    }
 }
 
 /// A claim that outlives its caller.
@@ -63,7 +76,8 @@ impl Leasing {
 
 struct Pending {
     work: Work,
-    reply: oneshot::Sender<Result<Leases>>,
+    /// Takes back the work, too: whoever handed it in lets go of it, so that the thread does not have to.
+    reply: oneshot::Sender<(Result<Leases>, Work)>,
 }
 
 /// The way to the thread, which ends when this is dropped.
@@ -92,7 +106,7 @@ impl Writer {
         let (reply, answer) = oneshot::channel();
         let gone = || RepositoryError::Unavailable("the database is being closed".into());
         self.pending.send(Pending { work, reply }).await.map_err(|_| gone())?;
-        answer.await.unwrap_or_else(|_| Err(gone()))
+        answer.await.map_err(|_| gone())?.0
     }
 }
 
@@ -109,15 +123,15 @@ fn write_groups(
         let turn = others.blocking_lock();
         let answers = write_or_isolate(connection, &mut statements, &group);
         drop(turn);
-        for (pending, answer) in group.drain(..).zip(answers) {
+        for (Pending { work, reply }, answer) in group.drain(..).zip(answers) {
             if answer.is_ok()
-                && let Some(change) = change(&pending.work)
+                && let Some(change) = change(&work)
             {
                 // Nobody listening is fine: a change is a hint.
                 let _ = changes.send(change);
             }
             // A caller that gave up finds out by reading.
-            let _ = pending.reply.send(answer);
+            let _ = reply.send((answer, work));
         }
     }
 }
@@ -164,8 +178,8 @@ fn write<'c>(
 /// takes the whole group back.
 fn perform(statements: &mut Statements<'_>, work: &Work) -> Result<Result<Leases>> {
     match work {
-        Work::Commit(commit) => Ok(statements.commit(commit)?.map(|()| Leases::new())),
-        Work::Create(creation) => Ok(statements.create(creation)?.map(|()| Leases::new())),
+        Work::Commit(commit, texts) => Ok(statements.commit(commit, texts)?.map(|()| Leases::new())),
+        Work::Create(creation, texts) => Ok(statements.create(creation, texts)?.map(|()| Leases::new())),
         Work::Lease(leasing) => statements.lease(leasing.claim()).map(Ok),
         #[cfg(test)]
         Work::Limit(pages) => statements.limit(*pages).map(|()| Ok(Leases::new())),
@@ -175,8 +189,8 @@ fn perform(statements: &mut Statements<'_>, work: &Work) -> Result<Result<Leases
 /// The hint that goes out once the work is durable.
 fn change(work: &Work) -> Option<Change> {
     match work {
-        Work::Commit(commit) => Some(commit.change()),
-        Work::Create(creation) => Some(creation.commit.change()),
+        Work::Commit(commit, _) => Some(commit.change()),
+        Work::Create(creation, _) => Some(creation.commit.change()),
         Work::Lease(_) => None,
         #[cfg(test)]
         Work::Limit(_) => None,
