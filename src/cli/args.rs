@@ -68,6 +68,21 @@ impl Global {
             log: self.log.clone(),
         }
     }
+
+    /// The options that say which database is meant, to be typed again.
+    pub(super) fn to_look(&self) -> Vec<(&'static str, String)> {
+        let config = self.config.as_ref().map(|path| ("--config", path.display().to_string()));
+        let database = self.db.as_ref().map(|named| ("--db", named.clone()));
+        config.into_iter().chain(database).collect()
+    }
+
+    /// The options that say besides how it is worked on.
+    pub(super) fn to_work(&self) -> Vec<(&'static str, String)> {
+        let model = self.model.as_ref().map(|model| ("--model", model.to_string()));
+        let workspace = self.workspace.as_ref().map(|path| ("--workspace", path.display().to_string()));
+        let servers = self.mcp_config.iter().map(|path| ("--mcp-config", path.display().to_string()));
+        self.to_look().into_iter().chain(model).chain(workspace).chain(servers).collect()
+    }
 }
 
 #[derive(Debug, Subcommand)]

@@ -25,7 +25,7 @@ pub(super) async fn run(
         engine.repository().load(id).await?.ok_or(RepositoryError::NotFound)?
     } else {
         let raised = engine.orchestrator.raise_budget(id, add, &engine.settings.user).await?;
-        terminal.note(format!("A running worker goes on with it; without one: longhaul run --resume {id}"));
+        terminal.tell_who_goes_on(id);
         raised
     };
     if as_json {

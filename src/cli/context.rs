@@ -133,6 +133,6 @@ pub(super) async fn restore(
     {
         terminal.note(notice);
     }
-    terminal.note(format!("A running worker goes on with it; without one: longhaul run --resume {id}"));
+    terminal.tell_who_goes_on(id);
     told(&task, terminal)
 }

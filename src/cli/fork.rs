@@ -113,7 +113,7 @@ pub(super) async fn retry(engine: &Engine, args: RetryArgs, terminal: &Terminal)
 
 fn started(task: &Task, terminal: &Terminal) -> Result<Exit, CliError> {
     let id = task.id;
-    terminal.note(format!("A running worker goes on with it; without one: longhaul run --resume {id}"));
+    terminal.tell_who_goes_on(id);
     told(task, terminal)
 }
 

@@ -30,7 +30,7 @@ pub(super) async fn list(engine: &Engine, args: &InboxArgs, terminal: &Terminal)
             table.add_row(row(request));
         }
         terminal.result(table.trim_fmt());
-        terminal.note("Answer with: longhaul task approve|deny|answer|verdict|accept TASK");
+        terminal.note(format!("Answer with: {} task {}", terminal.program(), answers(&open).join(", or ")));
     }
     Ok(Exit::Done)
 }
@@ -64,6 +64,22 @@ fn row(request: &OpenRequest) -> [String; 6] {
         until.unwrap_or_default(),
         cut(&about, cell(CELL)),
     ]
+}
+
+/// What to type for the requests there are, each kind once.
+fn answers(open: &[OpenRequest]) -> Vec<&'static str> {
+    let words = [
+        (RequestKind::Approval, "approve|deny TASK"),
+        (RequestKind::Plan, "approve|deny TASK"),
+        (RequestKind::Input, "answer TASK ANSWER"),
+        (RequestKind::Check, "verdict TASK accept|retry|fail"),
+        (RequestKind::Tool, "accept|deny TASK"),
+        (RequestKind::Outcome, "resume TASK --outcome 'happened=JSON'|did-not-happen|skip|fail"),
+    ];
+    let asked = words.iter().filter(|(kind, _)| open.iter().any(|request| request.kind == *kind));
+    let mut answers: Vec<&str> = asked.map(|(_, words)| *words).collect();
+    answers.dedup();
+    answers
 }
 
 /// Approves what a task asks approval for.
@@ -169,7 +185,7 @@ async fn decide(
     let id = find(engine, &task.id).await?;
     let request = which(engine, id, request, kinds).await?;
     let task = engine.orchestrator.decide(request, decision, &engine.settings.user).await?;
-    terminal.note(format!("A running worker goes on with it; without one: longhaul run --resume {id}"));
+    terminal.tell_who_goes_on(id);
     told(&task, terminal)
 }
 

@@ -53,7 +53,7 @@ pub use exit::Exit;
 pub fn main() -> ExitCode {
     // Usage errors, `--help` and `--version` end here: clap prints them and exits with 2 or 0.
     let CommandLine { global, command } = CommandLine::parse();
-    let terminal = Terminal::of_process(global.quiet);
+    let terminal = Terminal::of_process(&global);
     let ended = match runtime() {
         Ok(runtime) => {
             let ended = runtime.block_on(dispatch(command, &global, &terminal));
@@ -145,7 +145,8 @@ async fn work(
     global: &Global,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
-    let engine = Engine::open(settings, environment, terminal).await?;
+    let stays = matches!(command, Command::Serve(_) | Command::Worker);
+    let engine = Engine::open(settings, environment, stays, terminal).await?;
     let ended = match command {
         Command::Run(args) => run::run(&engine, args, global.model.clone(), terminal).await,
         Command::Schedule(command) => schedule::run(&engine, command, global.model.clone(), terminal).await,

@@ -39,7 +39,11 @@ pub(super) async fn show(
     }
     revisions.iter().for_each(|revision| tell(revision, task, terminal));
     if task.plan_ask().is_some() {
-        terminal.note("The last revision waits for approval: longhaul task approve (or deny)");
+        let program = terminal.program();
+        terminal.note(format!(
+            "The last revision waits for approval: {program} task approve {} (or deny)",
+            task.id
+        ));
     }
     Ok(Exit::Done)
 }

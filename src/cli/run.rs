@@ -78,9 +78,8 @@ async fn tell_what_else(engine: &Engine, terminal: &Terminal) -> Result<(), CliE
         engine.repository().list(&filter).await?.first().filter(|task| task.worker.is_none())
     {
         terminal.note(format!(
-            "An unfinished task waits: {} run --resume {} goes on with it, `serve` with all of them.",
-            terminal.program(),
-            newest.id
+            "An unfinished task waits: {} goes on with it, `serve` with all of them.",
+            terminal.resume(newest.id)
         ));
     }
     Ok(())

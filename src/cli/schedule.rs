@@ -53,10 +53,7 @@ pub(super) async fn run(
                 terminal.result(json!({"taskId": task.id, "status": task.status()}).to_string());
                 return Ok(Exit::Done);
             }
-            terminal.note(format!(
-                "A running worker goes on with it; without one: longhaul run --resume {}",
-                task.id
-            ));
+            terminal.tell_who_goes_on(task.id);
             told(&task, terminal)
         }
         ScheduleCommand::Remove(schedule) => {

@@ -133,7 +133,7 @@ async fn resume(
         Some(decision) => engine.orchestrator.decide_outcome(id, decision, by).await?,
         None => engine.orchestrator.resume(id, by).await?,
     };
-    terminal.note(format!("A running worker goes on with it; without one: longhaul run --resume {id}"));
+    terminal.tell_who_goes_on(id);
     told(&task, terminal)
 }
 

@@ -1,9 +1,14 @@
 //! What is printed where: results to stdout, progress and log lines to stderr.
 
 use std::io::{self, IsTerminal, Write};
+use std::sync::Arc;
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::fmt::MakeWriter;
+
+use super::args::Global;
+use super::wiring::without_password;
+use crate::task::TaskId;
 
 /// The way to the person or the program that started us. Clones share the screen.
 #[derive(Clone)]
@@ -11,21 +16,42 @@ pub(super) struct Terminal {
     bars: MultiProgress,
     /// Print results and errors only.
     quiet: bool,
+    called: Arc<Called>,
+}
+
+/// How whoever reads this calls the program, so that what is to be typed works as it is printed.
+struct Called {
+    to_look: String,
+    to_work: String,
 }
 
 impl Terminal {
     /// The terminal of this process. Bars move only if a person watches them.
-    pub(super) fn of_process(quiet: bool) -> Self {
+    pub(super) fn of_process(global: &Global) -> Self {
+        let quiet = global.quiet;
         let watched = io::stdout().is_terminal() && io::stderr().is_terminal() && !quiet;
         let target = if watched { ProgressDrawTarget::stderr() } else { ProgressDrawTarget::hidden() };
-        Self { bars: MultiProgress::with_draw_target(target), quiet }
+        let program = program();
+        let called = Called {
+            to_look: typed(&program, &global.to_look()),
+            to_work: typed(&program, &global.to_work()),
+        };
+        Self { bars: MultiProgress::with_draw_target(target), quiet, called: Arc::new(called) }
     }
 
-    /// How whoever reads this calls the program: by its name if it is found by that, else as it was
-    /// called this time.
-    pub(super) fn program(&self) -> String {
-        let called = std::env::args().next().unwrap_or_default();
-        if called.contains(std::path::MAIN_SEPARATOR) { called } else { "longhaul".to_owned() }
+    /// The beginning of a command that looks at what is here, or decides about it.
+    pub(super) fn program(&self) -> &str {
+        &self.called.to_look
+    }
+
+    /// The command that works on a task until it rests.
+    pub(super) fn resume(&self, id: TaskId) -> String {
+        format!("{} run --resume {id}", self.called.to_work)
+    }
+
+    /// Says who goes on with a task about which something was decided.
+    pub(super) fn tell_who_goes_on(&self, id: TaskId) {
+        self.note(format!("A running worker goes on with it; without one: {}", self.resume(id)));
     }
 
     /// Whether a person watches.
@@ -74,6 +100,31 @@ pub(super) fn cell(most: usize) -> usize {
     if io::stdout().is_terminal() { most } else { usize::MAX }
 }
 
+/// The program by its name if it is found by that, else as it was called this time.
+fn program() -> String {
+    let called = std::env::args().next().unwrap_or_default();
+    if called.contains(std::path::MAIN_SEPARATOR) { called } else { "longhaul".to_owned() }
+}
+
+/// A command as a shell takes it. A password is left out: what is printed may be kept.
+fn typed(program: &str, options: &[(&str, String)]) -> String {
+    let words = options.iter().map(|(name, value)| {
+        let is_address = value.starts_with("postgres://") || value.starts_with("postgresql://");
+        let value = if is_address { without_password(value) } else { value.clone() };
+        format!(" {name} {}", quoted(&value))
+    });
+    std::iter::once(quoted(program)).chain(words).collect()
+}
+
+fn quoted(word: &str) -> String {
+    let is_plain = |letter: char| letter.is_alphanumeric() || "/._-+:@%=,".contains(letter);
+    if !word.is_empty() && word.chars().all(is_plain) {
+        word.to_owned()
+    } else {
+        format!("'{}'", word.replace('\'', r"'\''"))
+    }
+}
+
 /// Whoever closed the other end does not want to hear more; the work goes on.
 fn print(mut out: impl Write, line: &str) {
     let _ = writeln!(out, "{line}").and_then(|()| out.flush());
@@ -98,5 +149,23 @@ impl Write for LogLine {
 
     fn flush(&mut self) -> io::Result<()> {
         io::stderr().flush()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_printed_can_be_typed_as_it_stands() {
+        let options = [("--db", "my tasks.db".to_owned()), ("--config", "it's.toml".to_owned())];
+        assert_eq!(typed("./longhaul", &options), r"./longhaul --db 'my tasks.db' --config 'it'\''s.toml'");
+        assert_eq!(typed("longhaul", &[]), "longhaul");
+    }
+
+    #[test]
+    fn no_password_is_printed() {
+        let options = [("--db", "postgres://me:secret@host:5433/tasks".to_owned())];
+        assert_eq!(typed("longhaul", &options), "longhaul --db postgres://me@host:5433/tasks");
     }
 }

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 
-use super::display::{Display, Form, in_one_line, one_line, readable, written_file};
+use super::display::{Display, Form, in_one_line, readable, written_file};
 use super::error::CliError;
 use super::follow::Follower;
 use super::terminal::Terminal;
@@ -132,23 +132,21 @@ impl Watch {
             Status::Paused => {
                 let pause = state.pause.as_ref();
                 let why = pause.map(|pause| pause.detail.clone()).unwrap_or_default();
-                self.terminal.warn(format!("The task is paused: {}", one_line(&why)));
-                if let Some(word) = pause.and_then(|pause| word(id, pause)) {
-                    say(format!("Let it go on: {word}, then longhaul run --resume {id}"));
+                self.terminal.warn(format!("The task is paused: {}", in_one_line(&why)));
+                if let Some(pause) = pause {
+                    self.tell_way_on(id, pause);
                 }
             }
             Status::Pending | Status::Running if !waits_for.is_empty() => {
                 for below in waits_for {
                     self.terminal.warn(format!("The task waits: {}", waiting(below)));
-                    if let Some(word) = word(below.task, &below.pause) {
-                        say(format!("Let it go on: {word}, then longhaul run --resume {id}"));
-                    }
+                    self.tell_way_on(below.task, &below.pause);
                 }
             }
             Status::Pending | Status::Running => {
                 say(format!(
-                    "The task is not done and nothing of it is lost. Go on: {} run --resume {id}",
-                    self.terminal.program()
+                    "The task is not done and nothing of it is lost. Go on: {}",
+                    self.terminal.resume(id)
                 ));
             }
         }
@@ -159,6 +157,13 @@ impl Watch {
             self.terminal.progress(format!("Used: {}", state.usage));
         }
         self.terminal.progress(format!("Look at the trace: {} task trace {id}", self.terminal.program()));
+    }
+
+    /// Says what lets a task go on that is paused: this one, or one below it.
+    fn tell_way_on(&self, paused: TaskId, pause: &Pause) {
+        let word = format!("{} task {}", self.terminal.program(), word(paused, pause));
+        let resume = self.terminal.resume(self.id());
+        self.terminal.note(format!("Let it go on: {word}, then {resume}"));
     }
 }
 
@@ -175,23 +180,23 @@ async fn stands_still(orchestrator: &Orchestrator, task: &Task) -> Result<Vec<Wa
 
 /// Which sub-task waits for what, in one line.
 pub(super) fn waiting(below: &WaitsFor) -> String {
-    let why = one_line(&below.pause.detail);
+    let why = in_one_line(&below.pause.detail);
     format!("the sub-task {} is paused: {why}", below.task)
 }
 
-/// What lets a task go on that is paused like this. Nothing where the detail says it.
-fn word(id: TaskId, pause: &Pause) -> Option<String> {
+/// What lets a task go on that is paused like this, behind `longhaul task`.
+fn word(id: TaskId, pause: &Pause) -> String {
     match pause.reason {
-        // What is used up is not mended by a resume; the detail says what does.
-        PauseReason::Budget => None,
-        PauseReason::Approval => Some(format!("longhaul task approve {id} (or deny)")),
-        PauseReason::ToolChanged => Some(format!("longhaul task accept {id} (or deny)")),
-        PauseReason::Unverified => Some(format!("longhaul task verdict {id} accept (or retry, fail)")),
-        PauseReason::Input => Some(format!("longhaul task answer {id} ANSWER")),
+        PauseReason::Budget => format!("budget {id} --add-tokens NUMBER (or --add-cost, --add-time …)"),
+        PauseReason::Approval => format!("approve {id} (or deny)"),
+        PauseReason::ToolChanged => format!("accept {id} (or deny)"),
+        PauseReason::Unverified => format!("verdict {id} accept (or retry, fail)"),
+        PauseReason::Input => format!("answer {id} ANSWER"),
         PauseReason::UnknownOutcome => {
-            Some(format!("longhaul task resume {id} --outcome happened=JSON|did-not-happen|skip|fail"))
+            format!("resume {id} --outcome 'happened=JSON' (or did-not-happen, skip, fail)")
         }
-        _ => Some(format!("longhaul task resume {id}")),
+        PauseReason::NoProgress => format!("tell {id} WHAT-TO-DO-OTHERWISE"),
+        _ => format!("resume {id}"),
     }
 }
 

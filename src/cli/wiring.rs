@@ -121,7 +121,7 @@ pub(super) fn require_database(settings: &Settings, environment: &Environment) -
     if path.exists() { Ok(()) } else { Err(CliError::NoDatabase { path }) }
 }
 
-fn without_password(url: &str) -> String {
+pub(super) fn without_password(url: &str) -> String {
     match url::Url::parse(url) {
         Ok(url) => {
             let user = if url.username().is_empty() { String::new() } else { format!("{}@", url.username()) };
@@ -142,10 +142,11 @@ pub(super) struct Engine {
 }
 
 impl Engine {
-    /// Opens database, models and tools.
+    /// Opens database, models and tools. Whoever `stays` does not wait for the last MCP server.
     pub(super) async fn open(
         settings: Settings,
         environment: &Environment,
+        stays: bool,
         terminal: &Terminal,
     ) -> Result<Self, CliError> {
         let database = Database::open(&settings, environment).await?;
@@ -154,7 +155,8 @@ impl Engine {
         let models = Models::open(&settings.config.models, &look_up).await?;
         let secrets = Secrets::load(&settings.config.secrets, &look_up)?;
         let tools = Toolbox::unconnected(&settings.config.tools, secrets)?;
-        connect(&tools, terminal).await;
+        let tools = Arc::new(tools);
+        connect(&tools, stays || models.is_offline(), terminal).await;
         Self::over(settings, database, models, tools)
     }
 
@@ -164,7 +166,7 @@ impl Engine {
         let database = Database::open(&settings, environment).await?;
         database.prepare().await?;
         let models = Models::with_model(Arc::new(Offline::new()))?;
-        Self::over(settings, database, models, Toolbox::default())
+        Self::over(settings, database, models, Arc::default())
     }
 
     /// Puts the rooms over each other.
@@ -172,21 +174,15 @@ impl Engine {
         settings: Settings,
         database: Database,
         models: Models,
-        tools: Toolbox,
+        tools: Arc<Toolbox>,
     ) -> Result<Self, CliError> {
         let worker_name = worker_name();
         let queue = open_queue(&settings, &worker_name)?;
         let config = settings.config.of_orchestrator();
         let probes = Probes::open(&settings.config.checks).map_err(ConfigError::from)?;
-        let orchestrator = Orchestrator::new(
-            database.repository(),
-            queue,
-            Arc::new(models),
-            Arc::new(tools),
-            config,
-            system_clock(),
-        )
-        .with_probes(probes);
+        let orchestrator =
+            Orchestrator::new(database.repository(), queue, Arc::new(models), tools, config, system_clock())
+                .with_probes(probes);
         Ok(Self { settings, database, orchestrator, worker_name })
     }
 
@@ -231,8 +227,11 @@ impl Engine {
 }
 
 /// Connects to the MCP servers, and says so where that takes longer than a person waits without asking why.
-async fn connect(tools: &Toolbox, terminal: &Terminal) {
-    let mut connecting = std::pin::pin!(tools.connect());
+/// A server that hangs stops nobody who does not need it: whoever `goes_on` is waited for by what names its
+/// tools only.
+async fn connect(tools: &Arc<Toolbox>, goes_on: bool, terminal: &Terminal) {
+    let shared = tools.clone();
+    let mut connecting = tokio::spawn(async move { shared.connect().await });
     if tokio::time::timeout(SILENCE, &mut connecting).await.is_ok() {
         return;
     }
@@ -240,11 +239,16 @@ async fn connect(tools: &Toolbox, terminal: &Terminal) {
         tools.awaited().iter().map(|(name, most)| format!("{name} (up to {} s)", most.as_secs())).collect();
     if !awaited.is_empty() {
         let awaited = awaited.join(", ");
-        terminal.note(format!(
-            "Waiting for MCP servers: {awaited}. Without those that do not answer it goes on then."
-        ));
+        terminal.note(if goes_on {
+            format!("MCP servers that have not answered yet: {awaited}. What needs them waits for them.")
+        } else {
+            format!("Waiting for MCP servers: {awaited}. Without those that do not answer it goes on then.")
+        });
     }
-    connecting.await;
+    if !goes_on {
+        // A panic of it is in the log.
+        let _ = connecting.await;
+    }
 }
 
 /// The queue that is configured: BullMQ if there is a Redis, else the database.
