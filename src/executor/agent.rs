@@ -314,7 +314,7 @@ impl Attempt {
         if !is_offered && self.step.plan.kind == StepType::LlmReasoning {
             return Ok((None, Err(ToolError::Unknown(name.to_owned()))));
         }
-        Ok((self.delegate(name, call).await?, self.tool(name)))
+        Ok((self.delegate(name, call).await?, self.tool(name).await))
     }
 
     /// Records a fact that the model pinned, together with the result that tells so.

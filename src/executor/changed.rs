@@ -8,8 +8,10 @@ use crate::task::{CallAt, Event, FrozenTool, Payload, ToolChange, ToolNotice};
 use crate::tools::{Tool, ToolDescription, ToolError};
 
 impl Attempt {
-    /// Finds a tool that this task may use: one that its plan was made with, and that is there.
-    pub(super) fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolError> {
+    /// Finds a tool that this task may use: one that its plan was made with, and that is there. A server
+    /// that is being connected for the first time is waited for.
+    pub(super) async fn tool(&self, name: &str) -> Result<Arc<dyn Tool>, ToolError> {
+        self.orchestrator.tools().settled(Some(name)).await;
         let own = || recollection::tool(name, &self.orchestrator, self.task_id);
         // Nothing was taken down, so nobody could tell whether a tool is what it was.
         let Some(frozen) = &self.frozen else {

@@ -69,7 +69,7 @@ impl Attempt {
         call: u32,
         arguments: &Value,
     ) -> Option<(String, Option<ToolOutput>)> {
-        let tool_now = self.tool(tool).ok()?;
+        let tool_now = self.tool(tool).await.ok()?;
         // Nobody has looked at it yet as it is now.
         if self.change_of(tool_now.description(), call, 0).is_some() {
             return None;

@@ -41,7 +41,7 @@ impl Attempt {
                 Err(error) => Err(Stop::Failed(error.fault())),
             };
         }
-        let tool = self.tool(&planned.name).map_err(|error| Stop::Failed(error.fault()))?;
+        let tool = self.tool(&planned.name).await.map_err(|error| Stop::Failed(error.fault()))?;
         match self.dispatch(tool.as_ref(), dispatch).await? {
             Ok(output) if output.is_error => Err(Stop::Failed(reported(tool.description(), &output))),
             Ok(output) => self.claim_once(None, &output.content).await,

@@ -136,6 +136,7 @@ impl Orchestrator {
     /// be on the account that this looks at.
     pub async fn revise(&self, task: &Task, reason: &str) -> Revised {
         let mut by = Planner::default();
+        self.tools.settled(None).await;
         // Taken down before a model is asked: what changes while it thinks has not been seen by it.
         let offered = self.tools.offered(&task.spec().tools).unwrap_or_default();
         let plan = self.next_plan(task, reason, &mut by).await;

@@ -10,7 +10,9 @@ use super::template::checked;
 use super::{Orchestrator, OrchestratorError, RecordedDelegate};
 use crate::models::ToolSpec;
 use crate::repository::TemplateVersion;
-use crate::task::{Budget, CallAt, Effect, Mention, Plan, TaskSpec, Template, TemplateRef, ToolAllowance};
+use crate::task::{
+    Budget, CallAt, Effect, Mention, Plan, StepType, TaskSpec, Template, TemplateRef, ToolAllowance,
+};
 use crate::tools::{Origin, ToolDescription, ToolboxError, is_listed};
 
 /// What the names of templates begin with where they are offered as tools.
@@ -107,7 +109,8 @@ fn sub_task() -> ToolDescription {
 }
 
 impl Orchestrator {
-    /// A request with the templates and sub-tasks that it is offered.
+    /// A request with the templates and sub-tasks that it is offered, once it is known what tools there are
+    /// besides.
     ///
     /// # Errors
     /// [`OrchestratorError::Invalid`] if the user mentioned a template that is not there.
@@ -116,6 +119,7 @@ impl Orchestrator {
         mut spec: TaskSpec,
         plan: Option<&Plan>,
     ) -> Result<TaskSpec, OrchestratorError> {
+        self.settle_for(&spec, plan).await;
         let named = self.named(&spec.tools, plan);
         let mut workflows = std::mem::take(&mut spec.tools.workflows);
         for name in mentioned(&spec.tools) {
@@ -141,12 +145,31 @@ impl Orchestrator {
         Ok(spec)
     }
 
+    /// Waits for MCP servers that are only just being connected and may be needed. Rules plan with the
+    /// tools of this program alone, and a plan says what it needs, except where a model is to choose.
+    async fn settle_for(&self, spec: &TaskSpec, plan: Option<&Plan>) {
+        let steps = plan.map(|plan| plan.steps.iter().filter(|step| step.kind == StepType::ToolCall));
+        match steps {
+            Some(calls) => {
+                for step in calls {
+                    self.tools.settled(step.tool.as_ref().map(|tool| tool.name.as_str())).await;
+                }
+            }
+            None if self.models.is_offline_for(spec.chat_model.as_ref()) => {}
+            None => self.tools.settled(None).await,
+        }
+    }
+
     /// Refuses what a request says of tools if it names one that is not there, or a server, a toolkit or
     /// a workflow.
     ///
     /// # Errors
     /// [`OrchestratorError::Invalid`]; it names those there are.
     pub async fn check_names(&self, user_id: &str, tools: &ToolAllowance) -> Result<(), OrchestratorError> {
+        if *tools != ToolAllowance::default() {
+            // A server that is only just being connected may have what is named.
+            self.tools.settled(None).await;
+        }
         if let Some(unknown) = self.tools.unknown(tools, is_delegate) {
             return Err(invalid(unknown.field, unknown.problem));
         }

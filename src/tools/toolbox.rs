@@ -107,6 +107,13 @@ impl Toolbox {
         join_all(self.servers.iter().map(Server::connect)).await;
     }
 
+    /// Waits until each MCP server that may have this tool, or any, has been heard of once: it is
+    /// connected, or known to be down. From then on this returns at once.
+    pub async fn settled(&self, tool: Option<&str>) {
+        let may_have = |server: &&Arc<Server>| tool.is_none_or(|tool| server.may_have(tool));
+        join_all(self.servers.iter().filter(may_have).map(Server::settled)).await;
+    }
+
     /// The servers that have not been heard of yet, with how long they are waited for.
     pub fn awaited(&self) -> Vec<(String, Duration)> {
         self.servers.iter().filter_map(|server| server.awaited()).collect()

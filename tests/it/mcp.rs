@@ -256,7 +256,13 @@ async fn closing_leaves_no_process_behind_even_of_servers_that_start_others() {
     world.call("test_count", json!({"label": "x"})).await.unwrap();
     assert!(processes(world.directory.path()).len() >= 3);
     world.toolbox.close().await;
-    assert_eq!(processes(world.directory.path()), [0_u32; 0]);
+    // They are killed by then; a busy machine takes them away a moment later.
+    let gone = async {
+        while !processes(world.directory.path()).is_empty() {
+            tokio::time::sleep(Duration::from_millis(20)).await;
+        }
+    };
+    assert!(tokio::time::timeout(Duration::from_secs(5), gone).await.is_ok(), "some are left");
     let error = world.call("test_count", json!({"label": "x"})).await.unwrap_err();
     assert_eq!(error.code(), "tool_unreachable");
 }

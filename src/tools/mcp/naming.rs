@@ -15,20 +15,26 @@ const HASH_CHARACTERS: usize = 8;
 /// in a hash of the whole, so that two long names stay two.
 pub(super) fn full_name(server: &str, tool: &str) -> String {
     let whole = format!("{server}_{tool}");
-    let name: String = whole
-        .chars()
-        .map(
-            |character| {
-                if character.is_ascii_alphanumeric() || "_-".contains(character) { character } else { '_' }
-            },
-        )
-        .collect();
+    let name = simple(&whole);
     if name.len() <= MAX_CHARACTERS {
         return name;
     }
     let digest = Sha256::digest(whole.as_bytes());
     let hash: String = digest.iter().take(HASH_CHARACTERS / 2).map(|byte| format!("{byte:02x}")).collect();
     format!("{}_{hash}", &name[..MAX_CHARACTERS - HASH_CHARACTERS - 1])
+}
+
+/// Whether a tool of this server may have this full name.
+pub(super) fn may_name(server: &str, full_name: &str) -> bool {
+    let beginning = simple(server);
+    let kept = beginning.len().min(MAX_CHARACTERS - HASH_CHARACTERS - 1);
+    full_name.starts_with(&beginning[..kept])
+}
+
+/// In the characters that every provider takes.
+fn simple(name: &str) -> String {
+    let is_taken = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    name.chars().map(|character| if is_taken(character) { character } else { '_' }).collect()
 }
 
 /// The operator's word, else the server's if it is trusted, else [`Effect::Unsafe`].
@@ -56,6 +62,14 @@ mod tests {
         assert_eq!(long.len(), 64);
         assert_ne!(long, full_name("server", &"x".repeat(101)));
         assert_eq!(full_name("s", &"x".repeat(62)).len(), 64);
+    }
+
+    #[test]
+    fn a_full_name_tells_whose_it_may_be() {
+        for server in ["git hub", "s", &"long".repeat(30)] {
+            assert!(may_name(server, &full_name(server, "create.issue")), "{server}");
+            assert!(!may_name(server, "clock_now"), "{server}");
+        }
     }
 
     #[test]

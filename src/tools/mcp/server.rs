@@ -12,6 +12,7 @@ use super::ServerStatus;
 use super::backoff::{Failures, Verdict};
 use super::changes::Changes;
 use super::connection::{self, Connection};
+use super::naming::may_name;
 use super::tool::{McpTool, describe};
 use crate::tools::text::without_nul;
 use crate::tools::{CallContext, McpServerConfig, Secrets, Tool, ToolDescription, ToolError, ToolOutput};
@@ -69,9 +70,24 @@ impl Server {
 
     /// Connects for the first time. A failure is remembered and tried again later.
     pub(in crate::tools) async fn connect(self: &Arc<Self>) {
-        if let Err(error) = self.dial().await {
+        if let Err(error) = self.dial().await
+            && !self.closing.is_cancelled()
+        {
             tracing::warn!(server = self.name, %error, "the MCP server is down");
         }
+    }
+
+    /// Waits until it is connected or down, if it is neither.
+    pub(in crate::tools) async fn settled(self: &Arc<Self>) {
+        if self.awaited().is_some() {
+            // Whoever connects first says why it failed.
+            let _ = self.dial().await;
+        }
+    }
+
+    /// Whether a tool of this name may be its own: all of them begin with its name.
+    pub(in crate::tools) fn may_have(&self, tool: &str) -> bool {
+        may_name(&self.name, tool)
     }
 
     /// Its name and how long it is waited for, as long as it is neither connected nor down.
