@@ -369,7 +369,7 @@ mod tests {
         sqlx::raw_sql("ROLLBACK").execute(&mut *transaction).await.unwrap();
         assert!(transaction.commit().await.is_err());
         drop(writer);
-        repository.analytics().count(Reach::All).await.unwrap();
+        repository.analytics().count(&Reach::All).await.unwrap();
     }
 
     #[tokio::test]

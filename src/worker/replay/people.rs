@@ -63,8 +63,9 @@ pub(super) async fn say(stage: &Stage, shared: &Shared, id: TaskId, at_rest: boo
             if let Some(first) = said.first() {
                 stage.it_is(first.at);
             }
-            stage.script(|script| drop(script.outside.drain(..said.len())));
+            // Whoever is to read it in the next prompt waits until it is taken off: not before it is known.
             heard(shared, &task).await;
+            stage.script(|script| drop(script.outside.drain(..said.len())));
         }
         Err(Unsaid::Illegal(_)) if !at_rest => return false,
         Err(Unsaid::Illegal(divergence) | Unsaid::Failed(divergence)) => {
