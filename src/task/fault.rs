@@ -9,6 +9,9 @@ pub const CIRCUIT_OPEN: &str = "provider_circuit_open";
 /// The code of a prompt that is longer than the window of its model.
 pub const CONTEXT_OVERFLOW: &str = "context_overflow";
 
+/// The code of a call that was not sent, because nobody wanted it any more.
+pub const HELD_BACK: &str = "tool_held_back";
+
 /// The code of a step whose model makes the same call with the same result again and again.
 pub const NO_PROGRESS: &str = "no_progress";
 
@@ -97,6 +100,12 @@ impl Fault {
         matches!(self.code.as_str(), "tool_timeout" | "tool_cancelled" | "tool_interrupted")
     }
 
+    /// Whether it is no failure where the task was stopped: the call ended for that reason, or was not
+    /// even sent.
+    pub fn follows_a_stop(&self) -> bool {
+        self.class == FaultClass::Cancelled || self.code == HELD_BACK
+    }
+
     /// Whether another attempt of the same step can end differently.
     pub fn is_retryable(&self) -> bool {
         use FaultClass::{Malformed, RateLimited, Timeout, Transient};
@@ -158,6 +167,14 @@ mod tests {
         assert_eq!(of_task.message, "Step 'step-1' failed for good: no file 'a'");
         assert_eq!((of_task.code.as_str(), of_task.cause()), ("tool_denied", "no file 'a'"));
         assert_eq!(cause.cause(), "no file 'a'");
+    }
+
+    #[test]
+    fn a_stopped_task_fails_neither_by_what_was_cancelled_nor_by_what_was_held_back() {
+        assert!(Fault::new(FaultClass::Cancelled, "tool_cancelled", "").follows_a_stop());
+        let held = Fault::transient(HELD_BACK, "");
+        assert!(held.follows_a_stop() && held.is_retryable() && !held.hides_the_outcome());
+        assert!(!Fault::transient("tool_unreachable", "").follows_a_stop());
     }
 
     #[test]

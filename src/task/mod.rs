@@ -84,7 +84,9 @@ pub use entry::Entry;
 pub use event::Event;
 pub use event_kind::TraceType;
 pub use fan_out::{FannedItem, ForEach, Item};
-pub use fault::{CIRCUIT_OPEN, CONTEXT_OVERFLOW, Fault, FaultClass, NO_PROGRESS, with_causes, words_of};
+pub use fault::{
+    CIRCUIT_OPEN, CONTEXT_OVERFLOW, Fault, FaultClass, HELD_BACK, NO_PROGRESS, with_causes, words_of,
+};
 pub use fork::{CallAt, Cut, ForkError, ForkPoint, Inheritance, inherit};
 pub use frozen::{FrozenAt, FrozenTool, FrozenTools};
 pub use ledger::{Consumed, Ledger};

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::task::{Fault, FaultClass, with_causes};
+use crate::task::{Fault, FaultClass, HELD_BACK, with_causes};
 
 /// A cause from below.
 type Source = Box<dyn StdError + Send + Sync>;
@@ -67,6 +67,9 @@ pub enum ToolError {
     /// No answer in time; it may have taken effect.
     #[error("no answer within {0:?}")]
     Timeout(Duration),
+    /// Nobody wanted the call any more before it was sent. Nothing was dispatched.
+    #[error("the call was held back before it was sent: its task was stopped, or another worker may have it")]
+    HeldBack,
     /// Cancelled while in flight; it may have taken effect.
     #[error("cancelled while in flight")]
     Cancelled,
@@ -97,6 +100,7 @@ impl ToolError {
             Self::Status { .. } => "http_status",
             Self::OutputTooLarge { .. } => "tool_output_too_large",
             Self::Timeout(_) => "tool_timeout",
+            Self::HeldBack => HELD_BACK,
             Self::Cancelled => "tool_cancelled",
             Self::Interrupted { .. } => "tool_interrupted",
             Self::Recorded(_) => "recorded",
@@ -114,11 +118,11 @@ impl ToolError {
         )
     }
 
-    /// Whether the other side was out of reach: the call may be made again as it is.
+    /// Whether the call did not get through to the other side: it may be made again as it is.
     pub fn is_out_of_reach(&self) -> bool {
         match self {
-            Self::Unreachable { .. } => true,
-            Self::Recorded(fault) => fault.code == "tool_unreachable",
+            Self::Unreachable { .. } | Self::HeldBack => true,
+            Self::Recorded(fault) => ["tool_unreachable", HELD_BACK].contains(&fault.code.as_str()),
             _ => false,
         }
     }
@@ -129,7 +133,7 @@ impl ToolError {
             return fault.clone();
         }
         let class = match self {
-            Self::Unreachable { .. } | Self::Interrupted { .. } => FaultClass::Transient,
+            Self::Unreachable { .. } | Self::HeldBack | Self::Interrupted { .. } => FaultClass::Transient,
             Self::Status { number: 429, .. } => FaultClass::RateLimited,
             // What is asked for may be there, only not at this moment.
             Self::Status { number: 408 | 425 | 500.., .. } => FaultClass::Transient,

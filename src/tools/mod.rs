@@ -137,6 +137,17 @@ pub struct CallContext {
     pub fence: Fence,
 }
 
+impl CallContext {
+    /// Whether the call may still be sent. It is asked right before that: whatever is held back here
+    /// has certainly not taken effect.
+    pub(in crate::tools) fn may_be_sent(&self) -> Result<(), ToolError> {
+        match self.cancel.is_cancelled() || self.fence.is_closed() {
+            true => Err(ToolError::HeldBack),
+            false => Ok(()),
+        }
+    }
+}
+
 /// What a tool returned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolOutput {

@@ -500,7 +500,7 @@ impl Drive {
             }
             StepEnd::Failed(_) if self.writer.is_cut_off(index) => {}
             // The step stays as it is, and makes its call again once the task goes on.
-            StepEnd::Failed(fault) if was_called_off && fault.class == FaultClass::Cancelled => {}
+            StepEnd::Failed(fault) if was_called_off && fault.follows_a_stop() => {}
             StepEnd::Failed(fault) => self.failed(index, fault).await?,
             StepEnd::Unknown(detail) => {
                 self.pause(PauseReason::UnknownOutcome, outcome_question(&detail));

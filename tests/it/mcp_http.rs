@@ -135,4 +135,20 @@ async fn a_server_that_is_gone_is_unreachable_and_nothing_was_dispatched() {
     let error = tool.call(json!({}), context).await.unwrap_err();
     assert!(matches!(&error, ToolError::Unreachable { server, .. } if server == "web"), "{error:?}");
     assert!(!error.may_have_taken_effect());
+    let told = error.fault().message;
+    assert!(told.starts_with("'web' cannot be reached: no connection to http://127.0.0.1:"), "{told}");
+    assert!(told.ends_with(": Connection refused (os error 111)"), "{told}");
+}
+
+#[tokio::test]
+async fn a_server_that_was_never_there_is_told_in_plain_words() {
+    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let remote =
+        McpServerConfig { url: Some(format!("http://{address}/mcp?key=k3y")), ..McpServerConfig::default() };
+    let config = ToolsConfig { mcp: BTreeMap::from([("web".to_owned(), remote)]), ..ToolsConfig::default() };
+    let toolbox = Toolbox::open(&config).await.unwrap();
+    let told = toolbox.servers()[0].last_error.clone().unwrap();
+    assert_eq!(told, format!("no connection to http://{address}/mcp: Connection refused (os error 111)"));
 }

@@ -151,7 +151,7 @@ impl<O: Operation> Tool for BuiltIn<O> {
         let arguments = serde_json::from_value(value_without_nul(arguments))
             .map_err(|error| ToolError::Arguments(error.to_string()))?;
         if context.cancel.is_cancelled() {
-            return Err(ToolError::Cancelled);
+            return Err(ToolError::HeldBack);
         }
         let limit = context.max_output_bytes;
         let stop = context.cancel.child_token();
@@ -304,5 +304,13 @@ mod tests {
             cancelled.cancel.cancel();
         });
         assert!(matches!(call.unwrap_err(), ToolError::Cancelled));
+    }
+
+    #[tokio::test]
+    async fn what_was_cancelled_before_it_began_has_certainly_not_taken_effect() {
+        let cancelled = context();
+        cancelled.cancel.cancel();
+        let error = built_in(Echo).call(json!({"theText": "x"}), cancelled).await.unwrap_err();
+        assert!(matches!(error, ToolError::HeldBack) && !error.may_have_taken_effect(), "{error:?}");
     }
 }

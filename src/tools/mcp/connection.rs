@@ -6,7 +6,6 @@ use std::io;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use regex::Regex;
 use reqwest::header::{HeaderName, HeaderValue};
 use rmcp::model::{
     CallToolRequest, CallToolRequestParams, CallToolResponse, CancelledNotificationParam, ClientCapabilities,
@@ -26,6 +25,7 @@ use tokio_util::sync::{CancellationToken, DropGuard};
 use super::changes::{self, Bell, Caller, Changes};
 use super::child::{self, Diagnostics};
 use super::content;
+use super::plain;
 use super::stdio::{HeldBack, StdioTransport, Unusable, unusable};
 use crate::task::with_causes;
 use crate::tools::text::without_nul;
@@ -73,7 +73,7 @@ pub(super) async fn open(
     let opening = async {
         let (service, diagnostics) = serve(name, config, limit, secrets, stop.clone(), bell.clone()).await?;
         let tools = service.list_all_tools().await.map_err(|error| {
-            explain(&without_keys(&format!("its tools cannot be listed: {error}")), &diagnostics)
+            explain(&format!("its tools cannot be listed: {}", plain::of_service(&error)), &diagnostics)
         })?;
         Ok((service, tools, diagnostics))
     };
@@ -113,12 +113,12 @@ async fn serve(
         let service = serve_client_with_lifecycle_and_ct(client, transport, lifecycle, stop).await;
         return match service {
             Ok(service) => Ok((service, diagnostics)),
-            Err(error) => Err(explain(&error.to_string(), &diagnostics)),
+            Err(error) => Err(explain(&plain::of_start(&error), &diagnostics)),
         };
     }
     let transport = http(config, limit)?;
     let service = serve_client_with_lifecycle_and_ct(client, transport, lifecycle, stop).await;
-    Ok((service.map_err(|error| without_keys(&with_causes(&error)))?, Diagnostics::default()))
+    Ok((service.map_err(|error| plain::of_start(&error))?, Diagnostics::default()))
 }
 
 fn http(
@@ -186,9 +186,7 @@ impl Connection {
         context: &CallContext,
         limit: u64,
     ) -> Result<ToolOutput, ToolError> {
-        if context.fence.is_closed() {
-            return Err(unreachable(HeldBack.to_string(), None));
-        }
+        context.may_be_sent()?;
         let mut parameters = CallToolRequestParams::new(tool.to_owned()).with_arguments(arguments);
         let mut meta = RequestMetaObject::new();
         meta.insert(KEY.to_owned(), Value::String(context.idempotency_key.clone()));
@@ -217,7 +215,7 @@ impl Connection {
     /// The tools as the server lists them now.
     pub(super) async fn list(&self, patience: Duration) -> Result<Vec<RemoteTool>, String> {
         match timeout(patience, self.peer.list_all_tools()).await {
-            Ok(listed) => listed.map_err(|error| without_keys(&error.to_string())),
+            Ok(listed) => listed.map_err(|error| plain::of_service(&error)),
             Err(_) => Err(format!("no answer within {patience:?}")),
         }
     }
@@ -297,30 +295,18 @@ fn response(result: ServerResult) -> Result<CallToolResponse, ServiceError> {
 /// was made at all, is it certain that the server knows nothing of it.
 fn not_sent(error: DynamicTransportError, limit: u64) -> ToolError {
     let refused = error.error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
-    if let Some(held) = refused.and_then(|refused| refused.downcast_ref::<HeldBack>()) {
-        return unreachable(held.to_string(), None);
+    if refused.is_some_and(|refused| refused.is::<HeldBack>()) {
+        return ToolError::HeldBack;
     }
     match error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
         Some(StreamableHttpError::ResponseBodyTooLarge { .. }) => ToolError::OutputTooLarge { limit },
         Some(StreamableHttpError::Client(cause)) if cause.is_connect() => {
-            unreachable("no connection".to_owned(), Some(without_keys(&with_causes(&error)).into()))
+            // The server's name is filled in by who knows it.
+            let (server, detail) = (String::new(), plain::of_transport(&error));
+            ToolError::Unreachable { server, detail, source: None }
         }
-        _ => lost("the request failed", Some(without_keys(&with_causes(&error)).into())),
+        _ => lost("the request failed", Some(plain::of_transport(&error).into())),
     }
-}
-
-/// A message of the HTTP client without what is often a key in an address.
-fn without_keys(message: &str) -> String {
-    const KEYS: &str = r"(https?://)(?:[^/\s@]+@)?([^\s?)]+)(?:\?[^\s)]*)?";
-    match Regex::new(KEYS) {
-        Ok(keys) => without_nul(keys.replace_all(message, "$1$2").into_owned()),
-        Err(_) => "the request failed".to_owned(),
-    }
-}
-
-/// The server's name is filled in by who knows it.
-fn unreachable(detail: String, source: Option<Box<dyn StdError + Send + Sync>>) -> ToolError {
-    ToolError::Unreachable { server: String::new(), detail, source }
 }
 
 fn lost(detail: &str, source: Option<Box<dyn StdError + Send + Sync>>) -> ToolError {
@@ -330,17 +316,4 @@ fn lost(detail: &str, source: Option<Box<dyn StdError + Send + Sync>>) -> ToolEr
 fn explain(what: &str, diagnostics: &Diagnostics) -> String {
     let said = diagnostics.text();
     if said.is_empty() { what.to_owned() } else { format!("{what} (it said: {said})") }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_in_addresses_do_not_reach_the_journal() {
-        assert_eq!(
-            without_keys("sending to url (https://me:pw@host:1/mcp?key=secret): refused"),
-            "sending to url (https://host:1/mcp): refused"
-        );
-    }
 }

@@ -13,6 +13,7 @@ mod connection;
 mod content;
 mod line;
 mod naming;
+mod plain;
 mod server;
 mod stdio;
 mod tool;

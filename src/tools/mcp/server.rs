@@ -37,9 +37,12 @@ pub(in crate::tools) struct Server {
     secrets: Secrets,
     state: Mutex<State>,
     /// Held while connecting, so that many calls make one attempt.
-    dialing: tokio::sync::Mutex<()>,
+    dialing: Arc<tokio::sync::Mutex<()>>,
     closing: CancellationToken,
 }
+
+/// The right to connect.
+type Alone = tokio::sync::OwnedMutexGuard<()>;
 
 #[derive(Default)]
 struct State {
@@ -63,7 +66,7 @@ impl Server {
             limits,
             secrets,
             state: Mutex::default(),
-            dialing: tokio::sync::Mutex::default(),
+            dialing: Arc::default(),
             closing: CancellationToken::new(),
         })
     }
@@ -144,7 +147,7 @@ impl Server {
         let deadline = tokio::time::Instant::now() + allowed;
         let link = tokio::select! {
             biased;
-            () = context.cancel.cancelled() => return Err(ToolError::Cancelled),
+            () = context.cancel.cancelled() => return Err(ToolError::HeldBack),
             link = tokio::time::timeout_at(deadline, self.link()) => match link {
                 Ok(link) => link?,
                 Err(_) => return Err(self.unreachable("still connecting")),
@@ -193,14 +196,17 @@ impl Server {
     /// that others wait for.
     async fn dial(self: &Arc<Self>) -> Result<Arc<Connection>, String> {
         let server = Arc::clone(self);
-        match tokio::spawn(async move { server.dial_once().await }).await {
+        let dialing = async move {
+            let alone = Arc::clone(&server.dialing).lock_owned().await;
+            server.dial_once(alone).await
+        };
+        match tokio::spawn(dialing).await {
             Ok(outcome) => outcome,
             Err(error) => Err(format!("connecting ended early: {error}")),
         }
     }
 
-    async fn dial_once(self: &Arc<Self>) -> Result<Arc<Connection>, String> {
-        let _alone = self.dialing.lock().await;
+    async fn dial_once(self: &Arc<Self>, _alone: Alone) -> Result<Arc<Connection>, String> {
         {
             let state = self.state();
             if let Some(link) = state.live() {
@@ -307,7 +313,7 @@ impl Server {
         });
     }
 
-    /// Tries a server that is down in the background, if its time has come.
+    /// Tries a server that is down in the background, if its time has come and nobody tries it yet.
     fn revive(self: &Arc<Self>) {
         let due = {
             let state = self.state();
@@ -316,9 +322,10 @@ impl Server {
         if due
             && !self.closing.is_cancelled()
             && let Ok(runtime) = Handle::try_current()
+            && let Ok(alone) = Arc::clone(&self.dialing).try_lock_owned()
         {
             let server = Arc::clone(self);
-            runtime.spawn(async move { server.dial_once().await.map(drop) });
+            runtime.spawn(async move { server.dial_once(alone).await.map(drop) });
         }
     }
 
@@ -346,5 +353,50 @@ impl Server {
 impl State {
     fn live(&self) -> Option<Arc<Connection>> {
         self.link.clone().filter(|link| link.is_live())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tools::Fence;
+
+    /// A server behind an address that takes connections and says nothing.
+    async fn mute() -> (tokio::net::TcpListener, Arc<Server>) {
+        let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let url = Some(format!("http://{}/mcp", listener.local_addr().unwrap()));
+        let config = McpServerConfig { url, ..McpServerConfig::default() };
+        let limits = Limits { call_timeout: Duration::from_secs(60), max_output_bytes: 1024 };
+        (listener, Server::new("mute".to_owned(), config, limits, Secrets::default()))
+    }
+
+    #[tokio::test]
+    async fn however_often_the_tools_are_asked_for_a_server_that_hangs_is_tried_once_at_a_time() {
+        let (_listener, server) = mute().await;
+        for _ in 0..100 {
+            assert!(server.tools().is_empty());
+            tokio::task::yield_now().await;
+        }
+        // Whoever connects holds on to the server.
+        assert_eq!(Arc::strong_count(&server), 2);
+    }
+
+    #[tokio::test]
+    async fn a_call_that_is_cancelled_while_its_server_is_waited_for_has_not_taken_effect() {
+        let (_listener, server) = mute().await;
+        let context = CallContext {
+            idempotency_key: "key".to_owned(),
+            timeout: Duration::from_secs(60),
+            cancel: CancellationToken::new(),
+            max_output_bytes: 1024,
+            fence: Fence::default(),
+        };
+        let call = server.call("pay", Map::new(), context.clone());
+        let (outcome, ()) = tokio::join!(call, async {
+            tokio::task::yield_now().await;
+            context.cancel.cancel();
+        });
+        let error = outcome.unwrap_err();
+        assert!(matches!(error, ToolError::HeldBack) && !error.may_have_taken_effect(), "{error:?}");
     }
 }

@@ -116,9 +116,7 @@ impl Operation for Submit {
             Some(Value::String(text)) => request.body(text),
             Some(json) => request.json(&json),
         };
-        if context.fence.is_closed() {
-            return Err(ToolError::Cancelled.into());
-        }
+        context.may_be_sent()?;
         let response = request.send().await.map_err(|error| match error.is_connect() {
             true => failed(&url, error),
             // It may have arrived.
