@@ -15,7 +15,7 @@ use serde_json::Value;
 
 use super::config::is_host;
 use super::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, ToolboxError};
-use crate::task::{SECRET, secrets_in, unmarked, with_causes};
+use crate::task::{Fault, SECRET, secrets_in, unmarked, with_causes};
 
 const OPENING: &str = SECRET.0;
 const CLOSING: &str = SECRET.1;
@@ -45,6 +45,8 @@ pub struct Secrets(Arc<BTreeMap<String, Secret>>);
 
 struct Secret {
     value: SecretString,
+    /// How the value looks in addresses, forms and JSON texts, where it looks otherwise there.
+    disguises: Vec<SecretString>,
     config: SecretConfig,
 }
 
@@ -68,7 +70,8 @@ impl Secrets {
         for (name, config) in config {
             let value = read(name, config, variable)
                 .map_err(|problem| ToolboxError::Secret { name: name.clone(), problem })?;
-            secrets.insert(name.clone(), Secret { value: value.into(), config: config.clone() });
+            let disguises = disguises(&value);
+            secrets.insert(name.clone(), Secret { value: value.into(), disguises, config: config.clone() });
         }
         Ok(Self(Arc::new(secrets)))
     }
@@ -81,11 +84,11 @@ impl Secrets {
     /// A text without the values: each is replaced by its reference.
     pub(super) fn redacted(&self, text: String) -> String {
         self.0.iter().fold(text, |text, (name, secret)| {
-            let value = secret.value.expose_secret();
             let reference = format!("{OPENING}{name}{CLOSING}");
-            let text = if text.contains(value) { text.replace(value, &reference) } else { text };
-            let encoded: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-            if text.contains(&encoded) { text.replace(&encoded, &reference) } else { text }
+            std::iter::once(&secret.value).chain(&secret.disguises).fold(text, |text, form| {
+                let form = form.expose_secret();
+                if text.contains(form) { text.replace(form, &reference) } else { text }
+            })
         })
     }
 
@@ -141,7 +144,11 @@ impl Secrets {
         let cause = |source: Option<Box<dyn std::error::Error + Send + Sync>>| {
             source.map(|source| self.redacted(with_causes(source.as_ref())).into())
         };
+        // Each one by its name: whoever adds an error has to say here what of it may be a value.
         match error {
+            ToolError::Unknown(name) => ToolError::Unknown(self.redacted(name)),
+            ToolError::NotPlanned(name) => ToolError::NotPlanned(self.redacted(name)),
+            ToolError::Gone(name) => ToolError::Gone(self.redacted(name)),
             ToolError::Arguments(detail) => ToolError::Arguments(self.redacted(detail)),
             ToolError::Denied(detail) => ToolError::Denied(self.redacted(detail)),
             ToolError::Unreachable { server, detail, source } => ToolError::Unreachable {
@@ -149,10 +156,22 @@ impl Secrets {
                 detail: self.redacted(detail),
                 source: cause(source),
             },
+            ToolError::Status { url, status, number, retry_after_ms } => ToolError::Status {
+                url: self.redacted(url),
+                status: self.redacted(status),
+                number,
+                retry_after_ms,
+            },
             ToolError::Interrupted { detail, source } => {
                 ToolError::Interrupted { detail: self.redacted(detail), source: cause(source) }
             }
-            other => other,
+            ToolError::Recorded(fault) => {
+                ToolError::Recorded(Fault { message: self.redacted(fault.message), ..fault })
+            }
+            bare @ (ToolError::OutputTooLarge { .. }
+            | ToolError::Timeout(_)
+            | ToolError::HeldBack
+            | ToolError::Cancelled) => bare,
         }
     }
 }
@@ -211,6 +230,25 @@ fn read(
         return Err(format!("has fewer than {SHORTEST} bytes: it could not be told from other text"));
     }
     Ok(value.to_owned())
+}
+
+/// What a value becomes where it is sent or said back: in a form, in the query and the path of an
+/// address, and within a JSON text.
+fn disguises(value: &str) -> Vec<SecretString> {
+    const ADDRESSES: [&str; 2] = ["http://host/?", "http://host/"];
+    let in_form: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
+    let in_json = Value::from(value).to_string();
+    let in_json = in_json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).map(str::to_owned);
+    let in_addresses = ADDRESSES.iter().filter_map(|before| {
+        let whole = url::Url::parse(&format!("{before}{value}")).ok()?;
+        whole.as_str().strip_prefix(before).map(str::to_owned)
+    });
+    let mut forms: Vec<String> = in_addresses.chain([in_form]).chain(in_json).collect();
+    // The longest first: of one that is within another nothing may be left over.
+    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
+    forms.dedup();
+    // An address may leave out parts of what is put into it.
+    forms.into_iter().filter(|form| form != value && form.len() >= SHORTEST).map(Into::into).collect()
 }
 
 /// `LONGHAUL_SECRET_GITHUB_TOKEN` for `github-token`.
@@ -378,6 +416,75 @@ mod tests {
         let fault = secrets.error(error).fault();
         assert!(!fault.message.contains(VALUE) && fault.message.contains("{{secret:token}}"), "{fault}");
         assert_eq!(format!("{secrets:?}"), r#"["token"]"#);
+    }
+
+    /// A tool that fails, and tells with what it was called.
+    struct Failing(ToolDescription, fn(String) -> ToolError);
+
+    #[async_trait]
+    impl Tool for Failing {
+        fn description(&self) -> &ToolDescription {
+            &self.0
+        }
+
+        async fn call(&self, arguments: Value, _: CallContext) -> Result<ToolOutput, ToolError> {
+            Err(self.1(arguments["key"].as_str().unwrap().to_owned()))
+        }
+    }
+
+    #[tokio::test]
+    async fn no_error_of_a_tool_tells_what_it_was_called_with() {
+        let failures: [fn(String) -> ToolError; 9] = [
+            ToolError::Unknown,
+            ToolError::NotPlanned,
+            ToolError::Gone,
+            ToolError::Arguments,
+            ToolError::Denied,
+            |said| ToolError::Unreachable {
+                server: said.clone(),
+                detail: said.clone(),
+                source: Some(said.into()),
+            },
+            |said| ToolError::Status {
+                url: format!("https://example.com/{said}"),
+                status: format!("404 {said}"),
+                number: 404,
+                retry_after_ms: None,
+            },
+            |said| ToolError::Interrupted { detail: said.clone(), source: Some(said.into()) },
+            |said| ToolError::Recorded(Fault::permanent("code", said)),
+        ];
+        let secrets = secrets(json!({"tools": ["shop_*"]}));
+        for failure in failures {
+            let guarded = secrets.guard(Arc::new(Failing(tool("shop_pay", "shop"), failure)));
+            let context = CallContext {
+                idempotency_key: "key".to_owned(),
+                timeout: std::time::Duration::from_secs(60),
+                cancel: tokio_util::sync::CancellationToken::new(),
+                max_output_bytes: 1024,
+                fence: crate::tools::Fence::default(),
+            };
+            let error = guarded.call(json!({"key": "{{secret:token}}"}), context).await.unwrap_err();
+            let told = format!("{error:?} {}", error.fault());
+            assert!(!told.contains(VALUE) && told.contains("{{secret:token}}"), "{told}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_as_addresses_forms_and_json_write_it() {
+        let value = "pass \"word\" {über}#1?/2";
+        let config = serde_json::from_value(json!({"token": {}})).unwrap();
+        let secrets = Secrets::load(&config, &|_| Some(value.to_owned())).unwrap();
+        let in_query = url::Url::parse(&format!("https://example.com/a?key={value}")).unwrap().to_string();
+        let in_path = url::Url::parse(&format!("https://example.com/a/{value}")).unwrap().to_string();
+        let in_form =
+            format!("key={}", url::form_urlencoded::byte_serialize(value.as_bytes()).collect::<String>());
+        let in_json = json!({"key": value}).to_string();
+        assert!(in_query.contains("%20%22") && in_path.contains("%7B") && in_form.contains("+%22"));
+        for text in [in_query, in_path, in_form, in_json] {
+            let told = secrets.redacted(text.clone());
+            assert!(told.contains("{{secret:token}}") && !told.contains("word"), "{text}: {told}");
+        }
     }
 
     #[test]

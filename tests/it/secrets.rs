@@ -76,6 +76,19 @@ async fn a_tool_is_given_a_value_and_the_journal_has_its_name_only() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_not_there_does_not_bring_the_value_into_the_journal() {
+    let (base, _) = parrot().await;
+    let world = world(json!(["127.0.0.1"])).await;
+    let _worker = world.work("w");
+    let url = format!("{base}/nowhere?key={{{{secret:token}}}}");
+    let task = world.start(plan(vec![call("http_fetch", json!({"url": url, "mustSucceed": true}))])).await;
+    world.until(task.id, |task| task.step(0).is_some_and(|step| step.fault.is_some())).await;
+    let kept = kept(&world, task.id).await;
+    assert!(kept.contains("key={{secret:token}} answered 404 Not Found"), "{kept}");
+    assert!(!kept.contains(VALUE), "{kept}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_value_is_not_sent_to_whoever_a_plan_or_a_model_likes() {
     let (base, seen) = parrot().await;
     let world = world(json!(["api.example.com"])).await;
