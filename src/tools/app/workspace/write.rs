@@ -50,8 +50,8 @@ fn write(workspace: &Workspace, path: &str, content: &[u8]) -> Result<Value, Ear
     let Some(name) = relative.file_name().map(PathBuf::from) else {
         return Err(Early::Said(format!("'{path}' is a directory")));
     };
-    let parent = relative.parent().filter(|parent| !parent.as_os_str().is_empty());
-    let directory = open_parent(&workspace.dir, parent).map_err(|error| refused(path, error))?;
+    let parent = relative.parent().unwrap_or(Path::new(""));
+    let directory = open_parent(&workspace.dir, parent, path)?;
     if directory.metadata(&name).is_ok_and(|metadata| metadata.is_dir()) {
         return Err(Early::Said(format!("'{path}' is a directory")));
     }
@@ -63,19 +63,48 @@ fn write(workspace: &Workspace, path: &str, content: &[u8]) -> Result<Value, Ear
 fn refuse_git(path: &str, relative: &Path) -> Result<(), ToolError> {
     let is_git = |name: &std::ffi::OsStr| name.eq_ignore_ascii_case(".git");
     if relative.iter().any(is_git) {
-        return Err(ToolError::Denied(format!("'{path}' belongs to git and is not written")));
+        return Err(belongs_to_git(path));
     }
     Ok(())
 }
 
-fn open_parent(root: &Dir, parent: Option<&Path>) -> io::Result<Dir> {
-    match parent {
-        None => root.try_clone(),
-        Some(parent) => {
-            root.create_dir_all(parent)?;
-            root.open_dir(parent)
+fn belongs_to_git(path: &str) -> ToolError {
+    ToolError::Denied(format!("'{path}' belongs to git and is not written"))
+}
+
+/// Opens a directory, made if need be, unless it is one of git's by whatever name it was reached: what
+/// is looked at is where the links lead, and exactly that is opened.
+fn open_parent(root: &Dir, parent: &Path, path: &str) -> Result<Dir, Early> {
+    let fault = |error| refused(path, error);
+    let there = deepest(root, parent).map_err(fault)?;
+    refuse_git(path, &there)?;
+    if there.ancestors().any(|directory| is_repository(root, directory)) {
+        return Err(belongs_to_git(path).into());
+    }
+    if parent.as_os_str().is_empty() {
+        return root.try_clone().map_err(fault);
+    }
+    root.create_dir_all(parent).map_err(fault)?;
+    let made = root.canonicalize(parent).map_err(fault)?;
+    refuse_git(path, &made)?;
+    root.open_dir(made).map_err(fault)
+}
+
+/// Where the part of a path leads that is there already.
+fn deepest(root: &Dir, path: &Path) -> io::Result<PathBuf> {
+    for part in path.ancestors().filter(|part| !part.as_os_str().is_empty()) {
+        match root.canonicalize(part) {
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            there => return there,
         }
     }
+    Ok(PathBuf::new())
+}
+
+/// Whether git keeps a repository in a directory: one that is bare, or that a file `.git` elsewhere leads to.
+fn is_repository(root: &Dir, directory: &Path) -> bool {
+    let is_dir = |name: &str| root.metadata(directory.join(name)).is_ok_and(|found| found.is_dir());
+    root.symlink_metadata(directory.join("HEAD")).is_ok() && is_dir("objects") && is_dir("refs")
 }
 
 /// Writes beside the target and renames over it, so that whoever reads the target, and a crash
@@ -152,6 +181,40 @@ mod tests {
             assert!(output.is_error, "{path}: {output:?}");
         }
         assert!(world.path("dir/file").is_file());
+    }
+
+    #[cfg(unix)]
+    #[tokio::test]
+    async fn nothing_is_written_into_git_by_whatever_name_it_is_reached() {
+        let world = World::new(&[
+            (".git/hooks/README", ""),
+            ("bare/HEAD", "ref: refs/heads/main"),
+            ("bare/objects/x", ""),
+            ("bare/refs/x", ""),
+            ("bare/hooks/README", ""),
+            ("deep/own.txt", ""),
+        ]);
+        std::os::unix::fs::symlink(".git", world.path("link")).unwrap();
+        std::os::unix::fs::symlink("../link/hooks", world.path("deep/hooks")).unwrap();
+        std::os::unix::fs::symlink("bare", world.path("store")).unwrap();
+        for path in [
+            "link/hooks/pre-commit",
+            "link/config",
+            "link/new/file",
+            "deep/hooks/pre-commit",
+            "bare/hooks/pre-commit",
+            "bare/config",
+            "store/hooks/new/pre-commit",
+        ] {
+            let arguments = json!({"path": path, "content": "#!/bin/sh"});
+            let error = world.call("workspace_write", arguments).await.unwrap_err();
+            assert_eq!(error.to_string(), format!("'{path}' belongs to git and is not written"));
+            assert!(!world.path(path).exists(), "{path}");
+        }
+        assert!(!world.path(".git/new").exists() && !world.path("bare/hooks/new").exists());
+        std::os::unix::fs::symlink("deep", world.path("other")).unwrap();
+        world.ok("workspace_write", json!({"path": "other/new/file", "content": "x"})).await;
+        assert!(world.path("deep/new/file").is_file(), "other links are followed");
     }
 
     #[cfg(unix)]
