@@ -186,7 +186,9 @@ fn search_file(
             last_matched = number;
             hits.take(&path, number, excerpt(&line, found.start()));
         }
-        if hits.truncated || (number.is_multiple_of(4096) && context.cancel.is_cancelled()) {
+        // A line may be as long as its file: each piece of it is worth a look.
+        let looks = number.is_multiple_of(4096) || !complete;
+        if hits.truncated || (looks && context.cancel.is_cancelled()) {
             return Ok(());
         }
         number += u64::from(complete);
@@ -342,6 +344,25 @@ mod tests {
             text.contains("NEEDLE") && text.chars().count() <= 302 && !text.contains('\u{fffd}'),
             "{text}"
         );
+    }
+
+    #[test]
+    fn a_search_within_one_huge_line_ends_when_it_is_cancelled() {
+        let outer = tempfile::tempdir().unwrap();
+        let huge = format!("{}NEEDLE", "x".repeat(3 * MAX_LINE_BYTES as usize));
+        std::fs::write(outer.path().join("huge.json"), huge).unwrap();
+        let workspace = Workspace::open(Some(outer.path())).unwrap();
+        let found = Found { path: "huge.json".into(), is_directory: false };
+        let context = super::super::super::tests::context();
+        let search = || {
+            let mut hits = Hits { matches: Vec::new(), limit: 10, bytes_left: 10_000, truncated: false };
+            let regex = Regex::new("NEEDLE").unwrap();
+            search_file(&workspace, &found, &regex, None, &mut hits, &context).unwrap();
+            hits.matches.len()
+        };
+        assert_eq!(search(), 1);
+        context.cancel.cancel();
+        assert_eq!(search(), 0, "the end of the line was read all the same");
     }
 
     #[tokio::test]
