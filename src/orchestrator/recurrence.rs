@@ -57,12 +57,21 @@ impl Recurrence {
 
     /// The last moment after `from` that is not after `to`.
     pub(super) fn last_between(&self, from: Timestamp, to: Timestamp) -> Option<Timestamp> {
-        let mut moments = std::iter::successors(self.after(from), |moment| self.after(*moment));
-        let mut last = None;
-        while let Some(moment) = moments.next().filter(|moment| *moment <= to) {
-            last = Some(moment);
+        let is_over = |moment| self.after(moment).is_none_or(|next| next > to);
+        if is_over(from) {
+            return None;
         }
-        last
+        // The first moment after which nothing comes any more is the last one that came. It is searched by
+        // halves: after a long standstill there may be millions.
+        let (mut before, mut at) = (from.as_millis(), to.as_millis());
+        while at - before > 1 {
+            let middle = before + (at - before) / 2;
+            match is_over(Timestamp::from_millis(middle)) {
+                true => at = middle,
+                false => before = middle,
+            }
+        }
+        Some(Timestamp::from_millis(at))
     }
 
     fn is_hourly(&self) -> bool {
@@ -169,6 +178,28 @@ mod tests {
             ("2026-01-01T09:00:00Z".parse().unwrap(), "2026-01-01T12:30:00Z".parse().unwrap());
         assert_eq!(recurrence.last_between(from, to).unwrap().to_string(), "2026-01-01T12:00:00.000Z");
         assert_eq!(recurrence.last_between(from, from), None);
+    }
+
+    #[test]
+    fn the_last_one_is_the_end_of_all_that_came_whatever_the_clock_did() {
+        let (from, to): (Timestamp, Timestamp) =
+            ("2026-03-27T12:00:00Z".parse().unwrap(), "2026-03-29T09:10:00Z".parse().unwrap());
+        for cron in ["*/7 * * * *", "30 2 * * *", "*/15 2 * * *", "15 2,14 * * *", "0 0 1 1 *", "59 * * * *"]
+        {
+            let recurrence = Recurrence::parse(cron, "Europe/Berlin").unwrap();
+            let moments = std::iter::successors(recurrence.after(from), |moment| recurrence.after(*moment));
+            let last = moments.take_while(|moment| *moment <= to).last();
+            assert_eq!(recurrence.last_between(from, to), last, "{cron}");
+        }
+    }
+
+    #[test]
+    fn the_last_one_of_ten_years_of_minutes_is_found_at_once() {
+        let recurrence = Recurrence::parse("* * * * *", "Europe/Berlin").unwrap();
+        let (from, to) = ("2016-01-01T00:00:00Z".parse().unwrap(), "2026-01-01T00:00:30Z".parse().unwrap());
+        let began = std::time::Instant::now();
+        assert_eq!(recurrence.last_between(from, to).unwrap().to_string(), "2026-01-01T00:00:00.000Z");
+        assert!(began.elapsed() < std::time::Duration::from_secs(3), "{:?}", began.elapsed());
     }
 
     #[test]
