@@ -79,7 +79,7 @@ impl Orchestrator {
                 return Ok(newest);
             }
             // A task names the version that it was made from: no number is given twice.
-            let version = templates.count(user_id, &template.name).await? + 1;
+            let version = templates.last_version(user_id, &template.name).await? + 1;
             let user_id = user_id.to_owned();
             let next =
                 TemplateVersion { user_id, version, created_at: self.now(), template: template.clone() };
@@ -171,13 +171,12 @@ impl Orchestrator {
             return Err(OrchestratorError::NotNow { verb: "make a template of", status: task.status() });
         }
         let mut value = content_of(&task).map_err(|error| invalid("fromTask", error.to_string()))?;
-        let mut properties = Map::new();
-        for (name, text) in &wish.replace {
-            if !generalise(&mut value, text, name) {
-                return Err(invalid("replace", format!("'{text}' stands nowhere in the task")));
-            }
-            properties.insert(name.clone(), json!({"type": "string", "default": text}));
+        if let Some(text) = generalise(&mut value, &wish.replace) {
+            return Err(invalid("replace", format!("'{text}' stands nowhere in the task")));
         }
+        let property =
+            |(name, text): (&String, &String)| (name.clone(), json!({"type": "string", "default": text}));
+        let properties: Map<String, Value> = wish.replace.iter().map(property).collect();
         value["name"] = json!(wish.name);
         value["description"] = json!(wish.description.unwrap_or_else(|| task.spec().goal.clone()));
         value["parameters"] =
@@ -260,30 +259,97 @@ fn content_of(task: &Task) -> Result<Value, serde_json::Error> {
     Ok(json!({"goal": task.spec().goal, "steps": template_steps::of_task(task.steps())?}))
 }
 
-/// Puts a placeholder wherever a text stands in goal, descriptions and arguments. Whether there was
-/// any such place.
-fn generalise(value: &mut Value, text: &str, name: &str) -> bool {
-    fn replace(value: &mut Value, text: &str, placeholder: &str) -> bool {
-        match value {
-            Value::String(found) if !text.is_empty() && found.contains(text) => {
-                *found = found.replace(text, placeholder);
-                true
+/// Puts a placeholder wherever one of the texts stands in goal, descriptions and arguments. Returns a text
+/// that stands nowhere, if there is one.
+fn generalise<'a>(value: &mut Value, replace: &'a BTreeMap<String, String>) -> Option<&'a str> {
+    let mut texts: Vec<Parameter<'a>> =
+        replace.iter().map(|(name, text)| Parameter { name, text, is_used: false }).collect();
+    // Of two that begin at the same place the longer one is meant.
+    texts.sort_by_key(|parameter| std::cmp::Reverse(parameter.text.len()));
+    generalise_each(value, &mut texts);
+    texts.iter().find(|parameter| !parameter.is_used).map(|parameter| parameter.text)
+}
+
+/// A text that is to become a parameter.
+struct Parameter<'a> {
+    name: &'a str,
+    text: &'a str,
+    is_used: bool,
+}
+
+fn generalise_each(value: &mut Value, texts: &mut [Parameter<'_>]) {
+    match value {
+        Value::String(found) => *found = with_placeholders(found, texts),
+        Value::Array(items) => items.iter_mut().for_each(|item| generalise_each(item, texts)),
+        Value::Object(fields) => {
+            let is_name = |key: &str| matches!(key, "id" | "type" | "name" | "$output");
+            let texts_of = fields.iter_mut().filter(|(key, _)| !is_name(key));
+            texts_of.for_each(|(_, field)| generalise_each(field, texts));
+        }
+        _ => {}
+    }
+}
+
+/// One pass from the beginning to the end: what was put in is not looked at again, for it may hold the
+/// text of another parameter.
+fn with_placeholders(found: &str, texts: &mut [Parameter<'_>]) -> String {
+    let mut whole = String::with_capacity(found.len());
+    let mut rest = found;
+    while let Some(letter) = rest.chars().next() {
+        let here = texts.iter_mut().find(|known| !known.text.is_empty() && rest.starts_with(known.text));
+        match here {
+            Some(parameter) => {
+                parameter.is_used = true;
+                whole.push_str(&format!("{{{{{}}}}}", parameter.name));
+                rest = &rest[parameter.text.len()..];
             }
-            Value::Array(items) => {
-                items.iter_mut().fold(false, |any, item| replace(item, text, placeholder) | any)
+            None => {
+                whole.push(letter);
+                rest = &rest[letter.len_utf8()..];
             }
-            Value::Object(fields) => {
-                let texts = fields
-                    .iter_mut()
-                    .filter(|(key, _)| !matches!(key.as_str(), "id" | "type" | "name" | "$output"));
-                texts.fold(false, |any, (_, field)| replace(field, text, placeholder) | any)
-            }
-            _ => false,
         }
     }
-    replace(value, text, &format!("{{{{{name}}}}}"))
+    whole
 }
 
 fn invalid(field: &'static str, problem: String) -> OrchestratorError {
     OrchestratorError::Invalid { field, problem }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn generalised(goal: &str, replace: &[(&str, &str)]) -> Result<String, String> {
+        let replace = replace.iter().map(|(name, text)| ((*name).to_owned(), (*text).to_owned())).collect();
+        let mut value = json!({"goal": goal});
+        match generalise(&mut value, &replace) {
+            None => Ok(value["goal"].as_str().unwrap().to_owned()),
+            Some(text) => Err(text.to_owned()),
+        }
+    }
+
+    #[test]
+    fn a_parameter_is_not_looked_for_in_the_placeholder_of_another() {
+        let made = generalised("Go to Berlin by city bus", &[("city", "Berlin"), ("kind", "city")]);
+        assert_eq!(made.unwrap(), "Go to {{city}} by {{kind}} bus");
+    }
+
+    #[test]
+    fn the_longest_text_counts_whatever_the_parameters_are_called() {
+        let goal = "Go to Berlin by city bus, and see Berlin: schön";
+        for (short, long) in [("a", "b"), ("b", "a")] {
+            let made = generalised(goal, &[(short, "Berlin"), (long, "Berlin by city")]).unwrap();
+            assert_eq!(made, format!("Go to {{{{{long}}}}} bus, and see {{{{{short}}}}}: schön"));
+        }
+    }
+
+    #[test]
+    fn a_text_that_stands_nowhere_is_named() {
+        assert_eq!(generalised("Go to Berlin", &[("a", "Berlin"), ("b", "Paris")]), Err("Paris".to_owned()));
+        assert_eq!(generalised("Go to Berlin", &[("a", "")]), Err(String::new()));
+        let names = json!({"steps": [{"id": "x", "type": "x", "tool": {"name": "x"}}]});
+        let replace = BTreeMap::from([("a".to_owned(), "x".to_owned())]);
+        assert_eq!(generalise(&mut names.clone(), &replace), Some("x"), "ids and names stay what they are");
+    }
 }

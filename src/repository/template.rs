@@ -37,8 +37,8 @@ pub trait Templates: Send + Sync {
         version: Option<u32>,
     ) -> Result<Option<TemplateVersion>, RepositoryError>;
 
-    /// How many versions of a template were written, those that were removed included.
-    async fn count(&self, user_id: &str, name: &str) -> Result<u32, RepositoryError>;
+    /// The number of the last version of a template that was written, removed or not; 0 if none was.
+    async fn last_version(&self, user_id: &str, name: &str) -> Result<u32, RepositoryError>;
 
     /// The newest version of each template whose name comes behind `after`, by name, at most
     /// `limit`.

@@ -55,8 +55,10 @@ async fn once(world: World) -> Verdict {
     ensure!(templates.get(&world.user, "look", None).await?.is_none(), "it is there after it was removed");
     ensure!(templates.get(&world.user, "look", Some(1)).await?.is_none(), "a version of it is there");
     ensure!(templates.newest(&world.user, "", 9).await?.is_empty(), "it is listed after it was removed");
-    let count = templates.count(&world.user, "look").await?;
-    ensure!(count == 2, "{count} versions were written");
+    let last = templates.last_version(&world.user, "look").await?;
+    ensure!(last == 2, "the last version is {last}");
+    let never = templates.last_version(&world.user, "never").await?;
+    ensure!(never == 0, "of what was never written the last version is {never}");
     let same = templates.add(&version(&world, "look", 2)?).await;
     ensure!(matches!(same, Err(RepositoryError::Stale)), "a number was given twice: {same:?}");
     templates.add(&version(&world, "look", 3)?).await?;

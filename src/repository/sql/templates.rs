@@ -25,7 +25,7 @@ impl Templates for Store {
         query.fetch_optional(&mut *conn).await?.as_ref().map(template).transpose()
     }
 
-    async fn count(&self, user_id: &str, name: &str) -> Result<u32> {
+    async fn last_version(&self, user_id: &str, name: &str) -> Result<u32> {
         const LAST: &str = "SELECT coalesce(max(version), 0) FROM template WHERE user_id = $1 AND name = $2";
         let mut conn = self.link().reader().await?;
         let row = sqlx::query(LAST).bind(user_id).bind(name).fetch_one(&mut *conn).await?;
