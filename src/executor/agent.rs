@@ -296,7 +296,8 @@ impl Attempt {
         let repeats = conversation.returned(&returned);
         let most = self.spec.limits.max_repeats;
         // Somebody has told it something since: it has yet to read that.
-        if repeats >= most.max(1) && !self.has_mail(conversation) {
+        // A call that was made once repeats nothing.
+        if repeats >= most.max(2) && !self.has_mail(conversation) {
             return Err(Stop::Failed(no_progress(&request.tool, repeats)));
         }
         Ok(())

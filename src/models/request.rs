@@ -67,16 +67,7 @@ impl Request {
     }
 }
 
-/// Bytes of text per token, on average over prose and code.
-const BYTES_PER_TOKEN: u64 = 4;
-
 impl Request {
-    /// About how many tokens the prompt has: what is reserved before a provider says how many they
-    /// were.
-    pub fn estimated_tokens(&self) -> u64 {
-        self.bytes() / BYTES_PER_TOKEN
-    }
-
     /// The hash of everything that is said in it. Tools, which are told apart from that, do not count.
     pub fn hash(&self) -> BlobHash {
         let said = serde_json::json!([self.system, self.background, self.messages]);

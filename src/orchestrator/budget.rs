@@ -16,7 +16,7 @@ impl Orchestrator {
         }
         let output = request.max_output_tokens.map_or(self.models.output_reserve(), u64::from);
         let expected = Usage {
-            input_tokens: request.estimated_tokens(),
+            input_tokens: model.tokens(request.bytes()),
             output_tokens: output,
             model_calls: 1,
             ..Usage::default()

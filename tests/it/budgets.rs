@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use longhaul::models::{Models, ModelsConfig, Price};
+use longhaul::models::{Models, ModelsConfig, Price, Request, Role};
 use longhaul::orchestrator::TaskRequest;
 use longhaul::task::{
     Budget, Event, Limits, PauseReason, Status, StepStatus, StepType, Task, TaskId, TopUp, Usd,
@@ -37,7 +37,7 @@ async fn a_call_that_does_not_fit_pauses_the_task_and_a_top_up_goes_on_at_the_sa
     let world = world(json!([{"reply": {"text": "thought"}}])).await;
     // One call reserves 4096 tokens for its answer besides its prompt: after the first one, which
     // used far less, a second one does not fit any more.
-    let budget = Budget { tokens: Some(4300), ..Budget::default() };
+    let budget = Budget { tokens: Some(4400), ..Budget::default() };
     let task = world.orchestrator.start(wants(budget, 2)).await.unwrap();
     let _worker = world.work("w");
     let task = paused(&world, task.id).await;
@@ -54,6 +54,38 @@ async fn a_call_that_does_not_fit_pauses_the_task_and_a_top_up_goes_on_at_the_sa
     assert!(task.state().spent.reserved.is_nothing());
     assert!(world.kinds(task.id).await.contains(&"budget_raised"));
     world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_is_set_aside_for_a_prompt_is_as_much_as_its_model_may_count() {
+    let world = world(json!([{"reply": {"text": "thought"}}])).await;
+    let models = world.orchestrator.models();
+    let model = models.for_role(Role::Execute, None).unwrap();
+    let request = Request::new(Role::Execute, "Do it", "x".repeat(100_000), "y");
+    let reserve = world.orchestrator.reserve_for(model.as_ref(), &request);
+    let prompt = reserve.tokens - models.output_reserve();
+    assert_eq!(prompt, model.tokens(request.bytes()));
+    assert!(prompt > 30_000, "code and numbers have more than a token in four bytes: {prompt}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_limit_of_one_repetition_does_not_fail_the_first_call() {
+    let setup = Setup {
+        script: json!({"rules": [
+            {"contains": "read 1", "reply": {"text": "seen"}},
+            {"reply": {"toolCalls": [{"tool": "read", "arguments": {"of": "read 1"}}]}},
+        ]}),
+        limits: Limits { max_repeats: 1, ..Limits::default() },
+        ..Setup::default()
+    };
+    let world = World::new(setup).await;
+    let request =
+        TaskRequest { plan: Some(plan(vec![step(StepType::ToolCall, "look around")])), ..request("Do it") };
+    let task = world.orchestrator.start(request).await.unwrap();
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+    assert_eq!(task.state().usage.tool_calls, 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -147,7 +179,7 @@ async fn planning_is_on_the_account_too() {
 async fn a_judge_and_a_planner_are_asked_only_if_the_call_fits() {
     // What a call reserves for its answer makes the second one too large, though hardly anything
     // of the budget is used.
-    let budget = Budget { tokens: Some(4300), ..Budget::default() };
+    let budget = Budget { tokens: Some(4400), ..Budget::default() };
     let rules = json!([
         {"role": "evaluate", "reply": {"json": {"verdict": "done", "reason": "all there"}}},
         {"role": "plan", "reply": {"json": {"steps": [
