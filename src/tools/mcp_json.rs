@@ -15,8 +15,11 @@ pub enum McpJsonError {
     /// It is not JSON.
     #[error("the list of MCP servers is not JSON")]
     Json(#[from] serde_json::Error),
-    /// There is neither `mcpServers` nor `servers`.
-    #[error("the list of MCP servers needs an object `mcpServers` (or `servers`, as VS Code writes it)")]
+    /// There is neither `mcpServers` nor `servers`, nor `servers` in `mcp`.
+    #[error(
+        "the list of MCP servers needs an object `mcpServers` (or `servers`, as VS Code writes it, or `mcp` with \
+         `servers` in it, as its settings.json has it)"
+    )]
     NoServers,
     /// One server's entry is wrong.
     #[error("MCP server '{server}': {detail}")]
@@ -29,7 +32,7 @@ pub enum McpJsonError {
 }
 
 /// Reads `{"mcpServers": {name: {command, args, env} | {url, headers}}}`, also under VS Code's
-/// key `servers`, and our own `trusted` and `tools: {name: {effect}}`. Keys of other programs
+/// key `servers`, and under `mcp` with `servers` in it as its settings.json has them, and our own `trusted` and `tools: {name: {effect}}`. Keys of other programs
 /// are ignored, disabled servers are left out; comments and commas behind the last item do no harm. `${env:NAME}` stands for an environment variable;
 /// other placeholders stay as they are.
 ///
@@ -44,9 +47,9 @@ type Lookup<'a> = &'a dyn Fn(&str) -> Option<String>;
 fn read_with(text: &str, lookup: Lookup<'_>) -> Result<BTreeMap<String, McpServerConfig>, McpJsonError> {
     // Editors on Windows like to begin files with a byte order mark.
     let document: Value = serde_json::from_str(&as_json(text.trim_start_matches('\u{feff}')))?;
-    let servers = ["mcpServers", "servers"]
+    let servers = ["/mcpServers", "/servers", "/mcp/servers"]
         .iter()
-        .find_map(|key| document.get(key)?.as_object())
+        .find_map(|place| document.pointer(place)?.as_object())
         .ok_or(McpJsonError::NoServers)?;
     let mut read = BTreeMap::new();
     for (name, entry) in servers {
@@ -189,6 +192,18 @@ mod tests {
         )
         .unwrap();
         assert_eq!(servers.keys().collect::<Vec<_>>(), ["web"]);
+        assert_eq!(servers["web"].url.as_deref(), Some("https://example.com/mcp"));
+    }
+
+    #[test]
+    fn the_settings_of_vs_code_are_read() {
+        let servers = read(
+            r#"{
+                "editor.fontSize": 13, // Whatever else is set.
+                "mcp": {"inputs": [], "servers": {"web": {"url": "https://example.com/mcp"}}},
+            }"#,
+        )
+        .unwrap();
         assert_eq!(servers["web"].url.as_deref(), Some("https://example.com/mcp"));
     }
 
