@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::terminal::Terminal;
 use super::{duration, ids};
-use crate::task::{Entry, Event, Payload, Plan, Step, Task};
+use crate::task::{Entry, Event, Payload, Plan, Planner, Step, Task};
 
 /// How much of the arguments of a call is shown: the journal has all of them.
 const ARGUMENTS: usize = 80;
@@ -90,7 +90,7 @@ impl Display {
 
     fn lines(&self, entry: &Entry) {
         match &entry.event {
-            Event::Planned { revision, plan, by, .. } => self.planned(*revision, plan, &by.reason),
+            Event::Planned { revision, plan, by, .. } => self.planned(*revision, plan, by),
             Event::StepStarted { step, attempt } => {
                 let again = if *attempt > 1 { format!(", attempt {attempt}") } else { String::new() };
                 self.line(*step, &format!("{}{again}", self.describe(*step)));
@@ -125,9 +125,13 @@ impl Display {
         }
     }
 
-    fn planned(&self, revision: u32, plan: &Plan, reason: &str) {
+    fn planned(&self, revision: u32, plan: &Plan, by: &Planner) {
         if revision > 1 {
-            self.terminal.progress(format!("The plan is revised: {}", one_line(reason)));
+            self.terminal.progress(format!("The plan is revised: {}", one_line(&by.reason)));
+        }
+        if by.degraded {
+            self.terminal
+                .warn(format!("This plan is only the best that could be done: {}", one_line(&by.reason)));
         }
         self.list(plan.steps.iter().map(|step| step.description.as_str()));
     }

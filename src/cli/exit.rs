@@ -1,6 +1,9 @@
 //! What the exit code of the process says. Documented in `docs/cli.md` and in `--help`.
 
+use std::io;
 use std::process::ExitCode;
+
+use super::CliError;
 
 /// How a command ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -50,6 +53,19 @@ impl Exit {
             Self::NoModel => 5,
             Self::Paused => 6,
             Self::Interrupted => 130,
+        }
+    }
+}
+
+impl Exit {
+    /// The same, unless what was to be told of it could not be written.
+    pub(super) fn unless(self, unprinted: Option<io::Error>) -> Result<Self, CliError> {
+        match (self, unprinted) {
+            (Self::Done, Some(error)) => {
+                let what = "what was done is done, but the result could not be written to standard output";
+                Err(CliError::failed("output_unwritable", what, Some(error)))
+            }
+            (other, _) => Ok(other),
         }
     }
 }

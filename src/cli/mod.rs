@@ -9,6 +9,7 @@
 mod admin;
 mod args;
 mod bench;
+mod beside;
 mod budget;
 pub mod config;
 mod context;
@@ -63,7 +64,8 @@ pub fn main() -> ExitCode {
         }
         Err(error) => Err(CliError::failed("no_threads", "no threads can be started", Some(error))),
     };
-    match ended {
+    let unprinted = terminal.failure();
+    match ended.and_then(|exit| exit.unless(unprinted)) {
         Ok(exit) => exit.into(),
         Err(error) => {
             terminal.warn(error.render());
@@ -75,6 +77,11 @@ pub fn main() -> ExitCode {
         }
     }
 }
+
+/// What is logged where nothing is configured: the libraries say in their own words what ours say better,
+/// and with whole addresses, in which keys may stand.
+const STAYING: &str = "info,rmcp=error,rmcp::transport::worker=off,genai=off,bullmq=off";
+const PASSING: &str = "warn,rmcp=error,rmcp::transport::worker=off,genai=off,bullmq=off";
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()
@@ -95,11 +102,7 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
     let environment = Environment::of_process();
     let settings = Settings::load(&global.overrides(), &environment)?;
     let stays = matches!(command, Command::Serve(_) | Command::Worker);
-    logging::start(
-        &settings.config.log,
-        if stays { "info,rmcp=error,genai=off,bullmq=off" } else { "warn,rmcp=error,genai=off,bullmq=off" },
-        terminal,
-    )?;
+    logging::start(&settings.config.log, if stays { STAYING } else { PASSING }, terminal)?;
     if !command.makes_database() {
         require_database(&settings, &environment)?;
     }

@@ -54,9 +54,11 @@ fn tell(revision: &Revision, task: &Task, terminal: &Terminal) {
         Some(model) => format!(" by {model}"),
         None => ", as it was given".to_owned(),
     });
+    let degraded = by.is_some_and(|by| by.degraded).then_some(", only the best that could be done");
     let reason = by.map(|by| one_line(&by.reason)).filter(|reason| !reason.is_empty());
     let why = reason.map(|reason| format!(": {reason}")).unwrap_or_default();
-    terminal.result(format!("Revision {}{}{why}", revision.revision, model.unwrap_or_default()));
+    let (number, model) = (revision.revision, model.unwrap_or_default());
+    terminal.result(format!("Revision {number}{model}{}{why}", degraded.unwrap_or_default()));
     let described = |id: &str| {
         let step = task.steps().iter().find(|step| step.plan.id == id);
         step.map(|step| one_line(&step.plan.description)).unwrap_or_default()

@@ -5,7 +5,7 @@ use std::io::{self, BufWriter, Read, Write};
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use futures::StreamExt;
+use futures::{Stream, StreamExt};
 use serde_json::json;
 
 use super::Exit;
@@ -13,9 +13,10 @@ use super::args::{JsonArg, TaskArg};
 use super::display::one_line;
 use super::error::CliError;
 use super::task::{find, told};
-use super::terminal::Terminal;
+use super::terminal::{Terminal, unless_unheard};
 use super::wiring::Engine;
 use crate::orchestrator::OrchestratorError;
+use crate::repository::RepositoryError;
 use crate::task::{Recording, RecordingError, counted, unpack_recording, words_of};
 use crate::worker::replay;
 
@@ -118,25 +119,37 @@ pub(super) async fn export(engine: &Engine, args: ExportArgs, terminal: &Termina
     let mut lines = engine.orchestrator.export(id).await?;
     let Some(path) = args.output else {
         let mut out = BufWriter::new(io::stdout());
-        while let Some(line) = lines.next().await {
-            // Whoever closed the other end does not want to hear more.
-            if writeln!(out, "{}", line?).is_err() {
-                return Ok(Exit::Done);
-            }
+        let mut written = Ok(());
+        while let (Ok(()), Some(line)) = (&written, lines.next().await) {
+            written = writeln!(out, "{}", line?);
         }
-        let _ = out.flush();
+        let written = written.and_then(|()| out.flush()).or_else(unless_unheard);
+        written.map_err(|error| unwritable(Path::new("standard output"), error))?;
         return Ok(Exit::Done);
     };
     // Under its own name there is a whole file, or none.
     let part = path.with_added_extension("part");
-    let mut file = Sink::create(&part, &path).map_err(|error| unwritable(&path, error))?;
-    while let Some(line) = lines.next().await {
-        file.line(&line?).map_err(|error| unwritable(&path, error))?;
+    if let Err(error) = write(lines, &part, &path).await {
+        // What counts is why it could not be written; what there is of it is of no use.
+        let _ = std::fs::remove_file(&part);
+        return Err(error);
     }
-    let written = file.finish().and_then(|()| std::fs::rename(&part, &path));
-    written.map_err(|error| unwritable(&path, error))?;
     terminal.result(format!("{id} {}", path.display()));
     Ok(Exit::Done)
+}
+
+/// Writes the lines beside their file, and gives them its name when they are all there.
+async fn write(
+    mut lines: impl Stream<Item = Result<String, RepositoryError>> + Unpin,
+    part: &Path,
+    path: &Path,
+) -> Result<(), CliError> {
+    let fault = |error| unwritable(path, error);
+    let mut file = Sink::create(part, path).map_err(fault)?;
+    while let Some(line) = lines.next().await {
+        file.line(&line?).map_err(fault)?;
+    }
+    file.finish().and_then(|()| std::fs::rename(part, path)).map_err(fault)
 }
 
 /// Where lines go: a file, packed if its name says so.

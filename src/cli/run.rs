@@ -4,6 +4,7 @@ use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
 use super::args::RunArgs;
+use super::beside::Beside;
 use super::display::Form;
 use super::error::CliError;
 use super::terminal::Terminal;
@@ -141,18 +142,15 @@ async fn work_and_watch(
     stop: CancellationToken,
 ) -> Result<Exit, CliError> {
     let enough = stop.child_token();
-    let worker = engine.worker_for(watch.id());
-    let working = tokio::spawn({
-        let (worker, enough) = (worker.clone(), enough.clone());
-        async move { worker.run(enough).await }
+    let mut worker = Beside::begin(engine.worker_for(watch.id()), enough);
+    let watched = worker.while_there(async {
+        tokio::select! {
+            watched = watch.until_rest(&engine.orchestrator) => watched,
+            () = stop.cancelled() => Ok(()),
+        }
     });
-    let watched = tokio::select! {
-        watched = watch.until_rest(&engine.orchestrator) => watched,
-        () = stop.cancelled() => Ok(()),
-    };
-    enough.cancel();
-    // Running steps of this or of other tasks end first; a panic of the worker is in the log.
-    let _ = working.await;
+    let watched = watched.await.and_then(|watched| watched);
+    worker.end().await;
     watched?;
     watch.catch_up().await?;
     watch.conclude(engine).await

@@ -5,10 +5,10 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::net::{TcpListener, lookup_host};
-use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::args::ServeArgs;
+use super::beside::Beside;
 use super::config::ConfigError;
 use super::error::CliError;
 use super::terminal::Terminal;
@@ -38,19 +38,24 @@ pub(super) async fn serve(engine: &Engine, args: &ServeArgs, terminal: &Terminal
     let status = Arc::new(Status(worker.clone()));
     let config = settings.config.server.clone();
     let state = AppState::new(engine.orchestrator.clone(), access, config, status, replayer(), stop.clone());
-    let working = worker.map(|worker| spawn(worker, stop.clone()));
+    let mut beside = worker.map(|worker| Beside::begin(worker, stop.clone()));
     let counted = CancellationToken::new();
     let counting = tokio::spawn(keep_up(engine.repository().clone(), counted.clone()));
-    let served = server::serve(listener, server::router(state), stop.clone()).await;
+    let serving = server::serve(listener, server::router(state), stop.clone());
+    // One that took tasks and let nobody work on them would be worse than none.
+    let served = match &mut beside {
+        Some(beside) => beside.while_there(serving).await,
+        None => Ok(serving.await),
+    };
     // If serving ends by itself, the worker ends with it.
     stop.cancel();
-    // A panic of either is in the log.
-    if let Some(working) = working {
-        let _ = working.await;
+    if let Some(beside) = beside {
+        beside.end().await;
     }
     counted.cancel();
+    // A panic of it is in the log.
     let _ = counting.await;
-    served.map_err(|error| CliError::failed("serving_failed", "serving ended", Some(error)))?;
+    served?.map_err(|error| CliError::failed("serving_failed", "serving ended", Some(error)))?;
     Ok(Exit::Done)
 }
 
@@ -67,10 +72,6 @@ pub(super) async fn work(engine: &Engine, terminal: &Terminal) -> Result<Exit, C
     // A panic is in the log.
     let _ = counting.await;
     Ok(Exit::Done)
-}
-
-fn spawn(worker: Worker, stop: CancellationToken) -> JoinHandle<()> {
-    tokio::spawn(async move { worker.run(stop).await })
 }
 
 async fn listen(bind: &str, access: &Access) -> Result<TcpListener, CliError> {

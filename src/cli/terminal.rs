@@ -1,7 +1,7 @@
 //! What is printed where: results to stdout, progress and log lines to stderr.
 
-use std::io::{self, IsTerminal, Write};
-use std::sync::Arc;
+use std::io::{self, ErrorKind, IsTerminal, Write};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::fmt::MakeWriter;
@@ -17,6 +17,8 @@ pub(super) struct Terminal {
     /// Print results and errors only.
     quiet: bool,
     called: Arc<Called>,
+    /// The first reason why something could not be printed among the results.
+    failure: Arc<Mutex<Option<io::Error>>>,
 }
 
 /// How whoever reads this calls the program, so that what is to be typed works as it is printed.
@@ -36,7 +38,8 @@ impl Terminal {
             to_look: typed(&program, &global.to_look()),
             to_work: typed(&program, &global.to_work()),
         };
-        Self { bars: MultiProgress::with_draw_target(target), quiet, called: Arc::new(called) }
+        let bars = MultiProgress::with_draw_target(target);
+        Self { bars, quiet, called: Arc::new(called), failure: Arc::default() }
     }
 
     /// The beginning of a command that looks at what is here, or decides about it.
@@ -66,7 +69,12 @@ impl Terminal {
 
     /// Prints a line of the result.
     pub(super) fn result(&self, line: impl AsRef<str>) {
-        self.bars.suspend(|| print(io::stdout().lock(), line.as_ref()));
+        self.bars.suspend(|| self.print(io::stdout().lock(), line.as_ref()));
+    }
+
+    /// Why what was printed is not all of the result: the disk is full, say. It is told once.
+    pub(super) fn failure(&self) -> Option<io::Error> {
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Prints a line about what goes on: above the bars where somebody watches, among the
@@ -76,9 +84,9 @@ impl Terminal {
             return;
         }
         if self.is_watched() {
-            self.bars.suspend(|| print(io::stderr().lock(), line.as_ref()));
+            self.warn(line);
         } else {
-            print(io::stdout().lock(), line.as_ref());
+            self.print(io::stdout().lock(), line.as_ref());
         }
     }
 
@@ -91,8 +99,20 @@ impl Terminal {
 
     /// Prints a line that nothing silences.
     pub(super) fn warn(&self, line: impl AsRef<str>) {
-        self.bars.suspend(|| print(io::stderr().lock(), line.as_ref()));
+        // Where errors cannot be printed there is no place to say so.
+        self.bars.suspend(|| drop(print(io::stderr().lock(), line.as_ref())));
     }
+
+    /// Prints among the results. The work goes on if that fails; what is told of it is that it did.
+    fn print(&self, out: impl Write, line: &str) {
+        let Err(error) = print(out, line).or_else(unless_unheard) else { return };
+        self.failure.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+    }
+}
+
+/// Whoever closed the other end does not want to hear more: that is no failure.
+pub(super) fn unless_unheard(error: io::Error) -> io::Result<()> {
+    if error.kind() == ErrorKind::BrokenPipe { Ok(()) } else { Err(error) }
 }
 
 /// How much of a text a table shows: all of it where nobody watches but a program reads.
@@ -125,9 +145,8 @@ fn quoted(word: &str) -> String {
     }
 }
 
-/// Whoever closed the other end does not want to hear more; the work goes on.
-fn print(mut out: impl Write, line: &str) {
-    let _ = writeln!(out, "{line}").and_then(|()| out.flush());
+fn print(mut out: impl Write, line: &str) -> io::Result<()> {
+    writeln!(out, "{line}").and_then(|()| out.flush())
 }
 
 /// Log lines go above the bars, not through them.
@@ -154,7 +173,10 @@ impl Write for LogLine {
 
 #[cfg(test)]
 mod tests {
+    use clap::Parser as _;
+
     use super::*;
+    use crate::cli::args::CommandLine;
 
     #[test]
     fn what_is_printed_can_be_typed_as_it_stands() {
@@ -167,5 +189,30 @@ mod tests {
     fn no_password_is_printed() {
         let options = [("--db", "postgres://me:secret@host:5433/tasks".to_owned())];
         assert_eq!(typed("longhaul", &options), "longhaul --db postgres://me@host:5433/tasks");
+    }
+
+    /// Takes nothing, for one reason.
+    struct Refuses(ErrorKind);
+
+    impl Write for Refuses {
+        fn write(&mut self, _: &[u8]) -> io::Result<usize> {
+            Err(self.0.into())
+        }
+
+        fn flush(&mut self) -> io::Result<()> {
+            Ok(())
+        }
+    }
+
+    #[test]
+    fn who_hangs_up_is_let_go_and_a_full_disk_is_told_once() {
+        let quiet = CommandLine::parse_from(["longhaul", "--quiet", "doctor"]).global;
+        let terminal = Terminal::of_process(&quiet);
+        terminal.print(Refuses(ErrorKind::BrokenPipe), "result");
+        assert!(terminal.failure().is_none());
+        terminal.print(Refuses(ErrorKind::StorageFull), "result");
+        terminal.print(Refuses(ErrorKind::Other), "more of it");
+        assert_eq!(terminal.clone().failure().unwrap().kind(), ErrorKind::StorageFull, "the first reason");
+        assert!(terminal.failure().is_none());
     }
 }

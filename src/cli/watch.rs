@@ -13,7 +13,7 @@ use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, duration};
 use crate::orchestrator::{Orchestrator, OrchestratorError, WaitsFor};
-use crate::task::{Entry, Pause, PauseReason, Status, Task, TaskId};
+use crate::task::{Entry, Event, Pause, PauseReason, Status, Task, TaskId};
 
 /// How often to look whether a sub-task waits for a person, and nothing else goes on.
 const LOOK: Duration = Duration::from_millis(500);
@@ -30,6 +30,8 @@ pub(super) struct Watch {
     writing: HashSet<(u32, u32)>,
     /// The sub-tasks that wait for a person, if nothing of the task goes on without one.
     waits_for: Vec<WaitsFor>,
+    /// Whether the newest plan is only the best that could be done.
+    degraded: bool,
 }
 
 impl Watch {
@@ -43,6 +45,7 @@ impl Watch {
             files: Vec::new(),
             writing: HashSet::new(),
             waits_for: Vec::new(),
+            degraded: false,
         }
     }
 
@@ -85,6 +88,9 @@ impl Watch {
             let file = written_file(&entry.event, &mut self.writing);
             // A report that is written twice is still one file.
             self.files.extend(file.filter(|file| !self.files.contains(file)));
+            if let Event::Planned { by, .. } = &entry.event {
+                self.degraded = by.degraded;
+            }
             self.display.show(entry);
         }
     }
@@ -102,6 +108,7 @@ impl Watch {
         match self.form {
             Form::Json => {
                 let mut result = result_json(task, &output, &files);
+                result["degraded"] = json!(self.degraded);
                 if !waits_for.is_empty() {
                     result["waitsFor"] = json!(waits_for);
                 }

@@ -220,3 +220,85 @@ async fn a_tool_server_that_hangs_stops_nobody_who_does_not_need_it() {
     program.until(&server, reply["taskId"].as_str().unwrap(), &["completed"]).await;
     assert_eq!(program.get(&server, "/readyz").await.0, 200);
 }
+
+#[test]
+fn a_plan_that_is_only_the_best_that_could_be_done_is_said_to_be_so() {
+    let hopeless = json!({"rules": [
+        {"role": "plan", "reply": {"text": "I would rather not."}},
+        {"reply": {"text": "done"}},
+    ]});
+    let program = Program::new(&hopeless);
+    let (code, printed, said) = program.run(&["--log", "off", "run", "Do what nobody can plan"]);
+    assert_eq!(code, 0, "{printed}\n{said}");
+    assert!(
+        said.contains("This plan is only the best that could be done: the planner gave no usable"),
+        "{said}"
+    );
+    let (code, printed, said) = program.run(&["run", "--json", "Do what nobody can plan"]);
+    assert_eq!(code, 0, "{printed}\n{said}");
+    let result: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    assert_eq!(result["degraded"], true, "{result}");
+    let id = result["taskId"].as_str().unwrap();
+    let (_, plan, _) = program.run(&["task", "plan", id]);
+    assert!(plan.contains("only the best that could be done: the planner gave no usable plan"), "{plan}");
+}
+
+/// Runs the program with a standard output that takes nothing: exit code and what was said.
+#[cfg(target_os = "linux")]
+fn into_a_full_disk(program: &Program, arguments: &[&str]) -> (Option<i32>, String) {
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let output = program.command().args(arguments).stdout(full).output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stderr).into_owned())
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn what_could_not_be_written_is_not_said_to_be_done() {
+    let program = workspace();
+    let (code, printed, said) = program.run(&offline(&["run", "--json", GOAL]));
+    assert_eq!(code, 0, "{said}");
+    let result: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    let id = result["taskId"].as_str().unwrap();
+    for (arguments, why) in [
+        (vec!["task", "export", id], "file_unwritable"),
+        (vec!["task", "list", "--json"], "output_unwritable"),
+        (vec!["task", "show", id], "output_unwritable"),
+    ] {
+        let (code, said) = into_a_full_disk(&program, &arguments);
+        assert_eq!(code, Some(1), "{arguments:?}: {said}");
+        assert!(said.contains("No space left on device") && said.contains(why), "{arguments:?}: {said}");
+    }
+    // Whoever hangs up, as `head` does, has heard enough.
+    let mut child =
+        program.command().args(["task", "export", id]).stdout(std::process::Stdio::piped()).spawn().unwrap();
+    drop(child.stdout.take());
+    assert_eq!(child.wait().unwrap().code(), Some(0));
+}
+
+#[test]
+fn an_export_that_fails_leaves_no_half_a_file_behind() {
+    let program = workspace();
+    let (code, printed, said) = program.run(&offline(&["run", "--json", GOAL]));
+    assert_eq!(code, 0, "{said}");
+    let result: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    let directory = program.directory.path().join("workspace");
+    // A file cannot take the name of a directory that is not empty.
+    std::fs::create_dir_all(directory.join("taken/by")).unwrap();
+    let id = result["taskId"].as_str().unwrap();
+    let (code, _, said) = program.run(&["task", "export", id, "--output", "taken"]);
+    assert!(code == 1 && said.contains("file_unwritable"), "{code} {said}");
+    assert!(!directory.join("taken.part").exists());
+}
+
+#[test]
+fn a_tool_server_out_of_reach_is_told_in_plain_words() {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = listener.local_addr().unwrap();
+    drop(listener);
+    let more = format!("[tools.mcp.web]\nurl = \"http://{address}/mcp?key=k3y\"");
+    let program = Program::on(None, &json!({"rules": []}), &more);
+    let (_, printed, said) = program.run(&["doctor"]);
+    let told = format!("'web' over http: no connection to http://{address}/mcp: Connection refused");
+    assert!(printed.contains(&told), "{printed}\n{said}");
+    assert!(!said.contains("rmcp") && !said.contains("k3y"), "{said}");
+}
