@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::auth::Caller;
+use super::chat::with_outcome;
 use super::error::ApiError;
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
@@ -171,8 +172,11 @@ pub(super) async fn messages(
 ) -> Result<Json<Conversation>, ApiError> {
     let limit = within(range.limit, USUAL)?;
     let thread = of_caller(&state, &caller, &id).await?;
-    let messages = state.repository().messages(&id, limit).await?;
-    let messages = messages.into_iter().map(MessageView::from).collect();
+    let repository = state.repository().as_ref();
+    let mut messages = Vec::new();
+    for message in repository.messages(&id, limit).await? {
+        messages.push(with_outcome(repository, message).await?.into());
+    }
     Ok(Json(Conversation { thread: thread.into(), messages }))
 }
 

@@ -110,6 +110,8 @@ pub(in crate::server) async fn stop(
     if let Some(saying) = by_name.or_else(|| state.answers.in_thread(&id)) {
         own(&caller, &saying.user_id)?;
         saying.stop.cancel();
+    } else if let Some(thread) = state.repository().thread(&id).await? {
+        own(&caller, &thread.user_id)?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

@@ -237,6 +237,12 @@ async fn the_whole_answer_of_a_task_is_told_in_its_stream_and_in_the_history() {
         matches!(&history[1], Message::Assistant { text, .. } if text.contains(follow_up)),
         "{history:?}"
     );
+    // A page that is opened later has no stream to read the end from.
+    let page = fixture.send(Method::GET, "/api/chat/thread/messages", None).await.json();
+    let parts = page["messages"][1]["parts"].as_array().unwrap();
+    let [.., stands, told] = parts.as_slice() else { panic!("{page:#}") };
+    assert_eq!(stands["data"], json!({"taskId": id, "status": "completed"}), "{page:#}");
+    assert_eq!(told["text"], answer, "{page:#}");
 }
 
 #[tokio::test]
