@@ -169,6 +169,9 @@ impl Orchestrator {
             Ok(text) => text,
             Err(error) => return refused(format!("it is not the JSON that was asked for ({error})")),
         };
+        if let Some(problem) = text.out_of_order() {
+            return refused(problem);
+        }
         by.reason = [planning.reason.as_str(), text.reason.as_str()]
             .into_iter()
             .filter(|part| !part.is_empty())

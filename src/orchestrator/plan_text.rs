@@ -102,6 +102,21 @@ fn check_schema(probes: &Probes) -> Value {
 }
 
 impl PlanText {
+    /// What is wrong with the order of the steps: one that waits for itself or for a later one is in the way
+    /// of its own, as in a circle.
+    pub(super) fn out_of_order(&self) -> Option<String> {
+        let ids: Vec<Option<String>> = self.steps.iter().map(|step| step.id.as_ref().map(name_of)).collect();
+        self.steps.iter().enumerate().find_map(|(position, step)| {
+            let mut named = step.depends_on.iter().flatten().map(name_of);
+            let late = named.find(|name| ids[position..].iter().flatten().any(|id| id == name))?;
+            let own = ids[position].as_deref().unwrap_or_default();
+            Some(format!(
+                "step '{own}' depends on '{late}', which does not come before it: put each step behind those it \
+                 depends on"
+            ))
+        })
+    }
+
     /// The plan, as the continuation of steps that exist already under `known` ids (in order).
     ///
     /// Ids become `step-1`, `step-2`, …; references to the model's own ids follow. A reference
@@ -219,6 +234,21 @@ mod tests {
         ]}));
         assert_eq!(plan.steps[1].depends_on, [0]);
         assert_eq!(plan.steps[1].id, "step-2");
+    }
+
+    #[test]
+    fn steps_that_wait_for_themselves_or_for_later_ones_are_told() {
+        let told = |steps: Value| {
+            read_json::<PlanText>(&json!({"steps": steps}).to_string()).unwrap().out_of_order()
+        };
+        let step = |id: &str, on: &[&str]| json!({"id": id, "description": "d", "type": "llm-reasoning", "dependsOn": on});
+        assert_eq!(
+            told(json!([step("a", &[]), step("b", &["a"]), step("c", &["a", "of an earlier plan"])])),
+            None
+        );
+        let circle = told(json!([step("a", &["b"]), step("b", &["a"])])).unwrap();
+        assert!(circle.starts_with("step 'a' depends on 'b', which does not come before it"), "{circle}");
+        assert!(told(json!([step("a", &["a"])])).unwrap().contains("'a' depends on 'a'"));
     }
 
     #[test]
