@@ -447,7 +447,7 @@ pub(super) struct InboxArgs {
 #[derive(Debug, Args)]
 pub(super) struct ListArgs {
     /// Only tasks with this status (may be repeated)
-    #[arg(long, value_name = "STATUS", value_parser = status)]
+    #[arg(long, value_name = "STATUS", value_delimiter = ',', value_parser = status)]
     pub(super) status: Vec<Status>,
     /// Only tasks of this conversation
     #[arg(long, value_name = "ID")]

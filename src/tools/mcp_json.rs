@@ -34,7 +34,7 @@ pub enum McpJsonError {
 /// Reads `{"mcpServers": {name: {command, args, env} | {url, headers}}}`, also under VS Code's
 /// key `servers`, and under `mcp` with `servers` in it as its settings.json has them, and our own `trusted` and `tools: {name: {effect}}`. Keys of other programs
 /// are ignored, disabled servers are left out; comments and commas behind the last item do no harm. `${env:NAME}` stands for an environment variable;
-/// other placeholders stay as they are.
+/// `${input:NAME}`, which only VS Code can ask for, is refused; other placeholders stay as they are.
 ///
 /// # Errors
 /// [`McpJsonError`] names the server and what is wrong with it.
@@ -140,6 +140,13 @@ fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
         rest = tail;
     }
     expanded.push_str(rest);
+    if let Some((_, asked)) = text.split_once("${input:") {
+        let name = asked.split('}').next().unwrap_or_default();
+        return Err(format!(
+            "`${{input:{name}}}` is what VS Code asks for when it starts the server: name an environment variable \
+             instead, as in `${{env:NAME}}`"
+        ));
+    }
     Ok(expanded)
 }
 
@@ -170,11 +177,14 @@ mod tests {
 
     #[test]
     fn vs_code_lists_are_read_and_foreign_placeholders_stay() {
+        let asks = r#"{"servers": {"a": {"command": "a", "env": {"K": "${input:key}"}}}}"#;
+        let error = read(asks).unwrap_err().to_string();
+        assert!(error.contains("'a'") && error.contains("${input:key}"), "{error}");
         let servers = read(
-            r#"{"inputs": [], "servers": {"a": {"type": "stdio", "command": "a", "env": {"K": "${input:key}"}, "tools": ["*"]}}}"#,
+            r#"{"inputs": [], "servers": {"a": {"type": "stdio", "command": "a", "env": {"K": "${workspaceFolder}"}, "tools": ["*"]}}}"#,
         )
         .unwrap();
-        assert_eq!(servers["a"].env["K"], "${input:key}");
+        assert_eq!(servers["a"].env["K"], "${workspaceFolder}");
         assert!(servers["a"].tools.is_empty());
     }
 
