@@ -134,6 +134,11 @@ impl Command {
             Self::Inbox(_) | Self::Prune(_) => false,
         }
     }
+
+    /// Whether it goes on until it is told to stop.
+    pub(super) fn stays(&self) -> bool {
+        matches!(self, Self::Serve(_) | Self::Worker)
+    }
 }
 
 #[derive(Debug, Args)]

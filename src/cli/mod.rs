@@ -101,8 +101,7 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
     }
     let environment = Environment::of_process();
     let settings = Settings::load(&global.overrides(), &environment)?;
-    let stays = matches!(command, Command::Serve(_) | Command::Worker);
-    logging::start(&settings.config.log, if stays { STAYING } else { PASSING }, terminal)?;
+    logging::start(&settings.config.log, if command.stays() { STAYING } else { PASSING }, terminal)?;
     if !command.makes_database() {
         require_database(&settings, &environment)?;
     }
@@ -148,8 +147,7 @@ async fn work(
     global: &Global,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
-    let stays = matches!(command, Command::Serve(_) | Command::Worker);
-    let engine = Engine::open(settings, environment, stays, terminal).await?;
+    let engine = Engine::open(settings, environment, command.stays(), terminal).await?;
     let ended = match command {
         Command::Run(args) => run::run(&engine, args, global.model.clone(), terminal).await,
         Command::Schedule(command) => schedule::run(&engine, command, global.model.clone(), terminal).await,

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use futures::FutureExt;
 use tokio::net::{TcpListener, lookup_host};
+use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
 
 use super::args::ServeArgs;
@@ -39,8 +40,7 @@ pub(super) async fn serve(engine: &Engine, args: &ServeArgs, terminal: &Terminal
     let config = settings.config.server.clone();
     let state = AppState::new(engine.orchestrator.clone(), access, config, status, replayer(), stop.clone());
     let mut beside = worker.map(|worker| Beside::begin(worker, stop.clone()));
-    let counted = CancellationToken::new();
-    let counting = tokio::spawn(keep_up(engine.repository().clone(), counted.clone()));
+    let counting = Counting::begin(engine);
     let serving = server::serve(listener, server::router(state), stop.clone());
     // One that took tasks and let nobody work on them would be worse than none.
     let served = match &mut beside {
@@ -52,9 +52,7 @@ pub(super) async fn serve(engine: &Engine, args: &ServeArgs, terminal: &Terminal
     if let Some(beside) = beside {
         beside.end().await;
     }
-    counted.cancel();
-    // A panic of it is in the log.
-    let _ = counting.await;
+    counting.end().await;
     served?.map_err(|error| CliError::failed("serving_failed", "serving ended", Some(error)))?;
     Ok(Exit::Done)
 }
@@ -65,13 +63,29 @@ pub(super) async fn work(engine: &Engine, terminal: &Terminal) -> Result<Exit, C
     let stop = signals::listen(terminal, DRAINING)?;
     let worker = engine.worker();
     introduce(engine, None, Some(&worker), terminal).await?;
-    let counted = CancellationToken::new();
-    let counting = tokio::spawn(keep_up(engine.repository().clone(), counted.clone()));
+    let counting = Counting::begin(engine);
     worker.run(stop).await;
-    counted.cancel();
-    // A panic is in the log.
-    let _ = counting.await;
+    counting.end().await;
     Ok(Exit::Done)
+}
+
+/// The counting of what this process writes: it ends behind the last that is written.
+struct Counting {
+    counting: JoinHandle<()>,
+    written: CancellationToken,
+}
+
+impl Counting {
+    fn begin(engine: &Engine) -> Self {
+        let written = CancellationToken::new();
+        Self { counting: tokio::spawn(keep_up(engine.repository().clone(), written.clone())), written }
+    }
+
+    async fn end(self) {
+        self.written.cancel();
+        // A panic of it is in the log.
+        let _ = self.counting.await;
+    }
 }
 
 async fn listen(bind: &str, access: &Access) -> Result<TcpListener, CliError> {

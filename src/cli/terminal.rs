@@ -7,6 +7,7 @@ use indicatif::{MultiProgress, ProgressDrawTarget};
 use tracing_subscriber::fmt::MakeWriter;
 
 use super::args::Global;
+use super::config::is_postgres;
 use super::wiring::without_password;
 use crate::task::TaskId;
 
@@ -129,8 +130,7 @@ fn program() -> String {
 /// A command as a shell takes it. A password is left out: what is printed may be kept.
 fn typed(program: &str, options: &[(&str, String)]) -> String {
     let words = options.iter().map(|(name, value)| {
-        let is_address = value.starts_with("postgres://") || value.starts_with("postgresql://");
-        let value = if is_address { without_password(value) } else { value.clone() };
+        let value = if is_postgres(value) { without_password(value) } else { value.clone() };
         format!(" {name} {}", quoted(&value))
     });
     std::iter::once(quoted(program)).chain(words).collect()

@@ -26,6 +26,7 @@ use crate::server::ServerConfig;
 use crate::tools::{McpJsonError, ProbeConfig, ProbeError, Probes, SecretConfig, ToolboxError, ToolsConfig};
 use crate::worker::WorkerConfig;
 
+pub(super) use tables::is_postgres;
 pub use tables::{BudgetTable, DatabaseConfig, Durability, LogConfig, LogFormat, QueueTable};
 
 pub(super) use environment::Environment;

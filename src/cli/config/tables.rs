@@ -127,7 +127,7 @@ pub(super) fn is_redis(address: &str) -> bool {
 }
 
 /// Whether an address is one of PostgreSQL.
-pub(super) fn is_postgres(address: &str) -> bool {
+pub(in crate::cli) fn is_postgres(address: &str) -> bool {
     address.starts_with("postgres://") || address.starts_with("postgresql://")
 }
 
