@@ -7,7 +7,7 @@ use crate::task::{Plan, Planner};
 impl Orchestrator {
     /// The plan that a request would be started with, made now: asking again may bring another one.
     pub async fn draft_plan(&self, request: TaskRequest) -> Result<(Plan, Planner), OrchestratorError> {
-        let (request, spec) = self.prepared(request).await?;
+        let (request, spec, _) = self.prepared(request).await?;
         self.plan_of(&spec, request.plan, Again::Here).await
     }
 }

@@ -1,5 +1,6 @@
 //! Start, pause, resume, cancel: the life cycle that server, command line and library share.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use serde_json::Value;
@@ -15,6 +16,7 @@ use crate::task::{
     Blob, Call, CallState, EffectRecord, Effects, Entry, Event, Fault, FrozenTools, Ground, MAX_DEPTH, Pause,
     PauseReason, Payload, Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
 };
+use crate::tools::Tool;
 
 /// How often a write is tried if somebody else writes first. Each failure means that another writer
 /// succeeded, and not so many people write to one task at once.
@@ -49,8 +51,7 @@ impl Orchestrator {
         request: TaskRequest,
         again: Again,
     ) -> Result<Task, OrchestratorError> {
-        let (request, spec) = self.prepared(request).await?;
-        let offered = self.tools.offered(&spec.tools)?;
+        let (request, spec, offered) = self.prepared(request).await?;
         let (plan, by) = self.plan_of(&spec, request.plan, again).await?;
         let thread = self.open_thread(&spec).await?;
         let detection = request.detection.unwrap_or_else(Detection::by_caller);
@@ -70,19 +71,19 @@ impl Orchestrator {
         Ok(task)
     }
 
-    /// A request with what its template brings, and the part of a task that it becomes, with all that the
+    /// A request with what its template brings, the part of a task that it becomes, and the tools that the
     /// task is offered: a plan that is only looked at is made under the conditions of one that is carried out.
     pub(super) async fn prepared(
         &self,
         request: TaskRequest,
-    ) -> Result<(TaskRequest, TaskSpec), OrchestratorError> {
+    ) -> Result<(TaskRequest, TaskSpec, Vec<Arc<dyn Tool>>), OrchestratorError> {
         let (request, template) = self.with_template(request).await?;
         self.check_names(&request.user_id, &request.tools).await?;
         let spec = TaskSpec { template, ..request.spec(&self.config)? };
         let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         // A collision among the tools is the caller's to mend before anything is planned.
-        self.tools.offered(&spec.tools)?;
-        Ok((request, spec))
+        let offered = self.tools.offered(&spec.tools)?;
+        Ok((request, spec, offered))
     }
 
     /// The plan that was brought, if it can be carried out; else one that is made.

@@ -27,24 +27,24 @@ pub struct RequestKey<T = Task> {
 
 impl RequestKey {
     pub(super) fn answer(&self, task: &Task) -> Answer {
-        Answer {
-            user_id: task.spec().user_id.clone(),
-            key: self.key.clone(),
-            request_hash: self.request_hash,
-            task_id: Some(task.id),
-            reply: (self.reply)(task).to_string(),
-        }
+        self.kept(&task.spec().user_id, Some(task.id), task)
     }
 }
 
 impl RequestKey<Schedule> {
     pub(super) fn answer(&self, schedule: &Schedule) -> Answer {
+        self.kept(&schedule.user_id, None, schedule)
+    }
+}
+
+impl<T> RequestKey<T> {
+    fn kept(&self, user_id: &str, task_id: Option<TaskId>, made: &T) -> Answer {
         Answer {
-            user_id: schedule.user_id.clone(),
+            user_id: user_id.to_owned(),
             key: self.key.clone(),
             request_hash: self.request_hash,
-            task_id: None,
-            reply: (self.reply)(schedule).to_string(),
+            task_id,
+            reply: (self.reply)(made).to_string(),
         }
     }
 }
