@@ -11,8 +11,9 @@ use crate::models::Message as ModelMessage;
 use crate::orchestrator::{Window, cut, marked, marks_of, room_within};
 use crate::repository::{Message, Repository, RepositoryError};
 use crate::server::state::AppState;
-use crate::task::{ModelName, Status, Taint, TaskId};
+use crate::task::{ModelName, Taint, TaskId};
 
+use super::outcome::result;
 use super::request::text_of;
 
 /// Messages that are looked back at. Long before as many have come together, there is a summary of them.
@@ -237,13 +238,9 @@ async fn outcome(
 ) -> Result<String, RepositoryError> {
     let Some(task) = repository.load(id).await? else { return Ok(String::new()) };
     read.join(&task.state().taint, id);
-    Ok(match (&task.state().output, task.status()) {
-        (Some(output), Status::Completed) => {
-            let answer = repository.content(output).await?;
-            let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
-            format!("\n\nThe task is completed. Its result:\n{answer}")
-        }
-        (_, status) => format!("\n\nThe task is {status}."),
+    Ok(match result(repository, &task).await? {
+        Some(result) => format!("\n\nThe task is completed. Its result:\n{result}"),
+        None => format!("\n\nThe task is {}.", task.status()),
     })
 }
 

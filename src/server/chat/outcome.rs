@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use crate::repository::{Message, Repository, RepositoryError};
-use crate::task::{Status, TaskId};
+use crate::task::{Status, Task, TaskId};
 
 /// The answer with what its task came to, if it has one: the message was kept when the task began, and a
 /// page that is opened later has no stream to read the end from.
@@ -25,20 +25,27 @@ async fn outcome(repository: &dyn Repository, id: TaskId) -> Result<Vec<Value>, 
     let Some(task) = repository.load(id).await? else { return Ok(Vec::new()) };
     let (state, status) = (task.state(), task.status());
     let mut parts = vec![json!({"type": "data-task", "data": {"taskId": id, "status": status}})];
-    match (status, &state.output, &state.fault) {
-        (Status::Completed, Some(output), _) => {
-            let answer = repository.content(output).await?;
-            let answer = answer.as_str().map_or_else(|| answer.to_string(), str::to_owned);
-            parts.push(text(&answer));
-        }
-        (Status::Failed, _, Some(fault)) => {
+    parts.extend(result(repository, &task).await?.map(|result| text(&result)));
+    match (status, &state.fault) {
+        (Status::Failed, Some(fault)) => {
             let error = json!({"code": fault.code, "message": fault.to_string()});
             parts.push(json!({"type": "data-error", "data": error}));
         }
-        (Status::Cancelled, ..) => parts.push(text("The task was cancelled.")),
+        (Status::Cancelled, _) => parts.push(text("The task was cancelled.")),
         _ => {}
     }
     Ok(parts)
+}
+
+/// What a completed task has brought, as text.
+pub(super) async fn result(
+    repository: &dyn Repository,
+    task: &Task,
+) -> Result<Option<String>, RepositoryError> {
+    let output = task.state().output.as_ref().filter(|_| task.status() == Status::Completed);
+    let Some(output) = output else { return Ok(None) };
+    let result = repository.content(output).await?;
+    Ok(Some(result.as_str().map_or_else(|| result.to_string(), str::to_owned)))
 }
 
 fn text(said: &str) -> Value {
