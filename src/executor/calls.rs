@@ -80,7 +80,7 @@ impl Attempt {
         // Nothing is sent, so there is no doubt how it ends.
         if let Some(problem) = misfit.filter(|_| self.orchestrator.rehearsal().is_none()) {
             self.has_read(&known.name, labels, call, false);
-            let refused = Err(ToolError::Arguments(format!("{}: {problem}", known.name)));
+            let refused = Err(ToolError::misfit(&known.name, &problem));
             return self.record_outcome(call, effect, &known.name, refused).await;
         }
         // Of what leaves the house, or takes a secret, the intent is durable first: the task may have read more than this step.

@@ -48,12 +48,25 @@ impl Patience {
         Self { policy: policy.clone(), until: Instant::now() + most, attempts: 0 }
     }
 
+    /// Asks for as long as there is patience.
+    pub async fn insist<T, F: Future<Output = Result<T, ModelError>>>(
+        mut self,
+        ask: impl Fn() -> F,
+    ) -> Result<T, ModelError> {
+        loop {
+            match ask().await {
+                Err(error) => self.wait(error).await?,
+                answered => return answered,
+            }
+        }
+    }
+
     /// Waits until the model may be asked again.
     ///
     /// # Errors
     /// The error itself, if it is not to be asked again: because that would not help, because it may have
     /// worked on the answer already, or because the wait would be too long.
-    pub async fn wait(&mut self, error: ModelError) -> Result<(), ModelError> {
+    async fn wait(&mut self, error: ModelError) -> Result<(), ModelError> {
         self.attempts += 1;
         let fault = error.fault();
         let is_counted_out = fault.may_have_cost() || self.attempts >= self.policy.max_attempts;
@@ -73,13 +86,12 @@ impl Patience {
 pub(super) async fn ask(
     model: &dyn Model,
     request: &Request,
-    mut patience: Option<Patience>,
+    patience: Option<Patience>,
 ) -> Result<Answer, ModelError> {
-    loop {
-        match (model.generate(request.clone()).await, &mut patience) {
-            (Err(error), Some(patience)) => patience.wait(error).await?,
-            (outcome, _) => return outcome,
-        }
+    let generate = || model.generate(request.clone());
+    match patience {
+        Some(patience) => patience.insist(generate).await,
+        None => generate().await,
     }
 }
 

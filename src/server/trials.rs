@@ -103,7 +103,7 @@ pub(super) async fn call(
     };
     let began = Instant::now();
     let ended = match tool.problem(&wish.arguments) {
-        Some(problem) => Err(ToolError::Arguments(format!("{name}: {problem}"))),
+        Some(problem) => Err(ToolError::misfit(&name, &problem)),
         None => tool.call(wish.arguments, context).await,
     };
     let duration_ms = u64::try_from(began.elapsed().as_millis()).unwrap_or(u64::MAX);

@@ -88,6 +88,11 @@ pub enum ToolError {
 }
 
 impl ToolError {
+    /// The arguments do not fit what the tool wants, for this reason.
+    pub fn misfit(tool: &str, problem: &str) -> Self {
+        Self::Arguments(format!("{tool}: {problem}"))
+    }
+
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {

@@ -157,13 +157,7 @@ impl Answering {
 
     /// The answer of the model, which is asked again for as long as nothing of it has come.
     async fn pieces(&self, request: Request) -> Result<Pieces, ModelError> {
-        let mut patience = self.state.orchestrator.patience();
-        loop {
-            match self.model.stream(request.clone()).await {
-                Err(error) => patience.wait(error).await?,
-                pieces => return pieces,
-            }
-        }
+        self.state.orchestrator.patience().insist(|| self.model.stream(request.clone())).await
     }
 
     /// What is nested too deep can be neither recorded nor called.
@@ -274,7 +268,7 @@ impl Answering {
         // Whoever stops the answer drops this call, and it must not go on for nobody.
         let _cancel = context.cancel.clone().drop_guard();
         if let Some(problem) = tool.problem(&arguments) {
-            return Err(ToolError::Arguments(format!("{}: {problem}", tool.description().name)).fault());
+            return Err(ToolError::misfit(&tool.description().name, &problem).fault());
         }
         match tool.call(arguments, context).await {
             Ok(output) if is_too_deep(&output.content) => {
