@@ -13,7 +13,7 @@ use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::leases::{Signals, Taken};
+use super::leases::{Arriving, Signals, Taken};
 use super::people::outcome_question;
 use super::writer::{Lost, Writer};
 use super::{Shared, until};
@@ -49,6 +49,8 @@ pub(super) struct Drive {
     notes_in: mpsc::Sender<Note>,
     /// The place of a suspect, until it has made progress.
     suspected: Option<OwnedSemaphorePermit>,
+    /// Of a suspect that has no place yet.
+    arriving: Option<Arriving>,
     /// When the lease began.
     began: Instant,
     /// Whether it starts nothing more, because others wait.
@@ -79,6 +81,7 @@ pub(super) async fn drive(shared: Arc<Shared>, taken: Taken) -> Option<Arc<Task>
     // Also after a panic: a lease that nobody drives must end.
     let _held = Held { shared: shared.clone(), id, epoch };
     let mut drive = Drive::new(shared.clone(), claimed.task, signals);
+    drive.arriving = taken.arriving;
     match drive.run(claimed.crashes).await {
         Ok(()) => {
             tracing::debug!(task = %id, "task given back");
@@ -123,6 +126,7 @@ impl Drive {
             notes,
             notes_in,
             suspected: None,
+            arriving: None,
             began: Instant::now(),
             steps_back: false,
             over_since: None,
@@ -132,8 +136,7 @@ impl Drive {
     }
 
     async fn run(&mut self, crashes: u32) -> Result<(), Lost> {
-        let limit = self.writer.task.spec().limits.max_crashes.max(1);
-        if crashes > 0 && crashes + 1 == limit && !self.take_place() {
+        if is_suspect(&self.writer.task, crashes) && !self.take_place().await {
             return self.rest(crashes).await;
         }
         self.taken_over = Some(crashes);
@@ -165,10 +168,16 @@ impl Drive {
 
     /// Whoever dies takes all its tasks along, and each of them counts a crash. So a task that one
     /// more crash would make poison is driven only while no other such task is: the one that kills
-    /// its worker again does not take its neighbours of the times before along.
-    fn take_place(&mut self) -> bool {
+    /// its worker again does not take its neighbours of the times before along. Nor those that were
+    /// claimed together with it: they are given back first.
+    async fn take_place(&mut self) -> bool {
         self.suspected = self.shared.suspects.clone().try_acquire_owned().ok();
-        self.suspected.is_some()
+        if self.suspected.is_none() {
+            return false;
+        }
+        self.arriving = None;
+        drop(self.shared.arriving.write().await);
+        true
     }
 
     /// Gives a suspect back untouched until the place may be free, for a lease that nobody holds
@@ -539,6 +548,11 @@ impl RestsOn {
         let Some(first) = events.first().and_then(step) else { return Self::All };
         if events.iter().all(|event| step(event) == Some(first)) { Self::Step(first) } else { Self::All }
     }
+}
+
+/// Whether one more crash would make a task poison.
+pub(super) fn is_suspect(task: &Task, crashes: u32) -> bool {
+    crashes > 0 && crashes + 1 == task.spec().limits.max_crashes.max(1)
 }
 
 fn is_running(task: &Task, index: u32) -> bool {

@@ -5,8 +5,8 @@ use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
-use tokio::sync::Notify;
 use tokio::sync::broadcast::error::RecvError;
+use tokio::sync::{Notify, OwnedRwLockReadGuard};
 use tokio_util::sync::CancellationToken;
 
 use super::presence;
@@ -18,7 +18,12 @@ pub(super) struct Taken {
     pub(super) claimed: Claimed,
     /// When the database was asked: the lease may be as old as that.
     pub(super) asked: Instant,
+    /// Of a suspect: that it has neither its place nor was given back yet.
+    pub(super) arriving: Option<Arriving>,
 }
+
+/// Held by a suspect from its claim on, until it has its place or was given back.
+pub(super) type Arriving = Arc<OwnedRwLockReadGuard<()>>;
 
 /// What the heartbeat tells whoever drives a task.
 #[derive(Debug)]

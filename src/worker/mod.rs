@@ -27,7 +27,7 @@ mod writer;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::Semaphore;
+use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
@@ -68,6 +68,9 @@ struct Shared {
     leases: Arc<Leases>,
     /// The one place for a task that is suspected of killing its workers.
     suspects: Arc<Semaphore>,
+    /// Whoever has that place waits until those that came with it are given back: its next crash would
+    /// count for them, too.
+    arriving: Arc<RwLock<()>>,
     line: Line,
     outlook: Outlook,
     draining: CancellationToken,
@@ -94,7 +97,7 @@ impl Worker {
         let clock = orchestrator.clock();
         let limiter = Limiter::new(&config.limiter, orchestrator.repository());
         let leases = Arc::default();
-        let suspects = Arc::new(Semaphore::new(1));
+        let (suspects, arriving) = (Arc::new(Semaphore::new(1)), Arc::default());
         let (line, outlook, draining) = (Line::default(), Outlook::default(), CancellationToken::new());
         let shared = Shared {
             name,
@@ -105,6 +108,7 @@ impl Worker {
             limiter,
             leases,
             suspects,
+            arriving,
             line,
             outlook,
             draining,
@@ -274,10 +278,18 @@ impl Worker {
             }
         };
         let mut receipt = delivery.receipt;
+        // One for all of a batch: whoever asks for a second one may wait for somebody who waits for the first.
+        let arriving = match claimed.iter().any(|claimed| drive::is_suspect(&claimed.task, claimed.crashes)) {
+            true => Some(Arc::new(self.shared.arriving.clone().read_owned().await)),
+            false => None,
+        };
         for claimed in claimed {
+            let is_suspect = drive::is_suspect(&claimed.task, claimed.crashes);
+            let taken = Taken { claimed, asked, arriving: arriving.clone().filter(|_| is_suspect) };
             let (shared, queue, receipt) = (self.shared.clone(), self.queue.clone(), receipt.take());
-            drives.spawn(jobs::serve(shared, queue, Taken { claimed, asked }, receipt));
+            drives.spawn(jobs::serve(shared, queue, taken, receipt));
         }
+        drop(arriving);
         if let (Some(receipt), Hint::Task(id)) = (receipt, delivery.hint) {
             tokio::spawn(jobs::nothing_to_do(self.shared.clone(), id, receipt));
         }

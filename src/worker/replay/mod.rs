@@ -158,7 +158,7 @@ async fn play(stage: &Arc<Stage>, shared: &Arc<Shared>, id: TaskId) -> Result<()
             let talking = people::speak(stage.clone(), shared.clone(), id, stop.clone());
             let driving = async {
                 tokio::select! {
-                    _ = drive::drive(shared.clone(), Taken { claimed, asked }) => {}
+                    _ = drive::drive(shared.clone(), Taken { claimed, asked, arriving: None }) => {}
                     () = stage.over.cancelled() => {}
                 }
                 stop.cancel();
