@@ -1,5 +1,6 @@
 //! What goes in and out of the repository besides tasks and entries.
 
+use std::ops::AddAssign;
 use std::time::Duration;
 
 use schemars::JsonSchema;
@@ -341,7 +342,7 @@ pub struct Retention {
 pub struct Pruned {
     /// Whole tasks.
     pub tasks: u64,
-    /// Entries of tasks that stay.
+    /// Entries, of these tasks and of such that stay.
     pub traces: u64,
     /// Contents that nothing referred to any more.
     pub blobs: u64,
@@ -349,6 +350,16 @@ pub struct Pruned {
     pub replies: u64,
     /// Workers that had been gone for a day.
     pub workers: u64,
+}
+
+impl AddAssign for Pruned {
+    fn add_assign(&mut self, more: Self) {
+        self.tasks += more.tasks;
+        self.traces += more.traces;
+        self.blobs += more.blobs;
+        self.replies += more.replies;
+        self.workers += more.workers;
+    }
 }
 
 /// What there is to do, for a worker that nobody told of anything.

@@ -66,8 +66,11 @@ async fn tasks(world: World) -> Verdict {
     world.commit(&mut ended, vec![cancelled()], Lease::Keep).await?;
     tokio::time::sleep(Duration::from_millis(5)).await;
     let pruned = world.repository.prune(&Retention { tasks: Some(Duration::ZERO), traces: None }).await?;
-    ensure!(pruned.tasks >= 1, "{pruned:?}");
+    ensure!(pruned.tasks >= 1 && pruned.traces >= ended.state().seq as u64, "{pruned:?}");
     ensure!(world.repository.load(ended.id).await?.is_none(), "the task is still there");
     ensure!(world.repository.journal(ended.id, 0, 10).await?.is_empty(), "its entries are still there");
+    let violations = world.repository.violations().await?;
+    let left = violations.iter().find(|violation| violation.examples.contains(&ended.id.to_string()));
+    ensure!(left.is_none(), "something of it is still there: {left:?}");
     Ok(())
 }

@@ -10,7 +10,7 @@ const EXAMPLES: usize = 5;
 
 /// Each text selects the ids of the tasks that break the invariant. Tasks whose entries went
 /// by retention are passed over where the entries are needed.
-const INVARIANTS: [(&str, &str); 13] = [
+const INVARIANTS: [(&str, &str); 14] = [
     (
         "entries are numbered 1..n without gaps, and n is what the task says",
         "SELECT t.id FROM task_execution AS t JOIN (SELECT task_id, min(seq) AS low, max(seq) AS high, \
@@ -55,6 +55,13 @@ const INVARIANTS: [(&str, &str); 13] = [
          count(CASE WHEN NOT replaced THEN 1 END) AS total \
          FROM task_execution_step GROUP BY task_id) AS s ON s.task_id = t.id \
          WHERE s.completed <> t.completed_steps OR s.total <> t.total_steps",
+    ),
+    (
+        "every entry and every step is of a task that is there",
+        "SELECT e.task_id FROM task_execution_trace AS e WHERE NOT EXISTS \
+         (SELECT 1 FROM task_execution AS t WHERE t.id = e.task_id) UNION \
+         SELECT s.task_id FROM task_execution_step AS s WHERE NOT EXISTS \
+         (SELECT 1 FROM task_execution AS t WHERE t.id = s.task_id)",
     ),
     ("no model call was made that did not fit: spent + reserved <= budget", OVER_BUDGET),
     ("an unsafe call is dispatched again only after it is known to have had no outcome", UNSAFE_TWICE),

@@ -5,10 +5,11 @@
 
 use std::time::Duration;
 
-use sqlx::Connection;
+use sqlx::{Connection, Row as _};
 
-use super::{BEGIN_WRITE, Conn, Result};
+use super::{BEGIN_WRITE, Conn, Result, key_list, task_id};
 use crate::repository::{Pruned, Retention};
+use crate::task::TaskId;
 
 /// Tasks, or contents, that one transaction removes at most. With everything that belongs to
 /// them that takes tens of milliseconds, which a commit can wait.
@@ -18,12 +19,17 @@ pub(in crate::repository) const BATCH: u64 = 500;
 /// that nobody touched for a day are looked at.
 const BLOB_REST: Duration = Duration::from_secs(24 * 60 * 60);
 
+/// One that somebody takes up again meanwhile has not ended any more, and stays.
 const TASKS: &str = concat!(
     "DELETE FROM task_execution WHERE id IN (SELECT id FROM task_execution ",
     "WHERE completed_at IS NOT NULL AND completed_at < ",
     now_plus!("$1"),
-    " ORDER BY completed_at LIMIT $2)"
+    " ORDER BY completed_at LIMIT $2) AND completed_at IS NOT NULL RETURNING id"
 );
+/// What removed tasks leave behind. Nobody adds to it: whoever writes entries or steps changes the row of
+/// their task first, and that is gone.
+const STEPS_LEFT: &str = concat!("DELETE FROM task_execution_step WHERE task_id", among!("$1"));
+const TRACES_LEFT: &str = concat!("DELETE FROM task_execution_trace WHERE task_id", among!("$1"));
 /// The oldest ended tasks that have entries.
 macro_rules! of_old_journals {
     () => {
@@ -110,50 +116,59 @@ const DAY: Duration = Duration::from_secs(24 * 60 * 60);
 /// What there is to remove, in the order in which it is removed: the contents of a task are
 /// free only once the task is gone.
 pub(super) fn stages(retention: &Retention) -> Vec<Stage> {
-    let tasks =
-        retention.tasks.map(|age| Stage { kept: &[], text: TASKS, age, count: |pruned| &mut pruned.tasks });
-    let traces = retention.traces.map(|age| Stage {
-        kept: &KEPT,
-        text: TRACES,
-        age,
-        count: |pruned| &mut pruned.traces,
-    });
-    let blobs = Stage { kept: &[], text: BLOBS, age: BLOB_REST, count: |pruned| &mut pruned.blobs };
-    let replies = Stage { kept: &[], text: REPLIES, age: DAY, count: |pruned| &mut pruned.replies };
-    let workers = Stage { kept: &[], text: WORKERS, age: DAY, count: |pruned| &mut pruned.workers };
+    let of = |remove, age| Stage { remove, age };
+    let tasks = retention.tasks.map(|age| of(Remove::Tasks, age));
+    let traces = retention.traces.map(|age| of(Remove::Traces, age));
+    let blobs = of(Remove::Rows(BLOBS, |pruned| &mut pruned.blobs), BLOB_REST);
+    let replies = of(Remove::Rows(REPLIES, |pruned| &mut pruned.replies), DAY);
+    let workers = of(Remove::Rows(WORKERS, |pruned| &mut pruned.workers), DAY);
     tasks.into_iter().chain(traces).chain([blobs, replies, workers]).collect()
 }
 
 /// One kind of rows to remove.
 pub(super) struct Stage {
-    /// What is written elsewhere first.
-    kept: &'static [&'static str],
-    text: &'static str,
+    remove: Remove,
     age: Duration,
-    count: fn(&mut Pruned) -> &mut u64,
+}
+
+enum Remove {
+    /// Whole tasks.
+    Tasks,
+    /// The entries of tasks that stay.
+    Traces,
+    /// Whatever a statement removes, and where it is counted.
+    Rows(&'static str, fn(&mut Pruned) -> &mut u64),
 }
 
 impl Stage {
     /// Removes one batch in a transaction. Returns whether there was anything to remove.
     pub(super) async fn batch(&self, conn: &mut Conn, pruned: &mut Pruned) -> Result<bool> {
         let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
-        for text in self.kept {
-            let kept = sqlx::query(*text).bind(before(self.age)).bind(BATCH as i64);
-            kept.execute(&mut *transaction).await?;
+        let before = i64::try_from(self.age.as_millis()).map_or(i64::MIN, |millis| -millis);
+        let batch = |text: &'static str| sqlx::query(text).bind(before).bind(BATCH as i64);
+        let mut removed = Pruned::default();
+        match &self.remove {
+            Remove::Tasks => {
+                let rows = batch(TASKS).fetch_all(&mut *transaction).await?;
+                let tasks: Vec<TaskId> =
+                    rows.iter().map(|row| Ok(task_id(row.try_get(0)?))).collect::<Result<_>>()?;
+                sqlx::query(STEPS_LEFT).bind(key_list(&tasks)?).execute(&mut *transaction).await?;
+                let traces = sqlx::query(TRACES_LEFT).bind(key_list(&tasks)?);
+                removed.traces = traces.execute(&mut *transaction).await?.rows_affected();
+                removed.tasks = tasks.len() as u64;
+            }
+            Remove::Traces => {
+                for text in KEPT {
+                    batch(text).execute(&mut *transaction).await?;
+                }
+                removed.traces = batch(TRACES).execute(&mut *transaction).await?.rows_affected();
+            }
+            Remove::Rows(text, count) => {
+                *count(&mut removed) = batch(text).execute(&mut *transaction).await?.rows_affected();
+            }
         }
-        let removed = sqlx::query(self.text)
-            .bind(before(self.age))
-            .bind(BATCH as i64)
-            .execute(&mut *transaction)
-            .await?
-            .rows_affected();
         transaction.commit().await?;
-        *(self.count)(pruned) += removed;
-        Ok(removed > 0)
+        *pruned += removed;
+        Ok(removed != Pruned::default())
     }
-}
-
-/// An age as the database counts it: milliseconds from now, backwards.
-fn before(age: Duration) -> i64 {
-    i64::try_from(age.as_millis()).map_or(i64::MIN, |millis| -millis)
 }
