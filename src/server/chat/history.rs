@@ -30,7 +30,7 @@ const SHARE: u64 = 50;
 const SUMMARY: &str = "data-summary";
 
 /// The part of an answer that says what was read for it.
-const READ: &str = "data-read";
+pub(super) const READ: &str = "data-read";
 
 /// What marks name as the origin of what was said before.
 const BEFORE: &str = "conversation";

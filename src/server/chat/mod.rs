@@ -24,7 +24,7 @@ use std::time::Duration;
 use axum::extract::State;
 use axum::http::HeaderMap;
 use axum::response::Response;
-use futures::Stream;
+use futures::{Stream, stream};
 use schemars::JsonSchema;
 use serde::Serialize;
 use uuid::Uuid;
@@ -86,6 +86,10 @@ pub(super) async fn post(
             saying.give_way();
         }
     }
+    let answered = place::said_to(&turn, &said).filter(|_| !turn.is_anew);
+    if let Some(again) = answered.and_then(|answer| given_again(&state, answer)) {
+        return Ok(again);
+    }
     // Whatever becomes of it; one that is answered anew says what it said until it is answered.
     if !turn.is_anew {
         state.repository().put_message(&place::question(&state, &turn, None)).await?;
@@ -93,6 +97,9 @@ pub(super) async fn post(
     match detect(&state, &turn).await {
         Some(detection) => begin(state, caller, &headers, turn, detection, key).await,
         None => {
+            // An answer that was cut is no answer: if nothing was said behind it, the next one takes its place.
+            let is_last = |cut: &&Message| said.last().is_some_and(|last| last.id == cut.id);
+            turn.is_anew |= place::said_to(&turn, &said).is_some_and(|cut| is_last(&cut));
             let (id, words, heartbeat) = (TaskId(Uuid::now_v7()), turn.words, heartbeat(&state));
             let chunks = answer(state, caller, turn, id).await?;
             Ok(resume::countable(respond(chunks, heartbeat), id, words))
@@ -140,6 +147,13 @@ async fn known_task(state: &AppState, turn: &Turn, said: &[Message]) -> Result<O
         Some(id) => Ok(state.repository().load(id).await?),
         None => Ok(None),
     }
+}
+
+/// The same answer once more, if it was given to its end: its client did not hear it, and it is paid for.
+fn given_again(state: &AppState, answer: &Message) -> Option<Response> {
+    let id = answer.id.strip_prefix(ANSWER)?.parse().ok().filter(|_| place::is_whole(answer))?;
+    let chunks = stream::iter(kept::chunks(answer));
+    Some(resume::countable(respond(chunks, heartbeat(state)), id, false))
 }
 
 /// Why the message becomes a task, if it does.

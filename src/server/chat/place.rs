@@ -4,7 +4,8 @@
 
 use serde_json::Value;
 
-use super::history::stored_text;
+use super::answer::ANSWERING;
+use super::history::{READ, stored_text};
 use super::request::Turn;
 use super::{ANSWER, message_id};
 use crate::repository::{Message, RepositoryError};
@@ -16,6 +17,23 @@ use crate::task::TaskId;
 pub(super) fn is_anew(turn: &Turn, said: &[Message]) -> bool {
     let known = said.iter().find(|message| message.id == turn.message_id && message.role == "user");
     known.is_some_and(|known| turn.is_repeated || stored_text(known) != turn.text)
+}
+
+/// What was said to the message the last time it was sent, whether that is an answer, the beginning of one
+/// or why there is none.
+pub(super) fn said_to<'a>(turn: &Turn, said: &'a [Message]) -> Option<&'a Message> {
+    let at = said.iter().position(|message| message.id == turn.message_id && message.role == "user")?;
+    let behind = said[at + 1..].iter().take_while(|message| message.role != "user");
+    behind.filter(|message| message.role == "assistant").last()
+}
+
+/// Whether an answer was given to its end.
+pub(super) fn is_whole(answer: &Message) -> bool {
+    let parts = answer.parts.as_array().map(Vec::as_slice).unwrap_or_default();
+    let says = |kind: &str| parts.iter().any(|part| part["type"] == kind);
+    // What became a task is told as that.
+    let is_open = answer.task_id.is_some() || says(ANSWERING) || says("data-error");
+    !is_open && parts.iter().any(|part| part["type"] != READ)
 }
 
 /// Refuses a message that has the id of something else in the thread, such as an answer: it would take its place.

@@ -77,3 +77,32 @@ async fn a_model_that_is_busy_for_a_moment_is_waited_for() {
     let reply = fixture.send(Method::POST, "/api/chat/plan", Some(draft)).await;
     assert_eq!((reply.status, &reply.headers["retry-after"]), (503, &"120".parse().unwrap()));
 }
+
+#[tokio::test]
+async fn a_message_that_is_sent_again_is_told_the_answer_that_it_was_given() {
+    let once = json!({"role": "chat", "times": 1, "reply": {"text": "It is Paris."}});
+    let fixture = Fixture::scripted(json!([once, {"role": "chat", "reply": {"text": "Rome."}}])).await;
+    let first = post(&fixture, body("m1", QUESTION)).await;
+    let again = post(&fixture, body("m1", QUESTION)).await;
+    assert_eq!(texts(&again.chunks()), "It is Paris.", "the model is asked once");
+    assert_eq!(again.headers["x-workflow-run-id"], first.headers["x-workflow-run-id"]);
+    assert_eq!(kept(&fixture).await.len(), 2);
+    // Also when the conversation went on meanwhile.
+    assert_eq!(texts(&post(&fixture, body("m2", "And that of Italy, please?")).await.chunks()), "Rome.");
+    assert_eq!(texts(&post(&fixture, body("m1", QUESTION)).await.chunks()), "It is Paris.");
+    assert_eq!(kept(&fixture).await.len(), 4);
+    // Whoever wants another answer says so.
+    let mut anew = body("m1", QUESTION);
+    anew["trigger"] = json!("regenerate-message");
+    assert_eq!(texts(&post(&fixture, anew).await.chunks()), "Rome.");
+}
+
+#[tokio::test]
+async fn a_message_whose_answer_was_cut_is_answered_when_it_is_sent_again() {
+    let cut = json!({"role": "chat", "times": 1, "reply": {"error": {"kind": "quota"}}});
+    let fixture = Fixture::scripted(json!([cut, {"role": "chat", "reply": {"text": "It is Paris."}}])).await;
+    assert!(types(&post(&fixture, body("m1", QUESTION)).await.chunks()).contains(&"error"));
+    assert_eq!(texts(&post(&fixture, body("m1", QUESTION)).await.chunks()), "It is Paris.");
+    let kept = kept(&fixture).await;
+    assert_eq!(kept.len(), 2, "it takes the place of the error: {kept:?}");
+}
