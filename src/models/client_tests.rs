@@ -21,6 +21,8 @@ enum Act {
     Json(u16, Option<(&'static str, &'static str)>, Value),
     /// Streams these events and then, if told so, never ends.
     Events(Vec<String>, bool),
+    /// Shows a web page.
+    Page,
     /// Never answers.
     Hang,
 }
@@ -66,6 +68,7 @@ async fn serve(State(server): State<Server>, request: HttpRequest) -> Response {
             };
             Response::builder().header("content-type", "text/event-stream").body(body).unwrap()
         }
+        Act::Page => Response::builder().header("content-type", "text/html").body("<html>".into()).unwrap(),
         Act::Hang => std::future::pending().await,
     }
 }
@@ -218,6 +221,10 @@ async fn failures_are_told_apart() {
     ] {
         assert_eq!(ask([act]).await.unwrap_err().code(), code);
     }
+    // Once as a stream and once as a whole, and not again.
+    let error = ask([Act::Page, Act::Page]).await.unwrap_err();
+    assert_eq!(error.code(), "provider_rejected", "{error}");
+    assert!(error.to_string().contains("is OPENAI_BASE_URL right?"), "{error}");
     let limited = Act::Json(429, Some(("retry-after", "2")), json!({"error": {"message": "slow down"}}));
     assert_eq!(ask([limited]).await.unwrap_err().fault().retry_after_ms, Some(2000));
 }

@@ -90,6 +90,13 @@ impl Diagnosis<'_> {
                 self.of_status(status.as_u16(), &body, &headers)
             }
             webc::Error::Reqwest(error) => self.of_network(error),
+            // No provider does that: asking again brings the same page.
+            webc::Error::ResponseFailedNotJson { content_type, .. }
+                if content_type.starts_with("text/html") =>
+            {
+                let address = self.provider.named_address();
+                self.rejected(format!("it answers with a web page ('{content_type}'): is {address} right?"))
+            }
             webc::Error::ResponseFailedNotJson { content_type, .. } => {
                 self.malformed(&format!("it is '{content_type}' instead of JSON"))
             }

@@ -23,6 +23,10 @@ const OPENAI_URL: &str = "https://api.openai.com/v1/";
 const GEMINI_URL: &str = "https://generativelanguage.googleapis.com/v1beta/";
 const OLLAMA_URL: &str = "http://127.0.0.1:11434/";
 
+/// Variables that say where a provider is reached.
+const OPENAI_BASE_URL: &str = "OPENAI_BASE_URL";
+const OLLAMA_HOST: &str = "OLLAMA_HOST";
+
 /// The providers that need no configuration.
 const BUILT_IN: [(&str, ProviderKind); 4] = [
     ("anthropic", ProviderKind::Anthropic),
@@ -37,6 +41,8 @@ pub(super) struct Provider {
     kind: ProviderKind,
     /// Ends in `/`: the client library joins paths to it.
     base_url: String,
+    /// The variable or the setting that has the address.
+    address_in: String,
     key: Option<SecretString>,
     key_variable: String,
     /// Whether this server was seen not to stream.
@@ -65,7 +71,13 @@ pub(super) fn all(
 impl Provider {
     fn built_in(kind: ProviderKind, environment: &Environment<'_>) -> Self {
         let base_url = base_url_in(kind, environment).unwrap_or_else(|| public_url(kind).to_owned());
-        Self::new(kind, &base_url, key_variable(kind), environment)
+        let address_in = match kind {
+            ProviderKind::OpenAi | ProviderKind::OpenAiCompatible => OPENAI_BASE_URL.to_owned(),
+            ProviderKind::Ollama => OLLAMA_HOST.to_owned(),
+            ProviderKind::Anthropic => setting("anthropic"),
+            ProviderKind::Gemini => setting("gemini"),
+        };
+        Self::new(kind, &base_url, address_in, key_variable(kind), environment)
     }
 
     fn configured(
@@ -89,14 +101,21 @@ impl Provider {
             )));
         }
         let variable = config.api_key_env.as_deref().unwrap_or(key_variable(config.kind));
-        Ok(Self::new(config.kind, &base_url, variable, environment))
+        Ok(Self::new(config.kind, &base_url, setting(name), variable, environment))
     }
 
-    fn new(kind: ProviderKind, base_url: &str, key_variable: &str, environment: &Environment<'_>) -> Self {
+    fn new(
+        kind: ProviderKind,
+        base_url: &str,
+        address_in: String,
+        key_variable: &str,
+        environment: &Environment<'_>,
+    ) -> Self {
         let key = if key_variable.is_empty() { None } else { set(environment, key_variable) };
         Self {
             kind,
             base_url: api_root(kind, base_url),
+            address_in,
             key: key.map(SecretString::from),
             key_variable: key_variable.to_owned(),
             answers_whole: Arc::new(AtomicBool::new(false)),
@@ -141,6 +160,11 @@ impl Provider {
         format!("{}api/tags", self.base_url.trim_end_matches("v1/"))
     }
 
+    /// What has the address, for people: one of a variable may carry a secret, and is not told.
+    pub(super) fn named_address(&self) -> &str {
+        &self.address_in
+    }
+
     /// The text without the key: providers quote it in their error messages.
     pub(super) fn redact(&self, text: &str) -> String {
         match &self.key {
@@ -178,6 +202,11 @@ impl Provider {
     }
 }
 
+/// What has the address of a provider that the configuration tells.
+fn setting(name: &str) -> String {
+    format!("models.providers.{name}.baseUrl")
+}
+
 fn set(environment: &Environment<'_>, variable: &str) -> Option<String> {
     environment(variable).map(|value| value.trim().to_owned()).filter(|value| !value.is_empty())
 }
@@ -193,8 +222,8 @@ fn public_url(kind: ProviderKind) -> &'static str {
 
 fn base_url_in(kind: ProviderKind, environment: &Environment<'_>) -> Option<String> {
     match kind {
-        ProviderKind::OpenAi => set(environment, "OPENAI_BASE_URL"),
-        ProviderKind::Ollama => set(environment, "OLLAMA_HOST").map(|host| ollama_url(&host)),
+        ProviderKind::OpenAi => set(environment, OPENAI_BASE_URL),
+        ProviderKind::Ollama => set(environment, OLLAMA_HOST).map(|host| ollama_url(&host)),
         _ => None,
     }
 }

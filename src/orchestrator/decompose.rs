@@ -7,7 +7,7 @@ use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
 use crate::task::{
     CheckKind, Fault, Ground, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType,
-    TaskSpec, is_too_deep,
+    Task, TaskSpec, is_too_deep,
 };
 use crate::tools::Probes;
 
@@ -33,6 +33,8 @@ pub(super) struct Planning<'a> {
     pub(super) models: &'a [ModelName],
     /// Probes that a step may name.
     pub(super) probes: &'a Probes,
+    /// The task whose plan is revised.
+    pub(super) revised: Option<&'a Task>,
     /// What the plan continues.
     pub(super) ground: Ground<'a>,
     /// What the planner is told: the goal, and for a revision what happened so far.
@@ -62,6 +64,7 @@ impl Orchestrator {
             again,
             models: self.models.allowed(),
             probes: self.probes(),
+            revised: None,
             ground: Ground::default(),
             brief: format!("Goal:\n{}", spec.goal),
             reason: String::new(),
@@ -248,8 +251,11 @@ impl Planning<'_> {
         request
     }
 
-    /// What stands against a plan: its shape, its size, or tools that do not exist.
+    /// What stands against a plan: its shape, its size, tools that do not exist, or that it has failed already.
     fn problem_with(&self, plan: &Plan) -> Option<String> {
+        if self.revised.is_some_and(|task| task.has_failed_with(plan)) {
+            return Some("it is the plan that has just failed: go another way".to_owned());
+        }
         check_plan(plan, &self.ground, &self.spec.limits, self.probes, |name| {
             self.tools.iter().any(|tool| tool.name == name)
         })

@@ -158,6 +158,7 @@ impl Orchestrator {
             again: Again::Above,
             models: self.models.allowed(),
             probes: self.probes(),
+            revised: Some(task),
             ground: task.ground(),
             brief: self.revision_brief(task, reason).await?,
             reason: reason.to_owned(),

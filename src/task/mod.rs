@@ -41,6 +41,7 @@ mod plan_file;
 mod priority;
 mod recording;
 mod reference;
+mod repeated;
 mod replay;
 mod retry;
 mod schema;

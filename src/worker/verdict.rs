@@ -8,10 +8,15 @@ use crate::task::{
     CONTEXT_OVERFLOW, Event, Exceeded, Fault, FrozenTools, NO_PROGRESS, PauseReason, Task, counted,
 };
 
-/// What only whoever runs this can mend: the account, the key, or a model that is configured for
-/// other workers and not for this one.
-const NEEDS_A_PERSON: [&str; 4] =
-    ["provider_quota", "provider_unauthorized", "provider_key_missing", "model_not_configured"];
+/// What only whoever runs this can mend: the account, the key, the name or the address of a model, or one that
+/// is configured for other workers and not for this one. No other plan helps there.
+const NEEDS_A_PERSON: [&str; 5] = [
+    "provider_quota",
+    "provider_unauthorized",
+    "provider_key_missing",
+    "provider_rejected",
+    "model_not_configured",
+];
 
 /// What a person can do about a model that goes round in circles.
 const TELL_IT: &str = "tell it what to do otherwise (longhaul task tell) and resume it, or cancel it";

@@ -92,6 +92,46 @@ async fn an_account_without_credit_pauses_the_task_at_once() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_rejected_request_pauses_the_task_and_no_other_plan_is_bought() {
+    let directory = tempfile::tempdir().unwrap();
+    let asked = directory.path().join("asked.jsonl");
+    let script = json!({"ledger": asked, "rules": [
+        {"times": 1, "reply": {"error": {"kind": "rejected", "message": "HTTP 404: no such model"}}},
+        {"reply": {"text": "thought"}},
+    ]});
+    let world = world(directory.path(), BreakerConfig::default(), &[("misnamed", script)]).await;
+    let task = world.start(thinking(1)).await;
+    let _worker = world.work("w");
+    let task = world.until(task.id, |task| !task.status().is_live() || task.state().pause.is_some()).await;
+    let pause = task.state().pause.clone().unwrap();
+    assert_eq!((pause.reason, task.state().revision), (PauseReason::Provider, 1), "{}", pause.detail);
+    assert!(pause.detail.contains("no such model"), "{}", pause.detail);
+    assert_eq!(std::fs::read_to_string(&asked).unwrap().lines().count(), 1, "nobody was asked again");
+    world.orchestrator.resume(task.id, "ada").await.unwrap();
+    assert_eq!(world.ended(task.id).await.status(), Status::Completed);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_plan_that_has_just_failed_is_not_begun_once_more() {
+    let directory = tempfile::tempdir().unwrap();
+    let asked = directory.path().join("asked.jsonl");
+    let same = json!({"json": {"steps": [{"id": "a", "description": "think 0", "type": "llm-reasoning"}]}});
+    let script = json!({"ledger": asked, "rules": [
+        {"role": "plan", "contains": "it is the plan that has just failed", "reply": same},
+        {"role": "plan", "reply": same}, {"reply": {"error": {"kind": "overflow"}}},
+    ]});
+    let world = world(directory.path(), BreakerConfig::default(), &[("stubborn", script)]).await;
+    let task = world.start(thinking(1)).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    let fault = task.state().fault.clone().unwrap();
+    assert_eq!((task.state().revision, fault.code.as_str()), (1, "no_plan"), "{fault}");
+    let asked = std::fs::read_to_string(&asked).unwrap();
+    let told = |rule: &str| asked.lines().filter(|line| line.contains(rule)).count();
+    assert_eq!((told("\"rule\":1"), told("\"rule\":0")), (1, 1), "the planner is told, once: {asked}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_step_may_have_its_own_patience_and_its_own_model() {
     let directory = tempfile::tempdir().unwrap();
     let first = json!({"rules": [{"reply": {"error": {"kind": "rejected"}}}]});

@@ -143,9 +143,12 @@ async fn a_dead_end_leads_to_a_revised_plan_that_keeps_what_is_done() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_that_cannot_reach_its_goal_fails_and_says_why() {
-    let hopeless = json!({"reason": "x", "steps": [{"id": "again", "description": "Try again", "type": "tool-call",
-        "tool": {"name": "broken", "arguments": {}}}]});
-    let world = world(json!({"rules": [{"role": "plan", "reply": {"json": hopeless}}]})).await;
+    let hopeless = |number: u32| {
+        let step = json!({"id": "again", "description": format!("Try it in way {number}"), "type": "tool-call",
+            "tool": {"name": "broken", "arguments": {}}});
+        json!({"role": "plan", "times": 1, "reply": {"json": {"reason": "x", "steps": [step]}}})
+    };
+    let world = world(json!({"rules": [hopeless(1), hopeless(2), hopeless(3)]})).await;
     let task = world.start(plan(vec![call("broken", json!({}))])).await;
     let _worker = world.work("w");
     let task = world.ended(task.id).await;
