@@ -214,7 +214,8 @@ pub trait Repository: Send + Sync {
     /// Counts what happened, and tells it.
     fn analytics(&self) -> &dyn Analytics;
 
-    /// Answers if the database answers.
+    /// Answers if the database answers, and takes what is written: where the last write was refused for want of
+    /// room or of the database, it tries one.
     async fn ping(&self) -> Result<(), RepositoryError>;
 
     /// Which engine it is, with its version, for people.

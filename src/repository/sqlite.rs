@@ -339,8 +339,15 @@ mod tests {
         let path = directory.path().join("full.db");
         let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
         repository.prepare().await.unwrap();
-        let limit = |pages| repository.link().tasks.write(Work::Limit(pages));
-        limit(60).await.unwrap();
+        let limit = async |pages: u32| {
+            repository.link().tasks.write(Work::Limit(pages)).await.unwrap();
+            let mut writer = repository.link().writer().await.unwrap();
+            sqlx::raw_sql(sqlx::AssertSqlSafe(format!("PRAGMA max_page_count = {pages}")))
+                .execute(&mut *writer)
+                .await
+                .unwrap();
+        };
+        limit(60).await;
         let mut kept = 0;
         let refused = loop {
             let (task, entries) = task();
@@ -352,7 +359,13 @@ mod tests {
         assert_eq!(refused.code(), "database_full");
         assert!(refused.is_passing());
         assert_eq!(repository.list(&ListFilter::default()).await.unwrap().len(), kept);
-        limit(100_000).await.unwrap();
+        assert_eq!(
+            repository.ping().await.unwrap_err().code(),
+            "database_full",
+            "it is not ready for requests"
+        );
+        limit(100_000).await;
+        repository.ping().await.expect("it is ready as soon as there is room, though nobody has written");
         let (task, entries) = task();
         repository.create(&task, entries, None).await.unwrap();
     }

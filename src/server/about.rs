@@ -110,7 +110,7 @@ pub(super) async fn health() -> Json<Health> {
     Json(Health { status: "ok" })
 }
 
-/// `GET /readyz`: the database answers, too.
+/// `GET /readyz`: the database answers, too, and takes what is written.
 pub(super) async fn ready(State(state): State<AppState>) -> Result<Json<Health>, ApiError> {
     state.repository().ping().await?;
     Ok(Json(Health { status: "ready" }))

@@ -16,6 +16,7 @@ mod schema;
 mod templates;
 mod workers;
 
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -51,11 +52,13 @@ type Result<T> = std::result::Result<T, RepositoryError>;
 /// Tasks in a database.
 pub struct Store {
     link: Link,
+    /// Whether the last write was refused for want of room or of the database.
+    refuses: AtomicBool,
 }
 
 impl Store {
     pub(super) fn over(link: Link) -> Self {
-        Self { link }
+        Self { link, refuses: AtomicBool::new(false) }
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -81,6 +84,22 @@ impl Store {
 }
 
 impl Store {
+    /// Remembers whether the database takes what is written.
+    fn noted<T>(&self, written: Result<T>) -> Result<T> {
+        if written.as_ref().is_err_and(RepositoryError::is_passing) {
+            self.refuses.store(true, Ordering::Relaxed);
+        }
+        written
+    }
+
+    /// The same of a write that is as large as any: small ones may still find room where it does not.
+    fn settled<T>(&self, written: Result<T>) -> Result<T> {
+        if written.is_ok() {
+            self.refuses.store(false, Ordering::Relaxed);
+        }
+        self.noted(written)
+    }
+
     async fn read_leased(&self, leased: &[Leased]) -> Result<Vec<Claimed>> {
         // Most tasks are claimed between two steps, and one trip is enough for them.
         let between = {
@@ -113,7 +132,7 @@ impl Store {
 #[async_trait]
 impl Repository for Store {
     async fn create(&self, task: &Task, entries: Vec<Entry>, answer: Option<&Answer>) -> Result<()> {
-        self.link.create(Creation::new(task, entries, answer)?).await
+        self.settled(self.link.create(Creation::new(task, entries, answer)?).await)
     }
 
     async fn answer(&self, user_id: &str, key: &str) -> Result<Option<Answer>> {
@@ -128,11 +147,11 @@ impl Repository for Store {
 
     async fn commit(&self, mut commit: Commit) -> Result<()> {
         commit.pack()?;
-        self.link.commit(commit).await
+        self.settled(self.link.commit(commit).await)
     }
 
     async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>> {
-        let leased = self.link.lease(claim).await?;
+        let leased = self.noted(self.link.lease(claim).await)?;
         if leased.is_empty() {
             return Ok(Vec::new());
         }
@@ -155,7 +174,7 @@ impl Repository for Store {
 
     async fn renew(&self, worker: &str, leases: &[(TaskId, i64)], lease: Duration) -> Result<Vec<Renewal>> {
         let mut conn = self.link.writer().await?;
-        claim::renew(&mut conn, worker, leases, lease).await
+        self.noted(claim::renew(&mut conn, worker, leases, lease).await)
     }
 
     async fn expire_leases(&self) -> Result<u64> {
@@ -165,7 +184,7 @@ impl Repository for Store {
 
     async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<()> {
         let mut conn = self.link.writer().await?;
-        workers::beat(&mut conn, worker, beat).await
+        self.noted(workers::beat(&mut conn, worker, beat).await)
     }
 
     async fn workers(&self) -> Result<Vec<WorkerSummary>> {
@@ -223,7 +242,7 @@ impl Repository for Store {
             return Ok(known);
         }
         let mut conn = self.link.writer().await?;
-        chat::open_thread(&mut conn, id, user_id, title).await
+        self.noted(chat::open_thread(&mut conn, id, user_id, title).await)
     }
 
     async fn thread(&self, id: &str) -> Result<Option<Thread>> {
@@ -233,7 +252,7 @@ impl Repository for Store {
 
     async fn put_message(&self, message: &Message) -> Result<()> {
         let mut conn = self.link.writer().await?;
-        chat::put_message(&mut conn, message).await
+        self.noted(chat::put_message(&mut conn, message).await)
     }
 
     async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>> {
@@ -247,7 +266,7 @@ impl Repository for Store {
 
     async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<()> {
         let mut conn = self.link.writer().await?;
-        schedules::put(&mut conn, schedule, base_revision).await
+        self.noted(schedules::put(&mut conn, schedule, base_revision).await)
     }
 
     async fn begin_schedule(&self, schedule: &Schedule, answer: &Answer) -> Result<()> {
@@ -260,7 +279,7 @@ impl Repository for Store {
 
     async fn claim_schedule(&self, lease: Duration) -> Result<Option<Schedule>> {
         let mut conn = self.link.writer().await?;
-        schedules::claim(&mut conn, lease).await
+        self.noted(schedules::claim(&mut conn, lease).await)
     }
 
     async fn keep_schedule(&self, id: ScheduleId, revision: i64, lease: Duration) -> Result<bool> {
@@ -316,6 +335,10 @@ impl Repository for Store {
     }
 
     async fn ping(&self) -> Result<()> {
+        if self.refuses.load(Ordering::Relaxed) {
+            let mut conn = self.link.writer().await?;
+            return self.settled(answers::try_to_keep(&mut conn).await);
+        }
         let mut conn = self.link.reader().await?;
         sqlx::query("SELECT 1").execute(&mut *conn).await?;
         Ok(())
@@ -356,12 +379,12 @@ impl Conversations for Store {
 
     async fn put_aside(&self, message: &Message) -> Result<()> {
         let mut conn = self.link.writer().await?;
-        chat::put_aside(&mut conn, message).await
+        self.noted(chat::put_aside(&mut conn, message).await)
     }
 
     async fn answer_anew(&self, question: &Message, answer: &Message) -> Result<u64> {
         let mut conn = self.link.writer().await?;
-        chat::answer_anew(&mut conn, question, answer).await
+        self.noted(chat::answer_anew(&mut conn, question, answer).await)
     }
 }
 
@@ -377,7 +400,7 @@ impl Analytics for Store {
         let mut conn = self.link.writer().await?;
         match pass.entries {
             0 => counting::forget(&mut conn).await.map(|()| 0),
-            _ => counting::write(&mut conn, &pass).await,
+            _ => self.noted(counting::write(&mut conn, &pass).await),
         }
     }
 

@@ -506,7 +506,7 @@ fn server() -> Vec<Operation> {
             .open()
             .without_database()
             .reply::<Health>(),
-        Operation::get("/readyz", "getReadiness", "The database answers, too.").open().reply::<Health>(),
+        Operation::get("/readyz", "getReadiness", "The database answers, too, and takes what is written.").open().reply::<Health>(),
         Operation::get("/openapi.json", "getContract", "This document.")
             .open()
             .without_database()
