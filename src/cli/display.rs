@@ -121,7 +121,7 @@ impl Display {
             | Event::Completed { .. }
             | Event::Failed { .. }
             | Event::Paused { .. } => {}
-            other => self.terminal.progress(one_line(&other.message())),
+            _ => self.terminal.progress(one_line(&said(entry))),
         }
     }
 
@@ -188,6 +188,17 @@ impl Display {
     }
 }
 
+/// What an entry says, for people: how long something is waited for, where the journal has until when.
+pub(super) fn said(entry: &Entry) -> String {
+    match &entry.event {
+        Event::StepFailed { step, fault, retry_at: Some(at) } => {
+            let wait = duration::short(at.since(entry.at)).replace(".0 s", " s");
+            format!("Step {} failed, next attempt in {wait}: {fault}", step + 1)
+        }
+        other => other.message(),
+    }
+}
+
 /// A journal entry as `--json` prints it.
 pub(super) fn entry_json(entry: &Entry) -> Value {
     json!({
@@ -247,13 +258,27 @@ pub(super) fn written_file(event: &Event, writing_calls: &mut HashSet<(u32, u32)
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::task::Timestamp;
+    use crate::task::{Fault, Timestamp};
 
     #[test]
     fn lines_stay_lines() {
         assert_eq!(one_line("a\n  b\tc "), "a b c");
         assert_eq!(cut("ééé", 2), "éé…");
         assert_eq!(one_line(&"x".repeat(500)).chars().count(), 161);
+    }
+
+    #[test]
+    fn people_are_told_how_long_something_is_waited_for_and_programs_until_when() {
+        let fault = Fault::transient("provider_unavailable", "no answer");
+        let retry_at = Some(Timestamp::from_millis(3000));
+        let event = Event::StepFailed { step: 0, fault, retry_at };
+        let entry = Entry { seq: 7, epoch: 1, at: Timestamp::from_millis(0), event };
+        assert!(
+            said(&entry).starts_with("Step 1 failed, next attempt in 3 s: no answer"),
+            "{}",
+            said(&entry)
+        );
+        assert_eq!(entry_json(&entry)["data"]["retryAt"], "1970-01-01T00:00:03.000Z");
     }
 
     #[test]

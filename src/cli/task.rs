@@ -4,7 +4,7 @@ use comfy_table::{Table, presets};
 use serde_json::json;
 
 use super::args::{ListArgs, TaskCommand};
-use super::display::{Form, cut, entry_json, one_line, readable};
+use super::display::{Form, cut, entry_json, one_line, readable, said};
 use super::error::CliError;
 use super::follow::Follower;
 use super::terminal::{Terminal, cell};
@@ -317,7 +317,7 @@ async fn trace(
             let line = if as_json {
                 entry_json(entry).to_string()
             } else {
-                let (kind, message) = (entry.event.trace_type().as_str(), one_line(&entry.event.message()));
+                let (kind, message) = (entry.event.trace_type().as_str(), one_line(&said(entry)));
                 format!("{:>5}  {}  {kind:<12}  {message}", entry.seq, entry.at)
             };
             terminal.result(line);
