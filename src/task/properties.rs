@@ -411,6 +411,7 @@ proptest! {
         prop_assert_eq!(task.state().completed, count(|step| step.status == StepStatus::Completed));
         prop_assert_eq!(task.state().replaced, count(|step| step.replaced));
         prop_assert!(task.progress() <= 100);
+        prop_assert!(task.progress() == 100 || task.status() != Status::Completed);
     }
 
     #[test]

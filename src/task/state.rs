@@ -258,11 +258,15 @@ impl Task {
         self.steps.len() as u32 - self.state.replaced
     }
 
-    /// Completed steps per hundred, rounded down; 100 only when every step counts as done.
+    /// Steps per hundred that are completed or were skipped, rounded down; 100 of a task that is completed, whatever
+    /// was left out on the way.
     pub fn progress(&self) -> u32 {
+        let is_done = |step: &&Step| matches!(step.status, StepStatus::Completed | StepStatus::Skipped);
+        let done = self.steps.iter().filter(|step| !step.replaced).filter(is_done).count() as u32;
         match self.total_steps() {
+            _ if self.state.status == Status::Completed => 100,
             0 => 0,
-            total => self.state.completed * 100 / total,
+            total => done * 100 / total,
         }
     }
 
