@@ -1,18 +1,20 @@
 //! Does a message need a task? Rules decide the clear cases in microseconds; only for the
 //! doubtful ones a model is asked.
 
-use std::sync::LazyLock;
-
-use regex::Regex;
 use serde::{Deserialize, Serialize};
 
 use super::patience::ask;
+use super::signs::{SIGNS, Sign, extent, is_foreign};
 use super::{Orchestrator, prompts};
 use crate::models::{Request, Role};
 use crate::task::{Event, ModelName, Usage};
 
-/// Messages up to this many characters are never tasks: greetings and follow-ups.
+/// Messages up to this many characters are never tasks: greetings and follow-ups. Of Chinese, Japanese and Korean ones,
+/// which say more, it takes fewer.
 const SHORT: usize = 20;
+
+/// Said of a message whose words the rules do not know, and which a model is asked about for that reason alone.
+const FOREIGN: &str = "a language that the rules do not know";
 
 /// The decision about one message, with what it rests on.
 #[derive(Debug, Clone, PartialEq, Serialize, schemars::JsonSchema)]
@@ -56,79 +58,27 @@ impl Detection {
     }
 }
 
-/// A sign of complexity (positive) or simplicity (negative) in a message.
-struct Sign {
-    name: &'static str,
-    weight: f64,
-    pattern: Regex,
-}
-
-/// The weights were set on the examples of the tests below: one strong sign alone is doubtful,
-/// two make a task.
-static SIGNS: LazyLock<Vec<Sign>> = LazyLock::new(|| {
-    let signs: [(&'static str, f64, &'static str); 11] = [
-        ("works on all of something", 0.3, r"\b(all|every|each|entire|whole|across)\b"),
-        (
-            "a large body of data",
-            0.2,
-            r"\b(repo|repository|repositories|codebase|files?|folder|directory|dataset|database|issues|tickets|documents|records|rows|logs|commits|pull requests|workspace|project)\b",
-        ),
-        (
-            "a far-reaching action",
-            0.3,
-            r"\b(migrate|refactor|analy[sz]e|audit|investigate|review|crawl|scan|process|convert|translate|compare|research|implement|build|deploy|generate|compile|collect|gather|summari[sz]e|extract|scrape|benchmark)\b",
-        ),
-        ("steps in sequence", 0.3, r"\b(then|after that|afterwards|next|finally|step by step|first)\b"),
-        (
-            "something to deliver",
-            0.25,
-            r"\b(report|summary report|spreadsheet|csv|presentation|document|markdown|dashboard|plan)\b",
-        ),
-        (
-            "several actions",
-            0.2,
-            r"\b(and|,)\s+(create|write|send|save|update|open|post|upload|publish|fix|run|make|produce|report|email|store)\b",
-        ),
-        ("a search over something", 0.2, r"\b(find|list|search|count|look up|check)\b"),
-        (
-            "takes time",
-            0.35,
-            r"\b(in the background|long[- ]running|overnight|take your time|monitor|keep (checking|watching)|until)\b",
-        ),
-        ("a numbered list", 0.3, r"(?m)^\s*(\d+[.)]|[-*])\s+\S.*\n\s*(\d+[.)]|[-*])\s+\S"),
-        (
-            "a plain question",
-            -0.45,
-            r"^\s*(what|who|when|where|why|how|which|is|are|was|were|does|do|did|can|could|would|should|will)\b[^\n]*\?\s*$",
-        ),
-        (
-            "small talk or one short text",
-            -0.35,
-            r"^\s*(hi|hello|hey|thanks|thank you|explain|define|tell me|write (a|me a) (poem|joke|haiku|story|sentence))\b",
-        ),
-    ];
-    signs
-        .into_iter()
-        .filter_map(|(name, weight, pattern)| {
-            let pattern = Regex::new(&format!("(?i){pattern}")).ok()?;
-            Some(Sign { name, weight, pattern })
-        })
-        .collect()
-});
-
 /// What the rules say, 0..1, and why.
 fn score(message: &str) -> (f64, Vec<String>) {
-    if message.trim().chars().count() <= SHORT {
+    if is_short(message) {
         return (0.0, vec![format!("at most {SHORT} characters")]);
     }
-    let seen: Vec<&Sign> = SIGNS.iter().filter(|sign| sign.pattern.is_match(message)).collect();
+    let seen: Vec<&Sign> = SIGNS.iter().filter(|sign| sign.is_in(message)).collect();
     let mut score: f64 = seen.iter().map(|sign| sign.weight).sum();
     let mut features: Vec<String> = seen.iter().map(|sign| sign.name.to_owned()).collect();
-    if message.len() > 600 {
+    if extent(message) > 600 {
         score += 0.15;
         features.push("a long message".to_owned());
     }
-    (score.clamp(0.0, 1.0), features)
+    if is_foreign(message) {
+        features.push(FOREIGN.to_owned());
+    }
+    // The sum of nothing is less than nothing.
+    (score.clamp(0.0, 1.0) + 0.0, features)
+}
+
+fn is_short(message: &str) -> bool {
+    extent(message) <= SHORT
 }
 
 impl Orchestrator {
@@ -142,8 +92,8 @@ impl Orchestrator {
     ) -> Detection {
         let detection = self.detect_by_rules(message, tools_named);
         let (score, threshold) = (detection.score, detection.threshold);
-        let is_short = message.trim().chars().count() <= SHORT;
-        if is_short || (score - threshold).abs() > self.config.doubt || self.models.is_offline() {
+        let is_clear = (score - threshold).abs() > self.config.doubt && !is_foreign(message);
+        if is_short(message) || is_clear || self.models.is_offline() {
             return detection;
         }
         self.ask_about(message, model, &detection).await.unwrap_or(detection)
@@ -237,5 +187,75 @@ mod tests {
     #[test]
     fn twenty_characters_are_never_a_task() {
         assert_eq!(score("migrate all, then go").0, 0.0);
+        assert_eq!(score("分析所有问题").1, ["at most 20 characters"], "it says no more than that");
+    }
+
+    #[test]
+    fn goals_in_other_languages_become_tasks() {
+        for goal in [
+            "Vergleiche alle Module und schreibe einen Bericht",
+            "Analysiere sämtliche Dateien im Projekt und erstelle eine Zusammenfassung",
+            "Analyse tous les fichiers du dépôt et rédige un rapport",
+            "Analiza todos los archivos del repositorio y crea un informe",
+            "Analise todos os arquivos do repositório e crie um relatório",
+            "Analizza tutti i file del progetto e scrivi una relazione",
+            "分析我仓库中的所有问题并创建总结报告",
+            "分析倉庫中的所有問題並建立總結報告",
+            "リポジトリのすべての課題を分析して、要約レポートを作成してください",
+            "저장소의 모든 이슈를 분석하고 요약 보고서를 작성해 줘",
+        ] {
+            assert!(score(goal).0 >= 0.5, "{goal}: {:?}", score(goal));
+        }
+    }
+
+    #[test]
+    fn questions_in_other_languages_stay_answers() {
+        for message in [
+            "Was ist die Hauptstadt von Frankreich?",
+            "Wie liste ich alle Dateien in einem Ordner auf?",
+            "Erkläre mir bitte den Unterschied zwischen TCP und UDP",
+            "Quelle est la capitale de la France ?",
+            "Explique-moi la différence entre TCP et UDP",
+            "¿Cuál es la capital de Francia?",
+            "Qual é a capital da França?",
+            "Come si elencano tutti i file in una cartella?",
+            "如何列出一个目录中的所有文件？",
+            "ディレクトリの全てのファイルを一覧表示するにはどうすればいいですか？",
+            "디렉터리의 모든 파일을 나열하려면 어떻게 해야 하나요?",
+        ] {
+            assert!(score(message).0 < 0.35, "{message}: {:?}", score(message));
+        }
+    }
+
+    #[test]
+    fn english_means_what_it_meant_before_other_languages_were_known() {
+        for (message, expected) in [
+            ("Analyze all issues in my GitHub repo and create a summary report", 1.0),
+            ("Migrate all TODO comments to GitHub issues", 0.8),
+            ("Please fix the TODOs that are left in here", 0.0),
+            ("My resume has a photo, and the cafe is nice", 0.0),
+            ("How do I list all files in a directory?", 0.25),
+        ] {
+            let (score, features) = score(message);
+            assert!((score - expected).abs() < 1e-9, "{message}: {score} {features:?}");
+        }
+        assert_eq!(score("Somebody said something about it").0.to_string(), "0", "and not -0");
+    }
+
+    #[test]
+    fn what_the_rules_cannot_read_is_no_clear_case() {
+        for message in [
+            "Проанализируй все файлы в репозитории и напиши отчёт",
+            "Przeanalizuj wszystkie pliki w projekcie i napisz szczegółowe podsumowanie błędów",
+            "حلل جميع الملفات في المستودع واكتب تقريرا",
+        ] {
+            assert!(is_foreign(message) && score(message).1.contains(&FOREIGN.to_owned()), "{message}");
+        }
+        for message in [
+            "Dvořák wrote nine symphonies, and this is the last one",
+            "Löse α + β = γ nach α auf, und zwar für jedes reelle β",
+        ] {
+            assert!(!is_foreign(message), "{message}");
+        }
     }
 }

@@ -40,6 +40,7 @@ mod rehearsal;
 mod request;
 mod revisions;
 mod schedule;
+mod signs;
 mod speech;
 mod summarize;
 mod template;
