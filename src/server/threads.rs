@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::auth::Caller;
-use super::chat::with_outcome;
+use super::chat::shown;
 use super::error::ApiError;
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
@@ -174,8 +174,8 @@ pub(super) async fn messages(
     let thread = of_caller(&state, &caller, &id).await?;
     let repository = state.repository().as_ref();
     let mut messages = Vec::new();
-    for message in repository.messages(&id, limit).await? {
-        messages.push(with_outcome(repository, message).await?.into());
+    for message in repository.messages(&thread.id, limit).await? {
+        messages.push(shown(repository, message).await?.into());
     }
     Ok(Json(Conversation { thread: thread.into(), messages }))
 }

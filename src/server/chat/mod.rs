@@ -34,7 +34,7 @@ use self::begin::{begin, reply};
 #[cfg(test)]
 pub(super) use self::history::within_window;
 pub(super) use self::live::Answers;
-pub(super) use self::outcome::with_outcome;
+pub(super) use self::outcome::shown;
 pub(super) use self::request::ChatBody;
 use self::request::{ToolChoice, Turn};
 pub(super) use self::resume::{Begin, stop, stream as resume};

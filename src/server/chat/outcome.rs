@@ -2,15 +2,26 @@
 
 use serde_json::{Value, json};
 
+use super::answer::ANSWERING;
 use crate::repository::{Message, Repository, RepositoryError};
 use crate::task::{Status, Task, TaskId};
 
-/// The answer with what its task came to, if it has one: the message was kept when the task began, and a
-/// page that is opened later has no stream to read the end from.
-pub(in crate::server) async fn with_outcome(
+/// The message as clients see it: with what its task came to, and of an answer that is being given only that it
+/// is. How it is given is a matter of the processes that may have to give it.
+pub(in crate::server) async fn shown(
     repository: &dyn Repository,
     mut message: Message,
 ) -> Result<Message, RepositoryError> {
+    let parts = message.parts.as_array_mut().into_iter().flatten();
+    for part in parts.filter(|part| part["type"] == ANSWERING) {
+        part["data"] = json!({});
+    }
+    with_outcome(repository, message).await
+}
+
+/// The answer with what its task came to, if it has one: the message was kept when the task began, and a
+/// page that is opened later has no stream to read the end from.
+async fn with_outcome(repository: &dyn Repository, mut message: Message) -> Result<Message, RepositoryError> {
     if let (Some(id), "assistant") = (message.task_id, message.role.as_str())
         && let Some(parts) = message.parts.as_array_mut()
     {

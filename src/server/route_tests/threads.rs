@@ -4,7 +4,9 @@ use axum::http::Method;
 use serde_json::json;
 
 use super::{error, problem, refused};
+use crate::repository::Message;
 use crate::server::fixture::{Fixture, USER};
+use crate::task::Timestamp;
 
 #[tokio::test]
 async fn a_conversation_is_read_by_whose_it_is() {
@@ -23,6 +25,24 @@ async fn a_conversation_is_read_by_whose_it_is() {
     assert_eq!(fixture.get("/api/chat/t/messages?limit=0").await.status, 400);
     fixture.repository().open_thread("theirs", "somebody", "").await.unwrap();
     assert_eq!(error(&fixture.get("/api/chat/theirs/messages").await), refused(403, "Forbidden"));
+}
+
+#[tokio::test]
+async fn how_an_answer_is_given_is_not_shown_to_clients() {
+    let fixture = Fixture::new().await;
+    fixture.repository().open_thread("t", USER, "title").await.unwrap();
+    let how = json!({"messageId": "m", "tools": {}, "budget": {"tokens": 7}, "priority": 3, "by": "worker-7"});
+    let answering = Message {
+        id: "msg-1".into(),
+        thread_id: "t".into(),
+        role: "assistant".into(),
+        parts: json!([{"type": "data-answering", "data": how}]),
+        task_id: None,
+        created_at: Timestamp::default(),
+    };
+    fixture.repository().put_message(&answering).await.unwrap();
+    let read = fixture.get("/api/chat/t/messages").await.json();
+    assert_eq!(read["messages"][0]["parts"], json!([{"type": "data-answering", "data": {}}]));
 }
 
 #[tokio::test]
