@@ -125,6 +125,7 @@ async fn introduce(
     let mut lines = vec![format!("longhaul {}", env!("CARGO_PKG_VERSION"))];
     lines.extend(address.map(|address| format!("  listening  http://{address}")));
     lines.push(format!("  database   {engine_version} in {}", engine.database.place()));
+    engine.orchestrator.queue().settled().await;
     lines.push(format!("  queue      {}", engine.orchestrator.queue().describe()));
     lines.push(format!("  model      {}{offline}", models.default_name()));
     lines.push(format!("  tools      {}", tools(engine)));

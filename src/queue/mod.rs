@@ -96,6 +96,9 @@ pub trait Queue: Send + Sync {
     /// Passes on what is still on its way and takes no more jobs. For the end of a process.
     async fn close(&self) {}
 
+    /// Waits until it is known whether the queue answers, for as long as one answer may take.
+    async fn settled(&self) {}
+
     /// Which queue it is, for people.
     fn describe(&self) -> String;
 

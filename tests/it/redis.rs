@@ -293,6 +293,19 @@ async fn the_job_of_a_worker_that_died_ends_about_when_its_lease_does() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_redis_is_told_as_away_only_once_it_was_tried() {
+    let mut server = RedisServer::start();
+    let queue = || BullQueue::start(QueueConfig::at(server.url()), Doorbell::default()).unwrap();
+    let there = queue();
+    assert!(!there.describe().contains("away"), "{}", there.describe());
+    there.settled().await;
+    assert!(there.is_connected() && !there.describe().contains('('), "{}", there.describe());
+    let gone = queue();
+    server.kill();
+    patiently("Redis is away", async || gone.describe().contains("away")).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_emptied_redis_loses_no_task() {
     let server = RedisServer::start();
     let queue = connected(QueueConfig {

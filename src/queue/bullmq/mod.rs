@@ -25,7 +25,7 @@ use tokio::time::Instant;
 use super::{Delivery, Doorbell, Job, JobState, Queue, QueueError, Wake};
 use crate::task::TaskId;
 use intake::Intake;
-use link::Link;
+use link::{ANSWER, Link};
 use pusher::Pusher;
 
 pub use config::{QueueConfig, QueueLimiter};
@@ -121,8 +121,17 @@ impl Queue for BullQueue {
         self.intake.close().await;
     }
 
+    async fn settled(&self) {
+        // One that is away is told as that.
+        let _ = tokio::time::timeout(ANSWER, self.link.tried()).await;
+    }
+
     fn describe(&self) -> String {
-        let state = if self.is_connected() { "" } else { " (away: the database is the queue)" };
+        let state = match () {
+            () if self.is_connected() => "",
+            () if self.link.is_away() => " (away: the database is the queue)",
+            () => " (not connected yet)",
+        };
         format!("BullMQ {} in {}{state}", self.link.config().name, self.link.config().place())
     }
 
