@@ -11,6 +11,7 @@ use tokio_util::sync::CancellationToken;
 use super::args::ServeArgs;
 use super::beside::Beside;
 use super::config::ConfigError;
+use super::display::{cut, in_one_line};
 use super::error::CliError;
 use super::terminal::Terminal;
 use super::wiring::Engine;
@@ -18,7 +19,11 @@ use super::{Exit, signals};
 use crate::repository::analytics::keep_up;
 use crate::server::{self, Access, AppState, LimiterSnapshot, Replayer, WorkerSnapshot, WorkerStatus};
 use crate::task::{counted, words_of};
+use crate::tools::ServerStatus;
 use crate::worker::{self, LimiterScope, Worker};
+
+/// How much is said of why a tool server is not there.
+const REASON: usize = 100;
 
 const DRAINING: &str = "stopping: running steps end first, a second signal stops at once";
 
@@ -140,14 +145,21 @@ fn tools(engine: &Engine) -> String {
     let tools =
         offered.map_or_else(|collision| collision.to_string(), |tools| counted(tools.len() as u64, "tool"));
     let servers = toolbox.servers();
-    let down: Vec<&str> =
-        servers.iter().filter(|server| !server.connected).map(|server| server.name.as_str()).collect();
+    let down: Vec<String> = servers.iter().filter(|server| !server.connected).map(not_connected).collect();
     match (servers.len(), down.len()) {
         (0, _) => tools,
         (all, 0) => format!("{tools}, {}", counted(all as u64, "MCP server")),
         (all, _) => {
             format!("{tools}, {} (not connected: {})", counted(all as u64, "MCP server"), down.join(", "))
         }
+    }
+}
+
+/// A server that is not there, with the reason as far as it is known.
+fn not_connected(server: &ServerStatus) -> String {
+    match &server.last_error {
+        Some(error) => format!("{}: {}", server.name, cut(&in_one_line(error), REASON)),
+        None => server.name.clone(),
     }
 }
 

@@ -85,6 +85,9 @@ pub struct McpServerConfig {
     pub connect_timeout_ms: u64,
     /// How long one call may take at most, in milliseconds; as for all tools if absent.
     pub call_timeout_ms: Option<u64>,
+    /// Why it is never started, where something is missing that it would have to be started with.
+    #[serde(skip)]
+    pub withheld: Option<String>,
 }
 
 /// What the operator declares about one tool of an MCP server.
@@ -115,6 +118,9 @@ impl ToolsConfig {
 impl McpServerConfig {
     /// What is contradictory about it.
     pub(super) fn validate(&self) -> Result<(), String> {
+        if self.withheld.is_some() {
+            return Ok(());
+        }
         match (&self.command, &self.url) {
             (Some(command), None) if command.trim().is_empty() => Err("`command` is empty".to_owned()),
             (None, None) => Err("one of `command` and `url` is needed".to_owned()),
@@ -179,6 +185,7 @@ impl Default for McpServerConfig {
             tools: BTreeMap::new(),
             connect_timeout_ms: 30_000,
             call_timeout_ms: None,
+            withheld: None,
         }
     }
 }
@@ -197,6 +204,7 @@ impl fmt::Debug for McpServerConfig {
             .field("tools", &self.tools)
             .field("connect_timeout_ms", &self.connect_timeout_ms)
             .field("call_timeout_ms", &self.call_timeout_ms)
+            .field("withheld", &self.withheld)
             .finish()
     }
 }

@@ -33,8 +33,9 @@ pub enum McpJsonError {
 
 /// Reads `{"mcpServers": {name: {command, args, env} | {url, headers}}}`, also under VS Code's
 /// key `servers`, and under `mcp` with `servers` in it as its settings.json has them, and our own `trusted` and `tools: {name: {effect}}`. Keys of other programs
-/// are ignored, disabled servers are left out; comments and commas behind the last item do no harm. `${env:NAME}` stands for an environment variable;
-/// `${input:NAME}`, which only VS Code can ask for, is refused; other placeholders stay as they are.
+/// are ignored, disabled servers are left out; comments and commas behind the last item do no harm. `${env:NAME}` stands for an environment variable.
+/// A server that names one that is not set, or `${input:NAME}`, which only VS Code can ask for, is withheld: it is listed with
+/// the reason and never started, and the others are as they are. Other placeholders stay as they are.
 ///
 /// # Errors
 /// [`McpJsonError`] names the server and what is wrong with it.
@@ -79,6 +80,7 @@ fn server(entry: &Map<String, Value>, lookup: Lookup<'_>) -> Result<McpServerCon
             Some(_) => return Err("`trusted` must be true or false".to_owned()),
         },
         tools: tools(entry)?,
+        withheld: missing(entry, lookup),
         ..McpServerConfig::default()
     })
 }
@@ -126,27 +128,45 @@ fn tools(entry: &Map<String, Value>) -> Result<BTreeMap<String, McpToolConfig>, 
     }
 }
 
-/// Replaces `${env:NAME}`. A variable that is not set is an error: a server that is started
-/// with an empty key fails much later and says much less.
+/// What a server would have to be started with and is not there. One that is started with an empty key fails
+/// much later and says much less.
+fn missing(entry: &Map<String, Value>, lookup: Lookup<'_>) -> Option<String> {
+    let read = ["command", "args", "env", "cwd", "url", "headers"].iter().filter_map(|key| entry.get(*key));
+    let texts = read.flat_map(|value| match value {
+        Value::Array(items) => items.iter().collect::<Vec<_>>(),
+        Value::Object(fields) => fields.values().collect(),
+        one => vec![one],
+    });
+    texts.filter_map(Value::as_str).find_map(|text| missing_in(text, lookup))
+}
+
+fn missing_in(text: &str, lookup: Lookup<'_>) -> Option<String> {
+    let names = |opening| text.split(opening).skip(1).filter_map(|behind| behind.split('}').next());
+    if let Some(name) = names(ENV).find(|name| lookup(name).is_none()) {
+        return Some(format!("the environment variable {name} is not set"));
+    }
+    names("${input:").next().map(|name| {
+        format!(
+            "`${{input:{name}}}` is what VS Code asks for when it starts the server: name an environment variable \
+             instead, as in `${{env:NAME}}`"
+        )
+    })
+}
+
+/// What an environment variable is named behind.
+const ENV: &str = "${env:";
+
+/// Replaces `${env:NAME}`. One that is not set stays as it is: see [`missing`].
 fn expand(text: &str, lookup: Lookup<'_>) -> Result<String, String> {
-    const OPENING: &str = "${env:";
     let mut expanded = String::with_capacity(text.len());
     let mut rest = text;
-    while let Some((before, after)) = rest.split_once(OPENING) {
+    while let Some((before, after)) = rest.split_once(ENV) {
         expanded.push_str(before);
-        let (name, tail) = after.split_once('}').ok_or_else(|| format!("`{OPENING}` is not closed"))?;
-        let value = lookup(name).ok_or_else(|| format!("the environment variable {name} is not set"))?;
-        expanded.push_str(&value);
+        let (name, tail) = after.split_once('}').ok_or_else(|| format!("`{ENV}` is not closed"))?;
+        expanded.push_str(&lookup(name).unwrap_or_else(|| format!("{ENV}{name}}}")));
         rest = tail;
     }
     expanded.push_str(rest);
-    if let Some((_, asked)) = text.split_once("${input:") {
-        let name = asked.split('}').next().unwrap_or_default();
-        return Err(format!(
-            "`${{input:{name}}}` is what VS Code asks for when it starts the server: name an environment variable \
-             instead, as in `${{env:NAME}}`"
-        ));
-    }
     Ok(expanded)
 }
 
@@ -177,15 +197,27 @@ mod tests {
 
     #[test]
     fn vs_code_lists_are_read_and_foreign_placeholders_stay() {
-        let asks = r#"{"servers": {"a": {"command": "a", "env": {"K": "${input:key}"}}}}"#;
-        let error = read(asks).unwrap_err().to_string();
-        assert!(error.contains("'a'") && error.contains("${input:key}"), "{error}");
         let servers = read(
             r#"{"inputs": [], "servers": {"a": {"type": "stdio", "command": "a", "env": {"K": "${workspaceFolder}"}, "tools": ["*"]}}}"#,
         )
         .unwrap();
         assert_eq!(servers["a"].env["K"], "${workspaceFolder}");
         assert!(servers["a"].tools.is_empty());
+    }
+
+    #[test]
+    fn a_server_that_something_is_missing_for_is_withheld_and_the_others_are_not() {
+        let servers = read(
+            r#"{"mcpServers": {
+                "asks": {"command": "a", "env": {"K": "${input:key}"}},
+                "unset": {"url": "https://${env:NONE}/mcp", "headers": {"Authorization": "${env:TOKEN}"}},
+                "well": {"command": "a", "env": {"K": "${env:TOKEN}"}}
+            }}"#,
+        )
+        .unwrap();
+        assert!(servers["asks"].withheld.as_ref().unwrap().contains("${input:key}"));
+        assert_eq!(servers["unset"].withheld.as_deref(), Some("the environment variable NONE is not set"));
+        assert_eq!(servers["well"].withheld, None);
     }
 
     #[test]
@@ -236,7 +268,6 @@ mod tests {
             (r#"{"mcpServers": {"a": {}}}"#, "'a': one of `command` and `url`"),
             (r#"{"mcpServers": {"a": {"command": 1}}}"#, "'a': `command` must be a text"),
             (r#"{"mcpServers": {"a": {"command": "a", "args": "x"}}}"#, "'a': `args`"),
-            (r#"{"mcpServers": {"a": {"command": "a", "env": {"K": "${env:NONE}"}}}}"#, "NONE is not set"),
             (r#"{"mcpServers": {"a": {"command": "${env:TOKEN"}}}"#, "not closed"),
             (r#"{"mcpServers": {"a": {"command": "a", "tools": {"t": {"effect": "safe"}}}}}"#, "`tools`"),
         ] {

@@ -207,6 +207,9 @@ impl Server {
     }
 
     async fn dial_once(self: &Arc<Self>, _alone: Alone) -> Result<Arc<Connection>, String> {
+        if let Some(missing) = &self.config.withheld {
+            return Err(self.note_failure(missing.clone()));
+        }
         {
             let state = self.state();
             if let Some(link) = state.live() {
@@ -368,6 +371,19 @@ mod tests {
         let config = McpServerConfig { url, ..McpServerConfig::default() };
         let limits = Limits { call_timeout: Duration::from_secs(60), max_output_bytes: 1024 };
         (listener, Server::new("mute".to_owned(), config, limits, Secrets::default()))
+    }
+
+    #[tokio::test]
+    async fn a_server_that_is_withheld_is_listed_with_the_reason_and_never_started() {
+        let (listener, mute) = mute().await;
+        let withheld = Some("the environment variable KEY is not set".to_owned());
+        let config = McpServerConfig { withheld: withheld.clone(), ..mute.config.clone() };
+        let server = Server::new("keyed".to_owned(), config, mute.limits, Secrets::default());
+        server.connect().await;
+        assert!(server.tools().is_empty() && server.awaited().is_none());
+        assert_eq!(server.status().last_error, withheld);
+        let dialled = tokio::time::timeout(Duration::from_millis(50), listener.accept()).await;
+        assert!(dialled.is_err(), "nobody called");
     }
 
     #[tokio::test]
