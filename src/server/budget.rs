@@ -1,12 +1,13 @@
 //! Budgets under `/api/tasks`: what a task may consume, what it has, and more of it.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::own::Own;
 use super::parse::JsonBody;
 use super::state::AppState;
 use super::views::{self, TaskDetail};
@@ -43,10 +44,9 @@ pub(super) struct More {
 pub(super) async fn raise(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     JsonBody(more): JsonBody<More>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.raise_budget(task.id, more.add, &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }

@@ -1,18 +1,19 @@
 //! What is in the window of a task, its checkpoints, and the way back to one, under `/api/tasks`.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::own::Own;
 use super::parse::JsonBody;
 use super::state::AppState;
 use super::views::{self, TaskDetail};
 use crate::orchestrator::{ContextView, RestoreWish};
-use crate::task::{Entry, Event, Payload, Timestamp};
+use crate::task::{Entry, Event, Payload, Task, Timestamp};
 
 /// A place that a task can be put back to.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -63,20 +64,16 @@ impl CheckpointView {
 /// `GET /api/tasks/{id}/context`.
 pub(super) async fn show(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<ContextView>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     Ok(Json(state.orchestrator.context_view(&task).await?))
 }
 
 /// `GET /api/tasks/{id}/checkpoints`.
 pub(super) async fn list(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<CheckpointList>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let entries = state.orchestrator.checkpoints(task.id).await?;
     let checkpoints = entries.into_iter().filter_map(CheckpointView::of).collect();
     Ok(Json(CheckpointList { checkpoints }))
@@ -86,9 +83,8 @@ pub(super) async fn list(
 pub(super) async fn take(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<CheckpointList>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     state.orchestrator.take_checkpoint(task.id, &caller.0).await?;
     let newest = state.orchestrator.checkpoints(task.id).await?.pop();
     Ok(Json(CheckpointList { checkpoints: newest.and_then(CheckpointView::of).into_iter().collect() }))
@@ -98,10 +94,9 @@ pub(super) async fn take(
 pub(super) async fn restore(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     JsonBody(back): JsonBody<Back>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let wish = RestoreWish { checkpoint: back.checkpoint, repeat_effects: back.repeat_effects };
     let task = state.orchestrator.restore(task.id, wish, &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))

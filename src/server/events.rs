@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::time::Duration;
 
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::{HeaderMap, StatusCode};
 use axum::response::sse::Event;
 use axum::response::{IntoResponse, Response};
@@ -11,13 +11,14 @@ use futures::stream;
 use schemars::JsonSchema;
 use serde::Deserialize;
 
-use super::auth::Caller;
 use super::error::ApiError;
 use super::feed::Note;
 use super::follow::{Follower, Next, Slow};
+use super::own::Own;
 use super::parse::Params;
 use super::state::AppState;
 use super::ui_stream::event_stream;
+use crate::task::Task;
 
 /// The header with which a client that was cut off says what it has.
 const LAST_EVENT_ID: &str = "last-event-id";
@@ -35,13 +36,11 @@ pub(super) struct From {
 /// `EventSource` not to come back.
 pub(super) async fn follow(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     Params(from): Params<From>,
     headers: HeaderMap,
 ) -> Result<Response, ApiError> {
     let after = last_event_id(&headers)?.or(from.after).unwrap_or(0);
-    let task = state.task_of(&caller, &id).await?;
     if task.status().is_terminal() && after >= task.state().seq {
         return Ok(StatusCode::NO_CONTENT.into_response());
     }

@@ -11,9 +11,10 @@ use serde_json::Value;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::idempotency::{self, Keyed, KeyedOrBare, begun};
+use super::own::Own;
 use super::state::AppState;
 use crate::orchestrator::{ForkAt, ForkWish, RetryWish, TaskDiff};
-use crate::task::{CallAt, ModelName};
+use crate::task::{CallAt, ModelName, Task};
 
 /// The body of a fork. At most one of `seq`, `step` and `result` says where; with none of them, it
 /// is where the task stands, or the moment before its end.
@@ -83,10 +84,9 @@ impl ForkBody {
 pub(super) async fn fork(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     KeyedOrBare(Keyed { body, key }): KeyedOrBare<ForkBody>,
 ) -> Result<Response, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let wish = body.wish()?;
     let start = |key| state.orchestrator.fork(task.id, ForkWish { key, ..wish }, &caller.0);
     idempotency::once(&state, &caller, key, begun, start).await
@@ -96,10 +96,9 @@ pub(super) async fn fork(
 pub(super) async fn retry(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     KeyedOrBare(Keyed { body, key }): KeyedOrBare<RetryBody>,
 ) -> Result<Response, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let RetryBody { step: from_step, repeat_effects } = body;
     let wish = |key| RetryWish { from_step, repeat_effects, key };
     let start = |key| state.orchestrator.retry(task.id, wish(key), &caller.0);
@@ -110,9 +109,9 @@ pub(super) async fn retry(
 pub(super) async fn diff(
     State(state): State<AppState>,
     caller: Caller,
-    Path((id, other)): Path<(String, String)>,
+    Own(a): Own<Task>,
+    Path((_, other)): Path<(String, String)>,
 ) -> Result<Json<TaskDiff>, ApiError> {
-    let a = state.task_of(&caller, &id).await?;
     let b = state.task_of(&caller, &other).await?;
     Ok(Json(state.orchestrator.compare(a.id, b.id).await?))
 }

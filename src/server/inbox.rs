@@ -2,18 +2,19 @@
 //! tell a task unasked. `/effects`: what a task did to the world.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::own::Own;
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
 use super::views::{self, EffectView, TaskDetail};
 use crate::orchestrator::{Decision, OpenRequest, OutcomeDecision, RequestId};
-use crate::task::CheckDecision;
+use crate::task::{CheckDecision, Task};
 
 /// Tasks that are looked at if nobody says how many, and at most.
 const USUAL: u32 = 100;
@@ -109,11 +110,9 @@ pub(super) async fn list(
 pub(super) async fn decide(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(id): Own<RequestId>,
     JsonBody(word): JsonBody<Word>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let id = id.parse::<RequestId>().map_err(|problem| ApiError::invalid("id", problem))?;
-    state.task_of(&caller, &id.task.to_string()).await?;
     let task = state.orchestrator.decide(id, word.into(), &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
@@ -122,10 +121,9 @@ pub(super) async fn decide(
 pub(super) async fn tell(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     JsonBody(told): JsonBody<Told>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.send_message(task.id, &told.text, &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
@@ -133,10 +131,8 @@ pub(super) async fn tell(
 /// `GET /api/tasks/{id}/effects`: every call that changes the world, in order.
 pub(super) async fn effects(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<EffectList>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let effects = state.orchestrator.effects(task.id).await?;
     Ok(Json(EffectList { effects: effects.iter().map(EffectView::of).collect() }))
 }

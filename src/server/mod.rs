@@ -30,6 +30,7 @@ mod inbox;
 mod metrics;
 mod openapi;
 mod orchestrate;
+mod own;
 mod parse;
 mod plans;
 mod presets;

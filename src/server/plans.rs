@@ -1,14 +1,15 @@
 //! `/api/tasks/{id}/plan`: the plan of a task, revision by revision.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use schemars::JsonSchema;
 use serde::Serialize;
 
-use super::auth::Caller;
 use super::error::ApiError;
+use super::own::Own;
 use super::state::AppState;
 use crate::orchestrator::Revision;
+use crate::task::Task;
 
 /// The plan of a task.
 #[derive(Debug, Serialize, JsonSchema)]
@@ -25,10 +26,8 @@ pub(super) struct TaskPlan {
 /// `GET /api/tasks/{id}/plan`.
 pub(super) async fn show(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<TaskPlan>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let revisions = state.orchestrator.revisions(&task).await?;
     let (revision, waits_for_approval) = (task.state().revision, task.plan_ask().is_some());
     Ok(Json(TaskPlan { revision, waits_for_approval, revisions }))

@@ -2,7 +2,7 @@
 
 use axum::Json;
 use axum::body::{Body, Bytes};
-use axum::extract::{FromRequest, Path, Request, State};
+use axum::extract::{FromRequest, Request, State};
 use axum::http::StatusCode;
 use axum::http::header::{CONTENT_DISPOSITION, CONTENT_TYPE};
 use axum::response::{IntoResponse, Response};
@@ -12,11 +12,12 @@ use serde::Deserialize;
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::own::Own;
 use super::parse::Params;
 use super::state::AppState;
 use super::views::{self, TaskDetail};
 use crate::orchestrator::OrchestratorError;
-use crate::task::{Recording, RecordingError, unpack_recording};
+use crate::task::{Recording, RecordingError, Task, unpack_recording};
 
 /// What a recording is.
 pub(super) const MEDIA: &str = "application/x-ndjson";
@@ -33,10 +34,8 @@ pub(super) struct Where {
 /// `GET /api/tasks/{id}/export`.
 pub(super) async fn export(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Response, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let lines = state.orchestrator.export(task.id).await?;
     let headers = [
         (CONTENT_TYPE, MEDIA.to_owned()),

@@ -6,15 +6,15 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use futures::future::BoxFuture;
 use tokio::sync::Semaphore;
 
-use super::auth::Caller;
 use super::error::ApiError;
+use super::own::Own;
 use super::state::AppState;
 use crate::orchestrator::OrchestratorError;
-use crate::task::{Recording, Replay};
+use crate::task::{Recording, Replay, Task};
 
 /// Carries a recorded task out again; refuses in words. Who does is on the same floor, so whoever wires
 /// both together passes it in.
@@ -48,10 +48,8 @@ impl Replays {
 /// Replays it.
 pub(super) async fn replay(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<Replay>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let Ok(_place) = state.replays.places.try_acquire() else { return Err(ApiError::too_many_replays()) };
     let limit = state.config.max_recording_bytes as u64;
     let text = state.orchestrator.recorded(task.id, limit).await?;

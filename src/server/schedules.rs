@@ -1,7 +1,7 @@
 //! `/api/schedules`: what is to be started when.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use axum::response::Response;
 use schemars::JsonSchema;
@@ -11,9 +11,10 @@ use serde_json::json;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::idempotency::{self, Keyed, KeyedOrBare, begun};
+use super::own::Own;
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
-use crate::orchestrator::{OrchestratorError, ScheduleWish};
+use crate::orchestrator::ScheduleWish;
 use crate::repository::{Schedule, ScheduleId};
 use crate::task::Timestamp;
 
@@ -121,30 +122,25 @@ pub(super) async fn create(
 /// `GET /api/schedules/{id}`.
 pub(super) async fn show(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(schedule): Own<Schedule>,
 ) -> Result<Json<ScheduleView>, ApiError> {
-    Ok(ScheduleView::of(&state, of_caller(&state, &caller, &id).await?))
+    Ok(ScheduleView::of(&state, schedule))
 }
 
 /// `PATCH /api/schedules/{id}`: what is missing stays as it is.
 pub(super) async fn change(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(Schedule { id, .. }): Own<Schedule>,
     JsonBody(wish): JsonBody<ScheduleWish>,
 ) -> Result<Json<ScheduleView>, ApiError> {
-    let id = of_caller(&state, &caller, &id).await?.id;
     Ok(ScheduleView::of(&state, state.orchestrator.change_schedule(id, wish).await?))
 }
 
 /// `DELETE /api/schedules/{id}`: its tasks stay.
 pub(super) async fn delete(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(Schedule { id, .. }): Own<Schedule>,
 ) -> Result<StatusCode, ApiError> {
-    let id = of_caller(&state, &caller, &id).await?.id;
     state.orchestrator.delete_schedule(id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
@@ -152,20 +148,16 @@ pub(super) async fn delete(
 /// `POST /api/schedules/{id}/pause`.
 pub(super) async fn pause(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(Schedule { id, .. }): Own<Schedule>,
 ) -> Result<Json<ScheduleView>, ApiError> {
-    let id = of_caller(&state, &caller, &id).await?.id;
     Ok(ScheduleView::of(&state, state.orchestrator.pause_schedule(id).await?))
 }
 
 /// `POST /api/schedules/{id}/resume`.
 pub(super) async fn resume(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(Schedule { id, .. }): Own<Schedule>,
 ) -> Result<Json<ScheduleView>, ApiError> {
-    let id = of_caller(&state, &caller, &id).await?.id;
     Ok(ScheduleView::of(&state, state.orchestrator.resume_schedule(id).await?))
 }
 
@@ -177,18 +169,9 @@ pub(super) struct Nothing {}
 pub(super) async fn trigger(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(Schedule { id, .. }): Own<Schedule>,
     KeyedOrBare(Keyed { body: Nothing {}, key }): KeyedOrBare<Nothing>,
 ) -> Result<Response, ApiError> {
-    let id = of_caller(&state, &caller, &id).await?.id;
     let start = |key| state.orchestrator.trigger_schedule(id, key);
     idempotency::once(&state, &caller, key, begun, start).await
-}
-
-/// The caller's schedule with this id: 400 if it is no id, 404 if there is none, 403 if it is somebody
-/// else's.
-async fn of_caller(state: &AppState, caller: &Caller, id: &str) -> Result<Schedule, ApiError> {
-    let id = id.parse::<ScheduleId>().map_err(|_| ApiError::invalid("id", "is not the id of a schedule"))?;
-    let schedule = state.repository().schedule(id).await?.ok_or(OrchestratorError::NoSchedule)?;
-    if schedule.user_id == caller.0 { Ok(schedule) } else { Err(ApiError::forbidden()) }
 }

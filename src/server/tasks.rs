@@ -8,12 +8,13 @@ use serde_json::Value;
 
 use super::auth::Caller;
 use super::error::ApiError;
+use super::own::Own;
 use super::parse::{JsonBody, OptionalBody, Params};
 use super::state::AppState;
 use super::views::{self, EntryView, JobList, StepDetail, StepList, TaskDetail, TaskList, TraceList};
 use crate::orchestrator::OutcomeDecision;
 use crate::repository::ListFilter;
-use crate::task::{Payload, Priority, Status, TaskId};
+use crate::task::{Payload, Priority, Status, Task, TaskId};
 
 /// Tasks or entries in one answer if nobody says how many, and at most.
 const USUAL: u32 = 100;
@@ -158,10 +159,8 @@ fn limit(asked: Option<u32>) -> Result<u32, ApiError> {
 /// `GET /api/tasks/{id}`.
 pub(super) async fn show(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
 
@@ -169,10 +168,9 @@ pub(super) async fn show(
 pub(super) async fn change(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     JsonBody(change): JsonBody<Change>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.prioritize(task.id, change.priority, &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
@@ -180,14 +178,12 @@ pub(super) async fn change(
 /// `GET /api/tasks/{id}/children`: the tasks that carry out calls of a task, newest first.
 pub(super) async fn children(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     Params(page): Params<Children>,
 ) -> Result<Json<TaskList>, ApiError> {
     let before = page.before.map(|id| id.parse::<TaskId>()).transpose();
     let before = before.map_err(|_| ApiError::invalid("before", "is not the id of a task"))?;
     let limit = limit(page.limit)?;
-    let task = state.task_of(&caller, &id).await?;
     let filter = ListFilter { parent: Some(task.id), before, limit, ..ListFilter::default() };
     let tasks = state.repository().list(&filter).await?;
     let next = tasks.last().filter(|_| tasks.len() == limit as usize).map(|last| last.id);
@@ -197,10 +193,8 @@ pub(super) async fn children(
 /// `GET /api/tasks/{id}/steps`: every step of every revision, in order.
 pub(super) async fn steps(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<StepList>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let mut steps: Vec<StepDetail> = Vec::new();
     for (index, step) in task.steps().iter().enumerate() {
         steps.push(views::step(state.repository().as_ref(), index, step).await?);
@@ -211,12 +205,10 @@ pub(super) async fn steps(
 /// `GET /api/tasks/{id}/traces`: a piece of the journal.
 pub(super) async fn traces(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     Params(range): Params<Range>,
 ) -> Result<Json<TraceList>, ApiError> {
     let limit = limit(range.limit)?;
-    let task = state.task_of(&caller, &id).await?;
     let entries = state.repository().journal(task.id, range.after.unwrap_or(0), limit).await?;
     let is_full = entries.len() == limit as usize;
     let next = entries.last().filter(|_| is_full).map(|last| last.seq);
@@ -227,11 +219,10 @@ pub(super) async fn traces(
 /// `GET /api/tasks/{id}/traces/{seq}`: one entry with its contents in full.
 pub(super) async fn entry(
     State(state): State<AppState>,
-    caller: Caller,
-    Path((id, seq)): Path<(String, String)>,
+    Own(task): Own<Task>,
+    Path((_, seq)): Path<(String, String)>,
 ) -> Result<Json<EntryView>, ApiError> {
     let seq: i64 = seq.parse().map_err(|_| ApiError::invalid("seq", "is the number of an entry"))?;
-    let task = state.task_of(&caller, &id).await?;
     let entries = state.repository().journal(task.id, seq.saturating_sub(1), 1).await?;
     let mut entry =
         entries.into_iter().find(|entry| entry.seq == seq).ok_or_else(ApiError::entry_not_found)?;
@@ -244,10 +235,8 @@ pub(super) async fn entry(
 /// `GET /api/tasks/{id}/jobs`: the hints about a task that wait or waited in the queue.
 pub(super) async fn jobs(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<JobList>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let jobs = state.orchestrator.queue().get_task_jobs(task.id).await?;
     Ok(Json(JobList { jobs }))
 }
@@ -256,9 +245,8 @@ pub(super) async fn jobs(
 pub(super) async fn pause(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.pause(task.id, &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
@@ -267,10 +255,9 @@ pub(super) async fn pause(
 pub(super) async fn resume(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     OptionalBody(body): OptionalBody<Resume>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let task = match body.and_then(|body| body.outcome) {
         Some(outcome) => state.orchestrator.decide_outcome(task.id, outcome.into(), &caller.0).await?,
         None => state.orchestrator.resume(task.id, &caller.0).await?,
@@ -282,9 +269,8 @@ pub(super) async fn resume(
 pub(super) async fn cancel(
     State(state): State<AppState>,
     caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let task = state.orchestrator.cancel(task.id, &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }

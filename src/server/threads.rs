@@ -1,7 +1,7 @@
 //! Conversations as pages show them: which there are, what was said, and what would become of a message.
 
 use axum::Json;
-use axum::extract::{Path, State};
+use axum::extract::State;
 use axum::http::StatusCode;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -10,6 +10,7 @@ use serde_json::Value;
 use super::auth::Caller;
 use super::chat::shown;
 use super::error::ApiError;
+use super::own::Own;
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
 use crate::orchestrator::Detection;
@@ -127,51 +128,41 @@ pub(super) async fn list(
 }
 
 /// `GET /api/threads/{id}`.
-pub(super) async fn show(
-    State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
-) -> Result<Json<ThreadView>, ApiError> {
-    Ok(Json(of_caller(&state, &caller, &id).await?.into()))
+pub(super) async fn show(Own(thread): Own<Thread>) -> Result<Json<ThreadView>, ApiError> {
+    Ok(Json(thread.into()))
 }
 
 /// `PATCH /api/threads/{id}`: gives a conversation another title.
 pub(super) async fn change(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(thread): Own<Thread>,
     JsonBody(rename): JsonBody<Rename>,
 ) -> Result<Json<ThreadView>, ApiError> {
     let title = rename.title.trim().replace('\0', "\u{fffd}");
     if title.is_empty() || title.chars().count() > LONGEST_TITLE {
         return Err(ApiError::invalid("title", &format!("has 1 to {LONGEST_TITLE} characters")));
     }
-    let thread = of_caller(&state, &caller, &id).await?;
-    state.repository().conversations().rename(&id, &title).await?;
+    state.repository().conversations().rename(&thread.id, &title).await?;
     Ok(Json(Thread { title, ..thread }.into()))
 }
 
 /// `DELETE /api/threads/{id}`: forgets a conversation with its messages; its tasks stay.
 pub(super) async fn delete(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(thread): Own<Thread>,
 ) -> Result<StatusCode, ApiError> {
-    of_caller(&state, &caller, &id).await?;
-    state.answers.stop(&id);
-    state.repository().conversations().forget(&id).await?;
+    state.answers.stop(&thread.id);
+    state.repository().conversations().forget(&thread.id).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
 /// `GET /api/chat/{id}/messages`: what was said in a conversation.
 pub(super) async fn messages(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(thread): Own<Thread>,
     Params(range): Params<Range>,
 ) -> Result<Json<Conversation>, ApiError> {
     let limit = within(range.limit, USUAL)?;
-    let thread = of_caller(&state, &caller, &id).await?;
     let repository = state.repository().as_ref();
     let mut messages = Vec::new();
     for message in repository.messages(&thread.id, limit).await? {
@@ -186,12 +177,6 @@ fn within(limit: Option<u32>, usual: u32) -> Result<u32, ApiError> {
         Some(limit @ 1..=MOST) => Ok(limit),
         Some(_) => Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
     }
-}
-
-/// The caller's conversation with this id.
-async fn of_caller(state: &AppState, caller: &Caller, id: &str) -> Result<Thread, ApiError> {
-    let thread = state.repository().thread(id).await?.ok_or_else(ApiError::thread_not_found)?;
-    if thread.user_id == caller.0 { Ok(thread) } else { Err(ApiError::forbidden()) }
 }
 
 /// `POST /api/chat/detect`: whether a chat would make a task of this text, by the rules alone.

@@ -64,6 +64,7 @@ pub(super) async fn post(
     Keyed { body, key }: Keyed<ChatBody>,
 ) -> Result<Response, ApiError> {
     let mut turn = body.into_turn()?;
+    refuse_foreign(&state, &caller, &turn).await?;
     let preset = turn.preset.as_deref();
     state.orchestrator.check_names(&caller.0, &turn.tools).await?;
     (turn.tools, turn.model) = state.orchestrator.narrowed(turn.tools, turn.model, preset)?;
@@ -125,6 +126,13 @@ async fn replay(
         return Ok(Some(idempotency::marked(reply(state, headers, turn, &task))));
     }
     Ok(Some(idempotency::again(answer)))
+}
+
+/// Whose a thread is comes before what is wrong with a message to it.
+async fn refuse_foreign(state: &AppState, caller: &Caller, turn: &Turn) -> Result<(), ApiError> {
+    let thread = state.repository().thread(&turn.thread_id).await?;
+    let is_foreign = thread.is_some_and(|thread| thread.user_id != caller.0);
+    if is_foreign { Err(ApiError::forbidden()) } else { Ok(()) }
 }
 
 /// The newest messages of the thread, which is made if it is new and refused if it is somebody

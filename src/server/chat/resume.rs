@@ -71,10 +71,12 @@ pub(in crate::server) async fn stream(
     State(state): State<AppState>,
     caller: Caller,
     Path(id): Path<String>,
-    Params(begin): Params<Begin>,
+    begin: Result<Params<Begin>, ApiError>,
 ) -> Result<Response, ApiError> {
     check_id("id", &id)?;
-    let Some(found) = find(&state, &caller, &id).await? else {
+    let found = find(&state, &caller, &id).await?;
+    let Params(begin) = begin?;
+    let Some(found) = found else {
         return Ok(StatusCode::NO_CONTENT.into_response());
     };
     let has = usize::try_from(begin.start_index.unwrap_or(0)).unwrap_or(0);
@@ -110,8 +112,9 @@ pub(in crate::server) async fn stop(
     if let Some(saying) = by_name.or_else(|| state.answers.in_thread(&id)) {
         own(&caller, &saying.user_id)?;
         saying.stop.cancel();
-    } else if let Some(thread) = state.repository().thread(&id).await? {
-        own(&caller, &thread.user_id)?;
+    } else {
+        // Nothing is to be ended; whose it is is said all the same.
+        find(&state, &caller, &id).await?;
     }
     Ok(StatusCode::NO_CONTENT)
 }

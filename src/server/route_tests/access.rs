@@ -3,10 +3,13 @@
 use axum::body::Body;
 use axum::http::{Method, Request};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::super::fixture::{Fixture, Reply};
 use super::super::{Access, ServerConfig};
 use super::{error, problem, refused};
+use crate::repository::Message;
+use crate::task::{TaskId, Timestamp};
 
 async fn guarded() -> Fixture {
     let access = Access::new(Some("s3cret".into()), Some("system".into()));
@@ -73,4 +76,45 @@ async fn unknown_paths_and_methods_are_json_too() {
     assert_eq!(error(&wrong).0, 405);
     let wrong = fixture.send(Method::PUT, "/api/tasks", Some(json!({}))).await;
     assert_eq!(problem(&wrong), refused(405, "method_not_allowed"));
+}
+
+#[tokio::test]
+async fn whose_something_is_comes_before_what_is_wrong_with_a_request() {
+    let fixture = Fixture::new().await;
+    let task = fixture.task_of("somebody", "theirs").await.id;
+    fixture.repository().open_thread("their thread", "somebody", "title").await.unwrap();
+    let answer = TaskId(Uuid::now_v7());
+    let message = Message {
+        id: format!("msg-{answer}"),
+        thread_id: "their thread".into(),
+        role: "assistant".into(),
+        parts: json!([{"type": "text", "text": "theirs"}]),
+        task_id: None,
+        created_at: Timestamp::default(),
+    };
+    fixture.repository().put_message(&message).await.unwrap();
+    let wrong = || Some(json!({"nobody": "knows this"}));
+    for action in ["resume", "fork", "retry", "messages", "budget", "restore"] {
+        let reply = fixture.send(Method::POST, &format!("/api/tasks/{task}/{action}"), wrong()).await;
+        assert_eq!(reply.status, 403, "{action}: {}", reply.text);
+    }
+    for (method, path) in [
+        (Method::PATCH, format!("/api/tasks/{task}")),
+        (Method::POST, format!("/api/inbox/{task}.0.1.1")),
+        (Method::PATCH, "/api/threads/their%20thread".to_owned()),
+        (Method::DELETE, "/api/chat/their%20thread/stream".to_owned()),
+        (Method::DELETE, format!("/api/chat/{answer}/stream")),
+        (Method::DELETE, format!("/api/chat/{task}/stream")),
+    ] {
+        let reply = fixture.send(method, &path, wrong()).await;
+        assert_eq!(reply.status, 403, "{path}: {}", reply.text);
+    }
+    for path in ["traces?limit=x", "traces/x", "children?before=x", "events?after=x", "ws?after=x"] {
+        assert_eq!(fixture.get(&format!("/api/tasks/{task}/{path}")).await.status, 403, "{path}");
+    }
+    for path in ["messages?limit=x", "stream?startIndex=x"] {
+        assert_eq!(fixture.get(&format!("/api/chat/their%20thread/{path}")).await.status, 403, "{path}");
+    }
+    let unknown = json!({"id": "their thread", "preset": "unknown", "message": {"content": "Hello there?"}});
+    assert_eq!(fixture.send(Method::POST, "/api/chat", Some(unknown)).await.status, 403);
 }

@@ -9,9 +9,9 @@ mod many;
 mod one;
 mod summaries;
 
+use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
 use axum::extract::ws::{WebSocket, WebSocketUpgrade};
-use axum::extract::{Path, State};
 use axum::response::Response;
 
 pub(super) use self::frames::{Command, Control, TaskFrame};
@@ -20,8 +20,10 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::events::From;
 use super::follow::{Follower, Slow};
+use super::own::Own;
 use super::parse::Params;
 use super::state::AppState;
+use crate::task::Task;
 
 /// The subprotocol that a client may name beside one that carries its key.
 const PROTOCOL: &str = "longhaul";
@@ -37,12 +39,10 @@ type Upgrade = Result<WebSocketUpgrade, WebSocketUpgradeRejection>;
 /// task has ended.
 pub(super) async fn task(
     State(state): State<AppState>,
-    caller: Caller,
-    Path(id): Path<String>,
+    Own(task): Own<Task>,
     Params(from): Params<From>,
     upgrade: Upgrade,
 ) -> Result<Response, ApiError> {
-    let task = state.task_of(&caller, &id).await?;
     let follower = Follower::new(&state.feeds, &task, from.after.unwrap_or(0), Slow::MustGo);
     upgraded(upgrade, move |socket| one::run(socket, state, follower))
 }
