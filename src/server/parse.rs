@@ -6,7 +6,7 @@ use axum::extract::{FromRequest, FromRequestParts, Query, Request};
 use axum::http::StatusCode;
 use axum::http::request::Parts;
 use schemars::JsonSchema;
-use serde::de::DeserializeOwned;
+use serde::de::{DeserializeOwned, IgnoredAny};
 use serde_json::Value;
 
 use super::error::ApiError;
@@ -88,8 +88,16 @@ pub(super) fn json<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, ApiError> {
         return Err(ApiError::too_deep());
     }
     // A list would do for an object, its items taken for the fields in their order.
-    if bytes.trim_ascii_start().starts_with(b"[") {
-        return Err(ApiError::bad_request("the body is a list: send an object"));
+    let other = match bytes.trim_ascii() {
+        [b'[', ..] => Some("a list"),
+        [b'"', ..] => Some("a text"),
+        b"null" => Some("null"),
+        b"true" | b"false" => Some("true or false"),
+        [b'-' | b'0'..=b'9', ..] => Some("a number"),
+        _ => None,
+    };
+    if let Some(other) = other.filter(|_| serde_json::from_slice::<IgnoredAny>(bytes).is_ok()) {
+        return Err(ApiError::bad_request(format!("the body is {other}: send an object")));
     }
     match Json::from_bytes(bytes) {
         Ok(Json(body)) => Ok(body),
@@ -148,6 +156,19 @@ mod tests {
             assert!(message.starts_with("the body is not JSON: "), "{message}");
         }
         assert!(refusal(b"{\"goal\": ").contains("line 1"));
+    }
+
+    #[test]
+    fn what_is_no_object_is_told_in_one_way() {
+        for (body, is) in [
+            ("[]", "a list"),
+            ("null", "null"),
+            ("\"g\"", "a text"),
+            ("5", "a number"),
+            ("true", "true or false"),
+        ] {
+            assert_eq!(refusal(body.as_bytes()), format!("the body is {is}: send an object"));
+        }
     }
 
     #[test]
