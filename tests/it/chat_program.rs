@@ -82,3 +82,20 @@ async fn an_answer_that_is_cut_when_it_has_grown_is_whole_as_a_task() {
     let (_, task) = program.get(&server, &format!("/api/tasks/{id}")).await;
     assert_eq!(task["output"], "It is Paris.", "{task:#}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_question_that_cannot_be_asked_makes_no_task() {
+    let asks = |arguments: Value| json!({"toolCalls": [{"tool": "ask_person", "arguments": arguments}]});
+    let rules = json!([
+        {"role": "chat", "turn": 0, "reply": asks(json!({}))},
+        {"role": "chat", "turn": 1, "contains": "question", "reply": asks(json!({"question": " "}))},
+        {"role": "chat", "turn": 2, "contains": "is empty", "reply": {"text": "I need nothing."}},
+    ]);
+    let program = program(&rules, "");
+    let server = program.serve(&[]).await;
+    let message = json!({"id": "m", "role": "user", "parts": [{"type": "text", "text": "Do it"}]});
+    let body = json!({"id": "thread", "message": message});
+    let reply = program.request("POST", &server, "/api/chat").json(&body).send().await.unwrap();
+    let stream = reply.text().await.unwrap();
+    assert!(stream.contains("nothing.") && !stream.contains("taskId"), "{stream}");
+}

@@ -182,8 +182,12 @@ impl Answering {
         work.calls.push(GrownCall { asked_at, ended_at: self.now(), what });
     }
 
-    /// Why only a task may make this call, if so.
+    /// Why only a task may make this call, if so. One that nobody can make is answered here, with what is wrong
+    /// with it.
     fn is_for_a_task(&self, work: &Work, tool: &dyn Tool, request: &ToolRequest) -> Option<String> {
+        if tool.problem(&request.arguments).is_some() {
+            return None;
+        }
         let labels = self.labels(tool, &request.arguments);
         self.state.orchestrator.needs_task(tool.description(), labels, &work.taint)
     }

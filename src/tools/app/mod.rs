@@ -58,6 +58,12 @@ trait Operation: Send + Sync + 'static {
     const DESCRIPTION: &'static str;
     const EFFECT: Effect;
 
+    /// What is wrong with arguments that have the form of some.
+    fn objection(arguments: &Self::Arguments) -> Option<String> {
+        let _ = arguments;
+        None
+    }
+
     /// Does the work. The context's cancel signal is also given when the time is up, so that
     /// work on blocking threads can end.
     async fn run(&self, arguments: Self::Arguments, context: CallContext) -> Result<Value, Early>;
@@ -140,7 +146,10 @@ impl<O: Operation> Tool for BuiltIn<O> {
             Value::Null => read_json::<O::Arguments>(Value::Object(serde_json::Map::new())),
             other => read_json::<O::Arguments>(other),
         };
-        read.err()
+        match read {
+            Ok(read) => O::objection(&read),
+            Err(problem) => Some(problem),
+        }
     }
 
     async fn call(&self, arguments: Value, context: CallContext) -> Result<ToolOutput, ToolError> {

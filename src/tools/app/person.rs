@@ -35,6 +35,10 @@ impl Operation for Ask {
         Only for what nothing else can tell you: a preference, a permission, a fact that only they know.";
     const EFFECT: Effect = Effect::ReadOnly;
 
+    fn objection(arguments: &Arguments) -> Option<String> {
+        arguments.problem()
+    }
+
     async fn run(&self, arguments: Arguments, _: CallContext) -> Result<Value, Early> {
         let problem = arguments.problem().unwrap_or_else(|| "nobody can be asked here".to_owned());
         Err(Early::Failed(ToolError::Arguments(problem)))
