@@ -55,6 +55,10 @@ fn read(workspace: &Workspace, path: &str, limit: u64) -> Result<Value, Early> {
         return Err(ToolError::OutputTooLarge { limit }.into());
     }
     let size = bytes.len();
+    // UTF-8 knows NUL, but no text has it: shown as one, a picture or a program would be nonsense.
+    if bytes.contains(&0) {
+        return Err(Early::Said(format!("'{path}' is not a text: it has NUL bytes in it ({size} bytes)")));
+    }
     let text = String::from_utf8(bytes)
         .map_err(|_| Early::Said(format!("'{path}' is not a text in UTF-8 ({size} bytes)")))?;
     Ok(json!({"path": shown(&relative), "bytes": size, "lines": text.lines().count(), "text": text}))
@@ -75,7 +79,7 @@ mod tests {
     #[tokio::test]
     async fn what_is_no_text_is_said() {
         let world = World::new(&[("dir/file", "")]);
-        world.put("image", &[0xff, 0xfe, 0x00]);
+        world.put("image", &[0xff, 0xfe, 0x01]);
         for (path, expected) in [("image", "UTF-8"), ("dir", "not a file"), ("none", "there is no 'none'")] {
             let output = world.call("workspace_read", json!({"path": path})).await.unwrap();
             assert!(output.is_error && output.content.as_str().unwrap().contains(expected), "{output:?}");
@@ -83,11 +87,12 @@ mod tests {
     }
 
     #[tokio::test]
-    async fn nul_becomes_a_replacement_character() {
+    async fn a_file_with_nul_bytes_is_no_text() {
         let world = World::new(&[]);
-        world.put("nul.txt", b"a\0b");
-        let result = world.ok("workspace_read", json!({"path": "nul.txt"})).await;
-        assert_eq!(result["text"], json!("a\u{fffd}b"));
+        world.put("program.bin", b"\0TODO binary");
+        let output = world.call("workspace_read", json!({"path": "program.bin"})).await.unwrap();
+        assert_eq!(output.content, json!("'program.bin' is not a text: it has NUL bytes in it (12 bytes)"));
+        assert!(output.is_error);
     }
 
     #[tokio::test]
