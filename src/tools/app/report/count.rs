@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 
 use super::super::words::{counted, cut};
 use super::super::{Early, Operation};
-use super::markdown::code_span;
+use super::markdown::path_span;
 use crate::task::Effect;
 use crate::tools::CallContext;
 
@@ -46,7 +46,7 @@ fn summed_up(content: &Value, count: u64, one: &str, many: &str) -> String {
         summary = format!("{summary} in {}", words(files, "file", "files"));
     }
     if let Some(path) = content.get("path").and_then(Value::as_str) {
-        summary = format!("{summary} in {}", code_span(path));
+        summary = format!("{summary} in {}", path_span(path));
     }
     let is_cut = content.get("truncated") == Some(&Value::Bool(true));
     format!("{summary}{}", cut(is_cut, usize::try_from(count).unwrap_or(usize::MAX)))

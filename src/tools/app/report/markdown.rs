@@ -2,6 +2,20 @@
 
 use std::iter;
 
+/// The path as a code span. What a name may have in it and a line may not stands there as an escape, so that it is
+/// seen, and can be written as `$'…'` in a shell.
+pub(in crate::tools::app) fn path_span(path: &str) -> String {
+    if !path.contains(char::is_control) {
+        return code_span(path);
+    }
+    let escaped = path.chars().map(|character| match character {
+        '\\' => "\\\\".to_owned(),
+        character if character.is_control() => character.escape_default().to_string(),
+        character => character.to_string(),
+    });
+    code_span(&escaped.collect::<String>())
+}
+
 /// The text as a code span on one line.
 pub(in crate::tools::app) fn code_span(text: &str) -> String {
     let text = one_line(text);
@@ -114,6 +128,13 @@ mod tests {
     fn a_heading_stays_one_plain_line() {
         assert_eq!(heading("# A *b*\n<c> [d](e)"), "\\# A \\*b\\* \\<c\\> \\[d\\](e)");
         assert_eq!(heading("some_name"), "some_name");
+    }
+
+    #[test]
+    fn a_path_keeps_what_a_line_cannot_have() {
+        assert_eq!(path_span("new\nline.rs"), r"`new\nline.rs`");
+        assert_eq!(path_span("a\tb\\c"), r"`a\tb\\c`");
+        assert_eq!(path_span(r"plain\name"), r"`plain\name`");
     }
 
     #[test]

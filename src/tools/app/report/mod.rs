@@ -8,7 +8,7 @@ mod render;
 
 use std::sync::Arc;
 
-pub(super) use markdown::code_span;
+pub(super) use markdown::{code_span, path_span};
 
 use super::built_in;
 use crate::tools::Tool;

@@ -9,7 +9,7 @@ use chrono::DateTime;
 use serde_json::Value;
 
 use super::super::words::{counted, cut};
-use super::markdown::{code_span, fenced, prose, sentence};
+use super::markdown::{code_span, fenced, path_span, prose, sentence};
 use crate::tools::text::shortened;
 
 /// How much of a file or page a report shows, in characters.
@@ -76,7 +76,7 @@ fn search(content: &Value) -> Option<String> {
     };
     let mut out = summary(content).unwrap_or_else(counts);
     for (path, lines) in groups {
-        let _ = write!(out, "\n\n**{}** ({})\n", code_span(path), lines.len());
+        let _ = write!(out, "\n\n**{}** ({})\n", path_span(path), lines.len());
         for line in lines {
             let _ = write!(out, "\n- {line}");
         }
@@ -95,9 +95,9 @@ fn list(content: &Value) -> Option<String> {
         let size = number("lines").map(lines_words).or_else(|| number("bytes").map(bytes_words));
         let _ = match size {
             Some(size) if entry.get("kind")?.as_str()? == "file" => {
-                write!(out, "\n- {} ({size})", code_span(path))
+                write!(out, "\n- {} ({size})", path_span(path))
             }
-            _ => write!(out, "\n- {}", code_span(&format!("{path}/"))),
+            _ => write!(out, "\n- {}", path_span(&format!("{path}/"))),
         };
     }
     Some(out)
@@ -108,7 +108,7 @@ fn read(content: &Value) -> Option<String> {
     let text = content.get("text")?.as_str()?;
     let lines = content.get("lines").and_then(Value::as_u64).unwrap_or_else(|| text.lines().count() as u64);
     let shown = shortened(text, SHOWN_CHARACTERS);
-    Some(format!("{} ({})\n\n{}", code_span(path), lines_words(lines), fenced("", &shown)))
+    Some(format!("{} ({})\n\n{}", path_span(path), lines_words(lines), fenced("", &shown)))
 }
 
 fn fetch(content: &Value) -> Option<String> {
@@ -153,7 +153,7 @@ fn calculation(content: &Value) -> Option<String> {
 fn written(content: &Value) -> Option<String> {
     let path = content.get("path")?.as_str()?;
     let bytes = content.get("bytes")?.as_u64()?;
-    Some(format!("Written to {} ({})", code_span(path), bytes_words(bytes)))
+    Some(format!("Written to {} ({})", path_span(path), bytes_words(bytes)))
 }
 
 /// `It is Friday, 27 November 2026, 15:30:54 UTC`.

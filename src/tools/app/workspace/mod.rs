@@ -18,7 +18,7 @@ use cap_std::ambient_authority;
 use cap_std::fs::Dir;
 
 use self::walk::{Found, Selection};
-use super::report::code_span;
+use super::report::{code_span, path_span};
 use super::{Early, built_in};
 use crate::tools::{Tool, ToolError, ToolboxError};
 
@@ -121,7 +121,7 @@ const NAMED: usize = 3;
 /// not told.
 fn place(path: &str, glob: Option<&str>) -> String {
     let path = shown(Path::new(path));
-    let inside = if path == "." { String::new() } else { format!(" in {}", code_span(&path)) };
+    let inside = if path == "." { String::new() } else { format!(" in {}", path_span(&path)) };
     match glob.filter(|glob| !glob.is_empty() && !glob.starts_with('!')) {
         Some(glob) => format!("{inside} ({})", code_span(glob)),
         None => inside,
