@@ -1,6 +1,7 @@
 //! Which files there are.
 
 use std::io::{self, BufRead, BufReader};
+use std::path::Path;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -101,7 +102,15 @@ fn list(workspace: &Workspace, arguments: &Arguments, context: &CallContext) -> 
         entries.push(entry);
     }
     let place = place(&arguments.path, arguments.glob.as_deref());
-    let summary = format!("{}{place}{}", sum.words(arguments), cut(truncated, entries.len()));
+    let one_file = only_file(&entries, &arguments.path);
+    if one_file && arguments.count_lines && entries[0]["lines"].is_null() {
+        return Err(Early::Said(format!("'{}' is not a text: it has no lines", arguments.path)));
+    }
+    let words = match one_file && arguments.count_lines {
+        true => sum.lines(),
+        false => sum.words(arguments),
+    };
+    let summary = format!("{words}{place}{}", cut(truncated, entries.len()));
     let mut listed = json!({
         "count": entries.len(), "summary": summary, "entries": entries, "truncated": truncated,
     });
@@ -109,6 +118,11 @@ fn list(workspace: &Workspace, arguments: &Arguments, context: &CallContext) -> 
         listed["lines"] = json!(sum.lines);
     }
     Ok(listed)
+}
+
+/// Whether what was listed is the one file that was named.
+fn only_file(entries: &[Value], named: &str) -> bool {
+    matches!(entries, [one] if one["kind"] == "file" && one["path"] == shown(Path::new(named)))
 }
 
 impl Kind {
@@ -146,10 +160,13 @@ impl Sum {
             words = format!("{words} and {directories}");
         }
         if arguments.count_lines {
-            let lines = counted(usize::try_from(self.lines).unwrap_or(usize::MAX), "line", "lines");
-            words = format!("{lines} in {words}");
+            words = format!("{} in {words}", self.lines());
         }
         words
+    }
+
+    fn lines(&self) -> String {
+        counted(usize::try_from(self.lines).unwrap_or(usize::MAX), "line", "lines")
     }
 }
 
@@ -234,6 +251,22 @@ mod tests {
             let result = world.ok("workspace_list", arguments.clone()).await;
             assert_eq!(result["summary"], json!(summary), "{arguments}");
         }
+    }
+
+    #[tokio::test]
+    async fn the_lines_of_one_file_are_counted_however_long_it_is() {
+        let world = World::new(&[("docs/a.md", "one\ntwo\n")]);
+        world.put("large.txt", &b"a line of ten\n".repeat(700_000));
+        world.put("image", b"\0\n");
+        let counted = async |path: &str| {
+            world
+                .call("workspace_list", json!({"path": path, "only": "files", "countLines": true}))
+                .await
+                .unwrap()
+        };
+        assert_eq!(counted("./docs/a.md").await.content["summary"], "2 lines in `docs/a.md`");
+        assert_eq!(counted("large.txt").await.content["summary"], "700,000 lines in `large.txt`");
+        assert_eq!(counted("image").await.content, json!("'image' is not a text: it has no lines"));
     }
 
     #[tokio::test]
