@@ -35,6 +35,9 @@ pub enum CliError {
     /// The models cannot be used as they are configured.
     #[error("no model can be used")]
     Models(#[source] ModelError),
+    /// There is no language model, and the rules do not understand the goal.
+    #[error("this goal is not understood without a language model")]
+    NotUnderstood(#[source] ModelError),
     /// The models can be used, and do not answer at this moment.
     #[error("no model answers at this moment")]
     NoAnswer(#[source] ModelError),
@@ -76,9 +79,10 @@ impl From<RepositoryError> for CliError {
 
 impl From<ModelError> for CliError {
     fn from(error: ModelError) -> Self {
-        match error.fault().is_retryable() {
-            true => Self::NoAnswer(error),
-            false => Self::Models(error),
+        match error {
+            ModelError::NotUnderstood(_) => Self::NotUnderstood(error),
+            error if error.fault().is_retryable() => Self::NoAnswer(error),
+            error => Self::Models(error),
         }
     }
 }
@@ -111,7 +115,7 @@ impl CliError {
             Self::Config(error) => error.code(),
             Self::Database(error) | Self::Task(error) => error.code(),
             Self::NoDatabase { .. } => "database_missing",
-            Self::Models(error) | Self::NoAnswer(error) => error.code(),
+            Self::Models(error) | Self::NotUnderstood(error) | Self::NoAnswer(error) => error.code(),
             Self::Tools(ToolboxError::Collision(_)) => "tools_collision",
             Self::Tools(_) => "tools_config",
             Self::Refused(error) => error.code(),
@@ -124,7 +128,7 @@ impl CliError {
         match self {
             Self::Config(_) | Self::Tools(_) => Exit::Configuration,
             Self::Database(_) | Self::NoDatabase { .. } => Exit::Database,
-            Self::Models(_) | Self::NoAnswer(_) => Exit::NoModel,
+            Self::Models(_) | Self::NotUnderstood(_) | Self::NoAnswer(_) => Exit::NoModel,
             Self::Refused(OrchestratorError::Invalid { .. } | OrchestratorError::Recording(_))
             | Self::Usage { .. } => Exit::Usage,
             Self::Refused(_) | Self::Failed { .. } | Self::Task(_) => Exit::Failed,
@@ -207,6 +211,11 @@ mod tests {
         assert!(text.starts_with("error: no model answers at this moment\n  because: "), "{text}");
         assert!(text.contains("help: nothing was started: the same again in a while"), "{text}");
         assert!(text.ends_with("code: provider_rate_limited"), "{text}");
+        let strange = CliError::from(ModelError::NotUnderstood("\"write\" is nothing".into())).render();
+        assert!(
+            strange.starts_with("error: this goal is not understood without a language model\n"),
+            "{strange}"
+        );
         let wrong = CliError::from(ModelError::NotConfigured("no such model".into())).render();
         assert!(wrong.contains("docs/models.md tells how a model is named"), "{wrong}");
     }

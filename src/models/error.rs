@@ -16,6 +16,9 @@ pub enum ModelError {
     /// No configured model has this name or serves this role.
     #[error("{0}")]
     NotConfigured(String),
+    /// The rules that plan where there is no language model do not understand the goal.
+    #[error("{0}")]
+    NotUnderstood(String),
     /// There is no key to ask the provider with.
     #[error("there is no API key for {model}: set the environment variable {variable}")]
     MissingKey {
@@ -118,7 +121,7 @@ impl ModelError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::NotConfigured(_) => "model_not_configured",
+            Self::NotConfigured(_) | Self::NotUnderstood(_) => "model_not_configured",
             Self::Unauthorized { .. } => "provider_unauthorized",
             Self::MissingKey { .. } => "provider_key_missing",
             Self::RateLimited { .. } => "provider_rate_limited",

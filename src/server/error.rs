@@ -336,6 +336,7 @@ impl From<ModelError> for ApiError {
             // The request cannot be carried out as things stand: the message says what to
             // configure, and repeating it without that does not help.
             ModelError::NotConfigured(_)
+            | ModelError::NotUnderstood(_)
             | ModelError::MissingKey { .. }
             | ModelError::ContextOverflow { .. }
             | ModelError::Rejected { .. } => StatusCode::UNPROCESSABLE_ENTITY,

@@ -9,6 +9,7 @@ mod phrase;
 mod plan;
 mod scope;
 mod search;
+mod stuck;
 
 use async_trait::async_trait;
 use futures::StreamExt;
@@ -58,7 +59,10 @@ impl Offline {
 
     fn plan(request: &Request) -> Result<Answer, ModelError> {
         let Some(wish) = goal::understand(&request.goal) else {
-            return Err(refusal("this goal needs a language model"));
+            let stuck = stuck::where_stuck(&request.goal);
+            return Err(ModelError::NotUnderstood(remedied(&format!(
+                "{stuck}. A language model would understand it"
+            ))));
         };
         let plan = plan::for_wish(&wish);
         match plan.missing_tool(&request.tools) {
@@ -90,9 +94,11 @@ fn by_rule(text: impl Into<String>) -> Answer {
 }
 
 fn refusal(problem: &str) -> ModelError {
-    ModelError::NotConfigured(format!(
-        "{problem}, and none is configured. {REMEDY}. Without one Longhaul can {FAMILY}"
-    ))
+    ModelError::NotConfigured(remedied(problem))
+}
+
+fn remedied(problem: &str) -> String {
+    format!("{problem}, and none is configured. {REMEDY}. Without one Longhaul can {FAMILY}")
 }
 
 #[async_trait]
@@ -143,6 +149,7 @@ mod tests {
     async fn other_goals_are_refused_with_the_remedy() {
         let error = Offline::new().generate(request(Role::Plan, "Write a poem")).await.unwrap_err();
         assert_eq!(error.code(), "model_not_configured");
+        assert!(error.to_string().contains("\"write\" is nothing that the rules can do"), "{error}");
         for word in ["--model provider/model", "ANTHROPIC_API_KEY", "OPENAI_BASE_URL", "Ollama", "find text"]
         {
             assert!(error.to_string().contains(word), "{word}");
