@@ -379,7 +379,7 @@ mod tests {
         let toolbox = Toolbox::open(&config).await.unwrap();
         let status = toolbox.servers().remove(0);
         assert!(!status.connected && status.last_error.unwrap().contains("/no/such/program"));
-        assert_eq!(toolbox.offered(&ToolAllowance::default()).unwrap().len(), 11);
+        assert_eq!(toolbox.offered(&ToolAllowance::default()).unwrap().len(), 12);
         toolbox.close().await;
     }
 }

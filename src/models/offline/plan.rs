@@ -165,6 +165,10 @@ impl RulePlan {
     }
 
     fn compare(&mut self, left: &str, right: &str) -> usize {
+        if ![left, right].iter().any(|side| side.contains("://")) {
+            let arguments = json!({"left": left, "right": right});
+            return self.step(format!("Compare {left} and {right}"), "workspace_compare", arguments, &[]);
+        }
         let sources = [self.read_or_fetch(left), self.read_or_fetch(right)];
         let arguments = json!({"left": output(sources[0]), "right": output(sources[1]),
             "leftName": left, "rightName": right});

@@ -73,7 +73,7 @@ fn goals_of_the_family_become_these_steps() {
         ("Fetch https://example.org/ and write a report", vec![FETCH, COMPOSE, WRITE, ANSWER]),
         ("Download https://example.org/a.json to a.json", vec![FETCH, WRITE, ANSWER]),
         ("Fetch https://example.org and https://example.com", vec![FETCH, FETCH, ANSWER]),
-        ("Compare a.txt and b.txt", vec![READ, READ, "report_compare", ANSWER]),
+        ("Compare a.txt and b.txt", vec!["workspace_compare", ANSWER]),
         (
             "What is the difference between a.txt and https://example.org/a.txt?",
             vec![READ, FETCH, "report_compare", ANSWER],
@@ -184,12 +184,12 @@ fn listings_and_pages_are_exact() {
 
 #[test]
 fn the_plan_is_json_with_dependencies_and_honest_words() {
-    let plan = for_wish(&understand("Compare a.txt and b.txt").unwrap()).to_json();
+    let plan = for_wish(&understand("Compare a.txt and https://example.org/b").unwrap()).to_json();
     assert_eq!(plan["steps"][2]["dependsOn"], json!(["step-1", "step-2"]));
     assert_eq!(plan["steps"][3]["id"], "step-4");
     assert_eq!(plan["reason"], NO_MODEL);
     assert_eq!(plan.to_string().matches(NO_MODEL).count(), 1, "said once: {plan}");
     let plan = for_wish(&understand("Compare a.txt and b.txt and write a report").unwrap()).to_json();
-    let about = &plan["steps"][3]["tool"]["arguments"]["sections"][1]["content"];
+    let about = &plan["steps"][1]["tool"]["arguments"]["sections"][1]["content"];
     assert!(about.as_str().unwrap().contains(NO_MODEL), "a file goes its own way: {plan}");
 }

@@ -31,7 +31,8 @@ async fn a_conversation_is_read_by_whose_it_is() {
 async fn how_an_answer_is_given_is_not_shown_to_clients() {
     let fixture = Fixture::new().await;
     fixture.repository().open_thread("t", USER, "title").await.unwrap();
-    let how = json!({"messageId": "m", "tools": {}, "budget": {"tokens": 7}, "priority": 3, "by": "worker-7"});
+    let how =
+        json!({"messageId": "m", "tools": {}, "budget": {"tokens": 7}, "priority": 3, "by": "worker-7"});
     let answering = Message {
         id: "msg-1".into(),
         thread_id: "t".into(),

@@ -274,7 +274,7 @@ mod tests {
     #[test]
     fn schemas_are_plain() {
         let tools = super::tools(&ToolsConfig::default()).unwrap();
-        assert_eq!(tools.len(), 11);
+        assert_eq!(tools.len(), 12);
         for tool in tools {
             let schema = tool.description().schema.value();
             assert_eq!(schema["type"], json!("object"), "{schema}");

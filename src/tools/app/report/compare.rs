@@ -54,7 +54,15 @@ fn compare(arguments: &Arguments) -> Value {
     let (left, right) = (lines_of(&arguments.left), lines_of(&arguments.right));
     let left_name = name(arguments.left_name.as_deref(), &arguments.left, "left");
     let right_name = name(arguments.right_name.as_deref(), &arguments.right, "right");
-    let difference = difference(&left, &right);
+    compared([(&left_name, &left), (&right_name, &right)], None)
+}
+
+/// How two texts differ. Of a line no more is told than so many characters.
+pub(in crate::tools::app) fn compared(
+    [(left_name, left), (right_name, right)]: [(&str, &[String]); 2],
+    most: Option<usize>,
+) -> Value {
+    let difference = difference(left, right);
     let equal = left == right;
     let summary = if equal {
         format!("{left_name} and {right_name} are equal ({}).", counted(left.len(), "line", "lines"))
@@ -67,8 +75,8 @@ fn compare(arguments: &Arguments) -> Value {
     };
     json!({
         "equal": equal,
-        "added": listed(&difference.added),
-        "removed": listed(&difference.removed),
+        "added": listed(&difference.added, most),
+        "removed": listed(&difference.removed, most),
         "summary": summary,
     })
 }
@@ -78,8 +86,12 @@ fn name(given: Option<&str>, side: &Value, default: &str) -> String {
     given.or_else(own).unwrap_or(default).to_owned()
 }
 
-fn listed(lines: &[&str]) -> Vec<String> {
-    let mut listed: Vec<String> = lines.iter().take(MAX_LINES).map(|line| (*line).to_owned()).collect();
+fn listed(lines: &[&str], most: Option<usize>) -> Vec<String> {
+    let told = |line: &&str| match most.and_then(|most| line.char_indices().nth(most)) {
+        Some((end, _)) => format!("{}…", &line[..end]),
+        None => (*line).to_owned(),
+    };
+    let mut listed: Vec<String> = lines.iter().take(MAX_LINES).map(told).collect();
     if lines.len() > MAX_LINES {
         listed.push(format!("… and {} more lines", lines.len() - MAX_LINES));
     }

@@ -8,6 +8,7 @@ mod render;
 
 use std::sync::Arc;
 
+pub(super) use compare::compared;
 pub(super) use markdown::{code_span, path_span};
 
 use super::built_in;

@@ -4,6 +4,7 @@
 //! absolute path nor a symbolic link leads out, whatever changes between look and use.
 
 mod comments;
+mod compare;
 mod list;
 mod read;
 mod search;
@@ -29,6 +30,7 @@ pub(super) fn tools(root: Option<&Path>) -> Result<Vec<Arc<dyn Tool>>, ToolboxEr
         built_in(search::Search(Arc::clone(&workspace))),
         built_in(list::List(Arc::clone(&workspace))),
         built_in(read::Read(Arc::clone(&workspace))),
+        built_in(compare::Compare(Arc::clone(&workspace))),
         built_in(write::Write(workspace)),
     ])
 }

@@ -38,6 +38,18 @@ impl Operation for Read {
 }
 
 fn read(workspace: &Workspace, path: &str, limit: u64) -> Result<Value, Early> {
+    let Text { path, text } = text(workspace, path, limit)?;
+    Ok(json!({"path": path, "bytes": text.len(), "lines": text.lines().count(), "text": text}))
+}
+
+/// A file and what is in it.
+pub(super) struct Text {
+    pub(super) path: String,
+    pub(super) text: String,
+}
+
+/// What is in a text file of at most so many bytes.
+pub(super) fn text(workspace: &Workspace, path: &str, limit: u64) -> Result<Text, Early> {
     let relative = workspace.relative(path)?;
     let metadata = workspace.dir.metadata(&relative).map_err(|error| workspace.refused(path, error))?;
     // Opening a pipe would wait for ever for somebody to write into it.
@@ -61,7 +73,7 @@ fn read(workspace: &Workspace, path: &str, limit: u64) -> Result<Value, Early> {
     }
     let text = String::from_utf8(bytes)
         .map_err(|_| Early::Said(format!("'{path}' is not a text in UTF-8 ({size} bytes)")))?;
-    Ok(json!({"path": shown(&relative), "bytes": size, "lines": text.lines().count(), "text": text}))
+    Ok(Text { path: shown(&relative), text })
 }
 
 #[cfg(test)]
