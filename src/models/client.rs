@@ -143,11 +143,26 @@ impl Model for ProviderModel {
     /// Failures before the first piece are returned, not streamed, so that a fallback can
     /// still answer.
     async fn stream(&self, request: Request) -> Result<Pieces, ModelError> {
+        match self.insist(&request).await {
+            // Some models take text only, and a picture may be too large or broken. Which it is, only its
+            // words would tell; either way the model can answer to what was said.
+            Err(ModelError::Rejected { detail, .. }) if request.has_pictures() => {
+                tracing::warn!(model = %self.name, %detail, "asked again without the pictures");
+                self.insist(&request.without_pictures()).await
+            }
+            result => result,
+        }
+    }
+}
+
+impl ProviderModel {
+    /// The same, and once more in words if schemas are refused.
+    async fn insist(&self, request: &Request) -> Result<Pieces, ModelError> {
         let has_schema = request.schema.is_some() && !self.provider.refuses_schemas.load(Ordering::Relaxed);
-        match self.try_stream(&request).await {
+        match self.try_stream(request).await {
             Err(ModelError::Rejected { detail, .. }) if has_schema && refuses_schemas(&detail) => {
                 self.provider.refuses_schemas.store(true, Ordering::Relaxed);
-                self.try_stream(&request).await
+                self.try_stream(request).await
             }
             result => result,
         }

@@ -12,7 +12,7 @@ use futures::StreamExt;
 use futures::stream;
 use serde_json::{Value, json};
 
-use super::{Answer, Chunk, Message, ModelError, Models, ModelsConfig, Request, Role, ToolSpec};
+use super::{Answer, Chunk, Message, ModelError, Models, ModelsConfig, Picture, Request, Role, ToolSpec};
 use crate::task::ToolRequest;
 
 /// What the server does with one request.
@@ -303,6 +303,36 @@ async fn a_server_that_refuses_schemas_is_told_in_words() {
     }
     assert_eq!(server.sent(2).get("response_format"), None);
     assert!(server.sent(2)["messages"][0]["content"].as_str().unwrap().contains("JSON Schema"));
+}
+
+fn shown() -> Request {
+    let mut request = Request { background: "Be brief.".into(), ..question() };
+    let picture =
+        |name: &str| Picture { name: name.into(), media_type: "image/png".into(), data: "aGVsbG8=".into() };
+    request.messages.extend([picture("a.png"), picture("b.png")].map(Message::Picture));
+    request
+}
+
+#[tokio::test]
+async fn a_picture_goes_with_the_words_before_it() {
+    let (server, url) = Server::start([said("a cat", "stop")]).await;
+    let model = models(&url, "").await.for_role(Role::Chat, None).unwrap();
+    assert_eq!(model.generate(shown()).await.unwrap().text, "a cat");
+    let message = &server.sent(0)["messages"][1];
+    assert!(message["content"][0]["text"].as_str().unwrap().starts_with("Be brief."), "{message}");
+    let urls = [1, 2].map(|at| message["content"][at]["image_url"]["url"].clone());
+    assert_eq!(urls, [json!("data:image/png;base64,aGVsbG8="), json!("data:image/png;base64,aGVsbG8=")]);
+}
+
+#[tokio::test]
+async fn a_model_that_refuses_pictures_is_told_of_them() {
+    let refusal = error(400, "messages.1.content must be a string");
+    let (server, url) = Server::start([refusal, said("I cannot see it", "stop")]).await;
+    let model = models(&url, "").await.for_role(Role::Chat, None).unwrap();
+    assert_eq!(model.generate(shown()).await.unwrap().text, "I cannot see it");
+    let content = server.sent(1)["messages"][1]["content"].to_string();
+    assert!(content.contains("a picture that you cannot see: b.png, image/png"), "{content}");
+    assert!(!content.contains("aGVsbG8="), "{content}");
 }
 
 #[tokio::test]

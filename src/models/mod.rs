@@ -37,7 +37,7 @@ pub use config::{ModelsConfig, ProviderConfig, ProviderKind, Timeouts};
 pub use error::ModelError;
 pub use offline::Offline;
 pub use price::Price;
-pub use request::{Answer, Chunk, Hear, Heard, Message, Request, Role, ToolSpec};
+pub use request::{Answer, Chunk, Hear, Heard, Message, PICTURE_BYTES, Picture, Request, Role, ToolSpec};
 pub use router::{Models, Understudy};
 pub use scripted::Scripted;
 

@@ -1,5 +1,7 @@
 //! What a model is asked and what it answers, in our own types.
 
+use std::fmt;
+
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
@@ -74,6 +76,27 @@ impl Request {
         Payload::Inline(said).hash()
     }
 
+    /// The same for a model that cannot see: its pictures are told of in the words that they go with.
+    pub(super) fn without_pictures(&self) -> Self {
+        let mut messages: Vec<Message> = Vec::with_capacity(self.messages.len());
+        for message in &self.messages {
+            match (message, messages.last_mut()) {
+                (Message::Picture(picture), Some(Message::User(text))) => {
+                    text.push('\n');
+                    text.push_str(&picture.in_words());
+                }
+                (Message::Picture(picture), _) => messages.push(Message::User(picture.in_words())),
+                (other, _) => messages.push(other.clone()),
+            }
+        }
+        Self { messages, ..self.clone() }
+    }
+
+    /// Whether something is shown in it.
+    pub(super) fn has_pictures(&self) -> bool {
+        self.messages.iter().any(|message| matches!(message, Message::Picture(_)))
+    }
+
     /// How many bytes the prompt has, everything that a provider counts included.
     pub fn bytes(&self) -> u64 {
         let messages: usize = self.messages.iter().map(Message::bytes).sum();
@@ -102,9 +125,14 @@ impl Message {
                 text.len() + asked.sum::<usize>()
             }
             Self::ToolResult { id, tool, content, .. } => id.len() + tool.len() + content.len(),
+            Self::Picture(picture) => picture.name.len() + PICTURE_BYTES,
         }
     }
 }
+
+/// A picture counts as that much text, however many bytes it has: some 1,600 tokens, which is what the
+/// providers charge at most for one that they have made small enough for their models.
+pub const PICTURE_BYTES: usize = 4700;
 
 /// One message of a conversation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -130,6 +158,33 @@ pub enum Message {
         /// Whether the tool called it an error.
         is_error: bool,
     },
+    /// What the user showed with the words before it.
+    Picture(Picture),
+}
+
+/// A picture as a model is shown it.
+#[derive(Clone, PartialEq, Serialize, Deserialize)]
+pub struct Picture {
+    /// What its file is called; may be empty.
+    pub name: String,
+    /// `image/png`, `image/jpeg`, `image/gif` or `image/webp`.
+    pub media_type: String,
+    /// Its bytes in Base64.
+    pub data: String,
+}
+
+impl Picture {
+    /// What stands for it where it cannot be shown.
+    pub fn in_words(&self) -> String {
+        let name = if self.name.is_empty() { "without a name" } else { &self.name };
+        format!("[a picture that you cannot see: {name}, {}]", self.media_type)
+    }
+}
+
+impl fmt::Debug for Picture {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Picture({}, {}, {} bytes)", self.name, self.media_type, self.data.len())
+    }
 }
 
 /// A tool as a model sees it.

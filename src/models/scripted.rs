@@ -4,6 +4,7 @@
 //! request that no rule matches is refused with its role and last message, so that a test
 //! shows what is missing from its script.
 
+use std::borrow::Cow;
 use std::fs::OpenOptions;
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -281,18 +282,23 @@ fn turn(request: &Request) -> usize {
     request.messages.iter().filter(|message| matches!(message, Message::Assistant { .. })).count()
 }
 
-/// The last message; the first one with what stands before it.
+/// The last message; the first one with what stands before it. What is shown with it is named behind it.
 fn last_text(request: &Request) -> String {
-    match request.messages.as_slice() {
+    let is_picture = |message: &&Message| matches!(message, Message::Picture(_));
+    let pictures = request.messages.iter().rev().take_while(is_picture).count();
+    let (said, shown) = request.messages.split_at(request.messages.len() - pictures);
+    let text = match said {
         [only] => format!("{}{}", request.background, text_of(only)),
-        messages => messages.last().map_or("", text_of).to_owned(),
-    }
+        messages => messages.last().map(text_of).unwrap_or_default().into_owned(),
+    };
+    shown.iter().fold(text, |text, picture| format!("{text}\n{}", text_of(picture)))
 }
 
-fn text_of(message: &Message) -> &str {
+fn text_of(message: &Message) -> Cow<'_, str> {
     match message {
-        Message::User(text) | Message::Assistant { text, .. } => text,
-        Message::ToolResult { content, .. } => content,
+        Message::User(text) | Message::Assistant { text, .. } => text.into(),
+        Message::ToolResult { content, .. } => content.into(),
+        Message::Picture(picture) => format!("[shown: {}]", picture.name).into(),
     }
 }
 

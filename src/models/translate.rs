@@ -1,5 +1,7 @@
 //! Between our types and those of the client library.
 
+use std::iter;
+
 use genai::adapter::AdapterKind;
 use genai::chat::{
     CacheControl, ChatMessage, ChatOptions, ChatRequest, ChatRole, ContentPart, JsonSpec, MessageContent,
@@ -11,7 +13,7 @@ use crate::task::{CUT_SHORT, ToolRequest, Usage};
 
 use super::failure::Diagnosis;
 use super::tool_text;
-use super::{Answer, Message, ModelError, Request, Role, ToolSpec};
+use super::{Answer, Message, ModelError, Picture, Request, Role, ToolSpec};
 
 /// What the schema of an answer is called on the wire; only letters are allowed everywhere.
 const SCHEMA_NAME: &str = "answer";
@@ -164,11 +166,13 @@ fn marked(message: ChatMessage) -> ChatMessage {
 fn messages(request: &Request, adapter: AdapterKind) -> Vec<ChatMessage> {
     let (background, has_marks) = (request.background.as_str(), has_marks(request, adapter));
     let mut chat = conversation(&request.messages);
-    match chat.first() {
+    match chat.first_mut() {
         _ if background.is_empty() => {}
         Some(first) if !has_marks && first.role == ChatRole::User => {
-            let text = format!("{background}\n\n{}", first.content.texts().concat());
-            chat[0] = ChatMessage::user(text);
+            let text = ContentPart::from_text(format!("{background}\n\n{}", first.content.texts().concat()));
+            let pictures = std::mem::take(&mut first.content).into_parts().into_iter();
+            let pictures = pictures.filter(|part| part.as_text().is_none());
+            first.content = MessageContent::from_parts(iter::once(text).chain(pictures).collect::<Vec<_>>());
         }
         _ if has_marks => chat.insert(0, marked(ChatMessage::user(background))),
         _ => chat.insert(0, ChatMessage::user(background)),
@@ -195,11 +199,22 @@ fn conversation(messages: &[Message]) -> Vec<ChatMessage> {
         match message {
             Message::User(text) => chat.push(ChatMessage::user(text.as_str())),
             Message::Assistant { text, requests } => chat.extend(assistant(text, requests)),
+            Message::Picture(picture) => show(picture, &mut chat),
             Message::ToolResult { .. } => {}
         }
     }
     flush(&mut results, &mut chat);
     chat
+}
+
+/// A picture goes with the words before it.
+fn show(picture: &Picture, chat: &mut Vec<ChatMessage>) {
+    let Picture { name, media_type, data } = picture;
+    let picture = ContentPart::from_binary_base64(media_type.as_str(), data.as_str(), Some(name.clone()));
+    match chat.last_mut() {
+        Some(last) if last.role == ChatRole::User => last.content.push(picture),
+        _ => chat.push(ChatMessage::user(MessageContent::from_parts(vec![picture]))),
+    }
 }
 
 /// The results of one turn go into one message: Anthropic wants them together.

@@ -28,6 +28,8 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ChatConfig {
+    /// Bytes of the body of a message at most, with its files and, as clients send it, the conversation before.
+    pub max_body_bytes: usize,
     /// Whether a model may call tools while it answers: those that only read and need nobody's
     /// approval. Whatever else it asks for makes a task of the answer.
     pub tools: bool,
@@ -47,6 +49,7 @@ pub struct ChatConfig {
 impl Default for ChatConfig {
     fn default() -> Self {
         Self {
+            max_body_bytes: 16 * 1024 * 1024,
             tools: true,
             task_after_calls: 8,
             task_after_ms: 60_000,

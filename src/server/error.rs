@@ -165,9 +165,9 @@ impl ApiError {
         Self::new(StatusCode::UPGRADE_REQUIRED, "upgrade_required", "this path serves WebSockets only")
     }
 
-    /// The body is larger than allowed.
-    pub(super) fn too_large(limit: usize) -> Self {
-        let message = format!("the body is larger than {limit} bytes (server.maxBodyBytes)");
+    /// The body is larger than allowed, by this key of the configuration.
+    pub(super) fn too_large(limit: usize, key: &str) -> Self {
+        let message = format!("the body is larger than {limit} bytes ({key})");
         Self::new(StatusCode::PAYLOAD_TOO_LARGE, "body_too_large", message)
     }
 

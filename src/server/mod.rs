@@ -75,8 +75,10 @@ const GRACE: Duration = Duration::from_secs(10);
 
 /// All routes.
 pub fn router(state: AppState) -> Router {
+    // Bodies with files may be larger than others.
+    let with_files = DefaultBodyLimit::max;
     let with_key = Router::new()
-        .route("/api/chat", post(chat::post))
+        .route("/api/chat", post(chat::post).layer(with_files(state.config.chat.max_body_bytes)))
         .route(
             "/api/chat/orchestrate",
             post(orchestrate::start).get(orchestrate::status).delete(orchestrate::cancel),
@@ -89,7 +91,10 @@ pub fn router(state: AppState) -> Router {
         .route("/api/threads/{id}", get(threads::show).patch(threads::change).delete(threads::delete))
         .route("/api/ws", get(socket::all))
         .merge(of_tasks())
-        .merge(of_files(state.config.max_recording_bytes))
+        .route(
+            "/api/tasks/import",
+            post(recordings::import).layer(with_files(state.config.max_recording_bytes)),
+        )
         .route("/api/inbox", get(inbox::list))
         .route("/api/inbox/{id}", post(inbox::decide))
         .route("/api/schedules", get(schedules::list).post(schedules::create))
@@ -158,11 +163,6 @@ fn of_tasks() -> Router<AppState> {
         .route("/api/tasks/{id}/messages", post(inbox::tell))
         .route("/api/tasks/{id}/effects", get(inbox::effects))
         .route("/api/tasks/{id}/plan", get(plans::show))
-}
-
-/// The routes that take files, which may be larger than other bodies.
-fn of_files(limit: usize) -> Router<AppState> {
-    Router::new().route("/api/tasks/import", post(recordings::import)).layer(DefaultBodyLimit::max(limit))
 }
 
 /// Serves until `shutdown` is cancelled; open streams end then, and other requests in flight

@@ -76,8 +76,12 @@ fn wanted<T: JsonSchema>(parameter: &str) -> Option<String> {
 }
 
 pub(super) async fn bytes(request: Request, state: &AppState) -> Result<Bytes, ApiError> {
+    let (limit, key) = match request.uri().path() {
+        "/api/chat" => (state.config.chat.max_body_bytes, "server.chat.maxBodyBytes"),
+        _ => (state.config.max_body_bytes, "server.maxBodyBytes"),
+    };
     Bytes::from_request(request, state).await.map_err(|refused| match refused.status() {
-        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(state.config.max_body_bytes),
+        StatusCode::PAYLOAD_TOO_LARGE => ApiError::too_large(limit, key),
         _ => ApiError::bad_request("the body cannot be read to its end"),
     })
 }

@@ -4,6 +4,7 @@ import { rules, stage } from "./world.mjs";
 
 const script = [
   { role: "chat", contains: "keeper of the lighthouse", reply: { text: "The file names a keeper." } },
+  { role: "chat", contains: "[shown: dot.png]", reply: { text: "A red dot." } },
   { role: "chat", goalContains: "in the notes", turn: 0, reply: { text: "Let me look.", toolCalls: [{ tool: "workspace_read", arguments: { path: "notes.md" } }] } },
   { role: "chat", goalContains: "in the notes", reply: { text: "They ask three things." } },
   { role: "chat", contains: "wobbles", times: 1, reply: { text: "It stands." } },
@@ -145,11 +146,10 @@ on("an @ names tools, workflows and agents, and the message takes them along", a
 });
 
 on("a text file goes with a message, and the model has read it", "/chat", async (page) => {
-  await page.getByLabel("Text files", { exact: true }).setInputFiles({ name: "picture.png", mimeType: "image/png", buffer: Buffer.from([0x89, 0x50, 0xff, 0xfe, 0x00]) });
-  await page.getByText("picture.png is not text").waitFor();
-  await page.getByLabel("Text files", { exact: true }).setInputFiles({ name: "story.md", mimeType: "", buffer: Buffer.from("The keeper of the lighthouse is old – 80 years.") });
+  await page.getByLabel("Files", { exact: true }).setInputFiles({ name: "words.zip", mimeType: "application/zip", buffer: Buffer.from([0x50, 0x4b, 0xff, 0xfe, 0x00]) });
+  await page.getByText("words.zip is neither text nor a picture").waitFor();
+  await page.getByLabel("Files", { exact: true }).setInputFiles({ name: "story.md", mimeType: "", buffer: Buffer.from("The keeper of the lighthouse is old – 80 years.") });
   await page.getByRole("button", { name: "Leave out story.md" }).waitFor();
-  await page.getByText("a task would be told the names only").waitFor();
   await page.getByLabel("may become a task").uncheck();
   await say(page, "What does it say?");
   await page.locator(".message.is-assistant", { hasText: "The file names a keeper." }).waitFor();
@@ -163,6 +163,22 @@ on("a text file goes with a message, and the model has read it", "/chat", async 
   await page.locator(".message.is-user", { hasText: "of its keeper" }).locator(".chip", { hasText: "story.md" }).waitFor();
   await answered(page);
   await page.locator(".message.is-assistant", { hasText: "The file names a keeper." }).waitFor();
+});
+
+/** One red dot. */
+const DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwAFBQIAX8jx0gAAAABJRU5ErkJggg==";
+
+on("a picture goes with a message, and is shown to the model and in the page", "/chat", async (page) => {
+  await page.getByLabel("Files", { exact: true }).setInputFiles({ name: "dot.png", mimeType: "image/png", buffer: Buffer.from(DOT, "base64") });
+  await page.getByText("of pictures the names only").waitFor();
+  await page.getByLabel("may become a task").uncheck();
+  await say(page, "What do you see?");
+  await page.locator(".message.is-assistant", { hasText: "A red dot." }).waitFor();
+  await answered(page);
+  await page.reload();
+  const dot = page.getByRole("img", { name: "dot.png" });
+  await dot.waitFor();
+  assert.equal(await dot.evaluate((image) => image.naturalWidth), 1, "the browser draws it");
 });
 
 on("an answer whose server was lost is given anew, without a word to the page", "/chat", async (page) => {

@@ -114,6 +114,9 @@ impl Piece {
                     facts: pinned.collect(),
                 }
             }
+            Message::Picture(picture) => {
+                Self { title: "Picture".to_owned(), text: picture.name.clone(), facts: Vec::new() }
+            }
             Message::ToolResult { tool, content, .. } => Self {
                 title: format!("Result of {tool}"),
                 text: content.clone(),
@@ -148,7 +151,8 @@ pub(crate) fn notes_of(pieces: &[Piece], room: usize) -> String {
 pub(crate) fn fold_point(messages: &[Message], recent: usize) -> usize {
     let begins_turn = |at: usize| {
         let before = at.checked_sub(1).map(|before| &messages[before]);
-        !matches!(messages[at], Message::ToolResult { .. }) && !matches!(before, Some(Message::User(_)))
+        !matches!(messages[at], Message::ToolResult { .. } | Message::Picture(_))
+            && !matches!(before, Some(Message::User(_) | Message::Picture(_)))
     };
     let mut kept = 0;
     let mut point = messages.len();

@@ -24,7 +24,7 @@ use super::message_id;
 use super::place;
 use super::request::{ToolChoice, Turn};
 use super::turns::Work;
-use crate::models::{Message as ModelMessage, Model, ModelError};
+use crate::models::{Message as ModelMessage, Model, ModelError, Picture};
 use crate::orchestrator::{OrchestratorError, Window};
 use crate::repository::{Message, RepositoryError};
 use crate::task::{Budget, ModelName, Priority, Taint, TaskId, ToolAllowance};
@@ -98,6 +98,8 @@ pub(super) struct Answering {
     pub(super) text: String,
     /// What is in the files that go with it.
     pub(super) files: String,
+    /// What is shown with it.
+    pub(super) pictures: Vec<Picture>,
 }
 
 /// How an answer ended before its end.
@@ -314,6 +316,7 @@ mod tests {
             read: Taint::default(),
             text: "?".into(),
             files: String::new(),
+            pictures: Vec::new(),
         }
     }
 

@@ -1,10 +1,14 @@
-//! Files that go with a message: what is in text files is shown to the model, within bounds. Of all
-//! others, and of those that are only linked to, it is told the names.
+//! Files that go with a message: what is in text files is told to the model, within bounds, and it is shown
+//! pictures. Of all others, and of those that are only linked to, it is told the names.
 
 use std::fmt::Write as _;
 
+use base64::Engine as _;
+use base64::prelude::BASE64_STANDARD;
+use data_url::DataUrl;
 use serde_json::Value;
 
+use crate::models::Picture;
 use crate::orchestrator::cut;
 
 /// Kinds of files beside `text/…` that are text.
@@ -18,6 +22,9 @@ const TEXTS: [&str; 8] = [
     "application/sql",
     "application/x-sh",
 ];
+
+/// The kinds of pictures that all providers take.
+const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
 /// Files of a message that a task is told of one by one; what more there are is told in one piece.
 const TOLD: usize = 20;
@@ -50,8 +57,19 @@ pub(super) fn told(parts: &[Value]) -> Vec<String> {
 fn texts(parts: &[Value]) -> impl Iterator<Item = (&str, String)> {
     parts.iter().filter(|part| part["type"] == "file").filter_map(|part| {
         let field = |name: &str| part[name].as_str().unwrap_or_default();
-        let text = is_text(field("mediaType")).then(|| text_of(field("url")))??;
-        Some((field("filename"), text))
+        let bytes = is_text(field("mediaType")).then(|| bytes_of(field("url")))??;
+        Some((field("filename"), String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}")))
+    })
+}
+
+/// The pictures among the parts of a message.
+pub(super) fn pictures(parts: &[Value]) -> impl Iterator<Item = Picture> {
+    parts.iter().filter(|part| part["type"] == "file").filter_map(|part| {
+        let field = |name: &str| part[name].as_str().unwrap_or_default();
+        let media_type = PICTURES.into_iter().find(|kind| field("mediaType").eq_ignore_ascii_case(kind))?;
+        let bytes = bytes_of(field("url")).filter(|bytes| !bytes.is_empty())?;
+        let data = BASE64_STANDARD.encode(bytes);
+        Some(Picture { name: field("filename").to_owned(), media_type: media_type.to_owned(), data })
     })
 }
 
@@ -60,55 +78,9 @@ fn is_text(media_type: &str) -> bool {
     kind.starts_with("text/") || TEXTS.contains(&kind)
 }
 
-/// The text in a `data:` address.
-fn text_of(url: &str) -> Option<String> {
-    let (head, data) = url.strip_prefix("data:")?.split_once(',')?;
-    let bytes = if head.ends_with(";base64") { base64(data)? } else { percent(data) };
-    Some(String::from_utf8_lossy(&bytes).replace('\0', "\u{fffd}"))
-}
-
-/// Base64 of either alphabet, with padding or without it; none if it is something else.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut bytes = Vec::with_capacity(text.len() / 4 * 3);
-    let (mut bits, mut held) = (0_u32, 0_u32);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' | b'-' => 62,
-            b'/' | b'_' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6) | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            bytes.push(((bits >> held) & 0xff) as u8);
-        }
-    }
-    Some(bytes)
-}
-
-/// Percent-encoded text; what is not encoded stands for itself.
-fn percent(text: &str) -> Vec<u8> {
-    let bytes = text.as_bytes();
-    let mut decoded = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(byte) = bytes.get(at) {
-        let code = text.get(at + 1..at + 3).and_then(|code| u8::from_str_radix(code, 16).ok());
-        match code.filter(|_| *byte == b'%') {
-            Some(code) => {
-                decoded.push(code);
-                at += 3;
-            }
-            None => {
-                decoded.push(*byte);
-                at += 1;
-            }
-        }
-    }
-    decoded
+/// What is in a `data:` address.
+fn bytes_of(url: &str) -> Option<Vec<u8>> {
+    Some(DataUrl::process(url).ok()?.decode_to_vec().ok()?.0)
 }
 
 #[cfg(test)]
@@ -132,6 +104,19 @@ mod tests {
             file("text/plain", "data:text/plain;base64,?"),
         ];
         assert_eq!(contents(&parts, 1000), "\n\nThe file a:\nHello, wörld!\n\nThe file a:\n{\"a\":1}");
+    }
+
+    #[test]
+    fn pictures_are_shown_as_they_are() {
+        let parts = [
+            file("image/PNG", "data:image/png;base64,aGVsbG8="),
+            file("image/svg+xml", "data:image/svg+xml,%3Csvg%3E"),
+            file("image/png", "https://example.org/a.png"),
+            file("image/jpeg", "data:image/jpeg;base64,"),
+        ];
+        let shown: Vec<Picture> = pictures(&parts).collect();
+        assert_eq!(shown.len(), 1, "{shown:?}");
+        assert_eq!((shown[0].media_type.as_str(), shown[0].data.as_str()), ("image/png", "aGVsbG8="));
     }
 
     #[test]

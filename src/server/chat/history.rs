@@ -3,16 +3,18 @@
 //! changed or removed.
 
 use std::fmt::Write as _;
+use std::iter;
 
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::models::Message as ModelMessage;
+use crate::models::{Message as ModelMessage, PICTURE_BYTES, Picture};
 use crate::orchestrator::{Window, cut, marked, marks_of, room_within};
 use crate::repository::{Message, Repository, RepositoryError};
 use crate::server::state::AppState;
 use crate::task::{ModelName, Taint, TaskId};
 
+use super::files;
 use super::outcome::result;
 use super::request::text_of;
 
@@ -41,13 +43,16 @@ struct Told {
     id: String,
     is_assistant: bool,
     text: String,
+    /// What was shown with it.
+    pictures: Vec<Picture>,
     /// Whether whoever said it had read content from outside.
     untrusted: bool,
 }
 
 impl Told {
     fn size(&self) -> usize {
-        self.text.len() + if self.untrusted { marks_of(BEFORE, self.text.len()) } else { 0 }
+        let shown = self.pictures.len() * PICTURE_BYTES;
+        self.text.len() + shown + if self.untrusted { marks_of(BEFORE, self.text.len()) } else { 0 }
     }
 }
 
@@ -148,7 +153,8 @@ async fn read(
         history.taint.add(&read);
         if message.role != "system" && !text.trim().is_empty() {
             let untrusted = read.untrusted.is_some();
-            history.turns.push(Told { id: message.id.clone(), is_assistant, text, untrusted });
+            let pictures = if is_assistant { Vec::new() } else { shown_with(message) };
+            history.turns.push(Told { id: message.id.clone(), is_assistant, text, pictures, untrusted });
         }
         // What a summary stands for is not told beside it.
         if let Some((_, data)) = summaries.iter().rfind(|(through, _)| *through == message.id) {
@@ -200,13 +206,16 @@ impl History {
         let earlier =
             |text: String| format!("Earlier in this conversation:\n{}", shown(&text, room / 4, untrusted));
         let summary = self.summary.map(earlier);
-        let turns = self.turns.into_iter().map(|turn| {
+        let turns = self.turns.into_iter().flat_map(|turn| {
             let most = if is_cut { room / 4 } else { usize::MAX };
             let text = shown(&turn.text, most, turn.untrusted);
-            match turn.is_assistant {
+            let said = match turn.is_assistant {
                 true => ModelMessage::Assistant { text, requests: Vec::new() },
                 false => ModelMessage::User(text),
-            }
+            };
+            // In as much room as its text they have no place.
+            let pictures = if is_cut { Vec::new() } else { turn.pictures };
+            iter::once(said).chain(pictures.into_iter().map(ModelMessage::Picture))
         });
         summary.map(ModelMessage::User).into_iter().chain(turns).collect()
     }
@@ -223,6 +232,11 @@ fn shown(text: &str, most: usize, untrusted: bool) -> String {
         true => marked(BEFORE, &short(text, room_within(BEFORE, most))),
         false => short(text, most),
     }
+}
+
+/// The pictures of a stored message.
+fn shown_with(message: &Message) -> Vec<Picture> {
+    message.parts.as_array().map(|parts| files::pictures(parts).collect()).unwrap_or_default()
 }
 
 /// The text of a stored message.
@@ -256,13 +270,17 @@ mod tests {
             .map(|message| match message {
                 ModelMessage::User(text) | ModelMessage::Assistant { text, .. } => text.len(),
                 ModelMessage::ToolResult { content, .. } => content.len(),
+                ModelMessage::Picture(_) => PICTURE_BYTES,
             })
             .sum()
     }
 
     fn told(number: usize, length: usize) -> Told {
         let text = format!("{number} {}", "é".repeat(length));
-        Told { id: number.to_string(), is_assistant: number % 2 == 1, text, untrusted: number % 3 == 1 }
+        let picture = Picture { name: String::new(), media_type: String::new(), data: String::new() };
+        let pictures = if number.is_multiple_of(10) { vec![picture] } else { Vec::new() };
+        let is_assistant = number % 2 == 1;
+        Told { id: number.to_string(), is_assistant, text, pictures, untrusted: number % 3 == 1 }
     }
 
     proptest! {

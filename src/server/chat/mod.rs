@@ -230,9 +230,22 @@ async fn answer(
     let before = history::within_window(&state, &turn.thread_id, &turn.message_id, wanted, &window).await?;
     let (history, read) = (before.messages, before.taint);
     let files = files::contents(&turn.parts, state.config.chat.max_file_bytes);
+    let pictures = files::pictures(&turn.parts).collect();
     let (user_id, thread_id, text, words) = (caller.0, turn.thread_id, turn.text, turn.words);
-    let answering =
-        Answering { state, model, id, user_id, thread_id, question, window, history, read, text, files };
+    let answering = Answering {
+        state,
+        model,
+        id,
+        user_id,
+        thread_id,
+        question,
+        window,
+        history,
+        read,
+        text,
+        files,
+        pictures,
+    };
     Ok(answering.begin(words).await?)
 }
 

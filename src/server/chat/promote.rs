@@ -88,7 +88,7 @@ impl Answering {
             let (who, said) = match message {
                 ModelMessage::User(said) => ("User", said),
                 ModelMessage::Assistant { text, .. } => ("Assistant", text),
-                ModelMessage::ToolResult { .. } => continue,
+                ModelMessage::ToolResult { .. } | ModelMessage::Picture(_) => continue,
             };
             let _ = writeln!(text, "{who}: {said}");
         }

@@ -64,15 +64,7 @@ impl Work {
 
     /// How much was said behind the question.
     fn bytes(&self) -> usize {
-        let lengths = self.messages.iter().map(|message| match message {
-            ModelMessage::User(text) => text.len(),
-            ModelMessage::Assistant { text, requests } => {
-                let asked = requests.iter().map(|request| request.arguments.to_string().len());
-                text.len() + asked.sum::<usize>()
-            }
-            ModelMessage::ToolResult { content, .. } => content.len(),
-        });
-        lengths.sum()
+        self.messages.iter().map(ModelMessage::bytes).sum()
     }
 }
 
@@ -137,6 +129,7 @@ impl Answering {
         // A very long question is told by its beginning; the thread has all of it.
         let question = cut(&format!("{}{}", self.text, self.files), self.window.bytes(QUESTION));
         let mut request = Request::new(Role::Chat, &self.text, self.instructions(), question);
+        request.messages.extend(self.pictures.iter().cloned().map(ModelMessage::Picture));
         request.messages.splice(0..0, self.history.iter().cloned());
         request.messages.extend(work.messages.iter().cloned());
         request.tools = tools.to_vec();

@@ -110,7 +110,7 @@ async fn a_task_is_told_what_is_in_the_files_of_its_message() {
     let mut body = body("m", COMPLEX);
     body["attachments"] = json!([
         {"filename": "notes.md", "mediaType": "text/markdown", "url": "data:text/markdown,Who%20writes%3F"},
-        {"filename": "long.txt", "mediaType": "text/plain", "url": format!("data:text/plain,{long}")},
+        {"filename": "long.txt", "mediaType": "text/plain", "url": format!("data:text/plain,{}", long.replace('\n', "%0A"))},
         {"filename": "a.png", "mediaType": "image/png", "url": "data:image/png;base64,AAAA"},
     ]);
     let started = post(&fixture, body).await;
@@ -136,6 +136,30 @@ async fn a_task_is_told_what_is_in_the_files_of_its_message() {
     assert!(large, "a large file is stored by its name");
     let written = orchestrator.read_recorded(id, "message-1", 0, None).await;
     assert!(written.is_err(), "an entry that is no message has no such handle");
+}
+
+#[tokio::test]
+async fn a_model_sees_the_pictures_of_a_conversation() {
+    let fixture = Fixture::scripted(json!([
+        {"role": "chat", "contains": "[shown: cat.png]", "reply": {"text": "A cat."}},
+        {"role": "chat", "reply": {"text": "I see nothing."}},
+    ]))
+    .await;
+    let mut shown = body("m1", "What is this?");
+    shown["attachments"] = json!([
+        {"filename": "cat.png", "mediaType": "image/png", "url": "data:image/png;base64,aGVsbG8="},
+    ]);
+    assert_eq!(texts(&post(&fixture, shown).await.chunks()), "A cat.");
+    assert_eq!(texts(&post(&fixture, body("m2", "And behind it?")).await.chunks()), "I see nothing.");
+    let history = history_within(&fixture, 20_000).await;
+    assert!(matches!(&history[0], Message::User(text) if text.contains("[file cat.png, image/png]")));
+    assert!(matches!(&history[1], Message::Picture(cat) if cat.data == "aGVsbG8="), "{history:?}");
+    assert!(matches!(&history[2], Message::Assistant { text, .. } if text == "A cat."));
+    let history = history_within(&fixture, 1_000).await;
+    assert!(
+        !history.iter().any(|message| matches!(message, Message::Picture(_))),
+        "it has no room: {history:?}"
+    );
 }
 
 #[tokio::test]
@@ -270,7 +294,7 @@ async fn a_long_conversation_goes_on_behind_a_summary_and_keeps_everything() {
     for tokens in [4_000, 20_000] {
         let lengths = history_within(&fixture, tokens).await.into_iter().map(|message| match message {
             Message::User(text) | Message::Assistant { text, .. } => text.len() as u64,
-            Message::ToolResult { .. } => 0,
+            Message::ToolResult { .. } | Message::Picture(_) => 0,
         });
         let told = model.tokens(lengths.sum());
         assert!(told > 0 && told <= tokens * 51 / 100, "{told} tokens of a window of {tokens}");

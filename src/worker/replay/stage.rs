@@ -478,6 +478,7 @@ fn message_text(message: &crate::models::Message) -> String {
     match message {
         Message::User(text) | Message::Assistant { text, .. } => text.clone(),
         Message::ToolResult { content, .. } => content.clone(),
+        Message::Picture(picture) => picture.name.clone(),
     }
 }
 

@@ -14,7 +14,7 @@ type Status = api.Status;
 export type Entry = Pick<api.Entry, "seq" | "at" | "epoch" | "type" | "message" | "step"> & { kind: string; data: Record<string, unknown> };
 
 /** A part of a message in the AI SDK's shape, which the server keeps as it is. */
-export interface MessagePart { type: string; text?: string; data?: unknown; url?: string; filename?: string; [key: string]: unknown }
+export interface MessagePart { type: string; text?: string; data?: unknown; url?: string; filename?: string; mediaType?: string; [key: string]: unknown }
 
 export function isLive(status: Status): boolean { return status === "pending" || status === "running"; }
 export function isEnded(status: Status): boolean { return status === "completed" || status === "failed" || status === "cancelled"; }

@@ -10,8 +10,8 @@ import { notify } from "../state/session";
 
 export interface Draft { text: string; files: MessagePart[] }
 
-/** A request has a megabyte, of which files take a third more than they have. */
-const MOST = 700 * 1024;
+/** A message has 16 megabytes (`server.chat.maxBodyBytes`), of which files take a third more than they have. */
+const MOST = 10 * 1024 * 1024;
 
 export function Composer({ box, draft, put, send, offers, mayBeTask, halt, children }: { box: RefObject<HTMLTextAreaElement | null>; draft: Draft; put: (draft: Draft) => void; send: () => void; offers: Offer[]; mayBeTask: boolean; halt: (() => void) | null; children: ComponentChildren }) {
   const picker = useRef<HTMLInputElement>(null);
@@ -66,14 +66,14 @@ export function Composer({ box, draft, put, send, offers, mayBeTask, halt, child
           {words.map(({ token, kind }) => <span key={token} class="tag">{kind} <code>{token}</code></span>)}
           {narrows && <span class="faint">No other tools are offered.</span>}
           {draft.files.map((file, at) => <button type="button" key={at} class="chip" aria-label={`Leave out ${file.filename ?? "file"}`} onClick={() => put({ ...draft, files: draft.files.filter((one) => one !== file) })}><Icon name="file" size={12} />{file.filename}<Icon name="cross" size={11} /></button>)}
-          {draft.files.length > 0 && mayBeTask && <span class="faint">For the model that answers; a task would be told the names only.</span>}
+          {draft.files.some(({ mediaType }) => picture.test(mediaType ?? "")) && mayBeTask && <span class="faint">A task would be told the texts, and of pictures the names only.</span>}
         </div>
       )}
       <div class="composer-foot">
         {children}
         <span class="composer-acts">
-          <input ref={picker} class="sr-only" type="file" multiple tabIndex={-1} aria-label="Text files" onChange={(event) => { void add([...(event.currentTarget.files ?? [])]); event.currentTarget.value = ""; }} />
-          <Button kind="ghost" icon="clip" aria-label="Attach text files" title="Attach text files" onClick={() => picker.current?.click()} />
+          <input ref={picker} class="sr-only" type="file" multiple tabIndex={-1} aria-label="Files" onChange={(event) => { void add([...(event.currentTarget.files ?? [])]); event.currentTarget.value = ""; }} />
+          <Button kind="ghost" icon="clip" aria-label="Attach files" title="Attach text files and pictures" onClick={() => picker.current?.click()} />
           {halt ? <Button icon="stop" onClick={halt}>Stop</Button> : <Button kind="primary" icon="send" type="submit" disabled={draft.text.trim() === ""}>Send</Button>}
         </span>
       </div>
@@ -83,13 +83,17 @@ export function Composer({ box, draft, put, send, offers, mayBeTask, halt, child
 
 const text = /^(text\/|application\/(json|xml|yaml|x-yaml|toml|javascript|sql|x-sh)$)/;
 
-/** A file as a part of a message, or why it is none: models are shown text. */
+/** What models are shown as pictures. */
+export const picture = /^image\/(png|jpeg|gif|webp)$/;
+
+/** A file as a part of a message, or why it is none: models are shown text and pictures. */
 async function asPart(file: File, beside: MessagePart[]): Promise<MessagePart | string> {
   const taken = beside.reduce((sum, part) => sum + (part.url?.length ?? 0) * 0.75, 0);
   if (taken + file.size > MOST) return `${file.name} is too large: a message takes ${bytes(MOST)} of files. Put it where a tool can read it.`;
   const content = new Uint8Array(await file.arrayBuffer());
-  try { new TextDecoder("utf-8", { fatal: true }).decode(content); } catch { return `${file.name} is not text: models are shown text files only.`; }
-  const mediaType = text.test(file.type) ? file.type : "text/plain";
+  const shown = picture.test(file.type);
+  try { if (!shown) new TextDecoder("utf-8", { fatal: true }).decode(content); } catch { return `${file.name} is neither text nor a picture (PNG, JPEG, GIF, WebP): models are shown nothing else.`; }
+  const mediaType = shown || text.test(file.type) ? file.type : "text/plain";
   let binary = "";
   for (const byte of content) binary += String.fromCharCode(byte);
   return { type: "file", filename: file.name, mediaType, url: `data:${mediaType};base64,${btoa(binary)}` };

@@ -6,6 +6,7 @@ import { Icon } from "../components/icons";
 import { Value } from "../components/json";
 import { Markdown } from "../components/markdown";
 import { cutOf, textOf, type Said } from "../state/conversation";
+import { picture } from "./chat-composer";
 import { TaskCard } from "./chat-task";
 
 /** What can be done about a message, where it can. */
@@ -16,6 +17,11 @@ export interface MessageActs {
   edit?: ((text: string) => void) | undefined;
   /** Whether something was said behind it that an edit replaces. */
   replaces?: boolean;
+}
+
+/** Only what stands in the message itself is shown: nothing is fetched from elsewhere. */
+function isShown({ mediaType, url }: MessagePart): boolean {
+  return picture.test(mediaType ?? "") && (url ?? "").startsWith("data:image/");
 }
 
 export function Message({ said, acts }: { said: Said; acts: MessageActs }) {
@@ -42,7 +48,7 @@ function Own({ said, acts }: { said: Said; acts: MessageActs }) {
   return (
     <article class="message is-user" aria-label="You">
       <Markdown text={words} />
-      {files.length > 0 && <div class="files">{files.map((file, at) => <span key={at} class="chip"><Icon name="file" size={12} />{file.filename ?? "file"}</span>)}</div>}
+      {files.length > 0 && <div class="files">{files.map((file, at) => isShown(file) ? <img key={at} class="shown" src={file.url ?? ""} alt={file.filename ?? "picture"} title={file.filename ?? undefined} /> : <span key={at} class="chip"><Icon name="file" size={12} />{file.filename ?? "file"}</span>)}</div>}
       {acts.again && <p class="stopped faint">Not answered<Button kind="ghost" icon="retry" onClick={acts.again}>Try again</Button></p>}
       {acts.edit && <div class="message-acts"><Button kind="ghost" icon="edit" onClick={() => setTyped(words)}>Edit</Button></div>}
     </article>
