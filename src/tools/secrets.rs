@@ -121,9 +121,6 @@ impl Secrets {
     }
 
     fn arguments(&self, tool: &ToolDescription, arguments: Value) -> Result<Value, String> {
-        if self.0.is_empty() {
-            return map_texts(arguments, &|text| Ok(unmarked(&text)));
-        }
         let host = host_of(tool, &arguments);
         let may = |name: &str, config: &SecretConfig| config.allows(name, tool, host.as_deref());
         map_texts(arguments, &|text| self.replaced(&text, &may))
@@ -347,6 +344,9 @@ mod tests {
         let unknown = secrets.arguments(&tool("shop_pay", "shop"), json!("{{secret:other}}")).unwrap_err();
         assert!(unknown.contains("no secret 'other'"), "{unknown}");
         assert!(secrets.arguments(&tool("shop_pay", "shop"), json!("{{secret:token")).is_err());
+        // Nor is a reference sent as it is where there are no secrets at all: a bill is not paid with it.
+        let none = Secrets::default().arguments(&tool("shop_pay", "shop"), json!("Bearer {{secret:shop}}"));
+        assert!(none.unwrap_err().contains("no secret 'shop'"));
     }
 
     #[test]
