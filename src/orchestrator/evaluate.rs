@@ -8,8 +8,8 @@ use super::frozen::frozen;
 use super::{Orchestrator, OrchestratorError, marked, plan_text, prompts};
 use crate::models::{Request, Role};
 use crate::task::{
-    Event, Exceeded, Fault, FaultClass, FrozenTools, Ledger, Next, Payload, Plan, Planner, StepStatus, Task,
-    Usage,
+    Event, Exceeded, Fault, FaultClass, FrozenTools, Ledger, Next, Payload, Plan, Planner, Step, StepStatus,
+    StepType, Task, Usage,
 };
 
 /// How a task goes on.
@@ -199,11 +199,14 @@ impl Orchestrator {
         ))
     }
 
-    /// The answer of a task whose steps are done: what the last completed step brought.
+    /// The answer of a task whose steps are done: what the last completed step brought. That the context was
+    /// written down is nothing that anybody asked for.
     pub fn answer(&self, task: &Task) -> Payload {
         // What items brought is part of what their list brought.
         let mut brought = task.steps().iter().rev().filter(|step| step.item.is_none());
-        let last = brought.find(|step| step.status == StepStatus::Completed);
+        let is_answer =
+            |step: &&Step| step.status == StepStatus::Completed && step.plan.kind != StepType::Checkpoint;
+        let last = brought.find(is_answer);
         last.and_then(|step| step.output.clone()).unwrap_or_else(|| Payload::text(""))
     }
 }

@@ -280,6 +280,18 @@ async fn an_unsafe_call_that_a_crash_cut_off_waits_for_a_person() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn the_answer_is_what_the_last_step_brought_and_no_checkpoint_behind_it() {
+    let world = bare().await;
+    let steps = plan(vec![call("read", json!({"a": 1})), step(StepType::Checkpoint, "Write it down")]);
+    let task = world.start(steps).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed);
+    assert!(task.steps()[1].output.is_some(), "the checkpoint brings something of its own");
+    assert_eq!(task.state().output, task.steps()[0].output);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_repeatable_call_that_a_crash_cut_off_is_repeated_with_its_key() {
     let world = bare().await;
     let task = world.start(plan(vec![call("hang_reading", json!({}))])).await;
