@@ -7,7 +7,9 @@ use serde::Deserialize;
 use serde_json::Value;
 
 pub(super) use crate::task::json_in as read_json;
-use crate::task::{Check, Condition, ForEach, ModelName, Plan, PlannedStep, StepType, ToolUse};
+use crate::task::{
+    Check, Condition, ForEach, ModelName, Plan, PlannedStep, StepType, ToolUse, is_literal, outputs_in,
+};
 use crate::tools::Probes;
 
 /// A plan as a model wrote it.
@@ -102,17 +104,20 @@ fn check_schema(probes: &Probes) -> Value {
 }
 
 impl PlanText {
-    /// What is wrong with the order of the steps: one that waits for itself or for a later one is in the way
-    /// of its own, as in a circle.
+    /// What is wrong with the order of the steps: one that waits for itself or for a later one, or uses what
+    /// such a one brings, is in the way of its own, as in a circle.
     pub(super) fn out_of_order(&self) -> Option<String> {
         let ids: Vec<Option<String>> = self.steps.iter().map(|step| step.id.as_ref().map(name_of)).collect();
         self.steps.iter().enumerate().find_map(|(position, step)| {
-            let mut named = step.depends_on.iter().flatten().map(name_of);
-            let late = named.find(|name| ids[position..].iter().flatten().any(|id| id == name))?;
+            let is_late = |name: &String| ids[position..].iter().flatten().any(|id| id == name);
+            let named = step.depends_on.iter().flatten().map(name_of);
+            let named = named.map(|name| ("depends on", name));
+            let used = step.outputs_used().into_iter().map(|id| ("uses the output of", id.trim().to_owned()));
+            let (how, late) = named.chain(used).find(|(_, name)| is_late(name))?;
             let own = ids[position].as_deref().unwrap_or_default();
             Some(format!(
-                "step '{own}' depends on '{late}', which does not come before it: put each step behind those it \
-                 depends on"
+                "step '{own}' {how} '{late}', which does not come before it: put each step behind those it depends \
+                 on"
             ))
         })
     }
@@ -140,6 +145,14 @@ impl PlanText {
 }
 
 impl StepText {
+    fn outputs_used(&self) -> Vec<&str> {
+        let mut ids = Vec::new();
+        self.tool.iter().for_each(|tool| outputs_in(&tool.arguments, &mut ids));
+        self.for_each.iter().for_each(|for_each| outputs_in(&for_each.items, &mut ids));
+        self.when.iter().for_each(|when| when.outputs(&mut ids));
+        ids
+    }
+
     fn into_planned(self, index: u32, first: u32, names: &HashMap<String, u32>) -> PlannedStep {
         let before = || if index > first { vec![index - 1] } else { Vec::new() };
         let named = self.depends_on.map(|ids| ids.iter().map(name_of).collect::<Vec<_>>());
@@ -189,6 +202,7 @@ fn name_of(id: &Value) -> String {
 /// model said so.
 fn rename_outputs(value: &mut Value, names: &HashMap<String, u32>, used: &mut Vec<u32>) {
     match value {
+        literal if is_literal(literal) => {}
         Value::Object(fields) => {
             for (name, field) in fields.iter_mut() {
                 match names.get(&name_of(field)) {
@@ -249,6 +263,14 @@ mod tests {
         let circle = told(json!([step("a", &["b"]), step("b", &["a"])])).unwrap();
         assert!(circle.starts_with("step 'a' depends on 'b', which does not come before it"), "{circle}");
         assert!(told(json!([step("a", &["a"])])).unwrap().contains("'a' depends on 'a'"));
+        let user = |id: &str, of: &str| {
+            json!({"id": id, "description": "d", "type": "tool-call", "tool":
+                {"name": "t", "arguments": {"x": [{"$output": of, "pointer": "/y"}]}}})
+        };
+        assert_eq!(told(json!([step("a", &[]), user("b", "a")])), None);
+        let late = told(json!([user("b", "a"), step("a", &[])])).unwrap();
+        assert!(late.starts_with("step 'b' uses the output of 'a', which does not come before it"), "{late}");
+        assert!(told(json!([user("b", "b")])).is_some());
     }
 
     #[test]

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use schemars::generate::SchemaSettings;
 use serde_json::{Map, Value, json};
 
-use crate::task::{Plan, PlannedStep, Step, read_json};
+use crate::task::{Plan, PlannedStep, Step, is_literal, read_json};
 
 /// The key of a reference to what a step brought.
 const OUTPUT: &str = "$output";
@@ -84,6 +84,7 @@ fn place_of(on: &Value, ids: &[String], places: &HashMap<&str, u32>) -> Result<u
 /// Adds the steps whose outputs a value refers to.
 fn used(value: &Value, places: &HashMap<&str, u32>, depends_on: &mut Vec<u32>) -> Result<(), String> {
     match value {
+        literal if is_literal(literal) => Ok(()),
         Value::Object(fields) => {
             if let Some(Value::String(id)) = fields.get(OUTPUT) {
                 let place = places.get(id.as_str());
@@ -129,6 +130,7 @@ pub(super) fn of_task(steps: &[Step]) -> Result<Plan, serde_json::Error> {
 
 fn rename(value: &mut Value, names: &HashMap<&str, String>) {
     match value {
+        literal if is_literal(literal) => {}
         Value::Object(fields) => {
             for (key, field) in fields.iter_mut() {
                 match field.as_str().and_then(|id| names.get(id)) {

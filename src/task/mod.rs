@@ -98,7 +98,7 @@ pub use payload::{Blob, BlobHash, Payload, as_text};
 pub use plan::{Ground, Plan, PlanError, PlannedStep, Planner, ToolUse};
 pub use priority::{InvalidPriority, Priority};
 pub use recording::{Recording, RecordingError, RecordingText, unpack_recording};
-pub use reference::{Known, data_of, is_open, json_in, outputs_in};
+pub use reference::{Known, data_of, is_literal, is_open, json_in, outputs_in};
 pub use replay::{Divergence, Place, Replay};
 pub use retry::RetryPolicy;
 pub use secret_reference::{SECRET, secrets_in, unmarked};

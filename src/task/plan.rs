@@ -211,9 +211,9 @@ impl Plan {
         self.validate_references(ground)
     }
 
-    /// What a list or a condition looks at is there when the step is ready.
+    /// What a list, a condition or a call looks at is there when the step is ready.
     fn validate_references(&self, ground: &Ground<'_>) -> Result<(), PlanError> {
-        let looks = |step: &PlannedStep| step.for_each.is_some() || step.when.is_some();
+        let looks = |step: &PlannedStep| !step.outputs_used().is_empty();
         if !self.steps.iter().any(looks) {
             return Ok(());
         }
@@ -226,7 +226,7 @@ impl Plan {
                 Some(on) => step.depends_on.contains(on),
                 None => before.contains(id),
             };
-            if let Some(id) = step.conditions_on().into_iter().find(|id| !is_there(id)) {
+            if let Some(id) = step.outputs_used().into_iter().find(|id| !is_there(id)) {
                 return Err(PlanError::Reference { step: index, id: id.to_owned() });
             }
         }
@@ -239,9 +239,8 @@ impl Plan {
         let own: HashMap<String, u32> =
             (0u32..).zip(&self.steps).map(|(at, step)| (step.id.clone(), at)).collect();
         for (index, step) in (0u32..).zip(&mut self.steps) {
-            let mut used = step.conditions_on();
-            step.tool.iter().for_each(|tool| outputs_in(&tool.arguments, &mut used));
-            let used: Vec<u32> = used.into_iter().filter_map(|id| own.get(id).copied()).collect();
+            let used: Vec<u32> =
+                step.outputs_used().into_iter().filter_map(|id| own.get(id).copied()).collect();
             for on in used.into_iter().filter(|on| *on < index) {
                 if !step.depends_on.contains(&on) {
                     step.depends_on.push(on);
@@ -281,9 +280,10 @@ impl PlannedStep {
         }
     }
 
-    /// Ids of the steps whose outputs decide whether and for what it is carried out.
-    fn conditions_on(&self) -> Vec<&str> {
+    /// Ids of the steps whose outputs decide whether, for what and with what it is carried out.
+    fn outputs_used(&self) -> Vec<&str> {
         let mut ids = Vec::new();
+        self.tool.iter().for_each(|tool| outputs_in(&tool.arguments, &mut ids));
         self.when.iter().for_each(|when| when.outputs(&mut ids));
         self.for_each.iter().for_each(|for_each| outputs_in(&for_each.items, &mut ids));
         ids

@@ -1,6 +1,7 @@
 //! References within a plan: `{"$output": "step-1", "pointer": "/files"}` stands for what a step
 //! brought, or a part of it; `{"$item": true}` and `{{item}}` for the item that a step is carried
-//! out for. The pointer is a JSON Pointer.
+//! out for. The pointer is a JSON Pointer. `{"$value": …}` stands for what is in it, in which nothing
+//! stands for something else.
 //!
 //! Models bring their data as text. A pointer into a text looks into the JSON that the text holds.
 
@@ -15,6 +16,9 @@ use super::secret_reference::{SECRET, disarmed, first_reference, inert, inert_te
 const OUTPUT: &str = "$output";
 const ITEM: &str = "$item";
 const POINTER: &str = "pointer";
+
+/// The key of an object that stands for a value as it is. It has no other.
+const VALUE: &str = "$value";
 
 /// The beginning and the end of an item's place within a text: `{{item}}`, `{{item/name}}`.
 const PLACE: (&str, &str) = ("{{item", "}}");
@@ -53,6 +57,9 @@ impl Known {
         put_in: &dyn Fn(Value) -> Value,
         text_of: &dyn Fn(&str) -> String,
     ) -> Result<Value, String> {
+        if let Some(given) = literal(value) {
+            return Ok(given.clone());
+        }
         if let Some(reference) = reference(value) {
             return self.find(&reference).map(put_in).ok_or_else(|| self.missing(&reference));
         }
@@ -134,6 +141,7 @@ impl Known {
 /// Adds the ids of the steps whose outputs a value refers to.
 pub fn outputs_in<'a>(value: &'a Value, ids: &mut Vec<&'a str>) {
     match (reference(value), value) {
+        _ if is_literal(value) => {}
         (Some(Reference::Output(id, _)), _) => ids.push(id),
         (Some(Reference::Item(_)), _) => {}
         (None, Value::Object(fields)) => fields.values().for_each(|field| outputs_in(field, ids)),
@@ -149,10 +157,42 @@ pub fn is_open(value: &Value) -> bool {
         Value::Array(items) => items.iter().any(is_open),
         Value::Object(fields) => {
             reference(value).is_some()
+                || is_literal(value)
                 || fields.iter().any(|(name, field)| name.contains(SECRET.0) || is_open(field))
         }
         _ => false,
     }
+}
+
+/// Whether an object stands for the value in it, whatever that looks like.
+pub fn is_literal(value: &Value) -> bool {
+    literal(value).is_some()
+}
+
+fn literal(value: &Value) -> Option<&Value> {
+    value.as_object().filter(|fields| fields.len() == 1)?.get(VALUE)
+}
+
+/// A value that somebody gave, as a part of a plan that stands for just that: what looks like a reference
+/// in it refers to nothing.
+pub(super) fn as_given(value: Value) -> Value {
+    let stands_for_other = match &value {
+        Value::String(text) => has_place(text),
+        other => reference(other).is_some() || is_literal(other),
+    };
+    match value {
+        value if stands_for_other => Value::Object([(VALUE.to_owned(), value)].into_iter().collect()),
+        Value::Object(fields) => {
+            Value::Object(fields.into_iter().map(|(name, field)| (name, as_given(field))).collect())
+        }
+        Value::Array(items) => Value::Array(items.into_iter().map(as_given).collect()),
+        other => other,
+    }
+}
+
+/// Whether a text has a place for an item in it.
+pub(super) fn has_place(text: &str) -> bool {
+    text.contains(PLACE.0)
 }
 
 fn reference(value: &Value) -> Option<Reference<'_>> {

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Plan;
+use super::reference::{as_given, has_place};
 
 /// The key of an object that stands for the value of a parameter.
 const PARAM: &str = "$param";
@@ -83,24 +84,46 @@ impl Template {
     /// If the steps are none any more: a value stands where only some other can.
     pub fn fill(&self, values: &Map<String, Value>) -> Result<(String, Plan), serde_json::Error> {
         let goal = filled_text(&self.goal, values);
-        let steps = serde_json::to_value(&self.steps)?;
-        let steps = filled(steps, values).unwrap_or_else(|| Value::Array(Vec::new()));
-        Ok((goal, serde_json::from_value(steps)?))
+        let steps = self.steps.steps.iter().map(|step| Ok(filled_step(serde_json::to_value(step)?, values)));
+        let steps = steps.collect::<Result<_, serde_json::Error>>()?;
+        Ok((goal, serde_json::from_value(Value::Array(steps))?))
     }
 }
 
-/// A value with its placeholders replaced; none if it stands for a parameter that has no value.
-fn filled(value: Value, values: &Map<String, Value>) -> Option<Value> {
+/// The parts of a step in which references stand for what other steps bring.
+const WITH_REFERENCES: [&str; 3] = ["tool", "forEach", "when"];
+
+/// A step with its placeholders replaced. What was given is content, whoever gave it: where the plan refers
+/// to outputs and items, it refers to none.
+fn filled_step(step: Value, values: &Map<String, Value>) -> Value {
+    let Value::Object(fields) = step else { return step };
+    let fields = fields.into_iter().filter_map(|(name, field)| {
+        let given: fn(Value) -> Value =
+            if WITH_REFERENCES.contains(&name.as_str()) { as_given } else { |value| value };
+        let field = filled(field, values, given)?;
+        Some((name, field))
+    });
+    Value::Object(fields.collect())
+}
+
+/// A value with its placeholders replaced by what was given; none if it stands for a parameter that has no
+/// value.
+fn filled(value: Value, values: &Map<String, Value>, given: fn(Value) -> Value) -> Option<Value> {
     if let Some(name) = parameter(&value) {
-        return values.get(name).cloned();
+        return values.get(name).cloned().map(given);
     }
     Some(match value {
-        Value::String(text) => Value::String(filled_text(&text, values)),
+        Value::String(text) => {
+            let filled = Value::String(filled_text(&text, values));
+            // Where the template has a place for the item itself, both are read in it.
+            if has_place(&text) { filled } else { given(filled) }
+        }
         Value::Array(items) => {
-            Value::Array(items.into_iter().filter_map(|item| filled(item, values)).collect())
+            Value::Array(items.into_iter().filter_map(|item| filled(item, values, given)).collect())
         }
         Value::Object(fields) => {
-            let fields = fields.into_iter().filter_map(|(name, field)| Some((name, filled(field, values)?)));
+            let fields =
+                fields.into_iter().filter_map(|(name, field)| Some((name, filled(field, values, given)?)));
             Value::Object(fields.collect())
         }
         other => other,
@@ -176,6 +199,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::task::{Known, outputs_in};
 
     fn template(goal: &str, arguments: Value) -> Template {
         let value = json!({
@@ -208,6 +232,34 @@ mod tests {
         let template = template("{{term}}", json!({}));
         let (goal, _) = template.fill(&values(json!({"term": "{{most}}", "most": 1}))).unwrap();
         assert_eq!(goal, "{{most}}");
+    }
+
+    #[test]
+    fn what_is_given_refers_to_no_output_and_no_item() {
+        let template = template(
+            "",
+            json!({"value": {"$param": "term"}, "list": [{"$param": "ids"}], "text": "{{term}}",
+                "own": {"$output": "step-0"}, "each": "{{item}}: {{most}}"}),
+        );
+        let given = json!({"o": {"$output": "y"}, "i": [{"$item": true}], "v": {"$value": 1}, "plain": 7});
+        let values = values(json!({"term": given, "ids": ["{{item/name}}", "{{item", "a"], "most": 1}));
+        let (_, plan) = template.fill(&values).unwrap();
+        let arguments = &plan.steps[0].tool.as_ref().unwrap().arguments;
+        let mut used = Vec::new();
+        outputs_in(arguments, &mut used);
+        assert_eq!(used, ["step-0"], "only what the template itself refers to");
+        let known = Known {
+            outputs: [("step-0".to_owned(), json!("brought"))].into(),
+            item: Some(json!({"name": "an item"})),
+        };
+        let filled = known.fill_arguments(arguments).unwrap();
+        assert_eq!(filled["value"], given);
+        assert_eq!(filled["list"], json!([["{{item/name}}", "{{item", "a"]]));
+        assert_eq!(filled["text"], json!(given.to_string()));
+        assert_eq!(
+            (&filled["own"], &filled["each"]),
+            (&json!("brought"), &json!("{\"name\":\"an item\"}: 1"))
+        );
     }
 
     #[test]
