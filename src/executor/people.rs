@@ -40,11 +40,12 @@ impl Attempt {
             self.ask_about_change(change, known, dispatch);
             return Err(Stop::Asking);
         }
-        if is_approved {
-            return Ok((dispatch, None));
-        }
+        // A person may have changed them where nobody knew what the tool takes.
         if let Some(problem) = misfit(self, &dispatch) {
             return Ok((dispatch, Some(problem)));
+        }
+        if is_approved {
+            return Ok((dispatch, None));
         }
         // A question that cannot be put to anybody is refused by the tool itself.
         if is_question(known) && question_problem(&dispatch.arguments).is_none() {

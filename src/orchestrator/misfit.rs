@@ -5,8 +5,8 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Orchestrator, OrchestratorError};
-use crate::task::{Plan, Task, TaskSpec, ToolUse, is_open};
-use crate::tools::Tool;
+use crate::task::{Plan, Task, TaskSpec, ToolUse, is_open, secrets_in};
+use crate::tools::{ArgumentSchema, Tool};
 
 /// Problems that a planner is told at once: it has one round to mend them.
 const PROBLEMS: usize = 5;
@@ -44,9 +44,28 @@ impl Orchestrator {
         let spec = task.spec();
         let problem = match self.tools.find(tool, &spec.tools) {
             Some(known) => known.problem(changed),
-            None => self.delegate(spec, tool, None).await?.and_then(|delegate| delegate.problem(changed)),
+            None => match self.delegate(spec, tool, None).await? {
+                Some(delegate) => delegate.problem(changed),
+                None => self.frozen_problem(task, tool, changed).await?,
+            },
         };
         Ok(problem.map(|problem| format!("do not fit {tool}: {problem}")))
+    }
+
+    /// The same where the server of the tool is not connected, as on the command line: by what the plan took
+    /// down of it. A secret is judged by its value, which only the call has.
+    async fn frozen_problem(
+        &self,
+        task: &Task,
+        tool: &str,
+        changed: &Value,
+    ) -> Result<Option<String>, OrchestratorError> {
+        if !secrets_in(changed).is_empty() {
+            return Ok(None);
+        }
+        let frozen = self.tools_of(task).await?;
+        let schema = frozen.as_ref().and_then(|tools| tools.get(tool)).map(|tool| tool.schema.clone());
+        Ok(schema.and_then(|schema| ArgumentSchema::from(schema).problem(changed)))
     }
 
     async fn misfit(

@@ -4,7 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use longhaul::orchestrator::{Decision, OrchestratorError, RequestId, TaskRequest};
-use longhaul::task::{ApprovalWish, Effect, Event, PauseReason, Status, StepType, Task, TaskId};
+use longhaul::repository::{Commit, Lease};
+use longhaul::task::{ApprovalWish, Effect, Event, PauseReason, Payload, Status, StepType, Task, TaskId};
 use longhaul::tools::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, Toolbox};
 use serde_json::{Value, json};
 
@@ -211,6 +212,66 @@ async fn arguments_that_a_person_changes_have_to_fit_and_a_mistake_costs_nothing
     decide(json!({"title": "b", "votes": 3})).await.unwrap();
     is_done(&world, &task).await;
     assert_eq!(filed(&world), [json!({"title": "b", "votes": 3})]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn changed_arguments_that_nobody_could_check_are_checked_before_they_are_sent() {
+    let world = world(json!([{"role": "plan", "reply": {"text": "no plan"}}])).await;
+    let steps = plan(vec![call("issue", json!({"title": "a"}))]);
+    let asked = TaskRequest { plan: Some(steps), approval: Some(cautious()), ..request("File it") };
+    let task = world.orchestrator.start(asked).await.unwrap();
+    let worker = world.work("w");
+    world.until(task.id, |task| task.status() == Status::Paused).await;
+    worker.stop().await;
+    // As another writer would, which does not know the tool.
+    let mut task = world.repository.load(task.id).await.unwrap().unwrap();
+    let arguments = Some(Payload::Inline(json!({"title": 7})));
+    let given = Event::ApprovalGiven { step: 0, call: 1, arguments, by: "anna".into() };
+    let at = task.state().updated_at;
+    let entries = [given, Event::Resumed { by: "anna".into() }].map(|event| task.record(at, event).unwrap());
+    world.repository.commit(Commit::new(&task, entries.into(), Vec::new(), Lease::Keep)).await.unwrap();
+    let _worker = world.work("v");
+    let ended = world.ended(task.id).await;
+    assert_eq!(ended.status(), Status::Failed);
+    let (code, message) = &faults(&world, task.id).await[0];
+    assert!(code == "tool_arguments" && message.contains("at /title"), "{code}: {message}");
+    assert_eq!(filed(&world), Vec::<Value>::new(), "nothing was sent");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_plan_that_uses_what_no_step_before_brings_is_refused() {
+    let world = world(json!([])).await;
+    let user = |of: &str| call("issue", json!({"title": {"$output": of}}));
+    for (steps, id) in [
+        (vec![user("step-2"), call("issue", json!({"title": "a"}))], "step-2"),
+        (vec![user("nope")], "nope"),
+        (vec![user("step-1")], "step-1"),
+        (vec![user("step-2"), user("step-1")], "step-2"),
+    ] {
+        let asked = TaskRequest { plan: Some(plan(steps)), ..request("File it") };
+        let refused = world.orchestrator.start(asked).await.unwrap_err().to_string();
+        assert!(refused.contains(&format!("step 0 refers to the output of '{id}'")), "{refused}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_planner_that_uses_what_no_step_before_brings_is_told() {
+    let step = |id: &str, title: Value| {
+        json!({"id": id, "description": "File it", "type": "tool-call",
+            "tool": {"name": "issue", "arguments": {"title": title}}})
+    };
+    let forward = json!({"steps": [step("f", json!({"$output": "g"})), step("g", json!("a"))]});
+    let mended = json!({"steps": [step("g", json!("a")), step("h", json!("b"))]});
+    let told = "step 'f' uses the output of 'g', which does not come before it";
+    let world = world(json!([
+        {"role": "plan", "contains": told, "reply": {"json": mended}},
+        {"role": "plan", "reply": {"json": forward}},
+    ]))
+    .await;
+    let task = world.orchestrator.start(request("File it")).await.unwrap();
+    let _worker = world.work("w");
+    is_done(&world, &task).await;
+    assert_eq!(filed(&world), [json!({"title": "a"}), json!({"title": "b"})]);
 }
 
 #[tokio::test(flavor = "multi_thread")]
