@@ -255,6 +255,9 @@ pub(super) enum TaskCommand {
         /// How a call of unknown outcome ended: happened=JSON, did-not-happen, skip or fail
         #[arg(long, value_parser = outcome)]
         outcome: Option<OutcomeDecision>,
+        /// Which call, if the outcome of several is unknown: the id of the request, as `longhaul inbox` shows it
+        #[arg(long, value_name = "ID", requires = "outcome")]
+        request: Option<String>,
     },
     /// Stop a task for good
     Cancel(TaskArg),

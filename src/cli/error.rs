@@ -129,7 +129,11 @@ impl CliError {
             Self::Config(_) | Self::Tools(_) => Exit::Configuration,
             Self::Database(_) | Self::NoDatabase { .. } => Exit::Database,
             Self::Models(_) | Self::NotUnderstood(_) | Self::NoAnswer(_) => Exit::NoModel,
-            Self::Refused(OrchestratorError::Invalid { .. } | OrchestratorError::Recording(_))
+            Self::Refused(
+                OrchestratorError::Invalid { .. }
+                | OrchestratorError::Ambiguous(_)
+                | OrchestratorError::Recording(_),
+            )
             | Self::Usage { .. } => Exit::Usage,
             Self::Refused(_) | Self::Failed { .. } | Self::Task(_) => Exit::Failed,
         }

@@ -31,6 +31,9 @@ pub(super) async fn list(engine: &Engine, args: &InboxArgs, terminal: &Terminal)
         }
         terminal.result(table.trim_fmt());
         terminal.note(format!("Answer with: {} task {}", terminal.program(), answers(&open).join(", or ")));
+        for request in open.iter().filter(|request| request.kind == RequestKind::Outcome) {
+            terminal.note(format!("REQUEST of {}: {}", which_call(request), request.id));
+        }
     }
     Ok(Exit::Done)
 }
@@ -74,12 +77,57 @@ fn answers(open: &[OpenRequest]) -> Vec<&'static str> {
         (RequestKind::Input, "answer TASK ANSWER"),
         (RequestKind::Check, "verdict TASK accept|retry|fail"),
         (RequestKind::Tool, "accept|deny TASK"),
-        (RequestKind::Outcome, "resume TASK --outcome 'happened=JSON'|did-not-happen|skip|fail"),
+        (
+            RequestKind::Outcome,
+            "resume TASK --request REQUEST --outcome 'happened=JSON'|did-not-happen|skip|fail",
+        ),
     ];
     let asked = words.iter().filter(|(kind, _)| open.iter().any(|request| request.kind == *kind));
     let mut answers: Vec<&str> = asked.map(|(_, words)| *words).collect();
     answers.dedup();
     answers
+}
+
+/// A call in words that tell it from the others of its task.
+fn which_call(request: &OpenRequest) -> String {
+    let (step, call) = (request.step.unwrap_or_default() + 1, request.call.unwrap_or_default());
+    format!("call {call} of step {step} ({})", request.tool.as_deref().unwrap_or_default())
+}
+
+/// What ends the doubt about a call, behind `longhaul task`.
+pub(super) fn word_about(task: TaskId, request: Option<&str>) -> String {
+    let named = request.map(|id| format!(" --request {id}")).unwrap_or_default();
+    format!("resume {task}{named} --outcome 'happened=JSON' (or did-not-happen, skip, fail)")
+}
+
+/// Says how a call ended of which nobody knew, and what is still to be said.
+pub(super) async fn outcome(
+    engine: &Engine,
+    task: &TaskArg,
+    request: Option<&str>,
+    decision: OutcomeDecision,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let id = find(engine, &task.id).await?;
+    let request = request.map(read).transpose()?;
+    let before = engine.repository().load(id).await?.ok_or(OrchestratorError::NotFound)?;
+    let asked = engine.orchestrator.open_requests(&before).await?;
+    let by = &engine.settings.user;
+    let (task, decided) = engine.orchestrator.decide_outcome(id, request, decision, by).await?;
+    let decided = decided.to_string();
+    if let Some(request) = asked.iter().find(|request| request.id == decided) {
+        terminal.note(format!("This was about {}.", which_call(request)));
+    }
+    let open = engine.orchestrator.open_requests(&task).await?;
+    match open.iter().find(|request| request.kind == RequestKind::Outcome) {
+        Some(next) => {
+            let word = word_about(id, Some(&next.id));
+            terminal.note(format!("Nobody knows yet how {} ended.", which_call(next)));
+            terminal.note(format!("Say so, too: {} task {word}", terminal.program()));
+        }
+        None => terminal.tell_who_goes_on(id),
+    }
+    told(&task, terminal)
 }
 
 /// Approves what a task asks approval for.
@@ -196,10 +244,6 @@ async fn which(
     named: Option<&str>,
     kinds: &[RequestKind],
 ) -> Result<RequestId, CliError> {
-    let read = |text: &str| {
-        text.parse::<RequestId>()
-            .map_err(|problem| CliError::usage("request_id", format!("'{text}' {problem}")))
-    };
     if let Some(text) = named {
         return read(text);
     }
@@ -210,12 +254,14 @@ async fn which(
         [only] => read(&only.id),
         [] => Err(OrchestratorError::Closed.into()),
         several => {
-            let ids: Vec<&str> = several.iter().map(|request| request.id.as_str()).collect();
-            let problem =
-                format!("the task has several open requests: name one with --request: {}", ids.join(", "));
-            Err(CliError::usage("request_ambiguous", problem))
+            let ids = several.iter().map(|request| request.id.clone());
+            Err(OrchestratorError::Ambiguous(ids.collect()).into())
         }
     }
+}
+
+fn read(text: &str) -> Result<RequestId, CliError> {
+    text.parse().map_err(|problem| CliError::usage("request_id", format!("'{text}' {problem}")))
 }
 
 /// Sends a message to a task.

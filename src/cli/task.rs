@@ -11,7 +11,6 @@ use super::terminal::{Terminal, cell};
 use super::watch::{Watch, took, waiting};
 use super::wiring::Engine;
 use super::{Exit, budget, context, duration, fork, ids, inbox, plan, recording, signals};
-use crate::orchestrator::OutcomeDecision;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
 use crate::task::{CallSubject, EffectRecord, ModelName, Step, Task, TaskId, counted};
 
@@ -45,7 +44,10 @@ pub(super) async fn run(
             watch(engine, load(engine, &task.id).await?, form, terminal).await
         }
         TaskCommand::Pause(task) => pause(engine, &task.id, terminal).await,
-        TaskCommand::Resume { task, outcome } => resume(engine, &task.id, outcome, terminal).await,
+        TaskCommand::Resume { task, outcome: Some(outcome), request } => {
+            inbox::outcome(engine, &task, request.as_deref(), outcome, terminal).await
+        }
+        TaskCommand::Resume { task, .. } => resume(engine, &task.id, terminal).await,
         TaskCommand::Cancel(task) => {
             let task =
                 engine.orchestrator.cancel(find(engine, &task.id).await?, &engine.settings.user).await?;
@@ -122,18 +124,9 @@ async fn pause(engine: &Engine, text: &str, terminal: &Terminal) -> Result<Exit,
     told(&task, terminal)
 }
 
-async fn resume(
-    engine: &Engine,
-    text: &str,
-    outcome: Option<OutcomeDecision>,
-    terminal: &Terminal,
-) -> Result<Exit, CliError> {
-    let (id, by) = (find(engine, text).await?, &engine.settings.user);
-    let task = match outcome {
-        Some(decision) => engine.orchestrator.decide_outcome(id, decision, by).await?,
-        None => engine.orchestrator.resume(id, by).await?,
-    };
-    terminal.tell_who_goes_on(id);
+async fn resume(engine: &Engine, text: &str, terminal: &Terminal) -> Result<Exit, CliError> {
+    let task = engine.orchestrator.resume(find(engine, text).await?, &engine.settings.user).await?;
+    terminal.tell_who_goes_on(task.id);
     told(&task, terminal)
 }
 

@@ -9,10 +9,11 @@ use serde_json::{Value, json};
 use super::display::{Display, Form, in_one_line, readable, written_file};
 use super::error::CliError;
 use super::follow::Follower;
+use super::inbox::word_about;
 use super::terminal::Terminal;
 use super::wiring::Engine;
 use super::{Exit, duration};
-use crate::orchestrator::{Orchestrator, OrchestratorError, WaitsFor};
+use crate::orchestrator::{Orchestrator, OrchestratorError, RequestId, WaitsFor, requests_about_outcomes};
 use crate::task::{Entry, Event, Pause, PauseReason, Status, Task, TaskId};
 
 /// How often to look whether a sub-task waits for a person, and nothing else goes on.
@@ -114,12 +115,26 @@ impl Watch {
                 }
                 self.terminal.result(result.to_string());
             }
-            Form::Lines => self.tell(task, &output, &files, waits_for),
+            Form::Lines => {
+                let paused = waits_for.iter().map(|below| below.task).chain([task.id]);
+                let mut doubts = Vec::new();
+                for id in paused {
+                    doubts.extend(doubt(engine, id).await?);
+                }
+                self.tell(task, &output, &files, waits_for, &doubts);
+            }
         }
         Ok(if waits_for.is_empty() { exit(task.status()) } else { Exit::Paused })
     }
 
-    fn tell(&self, task: &Task, output: &Value, files: &[PathBuf], waits_for: &[WaitsFor]) {
+    fn tell(
+        &self,
+        task: &Task,
+        output: &Value,
+        files: &[PathBuf],
+        waits_for: &[WaitsFor],
+        doubts: &[RequestId],
+    ) {
         let (id, state) = (task.id, task.state());
         let say = |line: String| self.terminal.note(line);
         match state.status {
@@ -141,13 +156,13 @@ impl Watch {
                 let why = pause.map(|pause| pause.detail.clone()).unwrap_or_default();
                 self.terminal.warn(format!("The task is paused: {}", in_one_line(&why)));
                 if let Some(pause) = pause {
-                    self.tell_way_on(id, pause);
+                    self.tell_way_on(id, pause, doubts);
                 }
             }
             Status::Pending | Status::Running if !waits_for.is_empty() => {
                 for below in waits_for {
                     self.terminal.warn(format!("The task waits: {}", waiting(below)));
-                    self.tell_way_on(below.task, &below.pause);
+                    self.tell_way_on(below.task, &below.pause, doubts);
                 }
             }
             Status::Pending | Status::Running => {
@@ -167,8 +182,9 @@ impl Watch {
     }
 
     /// Says what lets a task go on that is paused: this one, or one below it.
-    fn tell_way_on(&self, paused: TaskId, pause: &Pause) {
-        let word = format!("{} task {}", self.terminal.program(), word(paused, pause));
+    fn tell_way_on(&self, paused: TaskId, pause: &Pause, doubts: &[RequestId]) {
+        let doubt = doubts.iter().find(|doubt| doubt.task == paused);
+        let word = format!("{} task {}", self.terminal.program(), word(paused, pause, doubt));
         let resume = self.terminal.resume(self.id());
         self.terminal.note(format!("Let it go on: {word}, then {resume}"));
     }
@@ -191,17 +207,21 @@ pub(super) fn waiting(below: &WaitsFor) -> String {
     format!("the sub-task {} is paused: {why}", below.task)
 }
 
+/// The first call of a task of which nobody knows whether it took effect.
+async fn doubt(engine: &Engine, id: TaskId) -> Result<Option<RequestId>, CliError> {
+    let task = engine.repository().load(id).await?;
+    Ok(task.and_then(|task| requests_about_outcomes(&task).into_iter().next()))
+}
+
 /// What lets a task go on that is paused like this, behind `longhaul task`.
-fn word(id: TaskId, pause: &Pause) -> String {
+fn word(id: TaskId, pause: &Pause, doubt: Option<&RequestId>) -> String {
     match pause.reason {
         PauseReason::Budget => format!("budget {id} --add-tokens NUMBER (or --add-cost, --add-time …)"),
         PauseReason::Approval => format!("approve {id} (or deny)"),
         PauseReason::ToolChanged => format!("accept {id} (or deny)"),
         PauseReason::Unverified => format!("verdict {id} accept (or retry, fail)"),
         PauseReason::Input => format!("answer {id} ANSWER"),
-        PauseReason::UnknownOutcome => {
-            format!("resume {id} --outcome 'happened=JSON' (or did-not-happen, skip, fail)")
-        }
+        PauseReason::UnknownOutcome => word_about(id, doubt.map(ToString::to_string).as_deref()),
         PauseReason::NoProgress => format!("tell {id} WHAT-TO-DO-OTHERWISE"),
         _ => format!("resume {id}"),
     }

@@ -185,7 +185,7 @@ pub(super) fn too_deep(class: FaultClass, tool: &str) -> Fault {
 fn unknown_detail(subject: &CallSubject) -> String {
     match subject {
         CallSubject::Tool { tool, arguments, .. } => {
-            format!("{tool} was called with {} and may or may not have taken effect", arguments.preview())
+            format!("{tool} was called with {}, and its worker was lost", arguments.preview())
         }
         CallSubject::Model { model, .. } => format!("{model} was asked"),
     }

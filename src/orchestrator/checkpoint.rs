@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use super::lifecycle::{expect, open_call, unknown_call};
+use super::lifecycle::{expect, open_call};
+use super::outcome::unknown_call;
 use super::{Orchestrator, OrchestratorError};
 use crate::queue::Wake;
 use crate::task::{CallState, EffectRecord, Entry, Event, Payload, Return, Status, Task, TaskId, TraceType};

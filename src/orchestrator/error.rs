@@ -47,6 +47,9 @@ pub enum OrchestratorError {
     /// The request to a person was answered, has expired, or was never made.
     #[error("the request is not open (any more): look into the inbox")]
     Closed,
+    /// Several calls have an unknown outcome, and nobody said which one is meant.
+    #[error("the task has several open requests: name one (request, --request): {}", .0.join(", "))]
+    Ambiguous(Vec<String>),
     /// There is no plan.
     #[error("no plan could be made")]
     Plan(#[from] PlanError),
@@ -87,6 +90,7 @@ impl OrchestratorError {
             Self::NotNow { .. } => "task_status",
             Self::WouldRepeat(_) => "effects_would_repeat",
             Self::Closed => "request_closed",
+            Self::Ambiguous(_) => "request_ambiguous",
             Self::Plan(_) => "plan_invalid",
             Self::Model(error) => error.code(),
             Self::OutOfBudget(_) => "budget_used_up",

@@ -12,7 +12,8 @@ use serde_json::{Value, json};
 
 use super::context::pin_in;
 use super::frozen::ShownChange;
-use super::lifecycle::{decided, expect, waits_for_people};
+use super::lifecycle::{expect, waits_for_people};
+use super::outcome::{decided, stays_in_doubt};
 use super::unverified::check_answer;
 use super::{Orchestrator, OrchestratorError, OutcomeDecision};
 use crate::queue::Wake;
@@ -254,7 +255,7 @@ impl Orchestrator {
                     waits_for_people(pause.reason) || pause.reason == PauseReason::UnknownOutcome
                 });
                 let ends = matches!(events.last(), Some(Event::Failed { .. }));
-                if waited && !ends {
+                if waited && !ends && !stays_in_doubt(task, &events) {
                     events.push(Event::Resumed { by: by.to_owned() });
                 }
                 Ok(events)
@@ -463,7 +464,7 @@ fn answer(
 }
 
 /// By what a request about a call is known.
-fn about_call(step: u32, call: &Call) -> About {
+pub(super) fn about_call(step: u32, call: &Call) -> About {
     match &call.change {
         Some(noticed) => About::Tool { step, call: call.number, entry: noticed.seq },
         None => About::Call { step, call: call.number, attempt: call.attempt },

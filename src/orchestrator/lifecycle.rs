@@ -3,18 +3,18 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use serde_json::Value;
 use uuid::Uuid;
 
 use super::decompose::{Again, check_plan};
 use super::frozen::frozen;
+use super::outcome::unknown_call;
 use super::promote::told;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Blob, Call, CallState, EffectRecord, Effects, Entry, Event, Fault, FrozenTools, Ground, MAX_DEPTH, Pause,
-    PauseReason, Payload, Plan, Planner, Priority, Status, Task, TaskId, TaskSpec, is_too_deep,
+    Blob, Call, EffectRecord, Effects, Entry, Event, FrozenTools, Ground, Pause, PauseReason, Payload, Plan,
+    Planner, Priority, Status, Task, TaskId, TaskSpec,
 };
 use crate::tools::Tool;
 
@@ -24,19 +24,6 @@ const TRIES: usize = 100;
 
 /// Entries that are read at once.
 const PAGE: u32 = 1000;
-
-/// What a person says about a call whose outcome nobody knows.
-#[derive(Debug, Clone, PartialEq)]
-pub enum OutcomeDecision {
-    /// It took effect, with this result.
-    Happened(Value),
-    /// It did not take effect: run it again.
-    DidNotHappen,
-    /// Go on without the step.
-    Skip,
-    /// Give up the step.
-    Fail,
-}
 
 impl Orchestrator {
     /// Accepts a request: makes the plan and creates the task with plan and wake-up in one
@@ -277,33 +264,6 @@ impl Orchestrator {
         Ok(task)
     }
 
-    /// Ends the doubt about a call, and lets the task go on.
-    pub async fn decide_outcome(
-        &self,
-        id: TaskId,
-        decision: OutcomeDecision,
-        by: &str,
-    ) -> Result<Task, OrchestratorError> {
-        if matches!(&decision, OutcomeDecision::Happened(result) if is_too_deep(result)) {
-            let problem = format!("the result is nested deeper than {MAX_DEPTH} levels");
-            return Err(OrchestratorError::Invalid { field: "outcome", problem });
-        }
-        let task = self
-            .record(id, |task| {
-                expect(task, "resume", &[Status::Paused])?;
-                let Some((step, call)) = unknown_call(task) else {
-                    let problem = "no call of this task has an unknown outcome".to_owned();
-                    return Err(OrchestratorError::Invalid { field: "outcome", problem });
-                };
-                let mut events = decided(step, call, &decision, by);
-                events.push(Event::Resumed { by: by.to_owned() });
-                Ok(events)
-            })
-            .await?;
-        self.wake(Wake::again(&task, Duration::ZERO)).await;
-        Ok(task)
-    }
-
     /// Writes to a task without a lease: reads it, decides, and writes if nobody wrote
     /// meanwhile; otherwise reads again. A write whose answer was lost is looked for before
     /// anything is decided anew: the state that it left is no reason to refuse it.
@@ -391,33 +351,10 @@ pub(super) fn waits_for_people(reason: PauseReason) -> bool {
     )
 }
 
-/// The call whose outcome nobody knows, if there is one: its step and its number.
-pub(super) fn unknown_call(task: &Task) -> Option<(u32, u32)> {
-    open_call(task, |call| call.state == CallState::Unknown)
-}
-
 /// The first such call of a step that is not done: its step and its number.
 pub(super) fn open_call(task: &Task, is_such: impl Fn(&Call) -> bool) -> Option<(u32, u32)> {
     task.frontier().iter().find_map(|index| {
         let call = task.step(*index)?.calls.iter().find(|call| is_such(call))?;
         Some((*index, call.number))
     })
-}
-
-pub(super) fn decided(step: u32, call: u32, decision: &OutcomeDecision, by: &str) -> Vec<Event> {
-    let by = by.to_owned();
-    match decision {
-        OutcomeDecision::Happened(result) => {
-            vec![Event::OutcomeDecided { step, call, result: Some(Payload::Inline(result.clone())), by }]
-        }
-        OutcomeDecision::DidNotHappen => vec![Event::OutcomeDecided { step, call, result: None, by }],
-        OutcomeDecision::Skip => {
-            vec![Event::StepSkipped { step, reason: format!("{by} goes on without it") }]
-        }
-        OutcomeDecision::Fail => {
-            let fault =
-                Fault::permanent("given_up", format!("{by} gave the step up: its outcome is not known"));
-            vec![Event::StepFailed { step, fault, retry_at: None }]
-        }
-    }
 }

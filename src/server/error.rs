@@ -281,6 +281,7 @@ impl From<OrchestratorError> for ApiError {
             OrchestratorError::Forbidden => StatusCode::FORBIDDEN,
             OrchestratorError::NotNow { .. }
             | OrchestratorError::Closed
+            | OrchestratorError::Ambiguous(_)
             | OrchestratorError::WouldRepeat(_)
             | OrchestratorError::OutOfBudget(_)
             | OrchestratorError::Illegal(_) => StatusCode::CONFLICT,

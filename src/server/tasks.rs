@@ -12,7 +12,7 @@ use super::own::Own;
 use super::parse::{JsonBody, OptionalBody, Params};
 use super::state::AppState;
 use super::views::{self, EntryView, JobList, StepDetail, StepList, TaskDetail, TaskList, TraceList};
-use crate::orchestrator::OutcomeDecision;
+use crate::orchestrator::{OutcomeDecision, RequestId};
 use crate::repository::ListFilter;
 use crate::task::{Payload, Priority, Status, Task, TaskId};
 
@@ -75,10 +75,12 @@ pub(super) struct Change {
 }
 
 /// The body of a resume: a person's word about a call whose outcome nobody knows.
-#[derive(Debug, Deserialize, JsonSchema)]
+#[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub(super) struct Resume {
     outcome: Option<Outcome>,
+    /// The request of the inbox that asks about the call, if the outcome of several is unknown.
+    request: Option<String>,
 }
 
 /// How a call ended whose outcome nobody knew.
@@ -258,11 +260,18 @@ pub(super) async fn resume(
     Own(task): Own<Task>,
     OptionalBody(body): OptionalBody<Resume>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = match body.and_then(|body| body.outcome) {
-        Some(outcome) => state.orchestrator.decide_outcome(task.id, outcome.into(), &caller.0).await?,
-        None => state.orchestrator.resume(task.id, &caller.0).await?,
+    let Resume { outcome, request } = body.unwrap_or_default();
+    let request = request.map(|id| id.parse::<RequestId>()).transpose();
+    let request = request.map_err(|problem| ApiError::invalid("request", problem))?;
+    let Some(outcome) = outcome else {
+        if request.is_some() {
+            return Err(ApiError::invalid("outcome", "is missing: say how the call of this request ended"));
+        }
+        let task = state.orchestrator.resume(task.id, &caller.0).await?;
+        return Ok(Json(views::task(&state.orchestrator, &task).await?));
     };
-    Ok(Json(views::task(&state.orchestrator, &task).await?))
+    let decided = state.orchestrator.decide_outcome(task.id, request, outcome.into(), &caller.0).await?;
+    Ok(Json(views::task(&state.orchestrator, &decided.0).await?.with_decided(decided.1)))
 }
 
 /// `POST /api/tasks/{id}/cancel`.

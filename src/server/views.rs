@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use super::budget::BudgetView;
 use super::status::shown;
-use crate::orchestrator::{Orchestrator, OrchestratorError, WaitsFor};
+use crate::orchestrator::{Orchestrator, OrchestratorError, RequestId, WaitsFor};
 use crate::queue::Job;
 use crate::repository::{Repository, RepositoryError, TaskSummary};
 use crate::task::{
@@ -89,6 +89,9 @@ pub(super) struct TaskDetail {
     /// How many requests to people are open, if any is.
     #[serde(skip_serializing_if = "Option::is_none")]
     asking: Option<Asking>,
+    /// Of the answer to a word about an unknown outcome: the request that it counted for.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    decided: Option<String>,
     /// The sub-tasks that wait for a person, at whatever depth, while this task runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits_for: Vec<WaitsFor>,
@@ -287,6 +290,7 @@ pub(super) fn begun(task: &Task, now: Timestamp) -> TaskDetail {
         pause: state.pause.clone(),
         in_flight: in_flight(task),
         asking: state.asking,
+        decided: None,
         waits_for: Vec::new(),
         effects: None,
         fault: state.fault.clone(),
@@ -387,6 +391,13 @@ pub(super) async fn step(
         started_at: step.started_at,
         completed_at: step.completed_at,
     })
+}
+
+impl TaskDetail {
+    /// The same as the answer to a word about an unknown outcome.
+    pub(super) fn with_decided(self, request: RequestId) -> Self {
+        Self { decided: Some(request.to_string()), ..self }
+    }
 }
 
 fn in_flight(task: &Task) -> Vec<InFlight> {

@@ -125,6 +125,7 @@ impl Task {
         }
         self.happen(&entry.event, entry).map_err(|why| Illegal::NotNow { event: entry.event.kind(), why })?;
         self.count_asks(&entry.event);
+        self.ask_about_the_next(&entry.event);
         self.state.seq = entry.seq;
         self.state.epoch = entry.epoch;
         self.state.updated_at = entry.at;

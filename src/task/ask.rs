@@ -68,6 +68,31 @@ impl Task {
         })
     }
 
+    /// The calls of which nobody knows whether they took effect: the step's index, and the call.
+    pub fn unknown_calls(&self) -> impl Iterator<Item = (u32, &Call)> {
+        let open = self.frontier().iter().filter_map(|index| Some((*index, self.step(*index)?)));
+        open.flat_map(|(index, step)| {
+            let unknown = step.calls.iter().filter(|call| call.state == CallState::Unknown);
+            unknown.map(move |call| (index, call))
+        })
+    }
+
+    /// Asks about the next call, once a person has said how the one ended that the task was paused for.
+    pub(super) fn ask_about_the_next(&mut self, event: &Event) {
+        if !matches!(
+            event,
+            Event::OutcomeDecided { .. } | Event::StepSkipped { .. } | Event::StepFailed { .. }
+        ) {
+            return;
+        }
+        let next = self.unknown_calls().next();
+        let question = next.map(|(step, call)| outcome_question(step, call, &what_of(call)));
+        let pause = self.state.pause.as_mut().filter(|pause| pause.reason == PauseReason::UnknownOutcome);
+        if let (Some(pause), Some(question)) = (pause, question) {
+            pause.detail = question;
+        }
+    }
+
     /// The plan that waits for approval, if it does.
     pub fn plan_ask(&self) -> Option<PlanAsk> {
         self.state().plan_ask
@@ -172,6 +197,25 @@ impl Task {
         let all: Vec<Timestamp> = expiries.chain(self.plan_ask().map(|ask| ask.expires_at)).collect();
         self.state.asking =
             all.iter().min().map(|first| Asking { open: all.len() as u32, expires_at: *first });
+    }
+}
+
+/// What is asked about a call of which nobody knows whether it took effect.
+pub fn outcome_question(step: u32, call: &Call, why: &str) -> String {
+    format!(
+        "call {} of step {} may or may not have taken effect: {why}. Say how it ended: it happened (with its \
+         result), it did not happen, skip the step, or fail it",
+        call.number,
+        step + 1
+    )
+}
+
+fn what_of(call: &Call) -> String {
+    match &call.subject {
+        CallSubject::Tool { tool, arguments, .. } => {
+            format!("{tool} was called with {}", arguments.preview())
+        }
+        CallSubject::Model { model, .. } => format!("{model} was asked"),
     }
 }
 

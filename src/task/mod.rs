@@ -67,7 +67,7 @@ mod properties;
 
 pub use apply::{Illegal, Task};
 pub use approval::{ApprovalPolicy, ApprovalWish, OnExpiry};
-pub use ask::{Ask, AskKind, Asking, PlanAsk};
+pub use ask::{Ask, AskKind, Asking, PlanAsk, outcome_question};
 pub use budget::{Budget, Exceeded, Reserve, Resource, Spent, TopUp};
 pub use call::{
     CUT_SHORT, Call, CallState, CallSubject, Noticed, Opening, ToolChange, ToolNotice, ToolRequest,

@@ -14,7 +14,6 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::leases::{Arriving, Signals, Taken};
-use super::people::outcome_question;
 use super::writer::{Lost, Writer};
 use super::{Shared, until};
 use crate::executor::{CallAllowance, Interrupted, Journal, Mailbox, Note, StepEnd};
@@ -215,7 +214,7 @@ impl Drive {
 
     /// A step is not given up while nobody knows whether one of its calls took effect.
     fn ask_about_calls_in_flight(&mut self, task: &Task, running: &[u32]) -> bool {
-        let mut detail = None;
+        let mut asked = None;
         for index in running {
             let calls = task.step(*index).map_or(&[][..], |step| &step.calls);
             for call in calls.iter().filter(|call| !call.may_repeat()) {
@@ -223,11 +222,11 @@ impl Drive {
                 let is_in_flight = call.state == CallState::Dispatched
                     && self.writer.note(Event::CallLost { step: *index, call: call.number, detail: lost });
                 if is_in_flight || call.state == CallState::Unknown {
-                    detail = Some(format!("call {} of step {} was cut off", call.number, index + 1));
+                    asked = asked.or(Some(*index));
                 }
             }
         }
-        detail.is_some_and(|detail| self.pause(PauseReason::UnknownOutcome, outcome_question(&detail)))
+        asked.is_some_and(|index| self.ask_how_it_ended(index, "its worker was lost"))
     }
 
     pub(super) fn pause(&mut self, reason: PauseReason, detail: String) -> bool {
@@ -512,7 +511,7 @@ impl Drive {
             StepEnd::Failed(fault) if was_called_off && fault.follows_a_stop() => {}
             StepEnd::Failed(fault) => self.failed(index, fault).await?,
             StepEnd::Unknown(detail) => {
-                self.pause(PauseReason::UnknownOutcome, outcome_question(&detail));
+                self.ask_how_it_ended(index, &detail);
             }
             // The step stays as it is: it goes on from there when there is more.
             StepEnd::Budget(exceeded) => {

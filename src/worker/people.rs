@@ -1,7 +1,7 @@
 //! Pauses a task that waits for people, with the question in words.
 
 use super::drive::Drive;
-use crate::task::{AskKind, CallSubject, Task};
+use crate::task::{AskKind, CallSubject, PauseReason, Task, outcome_question};
 
 impl Drive {
     /// Nothing goes on without somebody's word.
@@ -11,13 +11,14 @@ impl Drive {
             self.pause(reason, people_question(&task));
         }
     }
-}
 
-/// What is asked about a call of which nobody knows whether it took effect.
-pub(super) fn outcome_question(detail: &str) -> String {
-    format!(
-        "{detail}. Say how it ended: it happened (with its result), it did not happen, skip the step, or fail it"
-    )
+    /// Nobody knows whether a call of this step took effect, and nothing goes on without a word about it.
+    pub(super) fn ask_how_it_ended(&mut self, index: u32, why: &str) -> bool {
+        let task = &self.writer.task;
+        let asked = task.unknown_calls().find(|(step, _)| *step == index);
+        let question = asked.map(|(step, call)| outcome_question(step, call, why));
+        self.pause(PauseReason::UnknownOutcome, question.unwrap_or_else(|| why.to_owned()))
+    }
 }
 
 /// What is asked about a step whose output did not pass its checks.

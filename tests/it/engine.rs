@@ -270,7 +270,7 @@ async fn an_unsafe_call_that_a_crash_cut_off_waits_for_a_person() {
             world.orchestrator.resume(task.id, "p").await.is_err(),
             "resumed without a word about the outcome"
         );
-        world.orchestrator.decide_outcome(task.id, decision.clone(), "p").await.unwrap();
+        world.orchestrator.decide_outcome(task.id, None, decision.clone(), "p").await.unwrap();
         let task = world.ended(task.id).await;
         assert_eq!(task.status(), end, "{decision:?}: {:?}", world.kinds(task.id).await);
         let slow = world.ledger.lock().unwrap().iter().filter(|(_, tool)| tool == "slow").count();

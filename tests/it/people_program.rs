@@ -77,6 +77,8 @@ async fn the_command_line_shows_the_inbox_and_answers() {
     let (_, printed, _) = program.run(&["inbox", "--json"]);
     let open: Value = serde_json::from_str(&printed).unwrap();
     let id = open[0]["taskId"].as_str().unwrap();
+    let (code, _, errors) = program.run(&["task", "approve", id, "--arguments", r#"{"label": 7}"#]);
+    assert!(code == 2 && errors.contains("do not fit world_count: at /label"), "{errors}");
     let (code, printed, errors) = program.run(&["task", "tell", id, "Hurry up"]);
     assert_eq!(code, 0, "{printed}{errors}");
     let (code, printed, errors) =
@@ -109,4 +111,110 @@ async fn a_call_that_a_kill_cut_off_is_settled_by_the_reconciling_tool() {
     let traces = program.traces(&server, &id).await;
     let decided = traces.iter().find(|trace| trace["kind"] == "outcome_decided").expect("a decision");
     assert_eq!(decided["data"]["by"], "reconcile:world_outcome");
+}
+
+/// Two payments side by side, and nobody knows of either whether it was made.
+fn two_in_doubt() -> Program {
+    let call = |id: &str| {
+        json!({"id": id, "description": format!("Pay {id}"), "type": "tool-call", "dependsOn": [],
+            "tool": {"name": "world_slow", "arguments": {"label": id, "ms": 600_000}}})
+    };
+    let plan = json!({"rules": [{"role": "plan", "reply": {"json": {"steps": [call("a"), call("b")]}}}]});
+    let program = Program::on(None, &plan, "tools = { slow = { effect = \"unsafe\" } }\n");
+    program.reconfigure("pollMs = 50", "pollMs = 50\ntoolTimeoutMs = 1000");
+    program
+}
+
+fn outcomes_asked(program: &Program) -> Vec<Value> {
+    let (code, printed, errors) = program.run(&["inbox", "--json"]);
+    assert_eq!(code, 0, "{errors}");
+    let open: Vec<Value> = serde_json::from_str(&printed).unwrap();
+    open.into_iter().filter(|request| request["kind"] == "outcome").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_word_about_an_unknown_outcome_counts_for_the_call_that_it_names() {
+    let program = two_in_doubt();
+    let (code, printed, errors) = program.run(&["run", "Pay both"]);
+    assert_eq!(code, 6, "{printed}{errors}");
+    let asked = outcomes_asked(&program);
+    let [a, b] = asked.as_slice() else { panic!("{asked:?}") };
+    let name = |request: &Value| request["id"].as_str().unwrap().to_owned();
+    let (task, a, b) = (a["taskId"].as_str().unwrap().to_owned(), name(a), name(b));
+    assert!(
+        errors.contains(&format!("resume {task} --request {task}.")),
+        "the command names a call: {errors}"
+    );
+    let (_, _, hints) = program.run(&["inbox"]);
+    assert!(hints.contains("--request REQUEST") && hints.contains(&a) && hints.contains(&b), "{hints}");
+
+    let (code, _, errors) = program.run(&["task", "resume", &task, "--outcome", "did-not-happen"]);
+    assert_eq!(code, 2, "{errors}");
+    assert!(errors.contains("request_ambiguous") && errors.contains(&a) && errors.contains(&b), "{errors}");
+    assert_eq!(outcomes_asked(&program).len(), 2, "nothing was decided");
+
+    let happened = "happened={\"paid\": \"b\"}";
+    let (code, printed, errors) =
+        program.run(&["task", "resume", &task, "--request", &b, "--outcome", happened]);
+    assert_eq!(code, 0, "{errors}");
+    assert!(errors.contains("This was about call 1 of step 2 (world_slow)"), "{errors}");
+    assert!(errors.contains(&format!("--request {a}")), "what is to be said next: {errors}");
+    assert!(printed.contains("paused"), "it waits for the other word: {printed}");
+    let left: Vec<String> = outcomes_asked(&program).iter().map(name).collect();
+    assert_eq!(left, std::slice::from_ref(&a));
+    let (_, shown, _) = program.run(&["task", "show", &task]);
+    assert!(shown.contains("call 1 of step 1 may or may not have taken effect"), "{shown}");
+    let (code, _, errors) = program.run(&["task", "resume", &task, "--request", &b, "--outcome", "skip"]);
+    assert!(code == 1 && errors.contains("request_closed"), "{errors}");
+
+    let (code, printed, errors) =
+        program.run(&["task", "resume", &task, "--request", &a, "--outcome", "skip"]);
+    assert!(code == 0 && printed.contains("running"), "{printed}{errors}");
+    let (code, printed, errors) = program.run(&["run", "--resume", &task]);
+    assert_eq!(code, 0, "{printed}{errors}");
+    assert_eq!(calls(&program, "slow"), 2, "each was called once");
+    let (_, shown, _) = program.run(&["task", "show", &task, "--json"]);
+    let shown: Value = serde_json::from_str(&shown).unwrap();
+    assert_eq!(
+        (&shown["steps"][0]["status"], &shown["steps"][1]["status"]),
+        (&json!("skipped"), &json!("completed"))
+    );
+    assert!(printed.contains("paid") || shown["output"].to_string().contains("paid"), "{shown}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn the_api_asks_which_call_a_word_is_about_and_says_which_one_it_counted_for() {
+    let program = two_in_doubt();
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "Pay both").await.unwrap();
+    let open = loop {
+        program.until(&server, &id, &["paused"]).await;
+        let open = inbox(&program, &server).await;
+        if open.len() == 2 {
+            break open;
+        }
+        tokio::time::sleep(std::time::Duration::from_millis(10)).await;
+    };
+    let second = open[1]["id"].as_str().unwrap();
+    let path = format!("/api/tasks/{id}/resume");
+    let (status, reply) = program.post(&server, &path, &json!({"outcome": "skip"})).await.unwrap();
+    assert_eq!((status, &reply["code"]), (409, &json!("request_ambiguous")), "{reply}");
+    assert!(reply["detail"].as_str().unwrap().contains(second), "{reply}");
+    let (status, reply) = program.post(&server, &path, &json!({"request": second})).await.unwrap();
+    assert_eq!(status, 400, "a name without a word: {reply}");
+    let word = json!({"request": second, "outcome": "skip"});
+    let (status, reply) = program.post(&server, &path, &word).await.unwrap();
+    assert_eq!(
+        (status, &reply["decided"], &reply["status"]),
+        (200, &json!(second), &json!("paused")),
+        "{reply}"
+    );
+    // The same in the inbox: the task stands still until the last word is said.
+    let first = open[0]["id"].as_str().unwrap();
+    let open: Vec<Value> = inbox(&program, &server).await;
+    assert_eq!((open.len(), &open[0]["id"]), (1, &json!(first)));
+    let word = json!({"decision": "skip"});
+    let (status, reply) = program.post(&server, &format!("/api/inbox/{first}"), &word).await.unwrap();
+    assert!(status == 200 && reply["status"] != "paused", "{reply}");
+    program.until(&server, &id, &["completed"]).await;
 }

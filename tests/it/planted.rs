@@ -251,7 +251,7 @@ async fn finish(world: &World, id: TaskId) {
     let task = world.until(id, |task| task.status().is_terminal() || task.status() == Status::Paused).await;
     if task.status() == Status::Paused {
         let happened = OutcomeDecision::Happened(json!("seen in the ledger"));
-        world.orchestrator.decide_outcome(id, happened, "a person").await.unwrap();
+        world.orchestrator.decide_outcome(id, None, happened, "a person").await.unwrap();
     }
     assert_eq!(world.ended(id).await.status(), Status::Completed);
 }

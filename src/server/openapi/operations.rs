@@ -235,7 +235,10 @@ fn control() -> Vec<Operation> {
             .reply::<TaskDetail>()
             .refuses(&[404, 409]),
         Operation::post("/api/tasks/{id}/resume", "resumeTask", "Lets a paused task go on.")
-            .about("A task that is paused for `unknown-outcome` needs a word about how the call ended.")
+            .about(
+                "A task that is paused for `unknown-outcome` needs a word about how the call ended; `request` says which \
+                 one, if there are several.",
+            )
             .optional_body::<Resume>()
             .reply::<TaskDetail>()
             .refuses(&[404, 409]),
