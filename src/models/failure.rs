@@ -30,7 +30,8 @@ const NO_CREDIT: [&str; 7] = [
 /// quota and of billing when a limit per minute is reached.
 const MAYBE_NO_CREDIT: [&str; 2] = ["quota", "billing"];
 
-const TOO_LONG: [&str; 9] = [
+const TOO_LONG: [&str; 10] = [
+    "exceed context limit",
     "context_length",
     "context length",
     "context window",
@@ -253,6 +254,11 @@ mod tests {
             (400, "Your credit balance is too low", "provider_quota"),
             (400, "maximum context length is 8192 tokens", "context_overflow"),
             (400, "prompt is too long: 210000 tokens", "context_overflow"),
+            (
+                400,
+                "input length and `max_tokens` exceed context limit: 188240 + 64000 > 200000",
+                "context_overflow",
+            ),
             (400, "the request exceeds the available context size", "context_overflow"),
             (400, "unknown field", "provider_rejected"),
             (404, "no such model", "provider_rejected"),
