@@ -232,8 +232,15 @@ impl Orchestrator {
     }
 
     /// Lets a paused task go on. One that waits for a word about an unknown outcome needs that
-    /// word first: see [`Orchestrator::decide_outcome`].
+    /// word first: see [`Orchestrator::decide_outcome`]. What nobody answered in time ends as was agreed, and
+    /// that alone may let the task go on, or end it.
     pub async fn resume(&self, id: TaskId, by: &str) -> Result<Task, OrchestratorError> {
+        let before = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+        self.expire_overdue(id).await?;
+        let now = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
+        if before.status() == Status::Paused && now.status() != Status::Paused {
+            return Ok(now);
+        }
         let task = self
             .record(id, |task| {
                 expect(task, "resume", &[Status::Paused])?;
