@@ -8,7 +8,7 @@ use super::error::CliError;
 use super::task::{find, new_table, told};
 use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
-use super::{Exit, ids};
+use super::{Exit, ids, way_on};
 use crate::orchestrator::{
     Decision, OpenRequest, OrchestratorError, OutcomeDecision, RequestId, RequestKind, ShownChange,
 };
@@ -30,7 +30,7 @@ pub(super) async fn list(engine: &Engine, args: &InboxArgs, terminal: &Terminal)
             table.add_row(row(request));
         }
         terminal.result(table.trim_fmt());
-        terminal.note(format!("Answer with: {} task {}", terminal.program(), answers(&open).join(", or ")));
+        terminal.note(format!("Answer with: {} task {}", terminal.program(), way_on::for_requests(&open).join(", or ")));
         for request in open.iter().filter(|request| request.kind == RequestKind::Outcome) {
             terminal.note(format!("REQUEST of {}: {}", which_call(request), request.id));
         }
@@ -69,35 +69,10 @@ fn row(request: &OpenRequest) -> [String; 6] {
     ]
 }
 
-/// What to type for the requests there are, each kind once.
-fn answers(open: &[OpenRequest]) -> Vec<&'static str> {
-    let words = [
-        (RequestKind::Approval, "approve|deny TASK"),
-        (RequestKind::Plan, "approve|deny TASK"),
-        (RequestKind::Input, "answer TASK ANSWER"),
-        (RequestKind::Check, "verdict TASK accept|retry|fail"),
-        (RequestKind::Tool, "accept|deny TASK"),
-        (
-            RequestKind::Outcome,
-            "resume TASK --request REQUEST --outcome 'happened=JSON'|did-not-happen|skip|fail",
-        ),
-    ];
-    let asked = words.iter().filter(|(kind, _)| open.iter().any(|request| request.kind == *kind));
-    let mut answers: Vec<&str> = asked.map(|(_, words)| *words).collect();
-    answers.dedup();
-    answers
-}
-
 /// A call in words that tell it from the others of its task.
 fn which_call(request: &OpenRequest) -> String {
     let (step, call) = (request.step.unwrap_or_default() + 1, request.call.unwrap_or_default());
     format!("call {call} of step {step} ({})", request.tool.as_deref().unwrap_or_default())
-}
-
-/// What ends the doubt about a call, behind `longhaul task`.
-pub(super) fn word_about(task: TaskId, request: Option<&str>) -> String {
-    let named = request.map(|id| format!(" --request {id}")).unwrap_or_default();
-    format!("resume {task}{named} --outcome 'happened=JSON' (or did-not-happen, skip, fail)")
 }
 
 /// Says how a call ended of which nobody knew, and what is still to be said.
@@ -121,7 +96,7 @@ pub(super) async fn outcome(
     let open = engine.orchestrator.open_requests(&task).await?;
     match open.iter().find(|request| request.kind == RequestKind::Outcome) {
         Some(next) => {
-            let word = word_about(id, Some(&next.id));
+            let word = way_on::for_outcome(id, Some(&next.id));
             terminal.note(format!("Nobody knows yet how {} ended.", which_call(next)));
             terminal.note(format!("Say so, too: {} task {word}", terminal.program()));
         }

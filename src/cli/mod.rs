@@ -34,6 +34,7 @@ mod template;
 mod template_args;
 mod terminal;
 mod watch;
+mod way_on;
 mod wiring;
 
 use std::process::ExitCode;

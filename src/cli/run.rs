@@ -1,7 +1,5 @@
 //! `longhaul run`: carries one goal to its end in this process.
 
-use std::time::Duration;
-
 use tokio_util::sync::CancellationToken;
 use uuid::Uuid;
 
@@ -16,9 +14,6 @@ use super::{Exit, ids, plan, signals, template};
 use crate::orchestrator::TaskRequest;
 use crate::repository::{ListFilter, RepositoryError};
 use crate::task::{Budget, ModelName, Status, Task};
-
-/// How often to look whether another process still works on the database.
-const LOOK: Duration = Duration::from_millis(500);
 
 const DRAINING: &str = "stopping: running steps end first, Ctrl-C again stops at once";
 
@@ -47,11 +42,7 @@ pub(super) async fn run(
     };
     terminal.note(format!("Task: {}", task.id));
     let watch = Watch::new(engine, terminal, form, task, known);
-    if works {
-        work_and_watch(engine, watch, stop).await
-    } else {
-        watch_and_wait(engine, watch, stop, terminal).await
-    }
+    if works { work_and_watch(engine, watch, stop).await } else { only_watch(engine, watch, stop).await }
 }
 
 /// Whether this process may work on tasks. If another one does, it will do this task too.
@@ -72,7 +63,7 @@ fn works_here(engine: &Engine, terminal: &Terminal) -> Result<bool, CliError> {
         }
         Err(RepositoryError::InUse { pid, .. }) => {
             terminal.note(format!(
-                "another process{pid} works on this database: it does the work, or this one does once that has ended"
+                "another process{pid} works on this database: it does the work, this one watches"
             ));
             Ok(false)
         }
@@ -165,34 +156,10 @@ async fn work_and_watch(
     watch.conclude(engine).await
 }
 
-/// Watches what another process does. One that works on a task of its own only never does this one: once it
-/// has ended, the work goes on here.
-async fn watch_and_wait(
-    engine: &Engine,
-    mut watch: Watch,
-    stop: CancellationToken,
-    terminal: &Terminal,
-) -> Result<Exit, CliError> {
+async fn only_watch(engine: &Engine, mut watch: Watch, stop: CancellationToken) -> Result<Exit, CliError> {
     tokio::select! {
         watched = watch.until_rest(&engine.orchestrator) => watched?,
         () = stop.cancelled() => {}
-        free = until_free(engine) => {
-            free?;
-            terminal.note("the other process has ended: the work goes on here");
-            return work_and_watch(engine, watch, stop).await;
-        }
     }
     watch.conclude(engine).await
-}
-
-/// Waits for the right to work on tasks, and takes it.
-async fn until_free(engine: &Engine) -> Result<(), CliError> {
-    let here = engine.workspace();
-    loop {
-        tokio::time::sleep(LOOK).await;
-        match engine.database.lock(here.as_deref()) {
-            Err(RepositoryError::InUse { .. }) => {}
-            taken => return Ok(taken?),
-        }
-    }
 }

@@ -9,12 +9,11 @@ use serde_json::{Value, json};
 use super::display::{Display, Form, in_one_line, readable, written_file};
 use super::error::CliError;
 use super::follow::Follower;
-use super::inbox::word_about;
 use super::terminal::Terminal;
 use super::wiring::Engine;
-use super::{Exit, duration};
+use super::{Exit, duration, way_on};
 use crate::orchestrator::{Orchestrator, OrchestratorError, RequestId, WaitsFor, requests_about_outcomes};
-use crate::task::{Entry, Event, Pause, PauseReason, Status, Task, TaskId};
+use crate::task::{Entry, Event, Pause, Status, Task, TaskId};
 
 /// How often to look whether a sub-task waits for a person, and nothing else goes on.
 const LOOK: Duration = Duration::from_millis(500);
@@ -184,7 +183,7 @@ impl Watch {
     /// Says what lets a task go on that is paused: this one, or one below it.
     fn tell_way_on(&self, paused: TaskId, pause: &Pause, doubts: &[RequestId]) {
         let doubt = doubts.iter().find(|doubt| doubt.task == paused);
-        let word = format!("{} task {}", self.terminal.program(), word(paused, pause, doubt));
+        let word = format!("{} task {}", self.terminal.program(), way_on::for_pause(paused, pause, doubt));
         let resume = self.terminal.resume(self.id());
         self.terminal.note(format!("Let it go on: {word}, then {resume}"));
     }
@@ -211,20 +210,6 @@ pub(super) fn waiting(below: &WaitsFor) -> String {
 async fn doubt(engine: &Engine, id: TaskId) -> Result<Option<RequestId>, CliError> {
     let task = engine.repository().load(id).await?;
     Ok(task.and_then(|task| requests_about_outcomes(&task).into_iter().next()))
-}
-
-/// What lets a task go on that is paused like this, behind `longhaul task`.
-fn word(id: TaskId, pause: &Pause, doubt: Option<&RequestId>) -> String {
-    match pause.reason {
-        PauseReason::Budget => format!("budget {id} --add-tokens NUMBER (or --add-cost, --add-time …)"),
-        PauseReason::Approval => format!("approve {id} (or deny)"),
-        PauseReason::ToolChanged => format!("accept {id} (or deny)"),
-        PauseReason::Unverified => format!("verdict {id} accept (or retry, fail)"),
-        PauseReason::Input => format!("answer {id} ANSWER"),
-        PauseReason::UnknownOutcome => word_about(id, doubt.map(ToString::to_string).as_deref()),
-        PauseReason::NoProgress => format!("tell {id} WHAT-TO-DO-OTHERWISE"),
-        _ => format!("resume {id}"),
-    }
 }
 
 /// What the exit code says about a task that stands there.

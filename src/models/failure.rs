@@ -30,8 +30,7 @@ const NO_CREDIT: [&str; 7] = [
 /// quota and of billing when a limit per minute is reached.
 const MAYBE_NO_CREDIT: [&str; 2] = ["quota", "billing"];
 
-const TOO_LONG: [&str; 10] = [
-    "exceed context limit",
+const TOO_LONG: [&str; 9] = [
     "context_length",
     "context length",
     "context window",
@@ -254,11 +253,6 @@ mod tests {
             (400, "Your credit balance is too low", "provider_quota"),
             (400, "maximum context length is 8192 tokens", "context_overflow"),
             (400, "prompt is too long: 210000 tokens", "context_overflow"),
-            (
-                400,
-                "input length and `max_tokens` exceed context limit: 188240 + 64000 > 200000",
-                "context_overflow",
-            ),
             (400, "the request exceeds the available context size", "context_overflow"),
             (400, "unknown field", "provider_rejected"),
             (404, "no such model", "provider_rejected"),

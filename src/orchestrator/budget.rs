@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::{Orchestrator, OrchestratorError};
 use crate::models::{Model, Request};
 use crate::queue::Wake;
-use crate::task::{Event, Exceeded, PauseReason, Reserve, Resource, Task, TaskId, TopUp, Usage};
+use crate::task::{Event, PauseReason, Reserve, Resource, Task, TaskId, TopUp, Usage};
 
 impl Orchestrator {
     /// What a call may consume at most: the prompt, estimated, and the longest answer. Where the
@@ -70,12 +70,5 @@ pub(crate) fn wrap_up(resource: Resource, percent: u64) -> String {
         "Note: {percent} % of this task's budget of {} are used. Wrap up: finish this step with what you \
          have, and ask for no tool that you can do without.",
         resource.words()
-    )
-}
-
-/// What a person is told when a task is paused because its budget is used up.
-pub(crate) fn budget_question(task: TaskId, exceeded: &Exceeded) -> String {
-    format!(
-        "{exceeded}. Add to it to go on at the same step: longhaul task budget {task}, or POST /api/tasks/{task}/budget"
     )
 }

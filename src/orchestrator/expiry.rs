@@ -7,7 +7,7 @@ use super::lifecycle::waits_for_people;
 use super::{Orchestrator, OrchestratorError, RequestKind};
 use crate::queue::Wake;
 use crate::repository::{ListFilter, Requests};
-use crate::task::{AskKind, Event, Fault, OnExpiry, Status, Task, TaskId, Timestamp};
+use crate::task::{AskKind, Event, Fault, OnExpiry, Task, TaskId, Timestamp};
 
 /// Tasks that are looked at before the next ones are asked for.
 const PAGE: u32 = 100;
@@ -38,16 +38,6 @@ impl Orchestrator {
                 _ => return Ok(changed),
             }
         }
-    }
-
-    /// The same for one task that waits, before somebody answers it or lets it go on: where no worker runs,
-    /// nobody else would ever do it.
-    pub(super) async fn expire_overdue(&self, id: TaskId) -> Result<(), OrchestratorError> {
-        let task = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
-        if task.status() == Status::Paused {
-            self.expire_those_of(id, self.now()).await?;
-        }
-        Ok(())
     }
 
     /// Whether that changed anything.

@@ -176,8 +176,7 @@ impl Orchestrator {
         let task = self
             .record(id, |task| {
                 super::lifecycle::expect(task, "pause", &[Status::Pending, Status::Running])?;
-                let detail = format!("paused with {by}: resume that to go on");
-                let pause = Pause { reason: PauseReason::Parent, detail };
+                let pause = Pause::new(PauseReason::Parent, format!("paused with {by}"));
                 Ok(vec![Event::Paused { pause, by: by.to_owned() }])
             })
             .await?;

@@ -205,8 +205,6 @@ impl Orchestrator {
                 open.extend(self.open_requests(&task).await?);
             }
         }
-        let now = self.now();
-        open.retain(|request| request.expires_at.is_none_or(|expires_at| now < expires_at));
         Ok(open)
     }
 
@@ -244,7 +242,6 @@ impl Orchestrator {
         decision: Decision,
         by: &str,
     ) -> Result<Task, OrchestratorError> {
-        self.expire_overdue(id.task).await?;
         self.check(id, &decision).await?;
         let accepted = self.acceptance(id, &decision).await?;
         let now = self.now();

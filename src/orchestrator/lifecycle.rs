@@ -133,8 +133,7 @@ impl Orchestrator {
         }
         if task.plan_ask().is_some() {
             // No worker has to find out that there is nothing to do yet.
-            let detail = "the plan waits for approval: longhaul inbox".to_owned();
-            let pause = Pause { reason: PauseReason::Approval, detail };
+            let pause = Pause::new(PauseReason::Approval, "the plan waits for approval");
             entries.push(task.record(now, Event::Paused { pause, by: "engine".to_owned() })?);
         }
         Ok((task, entries))
@@ -222,8 +221,7 @@ impl Orchestrator {
         let task = self
             .record(id, |task| {
                 expect(task, "pause", &[Status::Pending, Status::Running])?;
-                let detail = format!("paused by {by}: resume it to go on");
-                let pause = Pause { reason: PauseReason::User, detail };
+                let pause = Pause::new(PauseReason::User, format!("paused by {by}"));
                 Ok(vec![Event::Paused { pause, by: by.to_owned() }])
             })
             .await?;
@@ -232,15 +230,8 @@ impl Orchestrator {
     }
 
     /// Lets a paused task go on. One that waits for a word about an unknown outcome needs that
-    /// word first: see [`Orchestrator::decide_outcome`]. What nobody answered in time ends as was agreed, and
-    /// that alone may let the task go on, or end it.
+    /// word first: see [`Orchestrator::decide_outcome`].
     pub async fn resume(&self, id: TaskId, by: &str) -> Result<Task, OrchestratorError> {
-        let before = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
-        self.expire_overdue(id).await?;
-        let now = self.repository.load(id).await?.ok_or(OrchestratorError::NotFound)?;
-        if before.status() == Status::Paused && now.status() != Status::Paused {
-            return Ok(now);
-        }
         let task = self
             .record(id, |task| {
                 expect(task, "resume", &[Status::Paused])?;

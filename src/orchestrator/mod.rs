@@ -61,7 +61,7 @@ use crate::task::Timestamp;
 use crate::tools::{Probes, Toolbox};
 
 pub(crate) use birth::{Calling, Unborn};
-pub(crate) use budget::{budget_question, wrap_up};
+pub(crate) use budget::wrap_up;
 pub use checkpoint::RestoreWish;
 pub use compare::{StepDiff, StepSide, TaskDiff, TaskSide};
 pub use config::OrchestratorConfig;

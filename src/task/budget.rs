@@ -109,8 +109,8 @@ pub struct Spent {
     pub paused_at: Option<Timestamp>,
 }
 
-/// What can run out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+/// What can run out: the key of its limit in a budget.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub enum Resource {
     /// Tokens of model calls.
@@ -125,19 +125,6 @@ pub enum Resource {
     ToolCalls,
     /// Steps.
     Steps,
-}
-
-/// A limit that stands in the way.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Exceeded {
-    /// Which one.
-    pub resource: Resource,
-    /// How much there is in all; money in thousand-millionths of a dollar.
-    pub limit: u64,
-    /// How much of it is used, calls in flight included.
-    pub used: u64,
-    /// How much more is wanted.
-    pub wanted: u64,
 }
 
 impl Budget {
@@ -311,19 +298,5 @@ impl fmt::Display for TopUp {
             if resource == Resource::CostUsd { shown } else { format!("{shown} {}", resource.words()) }
         });
         f.write_str(&words.collect::<Vec<_>>().join(", "))
-    }
-}
-
-impl fmt::Display for Exceeded {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { resource, limit, used, wanted } = *self;
-        let [limit, shown] = [limit, used].map(|amount| resource.amount(amount));
-        write!(f, "the budget of {} is used up: {shown} of {limit}", resource.words())?;
-        match resource {
-            Resource::Tokens | Resource::CostUsd => {
-                write!(f, ", and the next call may take {}", resource.amount(wanted))
-            }
-            _ => Ok(()),
-        }
     }
 }

@@ -94,7 +94,7 @@ fn task_with(budget: Budget) -> Task {
 #[test]
 fn the_time_of_a_pause_does_not_count() {
     let mut task = task_with(Budget { wall_time_ms: Some(10_000), ..Budget::default() });
-    let pause = Pause { reason: PauseReason::User, detail: "d".into() };
+    let pause = Pause::new(PauseReason::User, "d");
     task.record(at(5), Event::Paused { pause, by: "p".into() }).unwrap();
     task.record(at(105), Event::Resumed { by: "p".into() }).unwrap();
     assert_eq!(Ledger::of(&task).has_time(at(110)), Ok(()));

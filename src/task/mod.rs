@@ -27,6 +27,7 @@ mod event;
 mod event_content;
 mod event_kind;
 mod event_message;
+mod exceeded;
 mod fan_out;
 mod fault;
 mod fork;
@@ -68,7 +69,7 @@ mod properties;
 pub use apply::{Illegal, Task};
 pub use approval::{ApprovalPolicy, ApprovalWish, OnExpiry};
 pub use ask::{Ask, AskKind, Asking, PlanAsk, outcome_question};
-pub use budget::{Budget, Exceeded, Reserve, Resource, Spent, TopUp};
+pub use budget::{Budget, Reserve, Resource, Spent, TopUp};
 pub use call::{
     CUT_SHORT, Call, CallState, CallSubject, Noticed, Opening, ToolChange, ToolNotice, ToolRequest,
 };
@@ -84,6 +85,7 @@ pub use effects::{EffectRecord, EffectState, Effects};
 pub use entry::Entry;
 pub use event::Event;
 pub use event_kind::TraceType;
+pub use exceeded::Exceeded;
 pub use fan_out::{FannedItem, ForEach, Item};
 pub use fault::{
     CIRCUIT_OPEN, CONTEXT_OVERFLOW, Fault, FaultClass, HELD_BACK, NO_PROGRESS, with_causes, words_of,

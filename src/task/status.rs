@@ -5,6 +5,8 @@ use std::fmt;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Exceeded;
+
 /// The states of a task.
 ///
 /// ```text
@@ -102,6 +104,23 @@ pub enum PauseReason {
 pub struct Pause {
     /// What it waits for.
     pub reason: PauseReason,
-    /// The same for people, with what they can do.
+    /// What happened, for people. What they can do about it follows from the reason, and is said by
+    /// whoever shows it: a terminal has other ways than a page.
     pub detail: String,
+    /// The limit that is in the way, if the reason is a budget.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub exceeded: Option<Exceeded>,
+}
+
+impl Pause {
+    /// For a reason that says enough by itself.
+    pub fn new(reason: PauseReason, detail: impl Into<String>) -> Self {
+        Self { reason, detail: detail.into(), exceeded: None }
+    }
+
+    /// Until more is added to a limit.
+    pub fn until_more(exceeded: Exceeded) -> Self {
+        let detail = exceeded.to_string();
+        Self { exceeded: Some(exceeded), ..Self::new(PauseReason::Budget, detail) }
+    }
 }

@@ -25,6 +25,11 @@ impl Usd {
         self.0
     }
 
+    /// The same amount in dollars.
+    pub fn dollars(self) -> f64 {
+        self.0 as f64 / PER_DOLLAR
+    }
+
     /// Whether it is nothing.
     pub fn is_zero(&self) -> bool {
         self.0 == 0
@@ -61,7 +66,7 @@ impl AddAssign for Usd {
 /// Two decimals where they tell enough, four below a dollar: `$12.50`, `$0.0312`.
 impl fmt::Display for Usd {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let dollars = self.0 as f64 / PER_DOLLAR;
+        let dollars = self.dollars();
         match self.0 {
             0 => f.write_str("$0"),
             1_000_000_000.. => write!(f, "${dollars:.2}"),
@@ -73,7 +78,7 @@ impl fmt::Display for Usd {
 
 impl Serialize for Usd {
     fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
-        serializer.serialize_f64(self.0 as f64 / PER_DOLLAR)
+        serializer.serialize_f64(self.dollars())
     }
 }
 

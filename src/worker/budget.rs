@@ -2,8 +2,7 @@
 
 use super::drive::Drive;
 use crate::executor::CallAllowance;
-use crate::orchestrator::budget_question;
-use crate::task::{Exceeded, Ledger, PauseReason};
+use crate::task::{Exceeded, Ledger, Pause};
 
 impl Drive {
     /// Whether the task was paused because one of these steps cannot be begun. Takes over what was
@@ -24,8 +23,7 @@ impl Drive {
     }
 
     pub(super) fn pause_for_budget(&mut self, exceeded: &Exceeded) -> bool {
-        let detail = budget_question(self.writer.task.id, exceeded);
         tracing::info!(task = %self.writer.task.id, %exceeded, "paused for its budget");
-        self.pause(PauseReason::Budget, detail)
+        self.rest_with(Pause::until_more(*exceeded))
     }
 }

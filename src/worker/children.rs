@@ -30,7 +30,7 @@ impl Drive {
             _ if has_ended => return Ok(Turn::Again),
             Some(error) if !error.is_passing() => {
                 self.say_who();
-                let detail = format!("a sub-task cannot be planned ({error}): resume to ask again");
+                let detail = format!("a sub-task cannot be planned ({error})");
                 self.pause(PauseReason::Provider, detail);
                 return Ok(Turn::Again);
             }

@@ -209,7 +209,7 @@ impl Drive {
             }
             return;
         }
-        self.pause(PauseReason::Poison, format!("{message}: resume it to try once more, or cancel it"));
+        self.pause(PauseReason::Poison, message);
     }
 
     /// A step is not given up while nobody knows whether one of its calls took effect.
@@ -229,9 +229,13 @@ impl Drive {
         asked.is_some_and(|index| self.ask_how_it_ended(index, "its worker was lost"))
     }
 
-    pub(super) fn pause(&mut self, reason: PauseReason, detail: String) -> bool {
+    pub(super) fn pause(&mut self, reason: PauseReason, detail: impl Into<String>) -> bool {
+        self.rest_with(Pause::new(reason, detail))
+    }
+
+    pub(super) fn rest_with(&mut self, pause: Pause) -> bool {
         let by = self.shared.name.clone();
-        self.writer.note(Event::Paused { pause: Pause { reason, detail }, by })
+        self.writer.note(Event::Paused { pause, by })
     }
 
     /// Looks at the task and does what it wants next.

@@ -21,14 +21,9 @@ impl Drive {
     }
 }
 
-/// What is asked about a step whose output did not pass its checks.
-pub(super) fn check_question(why: &str) -> String {
-    format!("{why}. Say whether it will do: accept it, let it try again, or fail the task: longhaul inbox")
-}
-
 fn people_question(task: &Task) -> String {
     if let Some(ask) = task.plan_ask() {
-        return format!("revision {} of the plan waits for approval: longhaul inbox", ask.revision);
+        return format!("revision {} of the plan waits for approval", ask.revision);
     }
     let mut asks = task.asks();
     let Some((_, call, ask)) = asks.next() else { return String::new() };
@@ -41,15 +36,13 @@ fn people_question(task: &Task) -> String {
             format!("{tool} {} needs approval", arguments.preview())
         }
         (AskKind::Change, CallSubject::Tool { tool, .. }) => {
-            format!(
-                "{tool} is not what it was when the plan was made: accept it as it is now, or deny the call"
-            )
+            format!("{tool} is not what it was when the plan was made")
         }
         (_, CallSubject::Tool { arguments, .. }) => format!("a person is asked: {}", arguments.preview()),
         (_, CallSubject::Model { model, .. }) => format!("{model} waits"),
     };
     match asks.count() {
-        0 => format!("{what}: longhaul inbox"),
-        more => format!("{what}, and {more} more: longhaul inbox"),
+        0 => what,
+        more => format!("{what}, and {more} more"),
     }
 }

@@ -1,7 +1,6 @@
 //! What follows: how a failed step goes on, and how the task does when its plan is at an end.
 
 use super::drive::{Drive, Turn};
-use super::people::check_question;
 use super::writer::Lost;
 use crate::orchestrator::{Evaluation, OrchestratorError, Revised, dice};
 use crate::task::{
@@ -17,9 +16,6 @@ const NEEDS_A_PERSON: [&str; 5] = [
     "provider_rejected",
     "model_not_configured",
 ];
-
-/// What a person can do about a model that goes round in circles.
-const TELL_IT: &str = "tell it what to do otherwise (longhaul task tell) and resume it, or cancel it";
 
 impl Drive {
     /// Whether the context is smaller now, or what has no room for that; `None` if it was called off.
@@ -70,14 +66,14 @@ impl Drive {
         let is_away = fault.is_retryable() && fault.code.starts_with("provider_");
         if retry_at.is_none() && (is_away || NEEDS_A_PERSON.contains(&fault.code.as_str())) {
             // The plan is not at fault: the step stays what it is, and waits for the provider.
-            let detail = format!("{fault}, after {}: resume to ask again", counted(step.attempts, "attempt"));
+            let detail = format!("{fault}, after {}", counted(step.attempts, "attempt"));
             self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
             self.pause(PauseReason::Provider, detail);
             return Ok(());
         }
         if fault.code == NO_PROGRESS && !self.shared.orchestrator.may_replan(&task) {
             // The step stays what it is: told what to do otherwise, its model may get on.
-            let detail = format!("{}: {TELL_IT}", fault.message);
+            let detail = fault.message.clone();
             self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
             self.pause(PauseReason::NoProgress, detail);
             return Ok(());
@@ -107,7 +103,7 @@ impl Drive {
                 self.writer.note(Event::Failed { fault });
             }
             Evaluation::Unverified(why) => {
-                self.pause(PauseReason::Unverified, check_question(&why));
+                self.pause(PauseReason::Unverified, why);
             }
             Evaluation::OutOfBudget(exceeded) => {
                 self.pause_for_budget(&exceeded);
@@ -142,11 +138,10 @@ impl Drive {
             // What was brought may do all the same: that nobody finds another way does not say that it won't.
             Ok(None) if !task.unverified().is_empty() => {
                 let why = format!("{} (no other plan was found)", reason.trim_end_matches('.'));
-                self.pause(PauseReason::Unverified, check_question(&why));
+                self.pause(PauseReason::Unverified, why);
             }
             Ok(None) if is_going_round(task) => {
-                let detail =
-                    format!("{reason} No other plan was found: resume to look for one again, or cancel it");
+                let detail = format!("{reason} No other plan was found.");
                 self.pause(PauseReason::NoProgress, detail);
             }
             Ok(None) => {
@@ -157,9 +152,7 @@ impl Drive {
                 self.pause_for_budget(&exceeded);
             }
             Err(error) => {
-                let detail = format!(
-                    "{reason} A new plan is needed and no model makes one ({error}): resume to ask again"
-                );
+                let detail = format!("{reason} A new plan is needed and no model makes one ({error})");
                 self.pause(PauseReason::Provider, detail);
             }
         }

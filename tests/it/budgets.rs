@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use longhaul::models::{Models, ModelsConfig, Price, Request, Role};
 use longhaul::orchestrator::TaskRequest;
 use longhaul::task::{
-    Budget, Event, Limits, PauseReason, Status, StepStatus, StepType, Task, TaskId, TopUp, Usd,
+    Budget, Event, Limits, PauseReason, Resource, Status, StepStatus, StepType, Task, TaskId, TopUp, Usd,
 };
 use serde_json::{Value, json};
 
@@ -42,7 +42,9 @@ async fn a_call_that_does_not_fit_pauses_the_task_and_a_top_up_goes_on_at_the_sa
     let _worker = world.work("w");
     let task = paused(&world, task.id).await;
     assert!(detail(&task).starts_with("the budget of tokens is used up: "), "{}", detail(&task));
-    assert!(detail(&task).contains("longhaul task budget"), "{}", detail(&task));
+    let exceeded = task.state().pause.as_ref().unwrap().exceeded.expect("the limit is told as a fact");
+    assert_eq!((exceeded.resource, exceeded.limit), (Resource::Tokens, 4400));
+    assert!(exceeded.used + exceeded.wanted > exceeded.limit, "{exceeded:?}");
     assert_eq!(task.step(0).unwrap().status, StepStatus::Completed);
     assert_eq!((task.step(1).unwrap().status, task.step(1).unwrap().attempts), (StepStatus::Running, 1));
     let add = TopUp { tokens: 10_000, ..TopUp::default() };

@@ -97,31 +97,6 @@ async fn a_run_is_not_done_with_the_files_of_another_directory() {
 }
 
 #[test]
-fn a_second_run_waits_for_the_first_and_then_works_itself() {
-    let program = Program::new(&json!({"rules": []}));
-    let plan = |name: &str, ms: u64| {
-        let step = json!([{"id": "a", "description": "Wait", "type": "tool-call",
-            "tool": {"name": "world_slow", "arguments": {"label": name, "ms": ms}}}]);
-        let path = program.directory.path().join(name);
-        std::fs::write(&path, step.to_string()).unwrap();
-        path.display().to_string()
-    };
-    let (long, short) = (plan("long.json", 4000), plan("short.json", 1));
-    let mut first = program.command().args(["run", "First", "--plan", &long]).spawn().unwrap();
-    while program.ledger("tool-ledger.jsonl").is_empty() {
-        assert_eq!(first.try_wait().unwrap(), None, "it works");
-        std::thread::sleep(std::time::Duration::from_millis(10));
-    }
-    let (code, printed, errors) = program.run(&["run", "Second", "--plan", &short]);
-    assert_eq!(code, 0, "{printed}{errors}");
-    assert!(errors.contains("the other process has ended: the work goes on here"), "{errors}");
-    assert!(first.wait().unwrap().success());
-    let labels: Vec<Value> =
-        program.ledger("tool-ledger.jsonl").iter().map(|line| line["label"].clone()).collect();
-    assert_eq!(labels, ["long.json", "short.json"]);
-}
-
-#[test]
 fn a_file_that_is_not_there_is_not_waited_for() {
     let program = workspace();
     let (code, printed, _) = program.run(&offline(&["run", "--json", "Read missing.txt"]));

@@ -422,7 +422,7 @@ async fn children_that_a_lost_process_did_not_reach_are_found() {
     let world = World::new(Setup::default()).await;
     let _worker = world.work("w");
     let (task, child) = hanging(&world).await;
-    let pause = Pause { reason: PauseReason::User, detail: "stop".into() };
+    let pause = Pause::new(PauseReason::User, "stop");
     write(&world, task.id, Event::Paused { pause, by: "ada".into() }).await;
     world.until(child.id, |child| child.status() == Status::Paused).await;
     write(&world, task.id, Event::Resumed { by: "ada".into() }).await;

@@ -46,7 +46,7 @@ fn ended() -> Event {
 }
 
 fn paused(reason: PauseReason) -> Event {
-    Event::Paused { pause: Pause { reason, detail: "d".to_owned() }, by: "p".to_owned() }
+    Event::Paused { pause: Pause::new(reason, "d"), by: "p".to_owned() }
 }
 
 fn resumed() -> Event {

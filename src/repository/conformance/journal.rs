@@ -76,7 +76,7 @@ async fn toggle(world: World, id: crate::task::TaskId, writer: usize) -> Result<
         let mut task = world.load(id).await?;
         let by = format!("writer {writer}");
         let event = if task.status().is_live() {
-            Event::Paused { pause: Pause { reason: PauseReason::User, detail: by.clone() }, by }
+            Event::Paused { pause: Pause::new(PauseReason::User, by.clone()), by }
         } else {
             Event::Resumed { by }
         };

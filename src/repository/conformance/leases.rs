@@ -126,7 +126,7 @@ async fn paused(world: World) -> Verdict {
     let mut worker = world.hold(id).await?;
     world.commit(&mut worker, vec![started(0)], Lease::Keep).await?;
     let mut person = world.load(id).await?;
-    let pause = Pause { reason: PauseReason::User, detail: "wait".into() };
+    let pause = Pause::new(PauseReason::User, "wait");
     world.commit(&mut person, vec![Event::Paused { pause, by: "p".into() }], Lease::Keep).await?;
     ensure!(world.claim(id, "worker-b", LONG).await?.is_none(), "a paused task was claimed");
     world.commit(&mut person, vec![Event::Resumed { by: "p".into() }], Lease::Keep).await?;

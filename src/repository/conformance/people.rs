@@ -31,7 +31,7 @@ fn request(call: u32, expires_at: Timestamp) -> Event {
 }
 
 fn paused() -> Event {
-    let pause = Pause { reason: PauseReason::Approval, detail: "approve it".to_owned() };
+    let pause = Pause::new(PauseReason::Approval, "approve it");
     Event::Paused { pause, by: "worker".to_owned() }
 }
 

@@ -2,7 +2,7 @@
 import type * as api from "#api";
 
 export type {
-  Budget, Detection, Effect, EffectRecord, Fault, Job, Limits, McpServer, Overlap, Pause, PauseReason, Payload, PlannedStep, Schedule, ScheduleDetail,
+  Budget, Detection, Effect, EffectRecord, Exceeded, Fault, Job, Limits, McpServer, Overlap, Pause, PauseReason, Payload, PlannedStep, Schedule, ScheduleDetail,
   ScheduleWish, Status, StepStatus, StepType, TaskSummary, Thread, ThreadMessage, TraceType, Usage, WorkerSummary,
 } from "#api";
 export type { ContextView, ForkTask, PlanDraft, Replay, TaskDiff, TemplateVersion, TemplateWish, ToolTrial } from "#api";

@@ -1,6 +1,6 @@
 /** What a journal tells of a task: its plan, steps, attempts and calls, folded entry by entry. */
 import type { Spoken } from "./speech";
-import type { Effect, Entry, Fault, Payload, PauseReason, Status, StepStatus, StepType, Usage } from "../api/types";
+import type { Effect, Entry, Fault, Pause, Payload, Status, StepStatus, StepType, Usage } from "../api/types";
 
 export type CallState = "running" | "asked" | "done" | "failed" | "lost";
 
@@ -34,7 +34,7 @@ export interface Claim { seq: number; at: number; output: Payload | null; verdic
 export interface Verdict { seq: number; check: number; passed: boolean; evidence: Payload; by: string }
 
 export interface Revision { number: number; at: number; seq: number; reason: string; model: string | null; degraded: boolean; steps: number[] }
-export interface Pausing { from: number; to: number | null; reason: PauseReason; detail: string }
+export interface Pausing extends Pause { from: number; to: number | null }
 export interface Checkpoint { seq: number; at: number; step: number | null; by: string | null; completed: number; context: Payload }
 /** With a step, it stands for the turns of that step's conversation up to a call; else for the outputs of steps. */
 export interface Summary { seq: number; at: number; step: number | null; through: number; text: Payload; by: string; before: number; after: number }
@@ -95,7 +95,7 @@ function take(story: Story, entry: Entry, at: number): void {
     case "claimed": story.claims.push({ at, worker: data.worker, crashes: data.crashes ?? 0 }); return;
     case "paused":
       story.status = "paused";
-      story.pauses.push({ from: at, to: null, reason: data.pause?.reason, detail: data.pause?.detail ?? "" });
+      story.pauses.push({ from: at, to: null, ...(data.pause as Pause) });
       return;
     case "resumed": return goesOn(story, at);
     case "completed": story.output = data.output ?? null; return ended(story, "completed", at);

@@ -1,5 +1,6 @@
-/** Why a task is paused, in words for these pages: what the server says of it names commands, for a terminal. */
-import type { Budget, Pause } from "../api/types";
+/** Why a task is paused and what can be done, in words for these pages. */
+import type { Exceeded, Pause } from "../api/types";
+import { duration, number, usd } from "../format";
 
 const words: Record<string, string> = {
   approval: "Needs approval", input: "Needs an answer", "unknown-outcome": "Outcome unknown", budget: "Budget used up", provider: "Provider down",
@@ -35,8 +36,7 @@ export function pauseText(pause: Pause): string {
 
 /** What happened, where the reason alone does not say it. */
 export function pauseFact(pause: Pause): string | null {
-  if (pause.reason !== "provider" && pause.reason !== "poison" && pause.reason !== "no-progress") return null;
-  return pause.detail.replace(/: (longhaul|resume)\b.*$/s, "") || null;
+  return pause.reason === "provider" || pause.reason === "poison" || pause.reason === "no-progress" ? pause.detail || null : null;
 }
 
 /** Whether "resume" is a way on. */
@@ -44,23 +44,25 @@ export function canBeResumed(pause: Pause | null | undefined): boolean {
   return !pause || (!asked.has(pause.reason) && pause.reason !== "parent");
 }
 
-export interface BudgetNeed { key: Exclude<keyof Budget, "softPercent">; name: string; text: string; add: number; unit: number }
+export interface BudgetNeed { key: Exceeded["resource"]; name: string; text: string; add: number; unit: number }
 
-const limits: Record<string, { key: BudgetNeed["key"]; name: string; unit: number }> = {
-  tokens: { key: "tokens", name: "Tokens", unit: 1 }, money: { key: "costUsd", name: "US dollars", unit: 1 }, time: { key: "wallTimeMs", name: "Minutes", unit: 60_000 },
-  "model calls": { key: "modelCalls", name: "Model calls", unit: 1 }, "tool calls": { key: "toolCalls", name: "Tool calls", unit: 1 }, steps: { key: "steps", name: "Steps", unit: 1 },
+interface Limit { name: string; unit: number; shown: (amount: number) => string; of?: string }
+const counted = (name: string): Limit => ({ name, unit: 1, shown: number, of: ` ${name.toLowerCase()}` });
+
+const limits: Record<Exceeded["resource"], Limit> = {
+  tokens: counted("Tokens"), modelCalls: counted("Model calls"), toolCalls: counted("Tool calls"), steps: counted("Steps"),
+  costUsd: { name: "US dollars", unit: 1, shown: usd }, wallTimeMs: { name: "Minutes", unit: 60_000, shown: duration },
 };
 
 /** Which limit is in the way, and how much has to be added at least, in units of `unit`. */
-export function budgetNeed(pause: Pause): BudgetNeed | null {
-  const [, what, used, limit, next] = /the budget of (.+?) is used up: (\$?[\d.]+(?: s)?) of (\$?[\d.]+(?: s)?)(?:, and the next call may take (\$?[\d.]+))?/.exec(pause.detail) ?? [];
-  const found = limits[what ?? ""];
-  if (!found || used === undefined || limit === undefined) return null;
-  const [is, most, wants] = [used, limit, next ?? ""].map((amount) => Number.parseFloat(amount.replace("$", "")));
-  const shown = (amount: string) => (amount.startsWith("$") || amount.endsWith(" s") ? amount : Number.parseFloat(amount).toLocaleString("en-US"));
-  const name = what === "money" ? "" : ` ${what}`;
-  const text = next === undefined ? `All ${shown(limit)}${what === "time" ? "" : name} of its budget are used.` : `${shown(used)} of ${shown(limit)}${name} are used, and the next call may take ${shown(next)}.`;
-  // Without a next call that could be told, half as much again.
-  const add = wants !== undefined && Number.isFinite(wants) ? Math.max(wants, (is ?? 0) + wants - (most ?? 0)) : Math.max(1, Math.ceil((most ?? 0) / (what === "time" ? 120 : 2)));
-  return { ...found, text, add };
+export function budgetNeed({ exceeded }: Pause): BudgetNeed | null {
+  const found = exceeded && limits[exceeded.resource];
+  if (!found) return null;
+  const { resource, limit, used, wanted } = exceeded;
+  // How much a call of a model may take is known before it; of all else the next one would be one more.
+  const isMeasured = resource === "tokens" || resource === "costUsd";
+  const [is, most] = [found.shown(used), found.shown(limit) + (found.of ?? "")];
+  const text = isMeasured ? `${is} of ${most} are used, and the next call may take ${found.shown(wanted)}.` : `All ${most} of its budget are used.`;
+  const add = isMeasured ? Math.max(wanted, used + wanted - limit) : Math.max(1, Math.ceil(limit / found.unit / 2));
+  return { key: resource, name: found.name, unit: found.unit, text, add };
 }
