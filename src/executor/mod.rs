@@ -38,11 +38,13 @@ pub use journal::{Interrupted, Journal, Note};
 pub use mailbox::Mailbox;
 pub(crate) use recollection::own_tools_bytes;
 
-/// How one attempt of a step ended.
+/// How one attempt of a step ended: done, or why it stopped before that. Without an output, the result of the
+/// last call is the output.
+pub type StepEnd = Result<Option<Payload>, Stop>;
+
+/// Why an attempt stops before it is done; what `?` carries.
 #[derive(Debug, Clone, PartialEq)]
-pub enum StepEnd {
-    /// Done. Without an output, the result of the last call is the output.
-    Done(Option<Payload>),
+pub enum Stop {
     /// It is to be carried out for each of these.
     FannedOut(Vec<FannedItem>),
     /// It is not wanted, for this reason.
@@ -93,18 +95,6 @@ struct Attempt {
     taint: Taint,
 }
 
-/// Why an attempt stops before it is done; what `?` carries.
-enum Stop {
-    FannedOut(Vec<FannedItem>),
-    Skipped(String),
-    Failed(Fault),
-    Unknown(String),
-    Budget(Exceeded),
-    Asking,
-    Delegated,
-    Interrupted,
-}
-
 impl Executor {
     /// An executor whose tool calls end after `tool_timeout`.
     pub fn new(orchestrator: Orchestrator, tool_timeout: Duration) -> Self {
@@ -127,7 +117,7 @@ impl Executor {
     ) -> (StepEnd, Vec<Event>) {
         let Some(step) = task.step(index).cloned() else {
             let fault = Fault::permanent("step_unknown", format!("there is no step with index {index}"));
-            return (StepEnd::Failed(fault), Vec::new());
+            return (Err(Stop::Failed(fault)), Vec::new());
         };
         let mut attempt = Attempt {
             orchestrator: self.orchestrator.clone(),
@@ -144,23 +134,13 @@ impl Executor {
             frozen: None,
             taint: task.state().taint.clone(),
         };
-        let end = match attempt.run(task).await {
-            Ok(output) => StepEnd::Done(output),
-            Err(Stop::FannedOut(items)) => StepEnd::FannedOut(items),
-            Err(Stop::Skipped(reason)) => StepEnd::Skipped(reason),
-            Err(Stop::Failed(fault)) => StepEnd::Failed(fault),
-            Err(Stop::Unknown(detail)) => StepEnd::Unknown(detail),
-            Err(Stop::Budget(exceeded)) => StepEnd::Budget(exceeded),
-            Err(Stop::Asking) => StepEnd::Asking,
-            Err(Stop::Delegated) => StepEnd::Delegated,
-            Err(Stop::Interrupted) => StepEnd::Interrupted,
-        };
+        let end = attempt.run(task).await;
         (end, attempt.journal.into_events())
     }
 }
 
 impl Attempt {
-    async fn run(&mut self, task: Arc<Task>) -> Result<Option<Payload>, Stop> {
+    async fn run(&mut self, task: Arc<Task>) -> StepEnd {
         if self.step.plan.kind == StepType::ToolCall {
             self.frozen = self.orchestrator.tools_of(&task).await?;
         }

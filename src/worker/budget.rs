@@ -9,7 +9,7 @@ impl Drive {
     /// added to the budget before it looks.
     pub(super) fn is_out_of_budget(&mut self, steps: &[u32]) -> bool {
         let task = self.writer.task.clone();
-        if self.running.is_empty() {
+        if self.cancels.is_empty() {
             self.allowance = CallAllowance::of(&task);
         } else {
             self.allowance.follow(&task);

@@ -1,7 +1,7 @@
 //! Drives one task for as long as this worker holds it: starts steps, writes what they note,
 //! decides what follows, and gives the task back.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, VecDeque};
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 use super::leases::{Arriving, Signals, Taken};
 use super::writer::{Lost, Writer};
 use super::{Shared, until};
-use crate::executor::{CallAllowance, Interrupted, Journal, Mailbox, Note, StepEnd};
+use crate::executor::{CallAllowance, Interrupted, Journal, Mailbox, Note, StepEnd, Stop};
 use crate::task::{
     CallState, Event, Fault, FaultClass, Next, Pause, PauseReason, Status, Step, StepStatus, StepType, Task,
     TaskId, Timestamp,
@@ -30,7 +30,10 @@ const NOTES: usize = 64;
 /// How long a suspect rests if another one has its place.
 const SUSPECT_REST: Duration = Duration::from_millis(500);
 
-pub(super) type RunningStep = BoxFuture<'static, (u32, StepEnd, Vec<Event>)>;
+/// A step that has ended, and the events that belong into the commit of its end.
+pub(super) type EndedStep = (u32, StepEnd, Vec<Event>);
+
+pub(super) type RunningStep = BoxFuture<'static, EndedStep>;
 
 /// One task in the hands of this worker.
 pub(super) struct Drive {
@@ -38,7 +41,9 @@ pub(super) struct Drive {
     pub(super) writer: Writer,
     signals: Arc<Signals>,
     pub(super) running: FuturesUnordered<RunningStep>,
-    /// The steps in `running`, with the signal that ends each.
+    /// Steps whose context was too large, until it is smaller.
+    pub(super) overflowed: VecDeque<(u32, Fault)>,
+    /// The steps in `running` and `overflowed`, with the signal that ends each.
     pub(super) cancels: HashMap<u32, CancellationToken>,
     /// What all attempts of this drive may still call and consume.
     pub(super) allowance: CallAllowance,
@@ -50,6 +55,8 @@ pub(super) struct Drive {
     suspected: Option<OwnedSemaphorePermit>,
     /// Of a suspect that has no place yet.
     arriving: Option<Arriving>,
+    /// Before this moment no other step begins.
+    pub(super) rests_until: Option<Instant>,
     /// When the lease began.
     began: Instant,
     /// Whether it starts nothing more, because others wait.
@@ -119,6 +126,7 @@ impl Drive {
             writer,
             signals,
             running: FuturesUnordered::new(),
+            overflowed: VecDeque::new(),
             cancels: HashMap::new(),
             allowance,
             mailbox: Mailbox::default(),
@@ -126,6 +134,7 @@ impl Drive {
             notes_in,
             suspected: None,
             arriving: None,
+            rests_until: None,
             began: Instant::now(),
             steps_back: false,
             over_since: None,
@@ -151,7 +160,7 @@ impl Drive {
             match self.turn().await? {
                 Turn::Again => {}
                 Turn::Wait => self.wait().await?,
-                Turn::Leave(wake) if self.running.is_empty() => return self.writer.release(wake).await,
+                Turn::Leave(wake) if self.cancels.is_empty() => return self.writer.release(wake).await,
                 Turn::Leave(_) => self.wait().await?,
             }
         }
@@ -260,7 +269,7 @@ impl Drive {
                 }
                 Ok(Turn::Leave(now))
             }
-            _ if !self.running.is_empty() => Ok(Turn::Wait),
+            _ if !self.cancels.is_empty() => Ok(Turn::Wait),
             Next::Children(_) => self.look_after_children().await,
             Next::Ask => {
                 self.wait_for_people();
@@ -290,37 +299,42 @@ impl Drive {
         if new.is_empty() {
             return Ok(Turn::Wait);
         }
+        if let Some(rested) = self.rests_until.take() {
+            self.writer.flush().await?;
+            if self.unless_called_off(tokio::time::sleep_until(rested)).await?.is_none() {
+                return Ok(Turn::Again);
+            }
+        }
         if self.is_out_of_budget(&new) {
             return Ok(Turn::Again);
         }
         if self.write_down_context(&new).await?.is_none() {
             return Ok(Turn::Again);
         }
-        for index in &new {
+        let mut begun = Vec::new();
+        for index in new {
             if !self.shared.limiter.admits_now().await {
-                self.writer.flush().await?;
+                // Those that were let in do not wait for the next one.
+                self.spawn_all(std::mem::take(&mut begun)).await?;
                 let shared = self.shared.clone();
                 if self.unless_called_off(shared.limiter.admit()).await?.is_none() {
                     return Ok(Turn::Again);
                 }
             }
             let task = &self.writer.task;
-            let Some(step) = task.step(*index).filter(|step| step.status != StepStatus::Running) else {
-                continue;
-            };
-            let attempt = step.attempts + 1;
-            self.writer.note(Event::StepStarted { step: *index, attempt });
+            if let Some(step) = task.step(index).filter(|step| step.status != StepStatus::Running) {
+                let attempt = step.attempts + 1;
+                self.writer.note(Event::StepStarted { step: index, attempt });
+            }
+            begun.push(index);
         }
-        let all_kept = self.writer.flush().await?;
-        let task = self.writer.task.clone();
-        for index in new.into_iter().filter(|index| is_running(&task, *index)) {
-            self.spawn(index);
-        }
+        let all_kept = self.spawn_all(begun).await?;
         // If a pause or a cancel came first, the task wants something else now.
-        Ok(if all_kept && !self.running.is_empty() { Turn::Wait } else { Turn::Again })
+        Ok(if all_kept && !self.cancels.is_empty() { Turn::Wait } else { Turn::Again })
     }
 
-    /// Waits for something that is no step, such as a turn of the limiter or a model's verdict.
+    /// Waits for something that is no step, such as a turn of the limiter or a model's verdict. Steps that
+    /// run go on meanwhile, and what they bring is written.
     ///
     /// `None` if the task was paused or has ended meanwhile, or if this worker drains: what was
     /// waited for is dropped then. None of it is in the journal, so whoever goes on begins it anew.
@@ -334,8 +348,16 @@ impl Drive {
             tokio::select! {
                 biased;
                 done = &mut wait => return Ok(Some(done)),
-                () = self.signals.changed.notified() => self.writer.refresh().await?,
+                () = self.signals.changed.notified() => {
+                    self.writer.refresh().await?;
+                    self.mailbox.put(&self.writer.task.state().messages);
+                }
                 () = draining.cancelled() => break,
+                Some(note) = self.notes.recv() => self.take(note).await?,
+                Some(ended) = self.running.next() => {
+                    self.all_ended(ended);
+                    self.writer.flush().await?;
+                }
             }
         }
         Ok(None)
@@ -361,6 +383,16 @@ impl Drive {
         Ok(Some(()))
     }
 
+    /// Writes that these steps have begun, and begins them. False if not all that was noted was kept.
+    async fn spawn_all(&mut self, begun: Vec<u32>) -> Result<bool, Lost> {
+        let all_kept = self.writer.flush().await?;
+        let task = self.writer.task.clone();
+        for index in begun.into_iter().filter(|index| is_running(&task, *index)) {
+            self.spawn(index);
+        }
+        Ok(all_kept)
+    }
+
     fn spawn(&mut self, index: u32) {
         self.writer.goes_on(index);
         let cancel = CancellationToken::new();
@@ -376,7 +408,7 @@ impl Drive {
             let (end, events) = attempt.await.unwrap_or_else(|_| {
                 let fault =
                     Fault::permanent("step_panicked", "the step hit a defect of the program: see the log");
-                (StepEnd::Failed(fault), Vec::new())
+                (Err(Stop::Failed(fault)), Vec::new())
             });
             (index, end, events)
         };
@@ -385,6 +417,9 @@ impl Drive {
 
     /// Waits for whatever comes first: a note, the end of a step, or news from outside.
     async fn wait(&mut self) -> Result<(), Lost> {
+        if let Some((index, fault)) = self.overflowed.pop_front() {
+            return self.overflowed(index, fault).await;
+        }
         // What a step brought does not wait for another step. After a start this is nothing.
         self.writer.flush().await?;
         let is_over = self.writer.task.status().is_terminal();
@@ -395,7 +430,10 @@ impl Drive {
         tokio::select! {
             biased;
             Some(note) = self.notes.recv() => self.take(note).await,
-            Some(ended) = self.running.next() => self.all_ended(ended).await,
+            Some(ended) = self.running.next() => {
+                self.all_ended(ended);
+                Ok(())
+            }
             () = self.signals.changed.notified() => self.writer.refresh().await,
             // Whoever does not obey a cancel in time is left behind; its outcome stays open.
             () = until(deadline), if is_over => {
@@ -422,6 +460,7 @@ impl Drive {
     /// Gives up steps that do not obey a cancel, and records that their calls were in flight.
     fn leave_behind(&mut self) {
         self.running.clear();
+        self.overflowed.clear();
         let task = self.writer.task.clone();
         for index in std::mem::take(&mut self.cancels).into_keys() {
             let calls = task.step(index).map_or(&[][..], |step| &step.calls);
@@ -482,57 +521,6 @@ impl Drive {
             RestsOn::Step(step) => !self.writer.is_cut_off(step),
             RestsOn::All => false,
         }
-    }
-
-    /// Steps that end at the same time are written with one commit.
-    async fn all_ended(&mut self, first: (u32, StepEnd, Vec<Event>)) -> Result<(), Lost> {
-        let mut next = Some(first);
-        while let Some((index, end, events)) = next {
-            self.ended(index, end, events).await?;
-            next = self.running.next().now_or_never().flatten();
-        }
-        Ok(())
-    }
-
-    async fn ended(&mut self, index: u32, end: StepEnd, events: Vec<Event>) -> Result<(), Lost> {
-        let was_called_off = self.cancels.remove(&index).is_some_and(|cancel| cancel.is_cancelled());
-        for event in events {
-            self.writer.note_of(index, event);
-        }
-        match end {
-            StepEnd::Done(output) => {
-                self.writer.note_of(index, Event::StepCompleted { step: index, output });
-                self.pause_between_steps().await?;
-            }
-            StepEnd::FannedOut(items) => {
-                self.writer.note_of(index, Event::FannedOut { step: index, items });
-            }
-            StepEnd::Skipped(reason) => {
-                self.writer.note_of(index, Event::StepSkipped { step: index, reason });
-            }
-            StepEnd::Failed(_) if self.writer.is_cut_off(index) => {}
-            // The step stays as it is, and makes its call again once the task goes on.
-            StepEnd::Failed(fault) if was_called_off && fault.follows_a_stop() => {}
-            StepEnd::Failed(fault) => self.failed(index, fault).await?,
-            StepEnd::Unknown(detail) => {
-                self.ask_how_it_ended(index, &detail);
-            }
-            // The step stays as it is: it goes on from there when there is more.
-            StepEnd::Budget(exceeded) => {
-                self.pause_for_budget(&exceeded);
-            }
-            StepEnd::Asking | StepEnd::Delegated | StepEnd::Interrupted => {}
-        }
-        Ok(())
-    }
-
-    async fn pause_between_steps(&mut self) -> Result<(), Lost> {
-        let delay = self.shared.config.continuation_delay_ms;
-        if delay > 0 {
-            self.writer.flush().await?;
-            self.unless_called_off(tokio::time::sleep(Duration::from_millis(delay))).await?;
-        }
-        Ok(())
     }
 }
 

@@ -11,6 +11,7 @@ mod budget;
 mod children;
 mod config;
 mod drive;
+mod ended;
 mod expiry;
 mod jobs;
 mod leases;

@@ -39,29 +39,36 @@ impl Drive {
         }))
     }
 
-    pub(super) async fn failed(&mut self, index: u32, fault: Fault) -> Result<(), Lost> {
-        let task = self.writer.task.clone();
-        let Some(step) = task.step(index) else { return Ok(()) };
-        let overflowed = fault.code == CONTEXT_OVERFLOW && step.attempts == 1;
-        let is_smaller = match overflowed {
-            true => self.summarize().await?,
-            false => Some(Ok(false)),
-        };
-        // The step stays as it is. Whoever goes on finds the context too large again.
-        let is_smaller = match is_smaller {
-            None => return Ok(()),
+    /// Whether the step failed because its context was too large, and may fit once that is summarized.
+    pub(super) fn may_fit(&self, index: u32, fault: &Fault) -> bool {
+        fault.code == CONTEXT_OVERFLOW && self.writer.task.step(index).is_some_and(|step| step.attempts == 1)
+    }
+
+    /// Makes the context smaller, and lets the step try again at once if that helped.
+    pub(super) async fn overflowed(&mut self, index: u32, fault: Fault) -> Result<(), Lost> {
+        let summary = self.summarize().await?;
+        self.cancels.remove(&index);
+        match summary {
+            // The step stays as it is. Whoever goes on finds the context too large again.
+            None => {}
             Some(Err(exceeded)) => {
                 self.pause_for_budget(&exceeded);
-                return Ok(());
             }
-            Some(Ok(is_smaller)) => is_smaller,
-        };
+            Some(Ok(true)) => {
+                let retry_at = Some((self.shared.clock)());
+                self.writer.note(Event::StepFailed { step: index, fault, retry_at });
+            }
+            Some(Ok(false)) => self.failed(index, fault),
+        }
+        Ok(())
+    }
+
+    pub(super) fn failed(&mut self, index: u32, fault: Fault) {
+        let task = self.writer.task.clone();
+        let Some(step) = task.step(index) else { return };
         let now = (self.shared.clock)();
-        let retry_at = if is_smaller {
-            Some(now)
-        } else {
-            step.retry(&task.spec().retry).delay(step.attempts, &fault, dice()).map(|wait| now.plus(wait))
-        };
+        let delay = step.retry(&task.spec().retry).delay(step.attempts, &fault, dice());
+        let retry_at = delay.map(|wait| now.plus(wait));
         tracing::info!(task = %task.id, step = index, %fault, ?retry_at, "step failed");
         let is_away = fault.is_retryable() && fault.code.starts_with("provider_");
         if retry_at.is_none() && (is_away || NEEDS_A_PERSON.contains(&fault.code.as_str())) {
@@ -69,17 +76,16 @@ impl Drive {
             let detail = format!("{fault}, after {}", counted(step.attempts, "attempt"));
             self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
             self.pause(PauseReason::Provider, detail);
-            return Ok(());
+            return;
         }
         if fault.code == NO_PROGRESS && !self.shared.orchestrator.may_replan(&task) {
             // The step stays what it is: told what to do otherwise, its model may get on.
             let detail = fault.message.clone();
             self.writer.note(Event::StepFailed { step: index, fault, retry_at: Some(now) });
             self.pause(PauseReason::NoProgress, detail);
-            return Ok(());
+            return;
         }
         self.writer.note(Event::StepFailed { step: index, fault, retry_at });
-        Ok(())
     }
 
     /// The plan is at its end or at a dead end: decides how the task goes on.

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use longhaul::task::{Limits, Plan, Status, StepType, Task};
+use longhaul::task::{Limits, Plan, Status, StepStatus, StepType, Task};
 use longhaul::worker::LimiterConfig;
 use serde_json::json;
 
@@ -29,12 +29,20 @@ impl Wait {
         let slow =
             |role: &str| json!({"rules": [{"role": role, "delayMs": EVER_MS, "reply": {"text": "x"}}]});
         let script = match self {
-            Self::Limiter | Self::Delay => json!({"rules": []}),
+            Self::Limiter | Self::Delay => json!({"rules": [
+                {"role": "execute", "turn": 0, "delayMs": 50,
+                    "reply": {"toolCalls": [{"tool": "read", "arguments": {}}]}},
+                {"role": "execute", "turn": 1, "reply": {"text": "done"}},
+            ]}),
             Self::Summary => slow("summarize"),
             Self::Judge => slow("evaluate"),
             Self::Revision => slow("plan"),
         };
-        let limits = Limits { context_window_limit: 200, ..Limits::default() };
+        let usual = Limits::default();
+        let limits = match self {
+            Self::Summary => Limits { context_window_limit: 200, ..usual },
+            _ => usual,
+        };
         let judge = matches!(self, Self::Judge);
         let mut world = World::new(Setup { script, limits, judge, ..Setup::default() }).await;
         world.worker_config.concurrency = 1;
@@ -100,6 +108,27 @@ async fn a_drain_gives_the_task_back_whatever_the_worker_waits_for() {
         let _next = world.work("next");
         let taken = world.until(task.id, |task| task.state().epoch == 2).await;
         assert_eq!(taken.state().crashes, 0, "{wait:?}: a drain is no crash");
+        world.is_sound(task.id).await;
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_that_run_go_on_whatever_the_worker_waits_for_beside_them() {
+    for wait in [Wait::Limiter, Wait::Delay] {
+        let mut world = wait.world().await;
+        world.worker_config.limiter.max *= 2;
+        let mut plan = plan(vec![
+            call("read", json!({})),
+            step(StepType::ToolCall, "Look before you call"),
+            call("read", json!({})),
+        ]);
+        for (step, depends_on) in plan.steps.iter_mut().zip([vec![], vec![], vec![0]]) {
+            step.depends_on = depends_on;
+        }
+        let task = world.start(plan).await;
+        let _worker = world.work("w");
+        let task = world.until(task.id, |task| task.state().completed == 2).await;
+        assert_eq!(task.step(2).map(|step| step.status), Some(StepStatus::Pending), "{wait:?}");
         world.is_sound(task.id).await;
     }
 }

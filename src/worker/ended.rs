@@ -1,0 +1,59 @@
+//! What is written when steps have ended.
+
+use std::time::Duration;
+
+use futures::{FutureExt, StreamExt};
+use tokio::time::Instant;
+use tokio_util::sync::CancellationToken;
+
+use super::drive::{Drive, EndedStep};
+use crate::executor::{StepEnd, Stop};
+use crate::task::Event;
+
+impl Drive {
+    /// Steps that end at the same time are written with one commit.
+    pub(super) fn all_ended(&mut self, first: EndedStep) {
+        let mut next = Some(first);
+        while let Some((index, end, events)) = next {
+            self.ended(index, end, events);
+            next = self.running.next().now_or_never().flatten();
+        }
+    }
+
+    fn ended(&mut self, index: u32, end: StepEnd, events: Vec<Event>) {
+        let was_called_off = self.cancels.get(&index).is_some_and(CancellationToken::is_cancelled);
+        for event in events {
+            self.writer.note_of(index, event);
+        }
+        match end {
+            Ok(output) => {
+                self.writer.note_of(index, Event::StepCompleted { step: index, output });
+                let delay = Duration::from_millis(self.shared.config.continuation_delay_ms);
+                self.rests_until = (!delay.is_zero()).then(|| Instant::now() + delay);
+            }
+            Err(Stop::FannedOut(items)) => {
+                self.writer.note_of(index, Event::FannedOut { step: index, items });
+            }
+            Err(Stop::Skipped(reason)) => {
+                self.writer.note_of(index, Event::StepSkipped { step: index, reason });
+            }
+            Err(Stop::Failed(_)) if self.writer.is_cut_off(index) => {}
+            // The step stays as it is, and makes its call again once the task goes on.
+            Err(Stop::Failed(fault)) if was_called_off && fault.follows_a_stop() => {}
+            // It keeps its place meanwhile: nobody else begins it.
+            Err(Stop::Failed(fault)) if self.may_fit(index, &fault) => {
+                return self.overflowed.push_back((index, fault));
+            }
+            Err(Stop::Failed(fault)) => self.failed(index, fault),
+            Err(Stop::Unknown(detail)) => {
+                self.ask_how_it_ended(index, &detail);
+            }
+            // The step stays as it is: it goes on from there when there is more.
+            Err(Stop::Budget(exceeded)) => {
+                self.pause_for_budget(&exceeded);
+            }
+            Err(Stop::Asking | Stop::Delegated | Stop::Interrupted) => {}
+        }
+        self.cancels.remove(&index);
+    }
+}
