@@ -31,6 +31,7 @@ mod defects;
 mod engine;
 mod faults;
 mod fleet;
+mod folds;
 mod forks;
 mod frozen;
 mod hard_cases;

@@ -232,9 +232,13 @@ impl World {
         let violations = self.repository.violations().await.unwrap();
         assert!(violations.is_empty(), "{violations:#?}");
         let loaded = self.repository.load(id).await.unwrap().unwrap();
-        let folded = Task::fold(id, &self.journal(id).await).unwrap();
+        let entries = self.journal(id).await;
+        let folded = Task::fold(id, &entries).unwrap();
         assert_eq!(loaded.state().seq, folded.state().seq);
         assert_eq!(loaded.steps(), folded.steps());
+        if let Ok(directory) = std::env::var("RECORD_JOURNALS") {
+            crate::folds::record(&directory, &folded, &entries);
+        }
     }
 
     /// Keeps the directory for another world on the same files.

@@ -1,7 +1,8 @@
 // The fold of the journal in the pages says the same of the steps of a task as that of the engine.
 import assert from "node:assert/strict";
-import { readFileSync } from "node:fs";
+import { readdirSync, readFileSync } from "node:fs";
 import { test } from "node:test";
+import { pathToFileURL } from "node:url";
 import typescript from "typescript";
 
 const source = readFileSync(new URL("../src/state/journal.ts", import.meta.url), "utf8");
@@ -31,3 +32,20 @@ test("steps that are undone do not count as done, and what ran of them is cut", 
   assert.ok(story.steps.slice(1, 4).every((step) => step.endedAt === Date.parse(at)));
   assert.equal(plannedSteps(story).length, 4);
 });
+
+/** Where a task and its steps stand, in the words of both folds. */
+const standing = (story) => ({ status: story.status, revision: story.revisions.at(-1)?.number ?? 0, steps: story.steps.map(({ status, replaced }) => ({ status, replaced })) });
+
+// What has to come of each is what the engine folds: `tests/it/folds.rs`, which tells how to record more of them.
+const journals = process.env.JOURNALS ? pathToFileURL(`${process.env.JOURNALS}/`) : new URL("journals/", import.meta.url);
+for (const name of readdirSync(journals)) {
+  test(`the pages fold a recorded journal as the engine does: ${name}`, () => {
+    const { told: expected, entries } = JSON.parse(readFileSync(new URL(name, journals), "utf8"));
+    const story = emptyStory();
+    fold(story, entries);
+    assert.deepEqual(standing(story), expected);
+    const isOpen = (step) => step.status === "pending" || step.status === "running";
+    assert.ok(story.to === null || !story.steps.some((step) => step.status === "running"), "no step runs in a task that has ended");
+    assert.ok(story.steps.every((step) => !isOpen(step) || step.endedAt === null), "no open step has an end");
+  });
+}

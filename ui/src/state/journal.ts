@@ -126,9 +126,17 @@ function goesOn(story: Story, at: number): void {
   if (story.status === "paused") story.status = story.steps.some((step) => step.attempts.length > 0) ? "running" : "pending";
 }
 
+/** Whether nothing is left to do for it. */
+function isSettled(step: StepState): boolean {
+  if (step.status === "completed" || step.status === "skipped") return true;
+  return step.replaced || (step.status === "failed" && step.optional && willRetry(step) === null);
+}
+
+function willRetry(step: StepState): number | null { return step.attempts.at(-1)?.retryAt ?? null; }
+
 function planned(story: Story, entry: Entry, data: Data, at: number): void {
   for (const step of story.steps) {
-    if (step.replaced || step.status === "completed" || step.status === "skipped") continue;
+    if (isSettled(step)) continue;
     step.replaced = true;
     if (step.status === "pending") { step.status = "skipped"; step.endedAt = at; }
   }
@@ -177,9 +185,11 @@ function ended(story: Story, status: Status, at: number): void {
   story.to = at;
   story.speech.clear();
   for (const step of story.steps) {
-    if (step.status !== "running") continue;
     const attempt = step.attempts.at(-1);
+    if (attempt) attempt.retryAt = null;
+    if (step.status !== "running") continue;
     if (attempt && attempt.to === null) { attempt.to = at; attempt.end = "cut"; }
+    if (!step.replaced) Object.assign(step, { status: "skipped", endedAt: at });
   }
 }
 
@@ -214,7 +224,7 @@ function aboutStep(story: Story, step: StepState, entry: Entry, data: Data, at: 
       add(story.usage, data.usage);
       step.claims.at(-1)?.verdicts.push({ seq: entry.seq, check: data.check, passed: data.passed, evidence: data.evidence, by: data.by });
       return;
-    case "check_decided": { const claim = step.claims.at(-1); if (claim) claim.decided = { decision: data.decision, by: data.by }; return; }
+    case "check_decided": return checkDecided(story, step, data, at);
     case "step_skipped":
       step.status = "skipped";
       step.endedAt = at;
@@ -222,6 +232,23 @@ function aboutStep(story: Story, step: StepState, entry: Entry, data: Data, at: 
       return close(story, step, "skipped", entry, at);
     default: return aboutCall(story, step, entry, data, at);
   }
+}
+
+/** A person says of a step that failed for its checks that it will do, or may try again. */
+function checkDecided(story: Story, step: StepState, data: Data, at: number): void {
+  const claim = step.claims.at(-1);
+  if (claim) claim.decided = { decision: data.decision, by: data.by };
+  if (data.decision === "accept") Object.assign(step, { status: "completed", endedAt: at, output: claim?.output ?? step.output });
+  else tryAgain(step, at);
+  const list = step.item && story.steps[step.item.of];
+  // It looks at its items again.
+  if (list && list.status === "failed" && willRetry(list) === null) tryAgain(list, at);
+}
+
+function tryAgain(step: StepState, at: number): void {
+  step.endedAt = null;
+  const attempt = step.attempts.at(-1);
+  if (attempt) attempt.retryAt = at;
 }
 
 /** Each item of a list has a step of its own, at the end of all steps. */
@@ -316,12 +343,17 @@ export function readyAt(story: Story, step: StepState): number {
   return Math.max(step.plannedAt, ...step.dependsOn.map((on) => story.steps[on]?.endedAt ?? 0));
 }
 
+/** How long the completed ones of these steps took on average, in milliseconds; null if there are none. */
+function usualTime(steps: StepState[]): number | null {
+  const took = steps.filter((step) => step.status === "completed").map((step) => (step.endedAt ?? 0) - (step.attempts[0]?.from ?? 0));
+  return took.length > 0 ? took.reduce((sum, one) => sum + one, 0) / took.length : null;
+}
+
 /** How long the rest is likely to take, in milliseconds; null if nothing says so. */
 export function remaining(story: Story, now: number): number | null {
   if (story.status !== "running" && story.status !== "pending") return null;
   const current = plannedSteps(story);
-  const took = current.filter((step) => step.status === "completed").map((step) => (step.endedAt ?? 0) - (step.attempts[0]?.from ?? 0));
-  const usual = took.length > 0 ? took.reduce((sum, one) => sum + one, 0) / took.length : null;
+  const usual = usualTime(current);
   let rest = 0;
   for (const step of current) {
     if (step.endedAt !== null) continue;
@@ -336,8 +368,7 @@ export function remaining(story: Story, now: number): number | null {
 /** Whether a step has been running for longer than was to be expected: then no more is known of when it ends. */
 export function overdue(story: Story, now: number): boolean {
   const current = plannedSteps(story);
-  const took = current.filter((step) => step.status === "completed").map((step) => (step.endedAt ?? 0) - (step.attempts[0]?.from ?? 0));
-  const usual = took.length > 0 ? took.reduce((sum, one) => sum + one, 0) / took.length : null;
+  const usual = usualTime(current);
   return current.some((step) => {
     const [begun, whole] = [step.attempts.at(-1), Math.max(usual ?? 0, step.estimated ?? 0)];
     return step.endedAt === null && begun?.to === null && whole > 0 && now - begun.from > whole;
