@@ -30,7 +30,11 @@ pub(super) async fn list(engine: &Engine, args: &InboxArgs, terminal: &Terminal)
             table.add_row(row(request));
         }
         terminal.result(table.trim_fmt());
-        terminal.note(format!("Answer with: {} task {}", terminal.program(), way_on::for_requests(&open).join(", or ")));
+        terminal.note(format!(
+            "Answer with: {} task {}",
+            terminal.program(),
+            way_on::for_requests(&open).join(", or ")
+        ));
         for request in open.iter().filter(|request| request.kind == RequestKind::Outcome) {
             terminal.note(format!("REQUEST of {}: {}", which_call(request), request.id));
         }

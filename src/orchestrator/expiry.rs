@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::inbox::{denied, plan_denied};
+use super::answers::{denied, plan_denied};
 use super::lifecycle::waits_for_people;
 use super::{Orchestrator, OrchestratorError, RequestKind};
 use crate::queue::Wake;

@@ -244,7 +244,7 @@ impl Orchestrator {
         }
         entries.push(task.record(now, forked)?);
         if let Some(prompt) = &wish.prompt {
-            let text = Payload::text(super::inbox::message_text(prompt)?);
+            let text = Payload::text(super::messages::message_text(prompt)?);
             entries.push(task.record(now, Event::MessageReceived { text, by: by.to_owned() })?);
         }
         Ok((task, entries))

@@ -8,8 +8,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 use serde_json::Value;
 
-use super::inbox::{About, Decision, RequestId, open_kind};
-use super::{Orchestrator, OrchestratorError};
+use super::inbox::open_kind;
+use super::{About, Decision, Orchestrator, OrchestratorError, RequestId};
 use crate::models::ToolSpec;
 use crate::repository::RepositoryError;
 use crate::task::{BlobHash, Call, CheckDecision, Event, FrozenAt, FrozenTool, FrozenTools, Plan, Task};

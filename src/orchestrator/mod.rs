@@ -8,6 +8,7 @@
 //!
 //! Nothing here executes a step: that is the executor's, one floor up.
 
+mod answers;
 mod birth;
 mod budget;
 mod checkpoint;
@@ -28,6 +29,7 @@ mod frozen;
 mod inbox;
 mod judge;
 mod lifecycle;
+mod messages;
 mod misfit;
 mod outcome;
 mod patience;
@@ -39,6 +41,7 @@ mod recording;
 mod recurrence;
 mod rehearsal;
 mod request;
+mod request_id;
 mod revisions;
 mod schedule;
 mod signs;
@@ -60,6 +63,7 @@ use crate::repository::Repository;
 use crate::task::Timestamp;
 use crate::tools::{Probes, Toolbox};
 
+pub use answers::Decision;
 pub(crate) use birth::{Calling, Unborn};
 pub(crate) use budget::wrap_up;
 pub use checkpoint::RestoreWish;
@@ -74,7 +78,7 @@ pub use error::OrchestratorError;
 pub use evaluate::{Evaluation, Revised};
 pub use fork::{ForkAt, ForkWish, RetryWish};
 pub use frozen::ShownChange;
-pub use inbox::{About, Decision, OpenRequest, RequestId, RequestKind};
+pub use inbox::{OpenRequest, RequestKind};
 pub use judge::Judgement;
 pub use outcome::{OutcomeDecision, requests_about_outcomes};
 pub use patience::Patience;
@@ -84,6 +88,7 @@ pub use promote::{Called, Grown, GrownCall};
 pub(crate) use prompts::GO_ON;
 pub(crate) use rehearsal::{RecordedDelegate, Rehearsal};
 pub use request::{RequestKey, TaskRequest};
+pub use request_id::{About, RequestId};
 pub use revisions::Revision;
 pub use schedule::ScheduleWish;
 pub use speech::{Part, Said, Speaking, Speech};

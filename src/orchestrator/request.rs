@@ -12,7 +12,7 @@ use crate::task::{
 };
 
 /// Longest id of a user or a conversation, in bytes. They are keys of indexes.
-const MAX_ID_BYTES: usize = 512;
+pub(crate) const MAX_ID_BYTES: usize = 512;
 
 /// What makes a request repeatable: the same key stands for the same task or schedule, and the reply to
 /// the first request is the reply to all of them.

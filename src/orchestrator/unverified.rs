@@ -3,8 +3,9 @@
 
 use serde_json::json;
 
-use super::inbox::{About, request};
-use super::{Decision, OpenRequest, Orchestrator, OrchestratorError, OutcomeDecision, RequestKind};
+use super::answers::unfit;
+use super::inbox::request;
+use super::{About, Decision, OpenRequest, Orchestrator, OrchestratorError, OutcomeDecision, RequestKind};
 use crate::task::{Event, Fault, PauseReason, Payload, Task, TaskId, UNVERIFIED};
 
 impl Orchestrator {
@@ -71,6 +72,6 @@ pub(super) fn check_answer(
             let message = format!("{by} does not accept what step {} brought", step + 1);
             Ok(vec![Event::Failed { fault: Fault::permanent(UNVERIFIED, message) }])
         }
-        _ => Err(super::inbox::unfit(RequestKind::Check)),
+        _ => Err(unfit(RequestKind::Check)),
     }
 }

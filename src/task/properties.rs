@@ -106,9 +106,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         }
         16 => Event::CallLost { step, call, detail: "d".into() },
         17 => Event::OutcomeDecided { step, call, result: flag.then(|| Payload::text("r")), by: "p".into() },
-        18 => {
-            Event::Paused { pause: Pause::new(PauseReason::User, "d"), by: "p".into() }
-        }
+        18 => Event::Paused { pause: Pause::new(PauseReason::User, "d"), by: "p".into() },
         19 => Event::Resumed { by: "p".into() },
         20 => planned(attempt, flag),
         21 => Event::Completed { output: Payload::text("o") },
@@ -297,10 +295,7 @@ fn people_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Eve
         32 => Event::InputGiven { step, call, answer: Payload::text("a"), by: "p".into() },
         33 => Event::InputDeclined { step, call, reason: String::new(), by: "p".into() },
         34 => Event::MessageReceived { text: Payload::text("m"), by: "p".into() },
-        _ => Event::Paused {
-            pause: Pause::new(PauseReason::Approval, "d"),
-            by: "p".into(),
-        },
+        _ => Event::Paused { pause: Pause::new(PauseReason::Approval, "d"), by: "p".into() },
     }
 }
 

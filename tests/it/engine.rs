@@ -198,7 +198,11 @@ async fn a_model_that_repeats_itself_goes_on_when_it_is_told_what_to_do_otherwis
     let task = world.until(task.id, rests).await;
     let pause = task.state().pause.clone().expect("it waits for a person");
     assert_eq!(pause.reason, PauseReason::NoProgress);
-    assert!(!pause.detail.contains("longhaul"), "what can be done is not for the journal to say: {}", pause.detail);
+    assert!(
+        !pause.detail.contains("longhaul"),
+        "what can be done is not for the journal to say: {}",
+        pause.detail
+    );
     world.orchestrator.send_message(task.id, "Just answer", "p").await.unwrap();
     world.orchestrator.resume(task.id, "p").await.unwrap();
     let task = world.ended(task.id).await;

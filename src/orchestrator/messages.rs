@@ -1,0 +1,59 @@
+//! What people tell a task that has not asked them.
+
+use super::context::pin_in;
+use super::lifecycle::expect;
+use super::{Orchestrator, OrchestratorError};
+use crate::task::{Event, Payload, Status, Task, TaskId};
+
+/// Longest reason and message, in bytes. Longer material belongs into a file that is named.
+const MAX_TEXT_BYTES: usize = 64 * 1024;
+
+impl Orchestrator {
+    /// Sends a message to a task that has not ended. Models that work on it read it at their next
+    /// turn, and so do all later steps; a paused task stays paused.
+    pub async fn send_message(&self, id: TaskId, text: &str, by: &str) -> Result<Task, OrchestratorError> {
+        let text = message_text(text)?;
+        self.record(id, |task| {
+            expect(task, "send a message to", &[Status::Pending, Status::Running, Status::Paused])?;
+            let by = by.to_owned();
+            let pinned = pin_in(&text).map(|fact| Event::FactPinned {
+                step: None,
+                text: Payload::text(fact),
+                by: by.clone(),
+            });
+            let received = Event::MessageReceived { text: Payload::text(&text), by };
+            Ok(std::iter::once(received).chain(pinned).collect())
+        })
+        .await
+    }
+
+    /// The text of a message that a task received, by the number of its entry.
+    pub async fn message(&self, id: TaskId, seq: i64) -> Result<Option<String>, OrchestratorError> {
+        let entries = self.repository.journal(id, seq - 1, 1).await?;
+        match entries.first().map(|entry| &entry.event) {
+            Some(Event::MessageReceived { text, .. } | Event::Restored { notice: text, .. }) => {
+                Ok(Some(self.text_of(text).await?))
+            }
+            _ => Ok(None),
+        }
+    }
+}
+
+/// A message as it is recorded.
+pub(super) fn message_text(text: &str) -> Result<String, OrchestratorError> {
+    let text = text.trim();
+    if text.is_empty() {
+        let problem = "is empty: write what the task should know".to_owned();
+        return Err(OrchestratorError::Invalid { field: "text", problem });
+    }
+    check_text("text", text)?;
+    Ok(text.replace('\0', "\u{fffd}"))
+}
+
+pub(super) fn check_text(field: &'static str, text: &str) -> Result<(), OrchestratorError> {
+    if text.len() <= MAX_TEXT_BYTES {
+        return Ok(());
+    }
+    let problem = format!("has {} bytes, at most {MAX_TEXT_BYTES} are allowed", text.len());
+    Err(OrchestratorError::Invalid { field, problem })
+}
