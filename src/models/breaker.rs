@@ -17,7 +17,7 @@ use async_trait::async_trait;
 use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 
-use crate::task::{ModelName, Reserve, Usage, Usd};
+use crate::task::ModelName;
 
 use super::{Answer, Chunk, Hear, Model, ModelError, Request};
 
@@ -193,20 +193,8 @@ impl Model for Guarded {
         self.model.name()
     }
 
-    fn cost(&self, usage: &Usage) -> Option<Usd> {
-        self.model.cost(usage)
-    }
-
-    fn reserve(&self, request: &Request) -> Option<Reserve> {
-        self.model.reserve(request)
-    }
-
-    fn window(&self) -> Option<u64> {
-        self.model.window()
-    }
-
-    fn tokens(&self, bytes: u64) -> u64 {
-        self.model.tokens(bytes)
+    fn behind(&self) -> Option<&dyn Model> {
+        Some(self.model.as_ref())
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {

@@ -14,7 +14,7 @@ use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::BoxStream;
 
-use crate::task::{ModelName, Reserve, Usage, Usd};
+use crate::task::ModelName;
 
 use super::{Answer, Chunk, Hear, Model, ModelError, Request};
 
@@ -129,12 +129,8 @@ impl Model for Gauged {
         self.model.name()
     }
 
-    fn cost(&self, usage: &Usage) -> Option<Usd> {
-        self.model.cost(usage)
-    }
-
-    fn reserve(&self, request: &Request) -> Option<Reserve> {
-        self.model.reserve(request)
+    fn behind(&self) -> Option<&dyn Model> {
+        Some(self.model.as_ref())
     }
 
     fn window(&self) -> Option<u64> {

@@ -47,31 +47,37 @@ pub trait Model: Send + Sync {
     /// Its name, as it is recorded in the journal.
     fn name(&self) -> &ModelName;
 
-    /// What such a call costs; `None` if nobody told the price of this model.
-    fn cost(&self, _usage: &Usage) -> Option<Usd> {
+    /// The model that answers behind this one, if this one adds something to it: that says whatever this one
+    /// does not say.
+    fn behind(&self) -> Option<&dyn Model> {
         None
     }
 
+    /// What such a call costs; `None` if nobody told the price of this model.
+    fn cost(&self, usage: &Usage) -> Option<Usd> {
+        self.behind()?.cost(usage)
+    }
+
     /// What such a call is to be charged with until it has ended; `None` leaves that to an estimate.
-    fn reserve(&self, _request: &Request) -> Option<Reserve> {
-        None
+    fn reserve(&self, request: &Request) -> Option<Reserve> {
+        self.behind()?.reserve(request)
     }
 
     /// How many tokens fit into one call, prompt and answer together; `None` if nobody told.
     fn window(&self) -> Option<u64> {
-        None
+        self.behind()?.window()
     }
 
     /// About how many tokens a prompt of so many bytes has for this model: rather too many than
     /// too few.
     fn tokens(&self, bytes: u64) -> u64 {
-        gauge::first_guess(bytes)
+        self.behind().map_or_else(|| gauge::first_guess(bytes), |model| model.tokens(bytes))
     }
 
     /// Whether that follows from what its provider reported, since this process began; until then it is a first
     /// guess.
     fn is_calibrated(&self) -> bool {
-        false
+        self.behind().is_some_and(|model| model.is_calibrated())
     }
 
     /// Answers once, completely. Dropping the future cancels the call.

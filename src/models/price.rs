@@ -8,7 +8,7 @@ use futures::stream::BoxStream;
 use serde::{Deserialize, Serialize};
 use std::sync::Arc;
 
-use crate::task::{ModelName, Reserve, Usage, Usd};
+use crate::task::{ModelName, Usage, Usd};
 
 use super::{Answer, Chunk, Hear, Model, ModelError, Request};
 
@@ -144,20 +144,12 @@ impl Model for Priced {
         self.model.name()
     }
 
+    fn behind(&self) -> Option<&dyn Model> {
+        Some(self.model.as_ref())
+    }
+
     fn cost(&self, usage: &Usage) -> Option<Usd> {
         self.price.map(|price| price.of(usage))
-    }
-
-    fn reserve(&self, request: &Request) -> Option<Reserve> {
-        self.model.reserve(request)
-    }
-
-    fn window(&self) -> Option<u64> {
-        self.model.window()
-    }
-
-    fn tokens(&self, bytes: u64) -> u64 {
-        self.model.tokens(bytes)
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
@@ -184,6 +176,7 @@ impl Model for Priced {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::Reserve;
 
     fn prices(configured: &str) -> Prices {
         Prices::new(&toml::from_str(configured).unwrap()).unwrap()
@@ -257,6 +250,10 @@ mod tests {
             bytes * 9
         }
 
+        fn is_calibrated(&self) -> bool {
+            true
+        }
+
         async fn generate(&self, _: Request) -> Result<Answer, super::super::ModelError> {
             Err(super::super::ModelError::NotConfigured("nobody asks it".to_owned()))
         }
@@ -279,6 +276,7 @@ mod tests {
             let reserve = model.reserve(&Request::new(super::super::Role::Chat, "g", "", "hi"));
             assert_eq!(reserve.map(|reserve| reserve.tokens), Some(7));
             assert_eq!((model.tokens(10), model.window()), (90, Some(1_000)));
+            assert!(model.is_calibrated());
         }
     }
 
