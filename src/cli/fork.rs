@@ -11,7 +11,7 @@ use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
 use super::{Exit, duration};
 use crate::orchestrator::{ForkAt, ForkWish, RetryWish, StepSide, TaskSide};
-use crate::task::{CallAt, ModelName, Task, Usd};
+use crate::task::{CallAt, ModelName, Task, Usd, as_text};
 
 /// How much of an output a table shows.
 const CELL: usize = 40;
@@ -144,10 +144,7 @@ fn row(mark: &str, id: &str, side: Option<&StepSide>) -> [String; 7] {
         return [mark, id, "not there", "", "", "", ""].map(str::to_owned);
     };
     let status = if side.inherited { format!("{}, inherited", side.status) } else { side.status.to_string() };
-    let output = side.output.as_ref().map(|output| match output {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    });
+    let output = side.output.as_ref().cloned().map(as_text);
     [
         mark.to_owned(),
         id.to_owned(),

@@ -7,7 +7,8 @@ use serde_json::Value;
 use super::reconcile::Reconciled;
 use super::{Attempt, Stop};
 use crate::task::{
-    CallState, CallSubject, Effect, Event, Fault, FaultClass, MAX_DEPTH, Payload, TOO_DEEP, Task, is_too_deep,
+    CallState, CallSubject, Effect, Event, Fault, FaultClass, MAX_DEPTH, Payload, TOO_DEEP, Task, as_text,
+    is_too_deep,
 };
 use crate::tools::{CallContext, Tool, ToolDescription, ToolError, ToolOutput, repeats_itself};
 
@@ -195,10 +196,7 @@ fn unknown_detail(subject: &CallSubject) -> String {
 /// have done half of its work: trying again is not ours to decide. Some would only say it
 /// again.
 pub(super) fn reported(tool: &ToolDescription, output: &ToolOutput) -> Fault {
-    let said = match &output.content {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    };
+    let said = as_text(output.content.clone());
     let may_pass = tool.effect.may_repeat() && !repeats_itself(&tool.name);
     let class = if may_pass { FaultClass::Transient } else { FaultClass::Permanent };
     Fault::new(

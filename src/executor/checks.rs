@@ -8,7 +8,7 @@ use super::{Attempt, Stop};
 use crate::orchestrator::{Judgement, cut};
 use crate::task::{
     CallAt, CheckKind, Claim, Event, Fault, FaultClass, Payload, Reserve, Standing, UNVERIFIED, Usage,
-    Verdict, data_of,
+    Verdict, as_text, data_of,
 };
 
 /// How much of the evidence of one check a model is told, in bytes.
@@ -138,7 +138,7 @@ impl Attempt {
 
     async fn by_judge(&self, criteria: &str, brought: &Value) -> Result<Found, Stop> {
         let (model, mut request) =
-            self.orchestrator.judge_of(&self.spec, &self.step, criteria, &as_text(brought))?;
+            self.orchestrator.judge_of(&self.spec, &self.step, criteria, &as_text(brought.clone()))?;
         request.at = Some(CallAt { step: self.index, call: 0 });
         let reservation = self.reserve(model.as_ref(), &request).await?;
         let answer = tokio::select! {
@@ -246,12 +246,5 @@ fn unverified(words: &str) -> String {
 }
 
 fn shown(evidence: &Value) -> String {
-    cut(&as_text(evidence), TOLD_BYTES)
-}
-
-fn as_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
+    cut(&as_text(evidence.clone()), TOLD_BYTES)
 }

@@ -87,6 +87,7 @@ pub use preset::{Agent, Preset};
 pub use promote::{Called, Grown, GrownCall};
 pub(crate) use prompts::GO_ON;
 pub(crate) use rehearsal::{RecordedDelegate, Rehearsal};
+pub(crate) use request::MAX_ID_BYTES;
 pub use request::{RequestKey, TaskRequest};
 pub use request_id::{About, RequestId};
 pub use revisions::Revision;

@@ -10,21 +10,18 @@ use serde_json::Value;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::own::Own;
+use super::page::{Limit, MOST};
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
 use super::views::{self, EffectView, TaskDetail};
 use crate::orchestrator::{Decision, OpenRequest, OutcomeDecision, RequestId};
 use crate::task::{CheckDecision, Task};
 
-/// Tasks that are looked at if nobody says how many, and at most.
-const USUAL: u32 = 100;
-const MOST: u32 = 1000;
-
 /// The query of an inbox.
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Range {
     /// Tasks that are looked at; 100 if absent.
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = MOST))]
     limit: Option<u32>,
 }
 
@@ -97,12 +94,7 @@ pub(super) async fn list(
     caller: Caller,
     Params(range): Params<Range>,
 ) -> Result<Json<Inbox>, ApiError> {
-    let limit = match range.limit {
-        None => USUAL,
-        Some(limit @ 1..=MOST) => limit,
-        Some(_) => return Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
-    };
-    let requests = state.orchestrator.inbox(Some(&caller.0), limit).await?;
+    let requests = state.orchestrator.inbox(Some(&caller.0), Limit::of(range.limit)?.0).await?;
     Ok(Json(Inbox { requests }))
 }
 

@@ -31,6 +31,7 @@ mod metrics;
 mod openapi;
 mod orchestrate;
 mod own;
+mod page;
 mod parse;
 mod plans;
 mod presets;

@@ -23,9 +23,6 @@ use crate::task::{
     StepType, Task, TaskId, ToolAllowance,
 };
 
-/// What a step takes if its plan does not say, in milliseconds.
-const USUAL_DURATION: u64 = 30_000;
-
 /// The body of a start.
 #[derive(Debug, Default, Deserialize, JsonSchema)]
 #[serde(default, rename_all = "camelCase")]
@@ -182,8 +179,7 @@ pub(super) async fn begin(
 
 fn started(task: &Task) -> Started {
     let steps: Vec<PlannedStep> = task.steps().iter().map(PlannedStep::of).collect();
-    let millis: u64 =
-        task.steps().iter().map(|step| step.plan.estimated_duration.unwrap_or(USUAL_DURATION)).sum();
+    let millis: u64 = task.steps().iter().map(|step| step.plan.estimated_millis()).sum();
     let total_steps = steps.len();
     Started {
         task_id: task.id,

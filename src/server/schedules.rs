@@ -12,15 +12,12 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::idempotency::{self, Keyed, KeyedOrBare, begun};
 use super::own::Own;
+use super::page::{self, Limit, MOST};
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
 use crate::orchestrator::ScheduleWish;
 use crate::repository::{Schedule, ScheduleId};
 use crate::task::Timestamp;
-
-/// Schedules in one answer if nobody says how many, and at most.
-const USUAL: u32 = 100;
-const MOST: u32 = 1000;
 
 /// Fire times that are told in advance.
 const UPCOMING: usize = 5;
@@ -68,16 +65,10 @@ pub(super) async fn list(
     caller: Caller,
     Params(range): Params<Range>,
 ) -> Result<Json<ScheduleList>, ApiError> {
-    let limit = match range.limit {
-        None => USUAL,
-        Some(limit @ 1..=MOST) => limit,
-        Some(_) => return Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
-    };
-    let before = range.before.map(|id| id.parse::<ScheduleId>()).transpose();
-    let before = before.map_err(|_| ApiError::invalid("before", "is not the id of a schedule"))?;
-    let schedules = state.repository().schedules(Some(&caller.0), before, limit).await?;
-    let is_full = schedules.len() == limit as usize;
-    let next_before = schedules.last().filter(|_| is_full).map(|last| last.id);
+    let limit = Limit::of(range.limit)?;
+    let before = page::before(range.before, "schedule")?;
+    let schedules = state.repository().schedules(Some(&caller.0), before, limit.0).await?;
+    let next_before = limit.end_of(&schedules).map(|last| last.id);
     Ok(Json(ScheduleList { schedules, next_before }))
 }
 

@@ -9,16 +9,13 @@ use serde_json::Value;
 use super::auth::Caller;
 use super::error::ApiError;
 use super::own::Own;
+use super::page::{self, Limit, MOST};
 use super::parse::{JsonBody, OptionalBody, Params};
 use super::state::AppState;
 use super::views::{self, EntryView, JobList, StepDetail, StepList, TaskDetail, TaskList, TraceList};
 use crate::orchestrator::{OutcomeDecision, RequestId};
 use crate::repository::ListFilter;
 use crate::task::{Payload, Priority, Status, Task, TaskId};
-
-/// Tasks or entries in one answer if nobody says how many, and at most.
-const USUAL: u32 = 100;
-const MOST: u32 = 1000;
 
 /// Characters of what is searched for, at most.
 const LONGEST: usize = 200;
@@ -116,15 +113,13 @@ pub(super) async fn list(
 ) -> Result<Json<TaskList>, ApiError> {
     let filter = which.filter(caller)?;
     let tasks = state.repository().list(&filter).await?;
-    let is_full = tasks.len() == filter.limit as usize;
-    let next = tasks.last().filter(|_| is_full).map(|last| last.id);
+    let next = Limit(filter.limit).end_of(&tasks).map(|last| last.id);
     Ok(Json(TaskList { tasks, next_before: next }))
 }
 
 impl Which {
     fn filter(self, caller: Caller) -> Result<ListFilter, ApiError> {
-        let before = self.before.map(|id| id.parse::<TaskId>()).transpose();
-        let before = before.map_err(|_| ApiError::invalid("before", "is not the id of a task"))?;
+        let before = page::before(self.before, "task")?;
         let words = self.status.as_deref().unwrap_or_default().split(',').filter(|word| !word.is_empty());
         let statuses: Option<Vec<Status>> = words.map(Status::parse).collect();
         let statuses = statuses.ok_or_else(|| {
@@ -135,7 +130,6 @@ impl Which {
         if query.chars().count() > LONGEST {
             return Err(ApiError::invalid("q", &format!("has at most {LONGEST} characters")));
         }
-        let limit = limit(self.limit)?;
         Ok(ListFilter {
             user_id: Some(caller.0),
             thread_id: self.thread_id,
@@ -145,16 +139,8 @@ impl Which {
             roots: self.roots.unwrap_or(false),
             words: query.split_whitespace().map(str::to_owned).collect(),
             before,
-            limit,
+            limit: Limit::of(self.limit)?.0,
         })
-    }
-}
-
-fn limit(asked: Option<u32>) -> Result<u32, ApiError> {
-    match asked {
-        None => Ok(USUAL),
-        Some(limit @ 1..=MOST) => Ok(limit),
-        Some(_) => Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
     }
 }
 
@@ -181,14 +167,12 @@ pub(super) async fn change(
 pub(super) async fn children(
     State(state): State<AppState>,
     Own(task): Own<Task>,
-    Params(page): Params<Children>,
+    Params(piece): Params<Children>,
 ) -> Result<Json<TaskList>, ApiError> {
-    let before = page.before.map(|id| id.parse::<TaskId>()).transpose();
-    let before = before.map_err(|_| ApiError::invalid("before", "is not the id of a task"))?;
-    let limit = limit(page.limit)?;
-    let filter = ListFilter { parent: Some(task.id), before, limit, ..ListFilter::default() };
+    let (before, limit) = (page::before(piece.before, "task")?, Limit::of(piece.limit)?);
+    let filter = ListFilter { parent: Some(task.id), before, limit: limit.0, ..ListFilter::default() };
     let tasks = state.repository().list(&filter).await?;
-    let next = tasks.last().filter(|_| tasks.len() == limit as usize).map(|last| last.id);
+    let next = limit.end_of(&tasks).map(|last| last.id);
     Ok(Json(TaskList { tasks, next_before: next }))
 }
 
@@ -210,10 +194,9 @@ pub(super) async fn traces(
     Own(task): Own<Task>,
     Params(range): Params<Range>,
 ) -> Result<Json<TraceList>, ApiError> {
-    let limit = limit(range.limit)?;
-    let entries = state.repository().journal(task.id, range.after.unwrap_or(0), limit).await?;
-    let is_full = entries.len() == limit as usize;
-    let next = entries.last().filter(|_| is_full).map(|last| last.seq);
+    let limit = Limit::of(range.limit)?;
+    let entries = state.repository().journal(task.id, range.after.unwrap_or(0), limit.0).await?;
+    let next = limit.end_of(&entries).map(|last| last.seq);
     let traces: Vec<EntryView> = entries.iter().map(EntryView::of).collect();
     Ok(Json(TraceList { traces, next_after: next }))
 }

@@ -13,15 +13,12 @@ use super::auth::Caller;
 use super::error::ApiError;
 use super::idempotency::Keyed;
 use super::orchestrate;
+use super::page::{Limit, MOST};
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
 use crate::orchestrator::{TaskRequest, TemplateUse, TemplateWish};
 use crate::repository::TemplateVersion;
 use crate::task::{ApprovalWish, Budget, ModelName, Priority};
-
-/// Templates in one answer if nobody says how many, and at most.
-const USUAL: u32 = 100;
-const MOST: u32 = 1000;
 
 /// The query of a list.
 #[derive(Debug, Deserialize, JsonSchema)]
@@ -84,15 +81,10 @@ pub(super) async fn list(
     caller: Caller,
     Params(range): Params<Range>,
 ) -> Result<Json<TemplateList>, ApiError> {
-    let limit = match range.limit {
-        None => USUAL,
-        Some(limit @ 1..=MOST) => limit,
-        Some(_) => return Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
-    };
+    let limit = Limit::of(range.limit)?;
     let after = range.after.unwrap_or_default();
-    let templates = state.repository().templates().newest(&caller.0, &after, limit).await?;
-    let is_full = templates.len() == limit as usize;
-    let next_after = templates.last().filter(|_| is_full).map(|last| last.template.name.clone());
+    let templates = state.repository().templates().newest(&caller.0, &after, limit.0).await?;
+    let next_after = limit.end_of(&templates).map(|last| last.template.name.clone());
     Ok(Json(TemplateList { templates, next_after }))
 }
 

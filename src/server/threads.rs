@@ -11,18 +11,15 @@ use super::auth::Caller;
 use super::chat::shown;
 use super::error::ApiError;
 use super::own::Own;
+use super::page::{Limit, MOST};
 use super::parse::{JsonBody, Params};
 use super::state::AppState;
 use crate::orchestrator::Detection;
 use crate::repository::{Message, Thread};
 use crate::task::{TaskId, Timestamp};
 
-/// Messages in one answer if nobody says how many, and at most.
+/// Messages in one answer if nobody says how many.
 const USUAL: u32 = 200;
-const MOST: u32 = 1000;
-
-/// Conversations in one answer if nobody says how many.
-const USUAL_THREADS: u32 = 100;
 
 /// Characters of a title at most.
 const LONGEST_TITLE: usize = 200;
@@ -31,7 +28,7 @@ const LONGEST_TITLE: usize = 200;
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Range {
     /// How many messages, 1 to 1000; 200 if absent.
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = MOST))]
     limit: Option<u32>,
 }
 
@@ -46,7 +43,7 @@ pub(super) struct Draft {
 #[derive(Debug, Deserialize, JsonSchema)]
 pub(super) struct Page {
     /// At most so many, 1 to 1000; 100 if absent.
-    #[schemars(range(min = 1, max = 1000))]
+    #[schemars(range(min = 1, max = MOST))]
     limit: Option<u32>,
     /// Only conversations behind the one with this id.
     before: Option<String>,
@@ -119,11 +116,10 @@ pub(super) async fn list(
     caller: Caller,
     Params(page): Params<Page>,
 ) -> Result<Json<ThreadList>, ApiError> {
-    let limit = within(page.limit, USUAL_THREADS)?;
+    let limit = Limit::of(page.limit)?;
     let conversations = state.repository().conversations();
-    let threads = conversations.threads(&caller.0, page.before.as_deref(), limit).await?;
-    let is_full = threads.len() == limit as usize;
-    let next_before = threads.last().filter(|_| is_full).map(|last| last.id.clone());
+    let threads = conversations.threads(&caller.0, page.before.as_deref(), limit.0).await?;
+    let next_before = limit.end_of(&threads).map(|last| last.id.clone());
     Ok(Json(ThreadList { threads: threads.into_iter().map(ThreadView::from).collect(), next_before }))
 }
 
@@ -162,21 +158,13 @@ pub(super) async fn messages(
     Own(thread): Own<Thread>,
     Params(range): Params<Range>,
 ) -> Result<Json<Conversation>, ApiError> {
-    let limit = within(range.limit, USUAL)?;
+    let limit = Limit::or(range.limit, USUAL)?;
     let repository = state.repository().as_ref();
     let mut messages = Vec::new();
-    for message in repository.messages(&thread.id, limit).await? {
+    for message in repository.messages(&thread.id, limit.0).await? {
         messages.push(shown(repository, message).await?.into());
     }
     Ok(Json(Conversation { thread: thread.into(), messages }))
-}
-
-fn within(limit: Option<u32>, usual: u32) -> Result<u32, ApiError> {
-    match limit {
-        None => Ok(usual),
-        Some(limit @ 1..=MOST) => Ok(limit),
-        Some(_) => Err(ApiError::invalid("limit", &format!("is a number from 1 to {MOST}"))),
-    }
 }
 
 /// `POST /api/chat/detect`: whether a chat would make a task of this text, by the rules alone.

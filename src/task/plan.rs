@@ -10,6 +10,9 @@ use thiserror::Error;
 use super::reference::outputs_in;
 use super::{Check, CheckKind, Condition, ForEach, Limits, ModelName, RetryPolicy, StepType, Task, Usage};
 
+/// What a step takes if its plan does not say, in milliseconds; the seed's.
+const USUAL_MILLIS: u64 = 30_000;
+
 /// Checks of one step at most.
 const MAX_CHECKS: usize = 16;
 
@@ -249,14 +252,18 @@ impl Plan {
         }
     }
 
-    /// How long the whole plan will take, in milliseconds: the sum of its estimates, with
-    /// the seed's 30,000 ms for a step that has none.
+    /// How long the whole plan will take, in milliseconds: the sum of its estimates.
     pub fn estimated_millis(&self) -> u64 {
-        self.steps.iter().map(|step| step.estimated_duration.unwrap_or(30_000)).sum()
+        self.steps.iter().map(PlannedStep::estimated_millis).sum()
     }
 }
 
 impl PlannedStep {
+    /// How long it will take, in milliseconds: 30 seconds if nobody says otherwise.
+    pub fn estimated_millis(&self) -> u64 {
+        self.estimated_duration.unwrap_or(USUAL_MILLIS)
+    }
+
     /// Whether its checks have to be met whatever happens: it is neither optional nor under a condition.
     fn binds(&self) -> bool {
         !self.optional && self.when.is_none()

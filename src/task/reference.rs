@@ -10,6 +10,7 @@ use std::collections::BTreeMap;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::as_text;
 use super::secret_reference::{SECRET, disarmed, first_reference, inert, inert_text};
 
 /// The keys of a reference. An object with one of the first two and nothing but the last is one.
@@ -77,7 +78,8 @@ impl Known {
 
     /// Of an item neither the whole of a reference is taken nor a part of one.
     fn fill_argument(&self, text: &str) -> String {
-        let between = |text: &str| disarmed(&self.fill_places(text, &|value| inert_text(&as_text(value))));
+        let between =
+            |text: &str| disarmed(&self.fill_places(text, &|value| inert_text(&as_text(value.clone()))));
         let (mut filled, mut rest) = (String::with_capacity(text.len()), text);
         while let Some((before, reference, behind)) = first_reference(rest) {
             filled.push_str(&between(before));
@@ -90,7 +92,7 @@ impl Known {
 
     /// A text with each `{{item}}` replaced. A place that names nothing stays as it is written.
     pub fn fill_text(&self, text: &str) -> String {
-        self.fill_places(text, &as_text)
+        self.fill_places(text, &|value| as_text(value.clone()))
     }
 
     fn fill_places(&self, text: &str, written: &dyn Fn(&Value) -> String) -> String {
@@ -216,14 +218,6 @@ fn part(value: &Value, pointer: &str) -> Option<Value> {
     }
 }
 
-/// A text as it is, everything else as JSON.
-fn as_text(value: &Value) -> String {
-    match value {
-        Value::String(text) => text.clone(),
-        other => other.to_string(),
-    }
-}
-
 /// What a step brought, as data: the JSON that a text holds, if it holds an object or a list.
 pub fn data_of(output: Value) -> Value {
     match &output {
@@ -302,7 +296,8 @@ mod tests {
         let expected = json!({"whole": {"name": "a", "n": 3}, "part": 3,
             "text": "a.rs {{item/none}} {{items}}"});
         assert_eq!(filled, Ok(expected));
-        assert_eq!(known.fill_text("{{item}}"), json!({"name": "a", "n": 3}).to_string());
+        let unordered = Some(json!({"z": "a", "n": 3}));
+        assert_eq!(self::known(unordered).fill_text("{{item}}"), r#"{"n":3,"z":"a"}"#, "whatever order it was stored in");
     }
 
     #[test]

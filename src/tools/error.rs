@@ -115,7 +115,7 @@ impl ToolError {
     /// Whether the call may have changed the world although there is no result.
     pub fn may_have_taken_effect(&self) -> bool {
         if let Self::Recorded(fault) = self {
-            return ["tool_timeout", "tool_cancelled", "tool_interrupted"].contains(&fault.code.as_str());
+            return fault.hides_the_outcome();
         }
         matches!(
             self,

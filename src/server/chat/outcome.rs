@@ -4,7 +4,7 @@ use serde_json::{Value, json};
 
 use super::answer::ANSWERING;
 use crate::repository::{Message, Repository, RepositoryError};
-use crate::task::{Status, Task, TaskId};
+use crate::task::{Status, Task, TaskId, as_text};
 
 /// The message as clients see it: with what its task came to, and of an answer that is being given only that it
 /// is. How it is given is a matter of the processes that may have to give it.
@@ -55,8 +55,7 @@ pub(super) async fn result(
 ) -> Result<Option<String>, RepositoryError> {
     let output = task.state().output.as_ref().filter(|_| task.status() == Status::Completed);
     let Some(output) = output else { return Ok(None) };
-    let result = repository.content(output).await?;
-    Ok(Some(result.as_str().map_or_else(|| result.to_string(), str::to_owned)))
+    Ok(Some(as_text(repository.content(output).await?)))
 }
 
 fn text(said: &str) -> Value {

@@ -12,11 +12,9 @@ use uuid::Uuid;
 use super::super::config::ChatReply;
 use super::super::error::ApiError;
 use super::answer::Question;
+use crate::orchestrator::MAX_ID_BYTES;
 use crate::repository::Message;
 use crate::task::{AllowedTools, Budget, Mention, ModelName, Priority, ToolAllowance};
-
-/// Ids are keys of indexes; the limit is that of the orchestrator.
-const MAX_ID_BYTES: usize = 512;
 
 /// The body: the shape of the original system (`message`), or that of the AI SDK's `useChat`
 /// (`messages`, `trigger`).

@@ -10,7 +10,7 @@ use super::super::ui_stream::UiChunk;
 use super::introduction;
 use super::words::Words;
 use crate::orchestrator::Said;
-use crate::task::{Entry, Event, Payload, Plan, TaskId};
+use crate::task::{Entry, Event, Payload, Plan, TaskId, as_text};
 
 /// Lines of the plan that are shown: a plan may have thousands.
 const PLAN_LINES: usize = 50;
@@ -217,10 +217,7 @@ fn shown(payload: &Payload) -> Value {
 }
 
 fn text_of(payload: &Payload) -> String {
-    match shown(payload) {
-        Value::String(text) => text,
-        other => other.to_string(),
-    }
+    as_text(shown(payload))
 }
 
 #[cfg(test)]
