@@ -198,9 +198,7 @@ fn show(engine: &Engine, schedule: &Schedule, as_json: bool, terminal: &Terminal
         terminal.result(shown.to_string());
         return Ok(Exit::Done);
     }
-    for (name, value) in facts(schedule, &upcoming) {
-        terminal.result(format!("{name:<9} {value}"));
-    }
+    terminal.facts(facts(schedule, &upcoming));
     Ok(Exit::Done)
 }
 

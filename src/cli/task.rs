@@ -10,7 +10,8 @@ use super::follow::Follower;
 use super::terminal::{Terminal, cell};
 use super::watch::{Watch, took, waiting};
 use super::wiring::Engine;
-use super::{Exit, budget, context, duration, fork, ids, inbox, plan, recording, signals};
+use super::{Exit, budget, context, duration, fork, ids, inbox, plan, recording, signals, way_on};
+use crate::orchestrator::requests_about_outcomes;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
 use crate::task::{CallSubject, EffectRecord, ModelName, Step, Task, TaskId, counted};
 
@@ -209,9 +210,10 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
         return Ok(Exit::Done);
     }
     let waiting = waits_for.iter().map(|below| ("Waits", waiting(below)));
-    for (name, value) in facts(task).into_iter().chain(waiting) {
-        terminal.result(format!("{name:<9} {value}"));
-    }
+    let doubts = requests_about_outcomes(task);
+    let way_on = state.pause.as_ref().map(|pause| way_on::for_pause(task.id, pause, doubts.first()));
+    let way_on = way_on.map(|words| ("Go on", format!("{} task {words}", terminal.program())));
+    terminal.facts(facts(task).into_iter().chain(way_on).chain(waiting));
     let mut table = new_table(&["STEP", "STATUS", "TYPE", "TRIES", "TOOK", "DESCRIPTION"]);
     for (index, step) in task.steps().iter().enumerate() {
         table.add_row(step_row(index, step));

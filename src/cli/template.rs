@@ -145,9 +145,7 @@ fn show(version: &TemplateVersion, as_json: bool, terminal: &Terminal) -> Result
     facts.extend(
         properties.into_iter().flatten().map(|(name, schema)| ("Parameter", format!("{name} {schema}"))),
     );
-    for (name, value) in facts {
-        terminal.result(format!("{name:<9} {value}"));
-    }
+    terminal.facts(facts);
     let mut table = new_table(&["STEP", "TYPE", "TOOL", "DESCRIPTION"]);
     for step in &template.steps.steps {
         let tool = step.tool.as_ref().map(|tool| tool.name.clone()).unwrap_or_default();

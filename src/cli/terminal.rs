@@ -73,6 +73,13 @@ impl Terminal {
         self.bars.suspend(|| self.print(io::stdout().lock(), line.as_ref()));
     }
 
+    /// Prints facts, one a line, each with its name before it.
+    pub(super) fn facts<'n>(&self, facts: impl IntoIterator<Item = (&'n str, String)>) {
+        for (name, value) in facts {
+            self.result(format!("{name:<9} {value}"));
+        }
+    }
+
     /// Why what was printed is not all of the result: the disk is full, say. It is told once.
     pub(super) fn failure(&self) -> Option<io::Error> {
         self.failure.lock().unwrap_or_else(PoisonError::into_inner).take()

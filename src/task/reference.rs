@@ -297,7 +297,11 @@ mod tests {
             "text": "a.rs {{item/none}} {{items}}"});
         assert_eq!(filled, Ok(expected));
         let unordered = Some(json!({"z": "a", "n": 3}));
-        assert_eq!(self::known(unordered).fill_text("{{item}}"), r#"{"n":3,"z":"a"}"#, "whatever order it was stored in");
+        assert_eq!(
+            self::known(unordered).fill_text("{{item}}"),
+            r#"{"n":3,"z":"a"}"#,
+            "whatever order it was stored in"
+        );
     }
 
     #[test]
