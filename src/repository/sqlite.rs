@@ -327,6 +327,14 @@ mod tests {
         serde_json::from_value(serde_json::json!({"goal": goal, "userId": "u", "threadId": "t"})).unwrap()
     }
 
+    pub(super) async fn prepared() -> (tempfile::TempDir, SqliteRepository) {
+        let directory = tempfile::tempdir().unwrap();
+        let path = directory.path().join("longhaul.db");
+        let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
+        repository.prepare().await.unwrap();
+        (directory, repository)
+    }
+
     fn task() -> (Task, Vec<Entry>) {
         let event = Event::Created { spec: Box::new(spec()) };
         let created = Entry { seq: 1, epoch: 0, at: Timestamp::from_millis(1), event };
@@ -335,10 +343,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_full_database_says_so_and_keeps_what_it_has() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("full.db");
-        let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
-        repository.prepare().await.unwrap();
+        let (_directory, repository) = prepared().await;
         let limit = async |pages: u32| {
             repository.link().tasks.write(Work::Limit(pages)).await.unwrap();
             let mut writer = repository.link().writer().await.unwrap();
@@ -372,10 +377,7 @@ mod tests {
 
     #[tokio::test]
     async fn a_transaction_that_the_database_has_ended_is_in_nobodys_way() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("ended.db");
-        let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
-        repository.prepare().await.unwrap();
+        let (_directory, repository) = prepared().await;
         let mut writer = repository.link().writer().await.unwrap();
         let mut transaction = writer.begin_with(BEGIN_WRITE).await.unwrap();
         // As SQLite does when it cannot write.
@@ -383,6 +385,31 @@ mod tests {
         assert!(transaction.commit().await.is_err());
         drop(writer);
         repository.analytics().count(&Reach::All).await.unwrap();
+    }
+
+    #[tokio::test]
+    async fn a_task_that_cannot_be_read_is_listed_among_the_others_and_says_so() {
+        let (_directory, repository) = prepared().await;
+        let ids = [task(), task()].map(|(task, entries)| (task.id, task, entries));
+        for (_, task, entries) in ids.clone() {
+            repository.create(&task, entries, None).await.unwrap();
+        }
+        let mut writer = repository.link().writer().await.unwrap();
+        sqlx::raw_sql(
+            "UPDATE task_execution SET state = '{}' WHERE id = (SELECT min(id) FROM task_execution)",
+        )
+        .execute(&mut *writer)
+        .await
+        .unwrap();
+        drop(writer);
+        let listed = repository.list(&ListFilter::default()).await.unwrap();
+        let told: Vec<_> = listed.iter().map(|task| task.fault.as_ref().map(|fault| &*fault.code)).collect();
+        assert_eq!(told, [None, Some("database_corrupt")], "{listed:#?}");
+        assert!(
+            listed
+                .iter()
+                .all(|task| ids.iter().any(|(id, ..)| *id == task.id) && task.goal.starts_with("fill"))
+        );
     }
 
     #[tokio::test]
@@ -399,10 +426,7 @@ mod tests {
 
     #[tokio::test]
     async fn much_that_is_old_is_removed_in_many_short_transactions() {
-        let directory = tempfile::tempdir().unwrap();
-        let path = directory.path().join("old.db");
-        let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
-        repository.prepare().await.unwrap();
+        let (_directory, repository) = prepared().await;
         for _ in 0..=2 * sql::prune::BATCH {
             let (task, entries) = task();
             repository.create(&task, entries, None).await.unwrap();

@@ -11,6 +11,7 @@ use super::chat::{Answers, Starts};
 use super::config::ServerConfig;
 use super::error::ApiError;
 use super::feed::Feeds;
+use super::metrics::Names;
 use super::replays::{Replayer, Replays};
 use super::socket::Summaries;
 use super::trials::Trials;
@@ -74,6 +75,8 @@ pub struct AppState {
     pub(super) answers: Answers,
     /// Messages that are becoming tasks.
     pub(super) starts: Starts,
+    /// Which models and tools the metrics tell by name.
+    pub(super) names: Names,
     /// Ends open streams when it is cancelled; the same one that [`super::serve`] is given.
     pub shutdown: CancellationToken,
 }
@@ -103,6 +106,7 @@ impl AppState {
             replays: Replays::new(replayer),
             answers: Answers::default(),
             starts: Starts::default(),
+            names: Names::default(),
             shutdown,
         }
     }

@@ -93,10 +93,14 @@ const KEPT: [&str; 3] = [
         "))"
     ),
 ];
+/// A content that a commit holds is in use again, or is about to be: it is left alone, and not waited for. Commits
+/// hold several and wait for each other, so whoever waited among them with some in its hands might never end.
 const BLOBS: &str = concat!(
     "DELETE FROM blob WHERE hash IN (SELECT hash FROM blob WHERE touched_at < ",
     now_plus!("$1"),
-    " AND NOT EXISTS (SELECT 1 FROM task_execution_blob AS b WHERE b.hash = blob.hash) LIMIT $2)"
+    " AND NOT EXISTS (SELECT 1 FROM task_execution_blob AS b WHERE b.hash = blob.hash) LIMIT $2",
+    skip_locked!(),
+    ")"
 );
 /// Answers and workers of which nobody asks any more.
 const REPLIES: &str = concat!(

@@ -11,8 +11,8 @@ use super::rows::{StoredInput, text as row_list};
 use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
 use crate::repository::{ListFilter, RepositoryError, Requests, Stats, TaskSummary};
 use crate::task::{
-    BlobHash, Entry, Event, Fault, ForkPoint, Payload, PlannedStep, State, Status, Step, Task, TaskId,
-    TaskSpec, Timestamp, TraceType, Usage,
+    BlobHash, Entry, Event, Fault, ForkPoint, Payload, PlannedStep, Priority, State, Status, Step, Task,
+    TaskId, TaskSpec, Timestamp, TraceType, Usage,
 };
 
 /// How many tasks a list has if nobody says.
@@ -209,8 +209,8 @@ pub(super) fn entry(row: &Row) -> Result<Entry> {
 macro_rules! summaries {
     () => {
         concat!(
-            "SELECT id, user_id, thread_id, goal, state, completed_steps, total_steps, lease_owner, wake_at, parent_id, ",
-            "forked_from, imported, ",
+            "SELECT id, user_id, thread_id, goal, status, priority, seq, state, completed_steps, total_steps, ",
+            "lease_owner, wake_at, created_at, updated_at, completed_at, parent_id, forked_from, imported, ",
             "CASE WHEN wake_at IS NOT NULL THEN (SELECT s.description FROM task_execution_step s ",
             "WHERE s.task_id = task_execution.id AND NOT s.replaced ",
             "AND (s.status = 'running' OR s.retry_at IS NOT NULL) ORDER BY s.step_index LIMIT 1) END AS at_work ",
@@ -311,32 +311,45 @@ async fn asking(conn: &mut Conn, filter: &ListFilter, requests: Requests) -> Res
     rows.iter().map(summary).collect()
 }
 
+/// A task whose state cannot be read is shown by its columns, and says so of itself: it must not keep the others
+/// from being shown.
 fn summary(row: &Row) -> Result<TaskSummary> {
-    let Json(state): Json<State> = row.try_get("state")?;
     let worker: Option<String> = row.try_get("lease_owner")?;
-    let rests = worker.is_none() && state.status == Status::Running;
-    Ok(TaskSummary {
+    let status: Status = word(row, "status")?;
+    let rests = worker.is_none() && status == Status::Running;
+    let shown = TaskSummary {
         id: task_id(row.try_get::<Key, _>("id")?),
         user_id: row.try_get("user_id")?,
         thread_id: row.try_get("thread_id")?,
         goal: row.try_get("goal")?,
-        status: state.status,
-        priority: state.priority,
-        pause: state.pause,
+        status,
+        priority: priority(row.try_get("priority")?)?,
+        pause: None,
         completed_steps: count(row, "completed_steps")?,
         total_steps: count(row, "total_steps")?,
-        usage: state.usage,
-        fault: state.fault,
-        seq: state.seq,
-        created_at: state.created_at,
-        updated_at: state.updated_at,
-        completed_at: state.completed_at,
+        usage: Usage::default(),
+        fault: None,
+        seq: row.try_get("seq")?,
+        created_at: time_in(row, "created_at")?.unwrap_or_default(),
+        updated_at: time_in(row, "updated_at")?.unwrap_or_default(),
+        completed_at: time_in(row, "completed_at")?,
         worker,
         parent_id: row.try_get::<Option<Key>, _>("parent_id")?.map(task_id),
         forked_from: row.try_get::<Option<Json<ForkPoint>>, _>("forked_from")?.map(|from| from.0),
         imported: row.try_get("imported")?,
         wake_at: if rests { time_in(row, "wake_at")? } else { None },
         current_step: row.try_get("at_work")?,
+    };
+    let state: std::result::Result<Json<State>, sqlx::Error> = row.try_get("state");
+    Ok(match state {
+        Ok(Json(state)) => {
+            TaskSummary { pause: state.pause, usage: state.usage, fault: state.fault, ..shown }
+        }
+        Err(error) => {
+            let error = RepositoryError::from(error);
+            tracing::error!(task = %shown.id, %error, "the task cannot be read");
+            TaskSummary { fault: Some(Fault::permanent(error.code(), error.to_string())), ..shown }
+        }
     })
 }
 
@@ -387,6 +400,11 @@ pub(super) fn word<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> R
     let word: String = row.try_get(column)?;
     serde_json::from_value(Value::String(word))
         .map_err(|error| RepositoryError::Corrupt { what: format!("{column}: {error}") })
+}
+
+fn priority(number: i64) -> Result<Priority> {
+    Priority::try_from(number)
+        .map_err(|error| RepositoryError::Corrupt { what: format!("priority: {error}") })
 }
 
 fn count(row: &Row, column: &str) -> Result<u32> {

@@ -7,17 +7,10 @@ use sqlx::Row as _;
 use uuid::Uuid;
 
 use super::sql::{CLAIM_DUE, CLAIM_DUE_WITHIN};
+use super::tests::prepared;
 use super::*;
 use crate::repository::{Claim, Repository};
 use crate::task::{Entry, Event, Task};
-
-async fn repository() -> (tempfile::TempDir, SqliteRepository) {
-    let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("line.db");
-    let repository = SqliteRepository::open(&path, SqliteDurability::Relaxed).await.unwrap();
-    repository.prepare().await.unwrap();
-    (directory, repository)
-}
 
 async fn task(repository: &SqliteRepository, priority: u8) -> TaskId {
     let spec = json!({"goal": "g", "userId": "u", "threadId": "t", "priority": priority});
@@ -30,7 +23,7 @@ async fn task(repository: &SqliteRepository, priority: u8) -> TaskId {
 
 #[tokio::test]
 async fn whoever_waits_long_enough_has_its_turn() {
-    let (_directory, repository) = repository().await;
+    let (_directory, repository) = prepared().await;
     let least = task(&repository, 5).await;
     const LATER: &str =
         concat!("UPDATE task_execution SET wake_at = ", now_plus!("-239000"), " WHERE wake_at IS NOT NULL");
@@ -47,7 +40,7 @@ async fn whoever_waits_long_enough_has_its_turn() {
 
 #[tokio::test]
 async fn who_reads_a_leased_task_too_late_does_not_get_it() {
-    let (_directory, repository) = repository().await;
+    let (_directory, repository) = prepared().await;
     let id = task(&repository, 3).await;
     let claim = |worker| Claim { worker, limit: 1, lease: Duration::ZERO, only: None, per_user: 0 };
     // Frozen between the lease and the look at the task, for longer than the lease.
@@ -61,7 +54,7 @@ async fn who_reads_a_leased_task_too_late_does_not_get_it() {
 
 #[tokio::test]
 async fn what_was_leased_and_cannot_be_read_is_handed_back_and_no_crash() {
-    let (_directory, repository) = repository().await;
+    let (_directory, repository) = prepared().await;
     let id = task(&repository, 3).await;
     let change = async |text: &'static str| {
         sqlx::query(text).execute(&mut *repository.link().writer().await.unwrap()).await.unwrap();
@@ -77,7 +70,7 @@ async fn what_was_leased_and_cannot_be_read_is_handed_back_and_no_crash() {
 
 #[tokio::test]
 async fn a_claim_reads_five_ranges_of_the_index_and_nothing_else() {
-    let (_directory, repository) = repository().await;
+    let (_directory, repository) = prepared().await;
     for (text, bound) in [(CLAIM_DUE, 3), (CLAIM_DUE_WITHIN, 5)] {
         let mut query = sqlx::query(sqlx::AssertSqlSafe(format!("EXPLAIN QUERY PLAN {text}")));
         for _ in 0..bound {

@@ -7,7 +7,8 @@
 mod process;
 mod text;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use axum::extract::State;
 use axum::http::header::CONTENT_TYPE;
@@ -19,7 +20,7 @@ use super::state::AppState;
 use crate::repository::analytics::{Durations, Figure, FigureFilter, Line, Measure, Sum};
 use crate::repository::{Presence, WorkerSummary};
 
-/// Names of models or tools that are told apart; the calls of all others are told as `other`. A
+/// Names of models or tools that are told apart at most; the calls of all others are told as `other`. A
 /// name comes from configurations and requests, and each is a dozen time series.
 const NAMES: usize = 50;
 
@@ -30,11 +31,22 @@ const BOUNDS: [u64; 12] =
 /// The sums of one name: how much, and how long.
 type Named = BTreeMap<String, (Sum, Durations)>;
 
+/// The names that this process tells apart, by measure. Whoever has been told under its own name stays, and nobody
+/// takes its place: what is told as `other` would fall otherwise, and a counter that falls counts as begun anew.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Names(Arc<Mutex<BTreeMap<Measure, BTreeSet<String>>>>);
+
+/// What was counted, and which of it is told by name.
+struct Figures<'a> {
+    all: &'a [Figure],
+    names: &'a Names,
+}
+
 /// `GET /metrics`.
 pub(super) async fn show(State(state): State<AppState>) -> Result<impl IntoResponse, ApiError> {
     let repository = state.repository();
     let filter = FigureFilter { user_id: None, measures: Measure::ALL.to_vec(), range: None };
-    let figures = repository.analytics().figures(&filter).await?;
+    let figures = Figures { all: &repository.analytics().figures(&filter).await?, names: &state.names };
     let line = repository.analytics().line(None).await?;
     let workers = repository.workers().await?;
     let mut page = Page::default();
@@ -47,15 +59,15 @@ pub(super) async fn show(State(state): State<AppState>) -> Result<impl IntoRespo
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.into_text()))
 }
 
-fn tasks(page: &mut Page, figures: &[Figure]) {
+fn tasks(page: &mut Page, figures: &Figures) {
     counter(
         page,
         "longhaul_tasks_created_total",
         "Tasks that were created.",
         "",
-        &named(figures, Measure::Created),
+        &figures.of(Measure::Created),
     );
-    let ended = named(figures, Measure::Ended);
+    let ended = figures.of(Measure::Ended);
     counter(page, "longhaul_tasks_ended_total", "Tasks that ended.", "status", &ended);
     histogram(
         page,
@@ -64,7 +76,7 @@ fn tasks(page: &mut Page, figures: &[Figure]) {
         "status",
         &ended,
     );
-    let waits = named(figures, Measure::Wait);
+    let waits = figures.of(Measure::Wait);
     histogram(
         page,
         "longhaul_task_wait_seconds",
@@ -74,8 +86,8 @@ fn tasks(page: &mut Page, figures: &[Figure]) {
     );
 }
 
-fn steps(page: &mut Page, figures: &[Figure]) {
-    let done = named(figures, Measure::Step);
+fn steps(page: &mut Page, figures: &Figures) {
+    let done = figures.of(Measure::Step);
     counter(page, "longhaul_steps_completed_total", "Steps that were completed.", "type", &done);
     histogram(
         page,
@@ -84,9 +96,9 @@ fn steps(page: &mut Page, figures: &[Figure]) {
         "type",
         &done,
     );
-    let failed = named(figures, Measure::StepFailed);
+    let failed = figures.of(Measure::StepFailed);
     counter(page, "longhaul_step_failures_total", "Attempts of steps that failed.", "type", &failed);
-    let retried = named(figures, Measure::StepRetried);
+    let retried = figures.of(Measure::StepRetried);
     counter(
         page,
         "longhaul_step_retries_total",
@@ -96,8 +108,8 @@ fn steps(page: &mut Page, figures: &[Figure]) {
     );
 }
 
-fn models(page: &mut Page, figures: &[Figure]) {
-    let answers = named(figures, Measure::Model);
+fn models(page: &mut Page, figures: &Figures) {
+    let answers = figures.of(Measure::Model);
     counter(
         page,
         "longhaul_model_calls_total",
@@ -106,9 +118,9 @@ fn models(page: &mut Page, figures: &[Figure]) {
         &answers,
     );
     histogram(page, "longhaul_model_call_duration_seconds", "From request to answer.", "model", &answers);
-    let failed = named(figures, Measure::ModelFailed);
+    let failed = figures.of(Measure::ModelFailed);
     counter(page, "longhaul_model_call_failures_total", "Model calls without an answer.", "model", &failed);
-    let retried = named(figures, Measure::ModelRetried);
+    let retried = figures.of(Measure::ModelRetried);
     counter(
         page,
         "longhaul_model_call_retries_total",
@@ -130,8 +142,8 @@ fn models(page: &mut Page, figures: &[Figure]) {
     }
 }
 
-fn tools(page: &mut Page, figures: &[Figure]) {
-    let returns = named(figures, Measure::Tool);
+fn tools(page: &mut Page, figures: &Figures) {
+    let returns = figures.of(Measure::Tool);
     counter(
         page,
         "longhaul_tool_calls_total",
@@ -140,7 +152,7 @@ fn tools(page: &mut Page, figures: &[Figure]) {
         &returns,
     );
     histogram(page, "longhaul_tool_call_duration_seconds", "From dispatch to return.", "tool", &returns);
-    let failed = named(figures, Measure::ToolFailed);
+    let failed = figures.of(Measure::ToolFailed);
     counter(
         page,
         "longhaul_tool_call_failures_total",
@@ -148,7 +160,7 @@ fn tools(page: &mut Page, figures: &[Figure]) {
         "tool",
         &failed,
     );
-    let retried = named(figures, Measure::ToolRetried);
+    let retried = figures.of(Measure::ToolRetried);
     counter(page, "longhaul_tool_call_retries_total", "Tool calls that were made again.", "tool", &retried);
 }
 
@@ -175,24 +187,44 @@ fn now(page: &mut Page, line: &Line, workers: &[WorkerSummary]) {
     }
 }
 
-/// The sums of a measure by name; those of rare names together.
-fn named(figures: &[Figure], measure: Measure) -> Named {
-    let mut named = Named::new();
-    for figure in figures.iter().filter(|figure| figure.measure == measure) {
-        add(&mut named, figure.name.clone(), figure.sum, figure.slot.map(|slot| (slot, figure.sum.events)));
-    }
-    if named.len() <= NAMES {
-        return named;
-    }
-    let mut by_events: Vec<(u64, String)> =
-        named.iter().map(|(name, (sum, _))| (sum.events, name.clone())).collect();
-    by_events.sort_unstable_by(|one, other| other.cmp(one));
-    for (_, rare) in by_events.split_off(NAMES) {
-        if let Some((sum, durations)) = named.remove(&rare) {
-            add(&mut named, "other".to_owned(), sum, durations.classes());
+impl Figures<'_> {
+    /// The sums of a measure by name; those of names that are not told apart together.
+    fn of(&self, measure: Measure) -> Named {
+        let mut named = Named::new();
+        for figure in self.all.iter().filter(|figure| figure.measure == measure) {
+            add(
+                &mut named,
+                figure.name.clone(),
+                figure.sum,
+                figure.slot.map(|slot| (slot, figure.sum.events)),
+            );
         }
+        let told = self.names.told(measure, &named);
+        let others: Vec<String> = named.keys().filter(|name| !told.contains(*name)).cloned().collect();
+        for name in others {
+            if let Some((sum, durations)) = named.remove(&name) {
+                add(&mut named, "other".to_owned(), sum, durations.classes());
+            }
+        }
+        named
     }
-    named
+}
+
+impl Names {
+    /// Which of these names are told: those that were, and where there is room those with the most events.
+    fn told(&self, measure: Measure, named: &Named) -> BTreeSet<String> {
+        let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let told = known.entry(measure).or_default();
+        let mut new: Vec<(u64, &String)> = named
+            .iter()
+            .filter(|(name, _)| !told.contains(*name))
+            .map(|(name, (sum, _))| (sum.events, name))
+            .collect();
+        new.sort_unstable_by(|one, other| other.cmp(one));
+        let room = NAMES.saturating_sub(told.len());
+        told.extend(new.into_iter().take(room).map(|(_, name)| name.clone()));
+        told.clone()
+    }
 }
 
 fn add(named: &mut Named, name: String, sum: Sum, classes: impl IntoIterator<Item = (u16, u64)>) {
@@ -245,7 +277,8 @@ mod tests {
     #[test]
     fn durations_are_told_in_classes_that_include_each_other() {
         let mut page = Page::default();
-        tools(&mut page, &[figure("t", Some(7), 2), figure("t", Some(15), 1), figure("t", None, 1)]);
+        let all = [figure("t", Some(7), 2), figure("t", Some(15), 1), figure("t", None, 1)];
+        tools(&mut page, &Figures { all: &all, names: &Names::default() });
         let text = page.into_text();
         for line in [
             "# TYPE longhaul_tool_call_duration_seconds histogram",
@@ -262,11 +295,24 @@ mod tests {
 
     #[test]
     fn rare_names_are_told_together() {
-        let figures: Vec<Figure> =
+        let all: Vec<Figure> =
             (0..200).map(|number| figure(&format!("tool{number}"), Some(1), 200 - number)).collect();
-        let named = named(&figures, Measure::Tool);
+        let named = Figures { all: &all, names: &Names::default() }.of(Measure::Tool);
         assert_eq!(named.len(), NAMES + 1);
         let (sum, durations) = &named["other"];
         assert_eq!((sum.events, durations.count()), ((1..=150).sum(), (1..=150).sum()));
+    }
+
+    #[test]
+    fn no_counter_falls_when_another_name_becomes_frequent() {
+        let names = Names::default();
+        let mut all: Vec<Figure> =
+            (0..60).map(|number| figure(&format!("tool{number}"), Some(1), 100 - number)).collect();
+        let before = Figures { all: &all, names: &names }.of(Measure::Tool);
+        all[59].sum.events = 10_000;
+        all.push(figure("new", Some(1), 20_000));
+        let after = Figures { all: &all, names: &names }.of(Measure::Tool);
+        assert_eq!(before.keys().collect::<Vec<_>>(), after.keys().collect::<Vec<_>>());
+        assert!(before.iter().all(|(name, (sum, _))| after[name].0.events >= sum.events));
     }
 }
