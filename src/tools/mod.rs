@@ -148,6 +148,20 @@ impl CallContext {
     }
 }
 
+#[cfg(test)]
+impl CallContext {
+    /// That of a call in a test, which nobody stops.
+    pub(crate) fn of_test() -> Self {
+        Self {
+            idempotency_key: "key".to_owned(),
+            timeout: Duration::from_secs(60),
+            cancel: CancellationToken::new(),
+            max_output_bytes: 8 * 1024 * 1024,
+            fence: Fence::default(),
+        }
+    }
+}
+
 /// What a tool returned.
 #[derive(Debug, Clone, PartialEq)]
 pub struct ToolOutput {

@@ -457,14 +457,8 @@ mod tests {
         let secrets = secrets(json!({"tools": ["shop_*"]}));
         for failure in failures {
             let guarded = secrets.guard(Arc::new(Failing(tool("shop_pay", "shop"), failure)));
-            let context = CallContext {
-                idempotency_key: "key".to_owned(),
-                timeout: std::time::Duration::from_secs(60),
-                cancel: tokio_util::sync::CancellationToken::new(),
-                max_output_bytes: 1024,
-                fence: crate::tools::Fence::default(),
-            };
-            let error = guarded.call(json!({"key": "{{secret:token}}"}), context).await.unwrap_err();
+            let arguments = json!({"key": "{{secret:token}}"});
+            let error = guarded.call(arguments, CallContext::of_test()).await.unwrap_err();
             let told = format!("{error:?} {}", error.fault());
             assert!(!told.contains(VALUE) && told.contains("{{secret:token}}"), "{told}");
         }

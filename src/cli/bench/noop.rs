@@ -80,11 +80,8 @@ impl Tool for Noop {
 
 #[cfg(test)]
 mod tests {
-    use tokio_util::sync::CancellationToken;
-
     use super::*;
     use crate::task::{Task, TaskId};
-    use crate::tools::Fence;
 
     #[tokio::test]
     async fn periods_lie_between_the_calls_of_one_task() {
@@ -92,10 +89,7 @@ mod tests {
         let call = |task: u128, step: u32| {
             let context = CallContext {
                 idempotency_key: Task::idempotency_key(TaskId(uuid::Uuid::from_u128(task)), step, 1),
-                timeout: Duration::from_secs(1),
-                cancel: CancellationToken::new(),
-                max_output_bytes: 1_000,
-                fence: Fence::default(),
+                ..CallContext::of_test()
             };
             noop.call(json!({}), context)
         };

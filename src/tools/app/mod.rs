@@ -202,22 +202,12 @@ async fn blocking<T: Send + 'static>(
 
 #[cfg(test)]
 mod tests {
-    use std::time::Duration;
-
     use serde_json::json;
-    use tokio_util::sync::CancellationToken;
 
     use super::*;
-    use crate::tools::Fence;
 
     pub(super) fn context() -> CallContext {
-        CallContext {
-            idempotency_key: "key".to_owned(),
-            timeout: Duration::from_secs(60),
-            cancel: CancellationToken::new(),
-            max_output_bytes: 8 * 1024 * 1024,
-            fence: Fence::default(),
-        }
+        CallContext::of_test()
     }
 
     #[derive(serde::Deserialize, JsonSchema)]

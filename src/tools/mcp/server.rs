@@ -362,7 +362,6 @@ impl State {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::tools::Fence;
 
     /// A server behind an address that takes connections and says nothing.
     async fn mute() -> (tokio::net::TcpListener, Arc<Server>) {
@@ -400,13 +399,7 @@ mod tests {
     #[tokio::test]
     async fn a_call_that_is_cancelled_while_its_server_is_waited_for_has_not_taken_effect() {
         let (_listener, server) = mute().await;
-        let context = CallContext {
-            idempotency_key: "key".to_owned(),
-            timeout: Duration::from_secs(60),
-            cancel: CancellationToken::new(),
-            max_output_bytes: 1024,
-            fence: Fence::default(),
-        };
+        let context = CallContext::of_test();
         let call = server.call("pay", Map::new(), context.clone());
         let (outcome, ()) = tokio::join!(call, async {
             tokio::task::yield_now().await;
