@@ -100,7 +100,7 @@ pub struct TaskRequest {
     pub id: Option<TaskId>,
     /// Makes the request repeatable. Starting fails with
     /// [`RepositoryError::KeyTaken`](crate::repository::RepositoryError::KeyTaken) if the key was
-    /// used before; [`Repository::answer`](crate::repository::Repository::answer) has the reply
+    /// used before; [`Tasks::answer`](crate::repository::Tasks::answer) has the reply
     /// then, and asking it first saves making a plan for nothing.
     pub key: Option<RequestKey>,
 }

@@ -4,6 +4,22 @@ use async_trait::async_trait;
 
 use super::{Message, RepositoryError, Thread};
 
+/// What a task needs of conversations.
+#[async_trait]
+pub trait Threads: Send + Sync {
+    /// Makes a conversation known, or returns it as it is. `title` is for a new one.
+    async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread, RepositoryError>;
+
+    /// The conversation with this id.
+    async fn thread(&self, id: &str) -> Result<Option<Thread>, RepositoryError>;
+
+    /// Stores a message of a conversation; the same id again changes its parts.
+    async fn put_message(&self, message: &Message) -> Result<(), RepositoryError>;
+
+    /// The newest messages of a conversation, oldest of them first, at most `limit`.
+    async fn messages(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError>;
+}
+
 /// What is asked of conversations beyond what a task needs of them.
 #[async_trait]
 pub trait Conversations: Send + Sync {

@@ -4,12 +4,15 @@ use std::borrow::Cow;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::str::FromStr;
+use std::time::Duration;
 
+use async_trait::async_trait;
 use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 use uuid::Uuid;
 
+use super::{Answer, RepositoryError};
 use crate::task::{
     AllowedTools, ApprovalWish, Budget, Mention, ModelName, Plan, Priority, TaskId, Timestamp, ToolAllowance,
 };
@@ -203,4 +206,43 @@ impl Schedule {
     pub fn thread_id(&self) -> String {
         self.task.thread_id.clone().unwrap_or_else(|| format!("schedule-{}", self.id))
     }
+}
+
+/// What is to be started when.
+#[async_trait]
+pub trait Schedules: Send + Sync {
+    /// Writes a schedule, as it stands. `base_revision` is the revision it was made from, 0 for a new
+    /// one. Fails with [`RepositoryError::Stale`] if somebody wrote since, or if it is gone.
+    async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<(), RepositoryError>;
+
+    /// Writes a new schedule, and keeps an answer in the same transaction, for a day. Fails with
+    /// [`RepositoryError::KeyTaken`] if there is an answer under its key.
+    async fn begin_schedule(&self, schedule: &Schedule, answer: &Answer) -> Result<(), RepositoryError>;
+
+    /// Leases the schedule that has been due the longest, by the database's clock: its `wake_at` becomes
+    /// the end of the lease, and only one caller is given it until then. Its revision stays.
+    async fn claim_schedule(&self, lease: Duration) -> Result<Option<Schedule>, RepositoryError>;
+
+    /// Extends the lease on a schedule; false if somebody wrote to it since this revision.
+    async fn keep_schedule(
+        &self,
+        id: ScheduleId,
+        revision: i64,
+        lease: Duration,
+    ) -> Result<bool, RepositoryError>;
+
+    /// The schedule with this id.
+    async fn schedule(&self, id: ScheduleId) -> Result<Option<Schedule>, RepositoryError>;
+
+    /// Schedules with an id before that one, newest first, at most `limit`; of all users if none is
+    /// named.
+    async fn schedules(
+        &self,
+        user_id: Option<&str>,
+        before: Option<ScheduleId>,
+        limit: u32,
+    ) -> Result<Vec<Schedule>, RepositoryError>;
+
+    /// Forgets a schedule; its tasks stay. False if there is none.
+    async fn delete_schedule(&self, id: ScheduleId) -> Result<bool, RepositoryError>;
 }

@@ -319,7 +319,7 @@ mod tests {
 
     use super::*;
     use crate::repository::analytics::Reach;
-    use crate::repository::{ListFilter, Repository, Retention};
+    use crate::repository::{ListFilter, Repository, Retention, Tasks as _, Upkeep as _};
     use crate::task::{Entry, Event, Task, TaskSpec};
 
     fn spec() -> TaskSpec {

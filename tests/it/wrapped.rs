@@ -6,9 +6,10 @@ use std::time::Duration;
 use async_trait::async_trait;
 use longhaul::repository::analytics::Analytics;
 use longhaul::repository::{
-    Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Due, Grant, ListFilter, Message, Place,
-    Pruned, Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, Stray,
-    TaskSummary, Templates, Thread, Violation, WorkerInfo, WorkerSummary,
+    Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Due, Grant, Leases, ListFilter, Message,
+    Place, Pruned, Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Schedules,
+    Stats, Stray, TaskSummary, Tasks, Templates, Thread, Threads, Upkeep, Violation, WorkerInfo,
+    WorkerSummary,
 };
 use longhaul::task::{Entry, Payload, Task, TaskId, TraceType};
 use serde_json::Value;
@@ -77,7 +78,7 @@ pub(crate) struct Wrapped<I> {
 }
 
 #[async_trait]
-impl<I: Interference> Repository for Wrapped<I> {
+impl<I: Interference> Tasks for Wrapped<I> {
     async fn create(
         &self,
         task: &Task,
@@ -91,25 +92,6 @@ impl<I: Interference> Repository for Wrapped<I> {
         self.interference.is_asked("answer");
         self.inner.answer(user_id, key).await
     }
-    fn templates(&self) -> &dyn Templates {
-        self.inner.templates()
-    }
-    fn analytics(&self) -> &dyn Analytics {
-        self.interference.is_asked("analytics");
-        self.inner.analytics()
-    }
-    async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<(), RepositoryError> {
-        self.interference.is_asked("beat");
-        self.inner.beat(worker, beat).await
-    }
-    async fn workers(&self) -> Result<Vec<WorkerSummary>, RepositoryError> {
-        self.interference.is_asked("workers");
-        self.inner.workers().await
-    }
-    async fn permits(&self, limiter: &str, rate: Rate, wanted: u32) -> Result<Grant, RepositoryError> {
-        self.interference.is_asked("permits");
-        self.inner.permits(limiter, rate, wanted).await
-    }
     async fn load(&self, id: TaskId) -> Result<Option<Task>, RepositoryError> {
         self.interference.is_asked("load");
         self.interference.load(self.inner.as_ref(), id).await
@@ -117,31 +99,6 @@ impl<I: Interference> Repository for Wrapped<I> {
     async fn commit(&self, commit: Commit) -> Result<(), RepositoryError> {
         self.interference.is_asked("commit");
         self.interference.commit(self.inner.as_ref(), commit).await
-    }
-    async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError> {
-        self.interference.is_asked("claim");
-        self.interference.claim(self.inner.as_ref(), claim).await
-    }
-    async fn due(&self) -> Result<Due, RepositoryError> {
-        self.interference.is_asked("due");
-        self.inner.due().await
-    }
-    async fn waiting(&self, limit: u32) -> Result<Vec<Place>, RepositoryError> {
-        self.interference.is_asked("waiting");
-        self.inner.waiting(limit).await
-    }
-    async fn renew(
-        &self,
-        worker: &str,
-        leases: &[(TaskId, i64)],
-        lease: Duration,
-    ) -> Result<Vec<Renewal>, RepositoryError> {
-        self.interference.is_asked("renew");
-        self.interference.renew(self.inner.as_ref(), worker, leases, lease).await
-    }
-    async fn expire_leases(&self) -> Result<u64, RepositoryError> {
-        self.interference.is_asked("expire_leases");
-        self.inner.expire_leases().await
     }
     async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>, RepositoryError> {
         self.interference.is_asked("journal");
@@ -175,6 +132,51 @@ impl<I: Interference> Repository for Wrapped<I> {
     fn changes(&self) -> broadcast::Receiver<Change> {
         self.inner.changes()
     }
+}
+
+#[async_trait]
+impl<I: Interference> Leases for Wrapped<I> {
+    async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>, RepositoryError> {
+        self.interference.is_asked("claim");
+        self.interference.claim(self.inner.as_ref(), claim).await
+    }
+    async fn due(&self) -> Result<Due, RepositoryError> {
+        self.interference.is_asked("due");
+        self.inner.due().await
+    }
+    async fn waiting(&self, limit: u32) -> Result<Vec<Place>, RepositoryError> {
+        self.interference.is_asked("waiting");
+        self.inner.waiting(limit).await
+    }
+    async fn renew(
+        &self,
+        worker: &str,
+        leases: &[(TaskId, i64)],
+        lease: Duration,
+    ) -> Result<Vec<Renewal>, RepositoryError> {
+        self.interference.is_asked("renew");
+        self.interference.renew(self.inner.as_ref(), worker, leases, lease).await
+    }
+    async fn expire_leases(&self) -> Result<u64, RepositoryError> {
+        self.interference.is_asked("expire_leases");
+        self.inner.expire_leases().await
+    }
+    async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<(), RepositoryError> {
+        self.interference.is_asked("beat");
+        self.inner.beat(worker, beat).await
+    }
+    async fn workers(&self) -> Result<Vec<WorkerSummary>, RepositoryError> {
+        self.interference.is_asked("workers");
+        self.inner.workers().await
+    }
+    async fn permits(&self, limiter: &str, rate: Rate, wanted: u32) -> Result<Grant, RepositoryError> {
+        self.interference.is_asked("permits");
+        self.inner.permits(limiter, rate, wanted).await
+    }
+}
+
+#[async_trait]
+impl<I: Interference> Threads for Wrapped<I> {
     async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread, RepositoryError> {
         self.interference.is_asked("open_thread");
         self.inner.open_thread(id, user_id, title).await
@@ -191,9 +193,10 @@ impl<I: Interference> Repository for Wrapped<I> {
         self.interference.is_asked("messages");
         self.inner.messages(thread_id, limit).await
     }
-    fn conversations(&self) -> &dyn Conversations {
-        self.inner.conversations()
-    }
+}
+
+#[async_trait]
+impl<I: Interference> Schedules for Wrapped<I> {
     async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<(), RepositoryError> {
         self.interference.is_asked("put_schedule");
         self.interference.put_schedule(self.inner.as_ref(), schedule, base_revision).await
@@ -232,6 +235,10 @@ impl<I: Interference> Repository for Wrapped<I> {
         self.interference.is_asked("delete_schedule");
         self.inner.delete_schedule(id).await
     }
+}
+
+#[async_trait]
+impl<I: Interference> Upkeep for Wrapped<I> {
     async fn prune(&self, retention: &Retention) -> Result<Pruned, RepositoryError> {
         self.interference.is_asked("prune");
         self.inner.prune(retention).await
@@ -254,5 +261,18 @@ impl<I: Interference> Repository for Wrapped<I> {
     }
     fn is_embedded(&self) -> bool {
         self.inner.is_embedded()
+    }
+}
+
+impl<I: Interference> Repository for Wrapped<I> {
+    fn conversations(&self) -> &dyn Conversations {
+        self.inner.conversations()
+    }
+    fn templates(&self) -> &dyn Templates {
+        self.inner.templates()
+    }
+    fn analytics(&self) -> &dyn Analytics {
+        self.interference.is_asked("analytics");
+        self.inner.analytics()
     }
 }

@@ -32,9 +32,10 @@ use crate::repository::analytics::{Analytics, FailureGroup, Figure, FigureFilter
 use crate::repository::commit::Creation;
 use crate::repository::records::Leased;
 use crate::repository::{
-    Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Due, Grant, ListFilter, Message, Place,
-    Pruned, Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Stats, Stray,
-    TaskSummary, Templates, Thread, Violation, WorkerInfo, WorkerSummary,
+    Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Due, Grant, Leases, ListFilter, Message,
+    Place, Pruned, Rate, Renewal, Repository, RepositoryError, Retention, Schedule, ScheduleId, Schedules,
+    Stats, Stray, TaskSummary, Tasks, Templates, Thread, Threads, Upkeep, Violation, WorkerInfo,
+    WorkerSummary,
 };
 use crate::task::{Entry, Payload, Task, TaskId, Timestamp, TraceType};
 
@@ -130,7 +131,7 @@ impl Store {
 }
 
 #[async_trait]
-impl Repository for Store {
+impl Tasks for Store {
     async fn create(&self, task: &Task, entries: Vec<Entry>, answer: Option<&Answer>) -> Result<()> {
         self.settled(self.link.create(Creation::new(task, entries, answer)?).await)
     }
@@ -150,6 +151,48 @@ impl Repository for Store {
         self.settled(self.link.commit(commit).await)
     }
 
+    async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>> {
+        let mut conn = self.link.reader().await?;
+        read::journal(&mut conn, id, after, limit).await
+    }
+
+    async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>> {
+        let mut conn = self.link.reader().await?;
+        read::latest(&mut conn, id, limit).await
+    }
+
+    async fn latest_of(&self, id: TaskId, kind: TraceType, limit: u32) -> Result<Vec<Entry>> {
+        let mut conn = self.link.reader().await?;
+        read::latest_of(&mut conn, id, kind, limit).await
+    }
+
+    async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>> {
+        let mut conn = self.link.reader().await?;
+        read::list(&mut conn, filter).await
+    }
+
+    async fn strays(&self) -> Result<Vec<Stray>> {
+        let mut conn = self.link.reader().await?;
+        children::strays(&mut conn).await
+    }
+
+    async fn content(&self, payload: &Payload) -> Result<Value> {
+        match payload {
+            Payload::Inline(value) => Ok(value.clone()),
+            Payload::Blob { hash, .. } => {
+                let mut conn = self.link.reader().await?;
+                read::blob(&mut conn, *hash).await
+            }
+        }
+    }
+
+    fn changes(&self) -> broadcast::Receiver<Change> {
+        self.link.changes.subscribe()
+    }
+}
+
+#[async_trait]
+impl Leases for Store {
     async fn claim(&self, claim: Claim<'_>) -> Result<Vec<Claimed>> {
         let leased = self.noted(self.link.lease(claim).await)?;
         if leased.is_empty() {
@@ -196,46 +239,10 @@ impl Repository for Store {
         let mut conn = self.link.writer().await?;
         limiter::permits(&mut conn, limiter, rate, wanted).await
     }
+}
 
-    async fn journal(&self, id: TaskId, after: i64, limit: u32) -> Result<Vec<Entry>> {
-        let mut conn = self.link.reader().await?;
-        read::journal(&mut conn, id, after, limit).await
-    }
-
-    async fn latest(&self, id: TaskId, limit: u32) -> Result<Vec<Entry>> {
-        let mut conn = self.link.reader().await?;
-        read::latest(&mut conn, id, limit).await
-    }
-
-    async fn latest_of(&self, id: TaskId, kind: TraceType, limit: u32) -> Result<Vec<Entry>> {
-        let mut conn = self.link.reader().await?;
-        read::latest_of(&mut conn, id, kind, limit).await
-    }
-
-    async fn list(&self, filter: &ListFilter) -> Result<Vec<TaskSummary>> {
-        let mut conn = self.link.reader().await?;
-        read::list(&mut conn, filter).await
-    }
-
-    async fn strays(&self) -> Result<Vec<Stray>> {
-        let mut conn = self.link.reader().await?;
-        children::strays(&mut conn).await
-    }
-
-    async fn content(&self, payload: &Payload) -> Result<Value> {
-        match payload {
-            Payload::Inline(value) => Ok(value.clone()),
-            Payload::Blob { hash, .. } => {
-                let mut conn = self.link.reader().await?;
-                read::blob(&mut conn, *hash).await
-            }
-        }
-    }
-
-    fn changes(&self) -> broadcast::Receiver<Change> {
-        self.link.changes.subscribe()
-    }
-
+#[async_trait]
+impl Threads for Store {
     async fn open_thread(&self, id: &str, user_id: &str, title: &str) -> Result<Thread> {
         // Most are known: then nobody has to wait for the right to write.
         if let Some(known) = self.thread(id).await? {
@@ -259,11 +266,10 @@ impl Repository for Store {
         let mut conn = self.link.reader().await?;
         chat::messages(&mut conn, thread_id, limit).await
     }
+}
 
-    fn conversations(&self) -> &dyn Conversations {
-        self
-    }
-
+#[async_trait]
+impl Schedules for Store {
     async fn put_schedule(&self, schedule: &Schedule, base_revision: i64) -> Result<()> {
         let mut conn = self.link.writer().await?;
         self.noted(schedules::put(&mut conn, schedule, base_revision).await)
@@ -306,7 +312,10 @@ impl Repository for Store {
         let mut conn = self.link.writer().await?;
         schedules::delete(&mut conn, id).await
     }
+}
 
+#[async_trait]
+impl Upkeep for Store {
     async fn prune(&self, retention: &Retention) -> Result<Pruned> {
         let mut pruned = Pruned::default();
         for stage in prune::stages(retention) {
@@ -324,14 +333,6 @@ impl Repository for Store {
     async fn violations(&self) -> Result<Vec<Violation>> {
         let mut conn = self.link.reader().await?;
         invariants::violations(&mut conn).await
-    }
-
-    fn templates(&self) -> &dyn Templates {
-        self
-    }
-
-    fn analytics(&self) -> &dyn Analytics {
-        self
     }
 
     async fn ping(&self) -> Result<()> {
@@ -352,6 +353,20 @@ impl Repository for Store {
 
     fn is_embedded(&self) -> bool {
         IS_EMBEDDED
+    }
+}
+
+impl Repository for Store {
+    fn conversations(&self) -> &dyn Conversations {
+        self
+    }
+
+    fn templates(&self) -> &dyn Templates {
+        self
+    }
+
+    fn analytics(&self) -> &dyn Analytics {
+        self
     }
 }
 

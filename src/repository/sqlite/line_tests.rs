@@ -9,7 +9,7 @@ use uuid::Uuid;
 use super::sql::{CLAIM_DUE, CLAIM_DUE_WITHIN};
 use super::tests::prepared;
 use super::*;
-use crate::repository::{Claim, Repository};
+use crate::repository::{Claim, Leases as _, Tasks as _};
 use crate::task::{Entry, Event, Task};
 
 async fn task(repository: &SqliteRepository, priority: u8) -> TaskId {
