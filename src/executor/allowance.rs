@@ -35,6 +35,8 @@ struct Books {
     ledger: Ledger,
     /// Model calls that hold a [`Reservation`].
     in_flight: u32,
+    /// Children that were granted a part of the budget and have not ended.
+    children: u32,
     /// The children that have ended since, by step and call.
     ended: HashSet<(u32, u32)>,
 }
@@ -70,7 +72,9 @@ impl CallAllowance {
     pub fn of(task: &Task) -> Self {
         let most = task.spec().limits.max_tool_calls;
         let left = most.saturating_sub(task.state().usage.tool_calls);
-        let books = Mutex::new(Books { ledger: Ledger::of(task), in_flight: 0, ended: HashSet::new() });
+        let children = u32::try_from(task.children_at_work().count()).unwrap_or(u32::MAX);
+        let books = Books { ledger: Ledger::of(task), in_flight: 0, children, ended: HashSet::new() };
+        let books = Mutex::new(books);
         let account = Arc::new(Account { books, ended: Notify::new() });
         Self { left: Arc::new(AtomicU32::new(left)), most, as_of: task.state().seq, account }
     }
@@ -101,12 +105,22 @@ impl CallAllowance {
         self.account.books().ledger.take_tool_call(now).map_err(Denied::Budget)
     }
 
-    /// Sets aside what a child may consume, or says why there is nothing left for it.
-    pub(super) fn grant(&self, asked: &Budget, steps: Option<u32>, now: Timestamp) -> Result<Budget, Denied> {
+    /// Sets aside what a child may consume, or says why there is nothing left for it. Of `side_by_side` children
+    /// each gets the same, and as much stays for the task: half of what is left goes to one that is alone.
+    pub(super) fn grant(
+        &self,
+        asked: &Budget,
+        steps: Option<u32>,
+        side_by_side: u32,
+        now: Timestamp,
+    ) -> Result<Budget, Denied> {
         self.take_one()?;
         let mut books = self.account.books();
-        let grant = books.ledger.grant(asked, steps, now).map_err(Denied::Budget)?;
+        let to_come = side_by_side.saturating_sub(books.children).max(1);
+        let grant = books.ledger.grant(asked, steps, to_come.saturating_add(1), now);
+        let grant = grant.map_err(Denied::Budget)?;
         books.ledger.charge_child(&grant);
+        books.children += 1;
         Ok(grant)
     }
 
@@ -126,7 +140,10 @@ impl CallAllowance {
     pub(super) fn close(&self, reserve: Reserve, used: Reserve) {
         let fewer = |left: u32| Some(left.saturating_sub(used.tool_calls));
         let _ = self.left.fetch_update(Ordering::Relaxed, Ordering::Relaxed, fewer);
-        self.account.books().ledger.settle(reserve, used);
+        let mut books = self.account.books();
+        books.ledger.settle(reserve, used);
+        books.children = books.children.saturating_sub(1);
+        drop(books);
         self.account.ended.notify_waiters();
     }
 

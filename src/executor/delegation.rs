@@ -38,7 +38,8 @@ impl Attempt {
             return self.turn_down(to, dispatch, problem);
         }
         let now = self.orchestrator.now();
-        let grant = self.allowance.grant(&to.asked(&dispatch.arguments), self.steps_left, now)?;
+        let grant =
+            self.allowance.grant(&to.asked(&dispatch.arguments), self.steps_left, self.side_by_side, now)?;
         let (step, call, child) = (self.index, dispatch.number, TaskId(Uuid::now_v7()));
         self.journal
             .record(Event::ChildStarted {

@@ -88,6 +88,8 @@ struct Attempt {
     allowance: CallAllowance,
     /// Steps that may still be begun, if that is limited.
     steps_left: Option<u32>,
+    /// Steps that may be at work on the list of this one, itself included.
+    side_by_side: u32,
     mailbox: Mailbox,
     /// The tools that the plan was made with; none where the step calls none.
     frozen: Option<FrozenTools>,
@@ -130,6 +132,7 @@ impl Executor {
             cancel,
             allowance,
             steps_left: task.steps_left(),
+            side_by_side: task.side_by_side(index),
             mailbox,
             frozen: None,
             taint: task.state().taint.clone(),

@@ -305,18 +305,18 @@ mod tests {
     }
 
     #[test]
-    fn a_child_is_granted_half_of_what_is_left_or_what_was_asked_for() {
+    fn a_child_is_granted_a_part_of_what_is_left_or_what_was_asked_for() {
         let mut task = begun(json!({"tokens": 100, "costUsd": 1.0, "wallTimeMs": 10_000, "softPercent": 70}));
         task.record(at(4), started(0, json!({"tokens": 21}))).unwrap();
         let ledger = Ledger::of(&task);
-        let half = ledger.grant(&Budget::default(), None, at(4)).unwrap();
+        let half = ledger.grant(&Budget::default(), None, 2, at(4)).unwrap();
         assert_eq!((half.tokens, half.cost_usd), (Some(40), Usd::from_dollars(0.5)));
         assert_eq!((half.wall_time_ms, half.tool_calls, half.soft_percent), (Some(7_000), None, Some(70)));
         let asked = Budget { tokens: Some(1_000), tool_calls: Some(3), ..Budget::default() };
-        let most = ledger.grant(&asked, Some(1), at(4)).unwrap();
+        let most = ledger.grant(&asked, Some(1), 2, at(4)).unwrap();
         assert_eq!((most.tokens, most.tool_calls, most.steps), (Some(79), Some(3), Some(1)));
-        assert!(ledger.grant(&asked, Some(0), at(4)).is_err());
-        assert!(ledger.grant(&asked, None, at(11)).is_err());
+        assert!(ledger.grant(&asked, Some(0), 2, at(4)).is_err());
+        assert!(ledger.grant(&asked, None, 2, at(11)).is_err());
     }
 
     #[test]

@@ -192,6 +192,16 @@ impl Task {
         })
     }
 
+    /// How many steps of the list that a step belongs to may be at work at once, itself included; 1 if it
+    /// belongs to none.
+    pub fn side_by_side(&self, index: u32) -> u32 {
+        let Some(of) = self.list_of(index) else { return 1 };
+        let for_each = self.step(of).and_then(|step| step.plan.for_each.as_ref());
+        let most = for_each.and_then(|for_each| for_each.parallel).unwrap_or(u32::MAX);
+        let open = self.fan_outs.get(&of).map_or(1, |fan| fan.open);
+        open.min(most).min(self.spec().limits.max_parallel_steps).max(1)
+    }
+
     fn list_of(&self, index: u32) -> Option<u32> {
         self.step(index)?.item.as_ref().map(|item| item.of)
     }

@@ -115,19 +115,25 @@ impl Ledger {
         u64::try_from(now.since(self.since).as_millis()).unwrap_or(u64::MAX)
     }
 
-    /// What a child may consume that is called now: what is asked for, at most what is left; half of
+    /// What a child may consume that is called now: what is asked for, at most what is left; one of `parts` of
     /// what is left where nothing is asked for. Time passes for all alike. `steps` are those that may
     /// still be begun, if that is limited.
     ///
     /// # Errors
     /// [`Exceeded`] if nothing is left.
-    pub fn grant(&self, asked: &Budget, steps: Option<u32>, now: Timestamp) -> Result<Budget, Exceeded> {
+    pub fn grant(
+        &self,
+        asked: &Budget,
+        steps: Option<u32>,
+        parts: u32,
+        now: Timestamp,
+    ) -> Result<Budget, Exceeded> {
         let (budget, used) = (&self.budget, &self.used);
         self.has_time(now)?;
         self.fits_tool_call()?;
         // The call itself is one.
         let calls = budget.tool_calls.map(|limit| limit.saturating_sub(1));
-        let share = |resource, limit: Option<u64>, used, asked| share(resource, limit, used, asked);
+        let share = |resource, limit: Option<u64>, used, asked| share(resource, limit, used, asked, parts);
         let number = |shared: Option<u64>| shared.map(|shared| u32::try_from(shared).unwrap_or(u32::MAX));
         let cost = (budget.cost_usd.map(Usd::nanos), asked.cost_usd.map(Usd::nanos));
         let asked_ms = asked.wall_time_ms.filter(|ms| *ms > 0);
@@ -197,12 +203,13 @@ fn share(
     limit: Option<u64>,
     used: u64,
     asked: Option<u64>,
+    parts: u32,
 ) -> Result<Option<u64>, Exceeded> {
     let asked = asked.filter(|asked| *asked > 0);
     let Some(limit) = limit else { return Ok(asked) };
     match limit.saturating_sub(used) {
         0 => Err(Exceeded { resource, limit, used, wanted: 1 }),
-        left => Ok(Some(asked.unwrap_or(left.div_ceil(2)).min(left))),
+        left => Ok(Some(asked.unwrap_or(left.div_ceil(parts.max(1).into())).min(left))),
     }
 }
 

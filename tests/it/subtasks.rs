@@ -115,6 +115,32 @@ async fn models_call_a_workflow_in_steps_beside_each_other_and_one_worker_with_o
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn items_side_by_side_share_the_budget_equally() {
+    let limits = Limits { max_replans: 0, max_parallel_steps: 50, ..Limits::default() };
+    let world = World::new(Setup { limits, ..Setup::default() }).await;
+    echo(&world).await;
+    let items: Vec<String> = (0..12).map(|number| format!("w{number}")).collect();
+    let each = PlannedStep {
+        for_each: Some(serde_json::from_value(json!({"items": items})).unwrap()),
+        ..call("workflow_echo", json!({"word": {"$item": true}}))
+    };
+    let budget = Budget { model_calls: Some(100), tokens: Some(13_000), ..Budget::default() };
+    let asked = TaskRequest { plan: Some(plan(vec![each])), budget, ..request("All") };
+    let task = world.orchestrator.start(asked).await.unwrap();
+    let _worker = world.work("w");
+    let ended = world.ended(task.id).await;
+    assert_eq!(ended.status(), Status::Completed, "{:?}", ended.state().pause);
+    let granted = world.journal(task.id).await.into_iter().filter_map(|entry| match entry.event {
+        Event::ChildStarted { grant, .. } => Some((grant.model_calls.unwrap(), grant.tokens.unwrap())),
+        _ => None,
+    });
+    let granted: Vec<(u32, u64)> = granted.collect();
+    assert_eq!(granted.len(), 12);
+    assert!(granted.iter().all(|(calls, tokens)| *calls >= 7 && *tokens >= 1000), "{granted:?}");
+    world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_workflow_for_each_item_keeps_within_the_parallel_steps_and_joins() {
     let limits = Limits { max_parallel_steps: 2, ..Limits::default() };
     let world = World::new(Setup { limits, ..Setup::default() }).await;
