@@ -33,20 +33,22 @@ pub(super) struct ProviderModel {
     provider: Provider,
     library: genai::Client,
     timeouts: Timeouts,
+    window: Option<u64>,
 }
 
 impl ProviderModel {
-    /// The model `name` at `provider`, called through `http`.
+    /// The model `name` at `provider`, called through `http`, with its window if that is known.
     pub(super) fn new(
         name: ModelName,
         provider: Provider,
         http: reqwest::Client,
         timeouts: Timeouts,
+        window: Option<u64>,
     ) -> Result<Self, ModelError> {
         let library = genai::Client::builder().with_reqwest(http).build().map_err(|error| {
             ModelError::NotConfigured(format!("the client for {name} cannot be made: {error}"))
         })?;
-        Ok(Self { name, provider, library, timeouts })
+        Ok(Self { name, provider, library, timeouts, window })
     }
 
     fn diagnosis(&self) -> Diagnosis<'_> {
@@ -54,7 +56,8 @@ impl ProviderModel {
     }
 
     fn dialect(&self, adapter: AdapterKind) -> Dialect {
-        Dialect { adapter, refuses_schemas: self.provider.refuses_schemas.load(Ordering::Relaxed) }
+        let refuses_schemas = self.provider.refuses_schemas.load(Ordering::Relaxed);
+        Dialect { adapter, refuses_schemas, window: self.window }
     }
 
     /// Asks in the way this server is known to understand, and learns from a refusal: of

@@ -336,6 +336,36 @@ async fn a_model_that_refuses_pictures_is_told_of_them() {
 }
 
 #[tokio::test]
+async fn what_nobody_reports_is_reckoned() {
+    let silent = Act::Events(
+        vec![
+            delta(json!({"content": "x".repeat(1000)})),
+            format!(
+                "data: {}\n\ndata: [DONE]\n\n",
+                json!({"choices": [{"index": 0, "delta": {}, "finish_reason": "stop"}]})
+            ),
+        ],
+        false,
+    );
+    let request = Request { background: "y".repeat(10_000), ..question() };
+    let usage = ask_with([silent], "", request).await.unwrap().usage;
+    assert!(usage.input_tokens > 3_000 && usage.output_tokens > 300, "{usage:?}");
+}
+
+#[tokio::test]
+async fn what_a_filter_left_is_an_answer_to_people_and_to_nobody_else() {
+    let talk = Request { role: Role::Chat, ..question() };
+    let talk = ask_with([said("Half of the ans", "content_filter")], "", talk).await.unwrap();
+    assert_eq!(talk.text, "Half of the ans");
+    let refused = ask_with([said("Half of the ans", "content_filter")], "", question()).await.unwrap_err();
+    assert_eq!(refused.code(), "model_refused");
+    assert!(refused.to_string().contains("content-filter: Half of the ans"), "{refused}");
+    let acts = [said("Half of the ans", "content_filter"), said("from the second", "stop")];
+    let answer = ask_with(acts, "fallback = ['openai/second']", question()).await.unwrap();
+    assert_eq!(answer.text, "from the second");
+}
+
+#[tokio::test]
 async fn the_fallback_answers_when_the_first_is_in_trouble() {
     let acts = [error(503, "overloaded"), said("from the second", "stop")];
     let answer = ask_with(acts, "fallback = ['openai/second']", question()).await.unwrap();

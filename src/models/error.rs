@@ -67,6 +67,14 @@ pub enum ModelError {
         /// The provider's words.
         detail: String,
     },
+    /// The model did not want to answer, or a filter of its provider stopped it.
+    #[error("{model} refuses to answer ({detail})")]
+    Refused {
+        /// Which model.
+        model: String,
+        /// How the answer ended, and what there was of it.
+        detail: String,
+    },
     /// The provider is in trouble (5xx, 529) or out of reach.
     #[error("the provider of {model} is unavailable: {detail}")]
     Unavailable {
@@ -128,6 +136,7 @@ impl ModelError {
             Self::Quota { .. } => "provider_quota",
             Self::ContextOverflow { .. } => CONTEXT_OVERFLOW,
             Self::Rejected { .. } => "provider_rejected",
+            Self::Refused { .. } => "model_refused",
             Self::Unavailable { .. } => "provider_unavailable",
             Self::CircuitOpen { .. } => CIRCUIT_OPEN,
             Self::Timeout { phase: "connect", .. } => "provider_timeout_connect",

@@ -30,7 +30,8 @@ const NO_CREDIT: [&str; 7] = [
 /// quota and of billing when a limit per minute is reached.
 const MAYBE_NO_CREDIT: [&str; 2] = ["quota", "billing"];
 
-const TOO_LONG: [&str; 9] = [
+const TOO_LONG: [&str; 10] = [
+    "exceed context limit",
     "context_length",
     "context length",
     "context window",
@@ -77,6 +78,13 @@ impl Diagnosis<'_> {
     /// The answer cannot be used.
     pub(super) fn malformed(&self, detail: &str) -> ModelError {
         ModelError::Malformed { model: self.model.to_string(), detail: self.detail(detail) }
+    }
+
+    /// The model, or a filter of its provider, did not want to answer.
+    pub(super) fn refused(&self, finish: &str, said: &str) -> ModelError {
+        let said = if said.trim().is_empty() { String::new() } else { format!(": {}", said.trim()) };
+        let detail = self.detail(&format!("finish reason {finish}{said}"));
+        ModelError::Refused { model: self.model.to_string(), detail }
     }
 
     /// A deadline passed.

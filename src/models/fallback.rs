@@ -58,7 +58,7 @@ impl Model for Fallback {
         let mut first_failure = None;
         for model in self.all() {
             match model.generate(request.clone()).await {
-                Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
+                Err(error) if may_help(&error) => note(&mut first_failure, model.name(), error),
                 Ok(answer) if first_failure.is_none() => return Ok(answer),
                 Ok(answer) => return Ok(by(model.name(), answer)),
                 Err(error) => return Err(told(first_failure, error)),
@@ -75,7 +75,7 @@ impl Model for Fallback {
                 hear(Heard::Anew);
             }
             match model.speak(request.clone(), hear).await {
-                Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
+                Err(error) if may_help(&error) => note(&mut first_failure, model.name(), error),
                 Ok(answer) if first_failure.is_none() => return Ok(answer),
                 Ok(answer) => return Ok(by(model.name(), answer)),
                 Err(error) => return Err(told(first_failure, error)),
@@ -93,7 +93,7 @@ impl Model for Fallback {
         let mut first_failure = None;
         for model in self.all() {
             match model.stream(request.clone()).await {
-                Err(error) if error.fault().is_retryable() => note(&mut first_failure, model.name(), error),
+                Err(error) if may_help(&error) => note(&mut first_failure, model.name(), error),
                 Ok(pieces) if first_failure.is_none() => return Ok(pieces),
                 Ok(pieces) => {
                     let name = model.name().clone();
@@ -108,6 +108,11 @@ impl Model for Fallback {
         }
         Err(first_failure.unwrap_or_else(nobody))
     }
+}
+
+/// Whether another model may do better.
+fn may_help(error: &ModelError) -> bool {
+    error.fault().is_retryable() || matches!(error.why(), ModelError::Refused { .. })
 }
 
 /// Of the failures of a chain the first one is what the caller hears in the end: it is about the model

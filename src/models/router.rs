@@ -246,7 +246,9 @@ impl Models {
         if !provider.has_key() {
             return Err(provider.missing_key(name));
         }
-        let model = ProviderModel::new(name.clone(), provider.clone(), self.http.clone(), self.timeouts)?;
+        let window = self.windows.find(name, provider.is_public());
+        let (provider, http) = (provider.clone(), self.http.clone());
+        let model = ProviderModel::new(name.clone(), provider, http, self.timeouts, window)?;
         Ok(Arc::new(model))
     }
 

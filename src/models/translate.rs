@@ -12,6 +12,7 @@ use serde_json::{Value, json};
 use crate::task::{CUT_SHORT, ToolRequest, Usage};
 
 use super::failure::Diagnosis;
+use super::gauge::first_guess;
 use super::tool_text;
 use super::{Answer, Message, ModelError, Picture, Request, Role, ToolSpec};
 
@@ -24,6 +25,8 @@ pub(super) struct Dialect {
     pub(super) adapter: AdapterKind,
     /// Whether it was seen to refuse schemas.
     pub(super) refuses_schemas: bool,
+    /// The window of the model, if it is known.
+    pub(super) window: Option<u64>,
 }
 
 /// The conversation as the library wants it.
@@ -64,7 +67,7 @@ pub(super) fn options(request: &Request, dialect: Dialect) -> ChatOptions {
         .with_capture_content(true)
         .with_capture_tool_calls(true)
         .with_normalize_reasoning_content(true);
-    options.max_tokens = request.max_output_tokens;
+    options.max_tokens = request.max_output_tokens.or_else(|| longest(request, dialect));
     if adapter == AdapterKind::OpenAI {
         // Without an effort the library takes one from the model's name and cuts it off:
         // `qwen-max` would be asked for as `qwen`. A budget is what this adapter ignores.
@@ -91,6 +94,15 @@ pub(super) fn options(request: &Request, dialect: Dialect) -> ChatOptions {
         }
     }
     options
+}
+
+/// The longest answer there is room for, where the library would ask for one of 64,000 tokens: Anthropic
+/// refuses a prompt with which that is more than the window.
+fn longest(request: &Request, dialect: Dialect) -> Option<u32> {
+    const USUAL: u64 = 64_000;
+    let window = dialect.window.filter(|_| dialect.adapter == AdapterKind::Anthropic)?;
+    let room = window.saturating_sub(first_guess(request.bytes()));
+    u32::try_from(room.max(1024)).ok().filter(|_| room < USUAL)
 }
 
 /// How a provider is told the schema. The library itself only knows strict schemas for
@@ -259,6 +271,10 @@ pub(super) struct Returned {
 pub(super) struct Expected {
     tools: Vec<ToolSpec>,
     json: bool,
+    /// About how many tokens the prompt has, for servers that do not say.
+    prompt: u64,
+    /// Whether a person reads the answer as it is: to them a refusal is one, too.
+    is_talk: bool,
     /// Whether its models may write calls as text. Those of Anthropic, Gemini and OpenAI's responses
     /// do not: JSON in their text is an example or a quotation.
     calls_in_text: bool,
@@ -270,6 +286,8 @@ impl Expected {
         Self {
             tools: offered(request).to_vec(),
             json: request.schema.is_some(),
+            prompt: first_guess(request.bytes()),
+            is_talk: request.role == Role::Chat,
             calls_in_text: dialect.adapter == AdapterKind::OpenAI,
         }
     }
@@ -297,7 +315,18 @@ impl Expected {
         if requests.is_empty() && text.trim().is_empty() {
             return Err(diagnosis.malformed(&format!("it is empty (finish reason: {finish})")));
         }
-        let usage = usage(returned.usage.as_ref());
+        if !self.is_talk && requests.is_empty() && REFUSALS.contains(&finish.as_str()) {
+            return Err(diagnosis.refused(&finish, &text));
+        }
+        let mut usage = usage(returned.usage.as_ref());
+        // A call is never free: what nobody reports is reckoned.
+        if usage.input_tokens == 0 {
+            usage.input_tokens = self.prompt;
+        }
+        if usage.output_tokens == 0 {
+            let asked = requests.iter().map(|request| request.arguments.to_string().len());
+            usage.output_tokens = first_guess((text.len() + asked.sum::<usize>()) as u64);
+        }
         Ok(Answer { text, requests, finish, usage, model: None })
     }
 }
@@ -313,6 +342,9 @@ fn tool_request(
     let id = if call.call_id.is_empty() { format!("call-{}", position + 1) } else { call.call_id };
     Ok(ToolRequest { id, tool: call.fn_name, arguments })
 }
+
+/// How an answer ends that its provider stopped, or that its model did not want to give.
+const REFUSALS: [&str; 2] = ["content-filter", "refusal"];
 
 /// Whether a model was stopped in the middle of what it said.
 fn is_cut(stop: Option<&StopReason>) -> bool {
@@ -347,7 +379,7 @@ mod tests {
     use super::*;
 
     fn speaks(adapter: AdapterKind) -> Dialect {
-        Dialect { adapter, refuses_schemas: false }
+        Dialect { adapter, refuses_schemas: false, window: None }
     }
 
     #[test]
@@ -359,6 +391,18 @@ mod tests {
             "required": ["arguments"], "additionalProperties": false});
         assert_eq!([&strict, &optional, &free].map(is_strict), [true, false, false]);
         assert_eq!([&strict, &optional, &free].map(is_closed), [true, true, false]);
+    }
+
+    #[test]
+    fn anthropic_is_asked_for_no_longer_answer_than_there_is_room_for() {
+        let longest = |adapter, bytes: usize| {
+            let request = Request::new(Role::Execute, "g", "", "x".repeat(bytes));
+            options(&request, Dialect { window: Some(200_000), ..speaks(adapter) }).max_tokens
+        };
+        assert_eq!(longest(AdapterKind::Anthropic, 1_000), None);
+        let room = longest(AdapterKind::Anthropic, 500_000).unwrap();
+        assert!((20_000..40_000).contains(&room), "{room}");
+        assert_eq!(longest(AdapterKind::OpenAI, 500_000), None);
     }
 
     #[test]

@@ -340,6 +340,7 @@ impl From<ModelError> for ApiError {
             | ModelError::NotUnderstood(_)
             | ModelError::MissingKey { .. }
             | ModelError::ContextOverflow { .. }
+            | ModelError::Refused { .. }
             | ModelError::Rejected { .. } => StatusCode::UNPROCESSABLE_ENTITY,
             ModelError::RateLimited { .. }
             | ModelError::Quota { .. }
