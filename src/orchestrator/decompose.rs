@@ -1,6 +1,7 @@
 //! From a goal to a plan: asked for by schema, read leniently, checked strictly, mended once,
 //! asked of another model, and if all that fails a single honest step.
 
+use super::context::{Window, cut};
 use super::patience::{Patience, ask};
 use super::plan_text::{PlanText, read_json, schema};
 use super::{Orchestrator, OrchestratorError, prompts};
@@ -10,6 +11,11 @@ use crate::task::{
     Task, TaskSpec, is_too_deep,
 };
 use crate::tools::Probes;
+
+/// Of the window, in percent: what a planner is told at least, beside whatever tools, and what it is shown of an
+/// answer of its own that has to be mended.
+const LEAST_PERCENT: u64 = 10;
+const REPAIR_PERCENT: u64 = 10;
 
 /// Who asks again if no model answers: there is one such layer for everything.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -80,7 +86,8 @@ impl Orchestrator {
         by: &mut Planner,
     ) -> Result<Plan, OrchestratorError> {
         let model = self.models.for_role(Role::Plan, planning.spec.chat_model.as_ref())?;
-        let mut request = planning.request();
+        let window = self.window(model.as_ref(), planning.spec);
+        let mut request = planning.request(&window);
         by.model = Some(model.name().clone());
         let first =
             match self.ask_for_plan(model.as_ref(), &request, &planning, by, planning.patience()).await? {
@@ -95,10 +102,11 @@ impl Orchestrator {
             };
         }
         let fresh = request.clone();
-        request.messages.push(Message::Assistant { text: first.text, requests: Vec::new() });
+        let said = cut(&first.text, window.bytes(REPAIR_PERCENT));
+        request.messages.push(Message::Assistant { text: said, requests: Vec::new() });
         request.messages.push(Message::User(format!(
             "This cannot be used: {}. Answer with the corrected JSON only.",
-            first.problem
+            cut(&first.problem, window.bytes(REPAIR_PERCENT) / 4)
         )));
         match self.ask_for_plan(model.as_ref(), &request, &planning, by, planning.patience()).await? {
             Ok(plan) => Ok(plan),
@@ -241,13 +249,20 @@ impl Planning<'_> {
         self.single_step()
     }
 
-    fn request(&self) -> Request {
+    /// What the planner is asked. A brief that has no room beside instructions and tools, and what a second
+    /// round would add, is told by its beginning; the journal has all of it.
+    fn request(&self, window: &Window) -> Request {
         let limits = &self.spec.limits;
         let room = limits.max_steps.saturating_sub(self.ground.planned as u32);
         let system = prompts::plan(self.tools, self.models, self.probes, room);
         let mut request = Request::new(Role::Plan, &self.spec.goal, system, &self.brief);
         request.schema = Some(schema(self.models, self.probes));
         request.tools = self.tools.to_vec();
+        let others = request.bytes() - self.brief.len() as u64;
+        let least = window.bytes(LEAST_PERCENT);
+        let room = window.bytes(100 * window.room() / window.limit() - REPAIR_PERCENT * 5 / 4);
+        let room = room.saturating_sub(usize::try_from(others).unwrap_or(usize::MAX)).max(least);
+        request.messages = vec![Message::User(cut(&self.brief, room))];
         request
     }
 
@@ -308,7 +323,7 @@ fn part_problem(step: &PlannedStep, probes: &Probes) -> Option<String> {
         return Some(format!("step '{}' is nested deeper than {MAX_DEPTH} levels", step.id));
     }
     step.checks.iter().find_map(|check| match &check.kind {
-        CheckKind::Schema(schema) => jsonschema::validator_for(schema)
+        CheckKind::Schema(schema) => crate::tools::validator(schema)
             .err()
             .map(|error| format!("the schema that step '{}' is checked by cannot be used: {error}", step.id)),
         CheckKind::Probe(name) if !probes.names().any(|known| known == name) => {
@@ -323,5 +338,37 @@ pub(super) fn describe_fault(step: &str, fault: Option<&Fault>) -> String {
     match fault {
         Some(fault) => format!("Step '{step}' failed for good: {}.", fault.message.trim_end_matches('.')),
         None => format!("Step '{step}' failed for good."),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::models::Scripted;
+
+    #[test]
+    fn a_planner_is_asked_within_its_window_whatever_there_is_to_tell() {
+        let spec = serde_json::json!({"goal": "g".repeat(60_000), "userId": "u", "threadId": "t"});
+        let spec: TaskSpec = serde_json::from_value(spec).unwrap();
+        let model = Scripted::parse("x", r#"{"rules": []}"#).unwrap();
+        let window = Window::of(&model, 20_000, 4_096);
+        for brief in [500, 60_000, 500_000] {
+            let planning = Planning {
+                spec: &spec,
+                tools: &[],
+                ledger: None,
+                again: Again::Here,
+                models: &[],
+                probes: &Probes::default(),
+                revised: None,
+                ground: Ground::default(),
+                brief: "x".repeat(brief),
+                reason: String::new(),
+            };
+            let request = planning.request(&window);
+            let tokens = window.of_request(&request);
+            assert!(tokens + window.tokens(window.bytes(REPAIR_PERCENT) as u64) <= window.room(), "{tokens}");
+            assert_eq!(request.messages == vec![Message::User(planning.brief.clone())], brief == 500);
+        }
     }
 }

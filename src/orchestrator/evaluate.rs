@@ -5,12 +5,16 @@ use serde::Deserialize;
 
 use super::decompose::{Again, Planning, describe_fault};
 use super::frozen::frozen;
-use super::{Orchestrator, OrchestratorError, marked, plan_text, prompts};
+use super::{Orchestrator, OrchestratorError, cut, marked, plan_text, prompts};
 use crate::models::{Request, Role};
 use crate::task::{
     Event, Exceeded, Fault, FaultClass, FrozenTools, Ledger, Next, Payload, Plan, Planner, Step, StepStatus,
     StepType, Task, Usage,
 };
+
+/// Of the planner's window, in percent, for each of the goal, the plan so far and why it is revised: what was
+/// brought needs the rest.
+const BRIEF_PERCENT: u64 = 5;
 
 /// How a task goes on.
 #[derive(Debug, Clone, PartialEq)]
@@ -174,7 +178,9 @@ impl Orchestrator {
             None => reason.to_owned(),
         };
         let model = self.models.for_role(Role::Plan, spec.chat_model.as_ref())?;
-        let notes = self.notes(task, &self.window(model.as_ref(), spec)).await?;
+        let window = self.window(model.as_ref(), spec);
+        let notes = self.notes(task, &window).await?;
+        let part = |text: &str| cut(text, window.bytes(BRIEF_PERCENT));
         let done: Vec<String> = task
             .steps()
             .iter()
@@ -190,12 +196,13 @@ impl Orchestrator {
                 serde_json::json!(owed)
             ),
         };
+        let reason = part(&reason);
         Ok(format!(
-            "Goal:\n{}\n\nA plan was made and has to be revised: {reason}\n\nThe plan so far:\n{}\n\nWhat completed \
-             steps brought:\n{notes}\n\nCompleted steps stay. Plan only the steps that are to follow them, and go \
-             another way than the one that failed.{owed}",
-            task.spec().goal,
-            done.join("\n"),
+            "Goal:\n{}\n\nA plan was made and has to be revised: {reason}\n\nThe plan so far:\n{}\n\nCompleted steps \
+             stay. Plan only the steps that are to follow them, and go another way than the one that failed.{owed}\n\n\
+             What completed steps brought:\n{notes}",
+            part(&spec.goal),
+            part(&done.join("\n")),
         ))
     }
 

@@ -12,8 +12,10 @@ use crate::models::{Model, Request, Role};
 use crate::task::{CheckKind, Step, TaskSpec, json_in};
 use crate::tools::Probes;
 
-/// How much of an output a judge reads, in bytes.
+/// How much of an output a judge reads, in bytes and in percent of its window; and of the step and of the criteria.
 const READ_BYTES: usize = 96 * 1024;
+const READ_PERCENT: u64 = 40;
+const WORDS_PERCENT: u64 = 10;
 
 /// How much of a schema a step is shown, in bytes.
 const SCHEMA_BYTES: usize = 8 * 1024;
@@ -58,11 +60,14 @@ impl Orchestrator {
         output: &str,
     ) -> Result<(Arc<dyn Model>, Request), OrchestratorError> {
         let model = self.models.for_role(Role::Evaluate, spec.chat_model.as_ref())?;
+        let window = self.window(model.as_ref(), spec);
+        let words = window.bytes(WORDS_PERCENT);
         let user = format!(
-            "The step:\n{}\n\nThe criteria:\n{criteria}\n\nWhat was brought:\n{}",
-            step.plan.description,
+            "The step:\n{}\n\nThe criteria:\n{}\n\nWhat was brought:\n{}",
+            cut(&step.plan.description, words),
+            cut(criteria, words),
             // Whoever made it may have read anything.
-            marked(&step.plan.id, &cut(output, READ_BYTES))
+            marked(&step.plan.id, &cut(output, READ_BYTES.min(window.bytes(READ_PERCENT))))
         );
         let mut request = Request::new(Role::Evaluate, &spec.goal, prompts::JUDGE, user);
         request.schema = Some(serde_json::json!({
