@@ -94,6 +94,7 @@ impl Attempt {
             cancel: self.cancel.child_token(),
             max_output_bytes: self.spec.limits.max_output_bytes,
             fence: self.journal.fence(),
+            is_confidential: false,
         };
         let asked = tool.reconciler().map(|_| dispatch.arguments.clone());
         let outcome = self.await_call(tool.call(dispatch.arguments, context)).await?;

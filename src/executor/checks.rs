@@ -10,6 +10,7 @@ use crate::task::{
     CallAt, CheckKind, Claim, Event, Fault, FaultClass, Payload, Reserve, Standing, UNVERIFIED, Usage,
     Verdict, as_text, data_of,
 };
+use crate::tools::validator;
 
 /// How much of the evidence of one check a model is told, in bytes.
 const TOLD_BYTES: usize = 4 * 1024;
@@ -210,7 +211,7 @@ fn by_schema(schema: &Value, brought: &Value) -> Found {
         by: "schema".to_owned(),
         usage: Usage::default(),
     };
-    let validator = match jsonschema::validator_for(schema) {
+    let validator = match validator(schema) {
         Ok(validator) => validator,
         Err(error) => return found(false, format!("the schema itself cannot be used: {error}")),
     };

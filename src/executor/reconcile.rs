@@ -93,6 +93,7 @@ impl Attempt {
             cancel: self.cancel.child_token(),
             max_output_bytes: self.spec.limits.max_output_bytes,
             fence: self.journal.fence(),
+            is_confidential: false,
         };
         let question = json!({"idempotencyKey": key, "tool": tool, "arguments": arguments});
         let said = reconciler.call(question, context).await;

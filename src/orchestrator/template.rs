@@ -243,7 +243,7 @@ pub(super) fn checked(
 }
 
 fn validator(template: &Template) -> Result<Validator, OrchestratorError> {
-    jsonschema::validator_for(&Value::Object(template.parameters.clone()))
+    crate::tools::validator(&Value::Object(template.parameters.clone()))
         .map_err(|error| invalid("parameters", format!("is no JSON Schema: {error}")))
 }
 

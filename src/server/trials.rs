@@ -100,6 +100,7 @@ pub(super) async fn call(
         max_output_bytes: MOST_BYTES,
         // Nobody else can make this call.
         fence: Fence::default(),
+        is_confidential: false,
     };
     let began = Instant::now();
     let ended = match tool.problem(&wish.arguments) {

@@ -38,6 +38,7 @@ pub use mcp::ServerStatus;
 pub use mcp_json::{McpJsonError, read_mcp_json};
 pub use probe::{Finder, Finding, ProbeConfig, ProbeError, Probes};
 pub use schema::ArgumentSchema;
+pub(crate) use schema::validator;
 pub use secrets::{SecretConfig, Secrets};
 pub use toolbox::{Toolbox, ToolboxError};
 
@@ -135,6 +136,8 @@ pub struct CallContext {
     pub max_output_bytes: u64,
     /// Nothing leaves this process once it is closed.
     pub fence: Fence,
+    /// Whether there is a secret among the arguments, which goes to nobody but whom they name.
+    pub is_confidential: bool,
 }
 
 impl CallContext {
@@ -158,6 +161,7 @@ impl CallContext {
             cancel: CancellationToken::new(),
             max_output_bytes: 8 * 1024 * 1024,
             fence: Fence::default(),
+            is_confidential: false,
         }
     }
 }

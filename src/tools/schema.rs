@@ -100,9 +100,7 @@ impl ArgumentSchema {
 
     fn read(&self) -> &Result<Validator, String> {
         self.0.read.get_or_init(|| {
-            if places(&self.0.value, &self.0.value, &mut HashMap::new()) > MOST_PLACES {
-                return Err(format!("with all references followed it has more than {MOST_PLACES} places"));
-            }
+            refuse_endless(&self.0.value)?;
             let mut reasons = Vec::new();
             for edition in EDITIONS {
                 // A reference to somewhere else is not followed, and a format is a hint.
@@ -115,6 +113,21 @@ impl ArgumentSchema {
             }
             Err(reasons.swap_remove(0))
         })
+    }
+}
+
+/// What judges by a schema that came from outside, or why it cannot be used.
+pub(crate) fn validator(schema: &Value) -> Result<Validator, String> {
+    refuse_endless(schema)?;
+    jsonschema::validator_for(schema).map_err(|error| error.to_string())
+}
+
+fn refuse_endless(schema: &Value) -> Result<(), String> {
+    match places(schema, schema, &mut HashMap::new()) {
+        places if places > MOST_PLACES => {
+            Err(format!("with all references followed it has more than {MOST_PLACES} places"))
+        }
+        _ => Ok(()),
     }
 }
 

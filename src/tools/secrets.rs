@@ -9,6 +9,8 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
+use base64::Engine as _;
+use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
@@ -123,7 +125,16 @@ impl Secrets {
     fn arguments(&self, tool: &ToolDescription, arguments: Value) -> Result<Value, String> {
         let host = host_of(tool, &arguments);
         let may = |name: &str, config: &SecretConfig| config.allows(name, tool, host.as_deref());
-        map_texts(arguments, &|text| self.replaced(&text, &may))
+        let arguments = map_texts(arguments, &|text| self.replaced(&text, &may))?;
+        // What a value has in it may end the part of an address that it stands in.
+        match host_of(tool, &arguments) == host {
+            true => Ok(arguments),
+            false => {
+                Err("a secret would change the host of the address: write it percent-encoded, or send it \
+                          in a header"
+                    .to_owned())
+            }
+        }
     }
 
     fn output(&self, output: ToolOutput) -> ToolOutput {
@@ -230,22 +241,69 @@ fn read(
 }
 
 /// What a value becomes where it is sent or said back: in a form, in the query and the path of an
-/// address, and within a JSON text.
+/// address, within JSON, HTML and Base64; and each of its lines.
 fn disguises(value: &str) -> Vec<SecretString> {
     const ADDRESSES: [&str; 2] = ["http://host/?", "http://host/"];
     let in_form: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-    let in_json = Value::from(value).to_string();
-    let in_json = in_json.strip_prefix('"').and_then(|text| text.strip_suffix('"')).map(str::to_owned);
     let in_addresses = ADDRESSES.iter().filter_map(|before| {
         let whole = url::Url::parse(&format!("{before}{value}")).ok()?;
         whole.as_str().strip_prefix(before).map(str::to_owned)
     });
-    let mut forms: Vec<String> = in_addresses.chain([in_form]).chain(in_json).collect();
+    let lines = value.lines().map(str::trim).filter(|line| line.len() >= LINE).map(str::to_owned);
+    let mut forms: Vec<String> = in_addresses.chain([in_form, in_html(value)]).chain(lines).collect();
+    forms.extend(in_json(value));
+    forms.extend(in_base64(value));
     // The longest first: of one that is within another nothing may be left over.
     forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
     forms.dedup();
     // An address may leave out parts of what is put into it.
     forms.into_iter().filter(|form| form != value && form.len() >= SHORTEST).map(Into::into).collect()
+}
+
+/// A shorter line of a value of several lines says nothing by itself.
+const LINE: usize = 16;
+
+/// Within the texts of JSON, as the usual writers have it: letters beyond ASCII as they are or by number,
+/// and with or without a mark before a slash; some do not write `<`, `>` and `&`.
+fn in_json(value: &str) -> impl Iterator<Item = String> {
+    let text = Value::from(value).to_string();
+    let text = text[1..text.len() - 1].to_owned();
+    let numbered = |text: &str, which: fn(char) -> bool, upper: bool| {
+        let mut units = [0; 2];
+        text.chars().fold(String::new(), |mut all, letter| {
+            match which(letter) {
+                true => letter.encode_utf16(&mut units).iter().for_each(|unit| {
+                    all += &if upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") };
+                }),
+                false => all.push(letter),
+            }
+            all
+        })
+    };
+    let marks: fn(char) -> bool = |letter| matches!(letter, '<' | '>' | '&');
+    let foreign: fn(char) -> bool = |letter| !letter.is_ascii();
+    let unmarked = [text.clone(), numbered(&text, marks, false), numbered(&text, marks, true)];
+    let written = unmarked
+        .into_iter()
+        .flat_map(move |text| [numbered(&text, foreign, false), numbered(&text, foreign, true), text]);
+    written.flat_map(|text| [text.replace('/', "\\/"), text])
+}
+
+fn in_html(value: &str) -> String {
+    let value = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
+    value.replace('"', "&quot;").replace('\'', "&#39;")
+}
+
+/// Within Base64 of either alphabet, at each of the three places where it may begin there: as much of it as
+/// does not depend on what stands beside it.
+fn in_base64(value: &str) -> impl Iterator<Item = String> {
+    [BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD].into_iter().flat_map(move |alphabet| {
+        [0, 1, 2].map(|before| {
+            let text = alphabet.encode([&[0; 2][..before], value.as_bytes()].concat());
+            let cut = usize::from(!(before + value.len()).is_multiple_of(3));
+            text[[0, 2, 3][before]..text.len() - cut].to_owned()
+        })
+    })
 }
 
 /// `LONGHAUL_SECRET_GITHUB_TOKEN` for `github-token`.
@@ -301,6 +359,7 @@ impl Tool for Guarded {
 
     async fn call(&self, arguments: Value, context: CallContext) -> Result<ToolOutput, ToolError> {
         let known = self.tool.description();
+        let context = CallContext { is_confidential: !secrets_in(&arguments).is_empty(), ..context };
         let arguments = self.secrets.arguments(known, arguments).map_err(ToolError::Denied)?;
         match self.tool.call(arguments, context).await {
             Ok(output) => Ok(self.secrets.output(output)),
@@ -479,6 +538,43 @@ mod tests {
             let told = secrets.redacted(text.clone());
             assert!(told.contains("{{secret:token}}") && !told.contains("word"), "{text}: {told}");
         }
+    }
+
+    #[test]
+    fn a_value_is_found_however_json_html_and_base64_write_it() {
+        let value = "p\"q\\r\nZ£é<&>/secret88";
+        let config = serde_json::from_value(json!({"token": {}})).unwrap();
+        let secrets = Secrets::load(&config, &|_| Some(value.to_owned())).unwrap();
+        let forms = [
+            r#"{"s": "p\"q\\r\nZ\u00a3\u00e9<&>/secret88"}"#.to_owned(),
+            r#"{"s": "p\"q\\r\nZ\u00A3\u00E9<&>\/secret88"}"#.to_owned(),
+            r#"{"s": "p\"q\\r\nZ£é\u003c\u0026\u003e/secret88"}"#.to_owned(),
+            "<p>p&quot;q\\r\nZ£é&lt;&amp;&gt;/secret88</p>".to_owned(),
+        ];
+        for text in forms {
+            let told = secrets.redacted(text.clone());
+            assert!(told.contains("{{secret:token}}") && !told.contains("secret88"), "{text}: {told}");
+        }
+        for user in ["", "u", "us", "use"] {
+            let basic = BASE64_STANDARD_NO_PAD.encode(format!("{user}{value}:more"));
+            let told = secrets.redacted(basic.clone());
+            assert!(told.contains("{{secret:token}}") && told.len() < 30, "{basic}: {told}");
+        }
+        let key =
+            "-----BEGIN KEY-----\nMIIEvQIBADANBgkqhkiG9w0B\nAQEFAASCBKcwggSjAgEAAoIB\n-----END KEY-----";
+        let secrets = Secrets::load(&config, &|_| Some(key.to_owned())).unwrap();
+        let told = secrets.redacted("line 2: MIIEvQIBADANBgkqhkiG9w0B".to_owned());
+        assert_eq!(told, "line 2: {{secret:token}}");
+    }
+
+    #[test]
+    fn a_value_does_not_lead_a_request_to_another_host() {
+        let secrets = secrets(json!({"tools": ["http_fetch"], "hosts": ["example.com"]}));
+        let fetch = tool("http_fetch", "http");
+        let asked = |url: &str| secrets.arguments(&fetch, json!({"url": url}));
+        let refused = asked("https://{{secret:token}}@example.com/").unwrap_err();
+        assert!(refused.contains("would change the host") && !refused.contains("s3cr3t"), "{refused}");
+        assert!(asked("https://example.com/?key={{secret:token}}").is_ok());
     }
 
     #[test]

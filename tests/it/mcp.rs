@@ -79,6 +79,7 @@ fn context() -> CallContext {
         cancel: CancellationToken::new(),
         max_output_bytes: 8 * 1024 * 1024,
         fence: Fence::default(),
+        is_confidential: false,
     }
 }
 

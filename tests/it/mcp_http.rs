@@ -50,6 +50,7 @@ impl World {
             cancel: CancellationToken::new(),
             max_output_bytes: 8 * 1024 * 1024,
             fence: Fence::default(),
+            is_confidential: false,
         };
         tool.call(arguments, context).await
     }
@@ -131,6 +132,7 @@ async fn a_server_that_is_gone_is_unreachable_and_nothing_was_dispatched() {
         cancel: CancellationToken::new(),
         max_output_bytes: 1000,
         fence: Fence::default(),
+        is_confidential: false,
     };
     let error = tool.call(json!({}), context).await.unwrap_err();
     assert!(matches!(&error, ToolError::Unreachable { server, .. } if server == "web"), "{error:?}");

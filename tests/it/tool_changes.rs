@@ -88,6 +88,7 @@ async fn changed(world: &World, label: &str) {
         cancel: CancellationToken::new(),
         max_output_bytes: 10_000,
         fence: Fence::default(),
+        is_confidential: false,
     };
     change.call(json!({"label": label}), context).await.unwrap();
     let heard = async {

@@ -261,6 +261,7 @@ impl Answering {
             max_output_bytes: self.state.orchestrator.limits().max_output_bytes,
             // It only reads: nothing can be done twice.
             fence: Fence::default(),
+            is_confidential: false,
         };
         // Whoever stops the answer drops this call, and it must not go on for nobody.
         let _cancel = context.cancel.clone().drop_guard();

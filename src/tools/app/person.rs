@@ -8,7 +8,7 @@ use serde_json::{Map, Value};
 
 use super::{Early, Operation};
 use crate::task::Effect;
-use crate::tools::{CallContext, Origin, ToolDescription, ToolError};
+use crate::tools::{CallContext, Origin, ToolDescription, ToolError, validator};
 
 /// `ask_person`.
 pub(super) struct Ask;
@@ -54,7 +54,7 @@ impl Arguments {
             return Some("`choices` is empty: leave it out for a free answer".to_owned());
         }
         let schema = self.schema.as_ref()?;
-        let checked = jsonschema::validator_for(&Value::Object(schema.clone()));
+        let checked = validator(&Value::Object(schema.clone()));
         checked.err().map(|error| format!("`schema` is no JSON Schema: {error}"))
     }
 }
@@ -80,7 +80,7 @@ pub(crate) fn answer_problem(question: &Value, answer: &Value) -> Option<String>
         return (!is_one).then(|| format!("must be one of {}", choices.join(", ")));
     }
     if let Some(schema) = question.schema {
-        let validator = jsonschema::validator_for(&Value::Object(schema)).ok()?;
+        let validator = validator(&Value::Object(schema)).ok()?;
         return validator.validate(answer).err().map(|error| format!("does not fit what was asked: {error}"));
     }
     (!answer.is_string()).then(|| "must be a text".to_owned())
@@ -92,6 +92,16 @@ mod tests {
 
     use super::*;
 
+    /// A schema of 3 KB that takes days to judge by.
+    fn endless() -> Value {
+        let mut all = json!({"a40": {"type": "string"}});
+        for at in 0..40 {
+            let next = format!("#/$defs/a{}", at + 1);
+            all[format!("a{at}")] = json!({"allOf": [{"$ref": next}, {"$ref": next}]});
+        }
+        json!({"$defs": all, "$ref": "#/$defs/a0"})
+    }
+
     #[test]
     fn a_question_has_words_and_a_sensible_form() {
         assert_eq!(question_problem(&json!({"question": "Which city?"})), None);
@@ -100,6 +110,7 @@ mod tests {
             json!({"question": " "}),
             json!({"question": "q", "choices": []}),
             json!({"question": "q", "schema": {"type": 7}}),
+            json!({"question": "q", "schema": endless()}),
             json!({"question": "q", "answers": ["a"]}),
         ] {
             assert!(question_problem(&bad).is_some(), "{bad}");

@@ -36,8 +36,8 @@ pub(super) use request::Submit;
 pub(super) struct Fetch {
     allow_private: bool,
     /// Built at the first call, because building needs certificates and may fail where nobody
-    /// ever fetches anything.
-    client: OnceLock<Client>,
+    /// ever fetches anything. The second one stays with the host that it was told.
+    clients: [OnceLock<Client>; 2],
 }
 
 #[derive(Deserialize, JsonSchema)]
@@ -53,19 +53,20 @@ pub(super) struct Arguments {
 
 impl Fetch {
     pub(super) fn new(allow_private: bool) -> Self {
-        Self { allow_private, client: OnceLock::new() }
+        Self { allow_private, clients: Default::default() }
     }
 
-    fn client(&self) -> Result<Client, ToolError> {
-        if let Some(client) = self.client.get() {
+    fn client(&self, stays: bool) -> Result<Client, ToolError> {
+        let kept = &self.clients[usize::from(stays)];
+        if let Some(client) = kept.get() {
             return Ok(client.clone());
         }
-        let client = build_client(self.allow_private).map_err(|error| ToolError::Unreachable {
+        let client = build_client(self.allow_private, stays).map_err(|error| ToolError::Unreachable {
             server: "http".to_owned(),
             detail: "no HTTP client can be made on this machine".to_owned(),
             source: Some(Box::new(error)),
         })?;
-        Ok(self.client.get_or_init(|| client).clone())
+        Ok(kept.get_or_init(|| client).clone())
     }
 }
 
@@ -83,7 +84,8 @@ impl Operation for Fetch {
             ToolError::Arguments(format!("'{}' is not an address: {error}", arguments.url))
         })?;
         check_url(&url, self.allow_private).map_err(denied)?;
-        let response = self.client()?.get(url.clone()).send().await.map_err(|error| failed(&url, error))?;
+        let client = self.client(context.is_confidential)?;
+        let response = client.get(url.clone()).send().await.map_err(|error| failed(&url, error))?;
         if arguments.must_succeed {
             page::check_status(&response)?;
         }
@@ -95,13 +97,13 @@ impl Operation for Fetch {
     }
 }
 
-fn build_client(allow_private: bool) -> reqwest::Result<Client> {
+fn build_client(allow_private: bool, stays: bool) -> reqwest::Result<Client> {
     let builder = Client::builder()
         .user_agent(USER_AGENT)
         .connect_timeout(CONNECT_TIMEOUT)
         // An address may hold a secret, which is not for whoever it redirects to.
         .referer(false)
-        .redirect(Policy::custom(move |attempt| follow(attempt, allow_private)));
+        .redirect(Policy::custom(move |attempt| follow(attempt, allow_private, stays)));
     if allow_private {
         return builder.build();
     }
@@ -109,7 +111,13 @@ fn build_client(allow_private: bool) -> reqwest::Result<Client> {
     builder.no_proxy().dns_resolver(GuardedResolver).build()
 }
 
-fn follow(attempt: Attempt<'_>, allow_private: bool) -> reqwest::redirect::Action {
+fn follow(attempt: Attempt<'_>, allow_private: bool, stays: bool) -> reqwest::redirect::Action {
+    // Whoever answers may put into the new address what stood in the old one.
+    let first = attempt.previous().first().map(Url::origin);
+    if stays && first.is_some_and(|first| first != attempt.url().origin()) {
+        return attempt
+            .error(Refused("it leads to another host, which may not be given a secret".to_owned()));
+    }
     if attempt.previous().len() > MAX_REDIRECTS {
         return attempt.error(Refused(format!("more than {MAX_REDIRECTS} redirects")));
     }

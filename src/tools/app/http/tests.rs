@@ -1,6 +1,7 @@
 //! What may be fetched, from whom, and how much of it. All servers are on loopback.
 
 use axum::Router;
+use axum::http::Uri;
 use axum::response::Redirect;
 use axum::routing::get;
 use serde_json::json;
@@ -139,6 +140,25 @@ async fn redirects_are_followed_and_counted() {
 }
 
 #[tokio::test]
+async fn what_an_address_confides_to_a_host_is_redirected_to_no_other() {
+    let other = serve(Router::new().fallback(|| async { "got it" })).await;
+    let router = Router::new()
+        .route("/there", get(move |uri: Uri| async move { Redirect::temporary(&format!("{other}{uri}")) }))
+        .route("/here", get(|| async { Redirect::temporary("/end") }))
+        .route("/end", get(|| async { "arrived" }));
+    let base = serve(router).await;
+    let confided = async |path: &str| {
+        let tool = built_in(Fetch::new(true));
+        let context = CallContext { is_confidential: true, ..context() };
+        tool.call(json!({"url": format!("{base}{path}")}), context).await
+    };
+    assert_eq!(confided("/here?key=value").await.unwrap().content["body"], "arrived");
+    let refused = confided("/there?key=value").await.unwrap_err();
+    assert!(refused.to_string().contains("may not be given a secret"), "{refused}");
+    assert_eq!(fetch(&format!("{base}/there"), true).await.unwrap().content["body"], "got it");
+}
+
+#[tokio::test]
 async fn the_guard_stands_at_every_redirect() {
     // The policy itself is asked, because no public server may be used here to redirect inwards.
     for url in ["http://127.0.0.1/", "http://[::1]/", "file:///etc/passwd"] {
@@ -147,7 +167,7 @@ async fn the_guard_stands_at_every_redirect() {
     let base =
         serve(Router::new().route("/", get(|| async { Redirect::temporary("http://10.0.0.1/") }))).await;
     let client =
-        Client::builder().redirect(Policy::custom(|attempt| follow(attempt, false))).build().unwrap();
+        Client::builder().redirect(Policy::custom(|attempt| follow(attempt, false, false))).build().unwrap();
     let url = Url::parse(&base).unwrap();
     let error = client.get(url.clone()).send().await.map_err(|error| failed(&url, error)).err().unwrap();
     assert!(matches!(error, Early::Failed(ToolError::Denied(_))));
