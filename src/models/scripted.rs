@@ -95,6 +95,7 @@ enum ErrorKind {
     Timeout,
     Malformed,
     Rejected,
+    Refused,
     Quota,
     Overflow,
 }
@@ -184,6 +185,7 @@ impl Scripted {
             ErrorKind::Timeout => ModelError::Timeout { model, phase: "total" },
             ErrorKind::Malformed => ModelError::Malformed { model, detail },
             ErrorKind::Rejected => ModelError::Rejected { model, detail },
+            ErrorKind::Refused => ModelError::Refused { model, detail },
             ErrorKind::Quota => ModelError::Quota { model, detail },
             ErrorKind::Overflow => ModelError::ContextOverflow { model, detail },
         }

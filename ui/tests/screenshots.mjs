@@ -20,7 +20,7 @@ const script = [
   { role: "plan", goalContains: "Compare the error", reply: { json: { reason: "Both modules can be read side by side; the comparison needs both.", steps: plan } } },
   { role: "plan", goalContains: "release notes of this week", reply: { json: { reason: "", steps: [tool("write", "Write the notes into the workspace", "workspace_write", { path: "notes/week-48.md", content: "# Week 48\n\n- Filters of the task list are kept under names.\n- Analytics are about any dates.\n" })] } } },
   { role: "plan", reply: { json: { reason: "", steps: [step("look", "Look at it"), step("do", "Do it", ["look"])] } } },
-  { role: "execute", goalContains: "doubtful", reply: { error: { kind: "rejected", message: "the request is longer than the model allows" } } },
+  { role: "execute", goalContains: "doubtful", reply: { error: { kind: "refused", message: "finish reason content-filter" } } },
   { role: "execute", goalContains: "nightly", delayMs: 60_000, reply: { text: "Done." } },
   { role: "execute", goalContains: "Compare the error", turn: 0, times: 1, delayMs: 300, reply: { error: { kind: "unavailable", message: "the model is overloaded" } } },
   { role: "execute", goalContains: "Compare the error", turn: 0, delayMs: 420, reply: { text: "I look at the notes first.", toolCalls: [{ tool: "workspace_read", arguments: { path: "notes.md" } }] } },

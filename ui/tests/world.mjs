@@ -41,7 +41,7 @@ export const rules = [
   { role: "execute", goalContains: "aloud", wordMs: 150, reply: { text: "Every word of this answer is seen before the answer is complete, and the last word is lighthouse." } },
   { role: "execute", goalContains: "flaky", times: 2, reply: { error: { kind: "unavailable", message: "the model is overloaded" } } },
   { role: "execute", goalContains: "faltering", times: 1, reply: { error: { kind: "unavailable", message: "the model is overloaded" } } },
-  { role: "execute", goalContains: "doomed", reply: { error: { kind: "rejected", message: "this model refuses such requests" } } },
+  { role: "execute", goalContains: "doomed", reply: { error: { kind: "refused", message: "this model refuses such requests" } } },
   { role: "execute", goalContains: "tools", turn: 0, delayMs: 60, reply: { text: "I look first.", toolCalls: [{ tool: "workspace_read", arguments: { path: "notes.md" } }, { tool: "workspace_list", arguments: {} }] } },
   { role: "execute", delayMs: 120, reply: { text: "## What matters\n\n- The notes name **three** open questions.\n- Two of them have an answer already.\n\n| question | answer |\n|---|---|\n| Who writes? | We do |\n| When? | `today` |" } },
   { role: "evaluate", reply: { json: { verdict: "continue", reason: "the plan still fits" } } },
