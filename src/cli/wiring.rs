@@ -161,12 +161,14 @@ impl Engine {
     }
 
     /// Opens the database only: enough to look at tasks and to steer them. Nothing is started
-    /// and no provider is asked.
+    /// and no provider is asked; of the tools those are known that need no server.
     pub(super) async fn steering(settings: Settings, environment: &Environment) -> Result<Self, CliError> {
         let database = Database::open(&settings, environment).await?;
         database.prepare().await?;
         let models = Models::with_model(Arc::new(Offline::new()))?;
-        Self::over(settings, database, models, Arc::default())
+        // Whoever works with them says what is wrong with their configuration.
+        let tools = Toolbox::unconnected(&settings.config.tools, Secrets::default()).unwrap_or_default();
+        Self::over(settings, database, models, Arc::new(tools))
     }
 
     /// Puts the rooms over each other.

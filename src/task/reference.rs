@@ -211,11 +211,19 @@ fn reference(value: &Value) -> Option<Reference<'_>> {
     }
 }
 
+/// A part of a value. A text on the way there is taken for the JSON that it holds: tools answer in such texts,
+/// and a list of answers is a list of them.
 fn part(value: &Value, pointer: &str) -> Option<Value> {
-    match value {
-        Value::String(text) if !pointer.is_empty() => json_in::<Value>(text).ok()?.pointer(pointer).cloned(),
-        other => other.pointer(pointer).cloned(),
+    let (mut at, mut rest) = (value, pointer);
+    while let Some(names) = rest.strip_prefix('/') {
+        if let Value::String(text) = at {
+            return part(&json_in::<Value>(text).ok()?, rest);
+        }
+        let end = names.find('/').unwrap_or(names.len()) + 1;
+        at = at.pointer(&rest[..end])?;
+        rest = &rest[end..];
     }
+    rest.is_empty().then(|| at.clone())
 }
 
 /// What a step brought, as data: the JSON that a text holds, if it holds an object or a list.
@@ -268,6 +276,18 @@ mod tests {
         assert_eq!(ids, ["step-1"]);
         let expected = json!({"a": ["x"], "b": {"$output": 3}, "c": {"$output": "step-1", "other": 1}});
         assert_eq!(known(None).fill(&arguments), Ok(expected));
+    }
+
+    #[test]
+    fn a_pointer_looks_into_texts_wherever_they_are() {
+        let value = json!([{"a": 1}, "{\"args\": {\"x\": [7, 8]}, \"\": \"e\"}", "no JSON"]);
+        assert_eq!(part(&value, "/1/args/x/1"), Some(json!(8)));
+        assert_eq!(part(&value, "/1/"), Some(json!("e")));
+        assert_eq!(part(&value, "/1"), Some(value[1].clone()));
+        assert_eq!(part(&value, ""), Some(value.clone()));
+        for nothing in ["/2/a", "/0/a/b", "/3", "0/a"] {
+            assert_eq!(part(&value, nothing), None, "{nothing}");
+        }
     }
 
     #[test]

@@ -1,5 +1,6 @@
 //! The transport to a server's program: one JSON message per line.
 
+use std::borrow::Cow;
 use std::io;
 
 use rmcp::RoleClient;
@@ -158,15 +159,40 @@ fn parse(line: &[u8]) -> Option<ServerJsonRpcMessage> {
     if line.iter().all(u8::is_ascii_whitespace) {
         return None;
     }
-    match serde_json::from_slice(line) {
+    let line = with_whole_letters(line);
+    match serde_json::from_slice(&line) {
         Ok(message) => Some(message),
         Err(error) => {
             tracing::debug!(%error, "an MCP server wrote a line that is no message");
-            let value: Value = serde_json::from_slice(line).ok()?;
+            let value: Value = serde_json::from_slice(&line).ok()?;
             let id = u32::try_from(value.get("id")?.as_u64()?).ok()?;
             value.get("method").is_none().then(|| instead(id, Unusable::Malformed))
         }
     }
+}
+
+/// A line without the halves of letters that a server writes which has cut a text in the middle of one: no
+/// text can hold them, and for one of them a whole answer would be lost.
+fn with_whole_letters(line: &[u8]) -> Cow<'_, [u8]> {
+    let unit = |at: usize| {
+        let digits = line.get(at..at + 6)?.strip_prefix(b"\\u")?;
+        u16::from_str_radix(std::str::from_utf8(digits).ok()?, 16).ok()
+    };
+    let mut mended = Cow::Borrowed(line);
+    let mut at = 0;
+    while at < line.len() {
+        at += match unit(at) {
+            Some(0xD800..=0xDBFF) if matches!(unit(at + 6), Some(0xDC00..=0xDFFF)) => 12,
+            Some(0xD800..=0xDFFF) => {
+                mended.to_mut()[at..at + 6].copy_from_slice(b"\\ufffd");
+                6
+            }
+            // What stands behind a backslash is not the beginning of anything.
+            _ if line[at] == b'\\' => 2,
+            _ => 1,
+        };
+    }
+    mended
 }
 
 /// The client numbers its requests. The answer that a waiting call gets in the place of one that cannot be used.
@@ -203,6 +229,17 @@ mod tests {
     fn what_a_program_prints_besides_messages_is_passed_over() {
         for line in ["", "  ", "Server started on stdio", "{}", r#"{"level":"info"}"#, "[1,2]"] {
             assert!(parse(line.as_bytes()).is_none(), "{line}");
+        }
+    }
+
+    #[test]
+    fn half_a_letter_does_not_cost_the_answer() {
+        let mended =
+            |line: &str| String::from_utf8(with_whole_letters(line.as_bytes()).into_owned()).unwrap();
+        assert_eq!(mended(r#""cut \ud83d""#), r#""cut \ufffd""#);
+        assert_eq!(mended(r#""\uDE00\ud83d\ud83d\ude00""#), r#""\ufffd\ufffd\ud83d\ude00""#);
+        for whole in [r#""\ud83d\ude00""#, r#""\\ud83d is how it is written""#, r#""\u0041 \n""#, "\\u12"] {
+            assert_eq!(mended(whole), whole);
         }
     }
 
