@@ -35,8 +35,12 @@ pub(super) async fn jobs_of(queue: Arc<bullmq::Queue>, task: TaskId) -> Result<V
 /// The job with this id. Its state is asked for first, so that one that is shown as completed has
 /// what it returned; one that ended in between says so itself.
 pub(super) async fn job(queue: Arc<bullmq::Queue>, id: &str) -> Result<Option<Job>> {
-    let state = queue.get_job_state(id).await?;
+    let mut state = queue.get_job_state(id).await?;
     let Some(job) = queue.get_job(id).await? else { return Ok(None) };
+    // It was written in between: its id is known before it is there.
+    if word(state) == JobState::Unknown {
+        state = queue.get_job_state(id).await?;
+    }
     let mut job = Job { priority: priority_of(&queue, &job).await?, ..view(&job, state) };
     if job.state == JobState::Active && job.finished_on.is_some() {
         job.state = if job.failed_reason.is_some() { JobState::Failed } else { JobState::Completed };
