@@ -68,7 +68,7 @@ on("an answer is given again, and a message said in other words; what followed i
 on("what could not be sent is in the box again", "/chat", async (page) => {
   await page.route("**/api/chat", (route) => route.abort());
   await say(page, "What is lost on the way?");
-  await page.getByRole("alert").getByText("cannot be reached").waitFor();
+  await page.getByRole("alert").getByText("The server cannot be reached.", { exact: true }).waitFor();
   await page.waitForFunction(() => document.querySelector("textarea")?.value === "What is lost on the way?");
   await page.waitForFunction(() => document.querySelectorAll(".message").length === 0);
   await page.unroute("**/api/chat");
