@@ -231,14 +231,14 @@ impl Models {
     fn model(&self, name: &ModelName) -> Result<Arc<dyn Model>, ModelError> {
         let is_public = self.providers.get(&name.provider).is_some_and(Provider::is_public);
         let price = self.prices.find(name, is_public);
-        let guarded = self.breakers.guard(self.bare(name)?);
-        let priced = Priced::new(Arc::new(guarded), price);
         let window = self.windows.find(name, is_public);
+        let guarded = self.breakers.guard(self.bare(name, window)?);
+        let priced = Priced::new(Arc::new(guarded), price);
         Ok(Arc::new(Gauged::new(Arc::new(priced), window, self.gauges.clone())))
     }
 
     /// A model that does not know what it costs.
-    fn bare(&self, name: &ModelName) -> Result<Arc<dyn Model>, ModelError> {
+    fn bare(&self, name: &ModelName, window: Option<u64>) -> Result<Arc<dyn Model>, ModelError> {
         if let Some(model) = self.ready.get(name) {
             return Ok(model.clone());
         }
@@ -246,7 +246,6 @@ impl Models {
         if !provider.has_key() {
             return Err(provider.missing_key(name));
         }
-        let window = self.windows.find(name, provider.is_public());
         let (provider, http) = (provider.clone(), self.http.clone());
         let model = ProviderModel::new(name.clone(), provider, http, self.timeouts, window)?;
         Ok(Arc::new(model))
