@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::task::ModelName;
 
-use super::{BreakerConfig, Price, Role};
+use super::{BreakerConfig, Price, Role, RoleModels};
 
 /// Which models there are and which of them does what. Every key has a default; an empty
 /// table is valid. Keys of providers are never in the file: the file names the environment
@@ -19,10 +19,11 @@ pub struct ModelsConfig {
     /// The model for every role that has none of its own. Without it: a key found in the
     /// environment, else a running Ollama, else the offline rules.
     pub default: Option<ModelName>,
-    /// A model for one role: `chat`, `detect`, `plan`, `execute`, `evaluate`, `summarize`.
-    pub roles: BTreeMap<Role, ModelName>,
+    /// A model for one role: `chat`, `detect`, `plan`, `execute`, `evaluate`, `summarize`; or a
+    /// list, which is a fallback chain of its own.
+    pub roles: BTreeMap<Role, RoleModels>,
     /// Asked in this order when a call fails in a way that another model may not: provider in
-    /// trouble, timeout, rate limit, unusable answer.
+    /// trouble, timeout, rate limit, unusable answer. Roles with a list are not asked of these.
     pub fallback: Vec<ModelName>,
     /// The models that a step of a plan may name instead of the usual one; none by default.
     pub allowed: Vec<ModelName>,
@@ -155,6 +156,7 @@ mod tests {
             fallback = ["ollama/qwen3:8b"]
             [roles]
             plan = "anthropic/claude-sonnet-5-5"
+            chat = ["openai/gpt-x", "local/small"]
             [prices]
             "openai/gpt-x" = { input = 1.5, cached = 0.15, output = 6 }
             [windows]
@@ -169,7 +171,8 @@ mod tests {
             demo = "demo.json"
         "#;
         let config: ModelsConfig = toml::from_str(text).unwrap();
-        assert_eq!(config.roles[&Role::Plan].provider, "anthropic");
+        assert_eq!(config.roles[&Role::Plan].first.provider, "anthropic");
+        assert_eq!(config.roles[&Role::Chat].names().count(), 2);
         assert_eq!(config.timeouts, Timeouts { total_ms: 1000, ..Timeouts::default() });
         assert_eq!(config.providers["local"].kind, ProviderKind::OpenAiCompatible);
         let again: ModelsConfig = toml::from_str(&toml::to_string(&config).unwrap()).unwrap();

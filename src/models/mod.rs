@@ -19,6 +19,7 @@ mod pieces;
 mod price;
 mod provider;
 mod request;
+mod role_models;
 mod router;
 mod scripted;
 mod tool_text;
@@ -38,6 +39,7 @@ pub use error::ModelError;
 pub use offline::Offline;
 pub use price::Price;
 pub use request::{Answer, Chunk, Hear, Heard, Message, PICTURE_BYTES, Picture, Request, Role, ToolSpec};
+pub use role_models::RoleModels;
 pub use router::{Models, Understudy};
 pub use scripted::Scripted;
 

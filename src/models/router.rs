@@ -13,7 +13,7 @@ use super::gauge::{Gauged, Gauges};
 use super::price::{Priced, Prices};
 use super::provider::{self, Provider};
 use super::windows::Windows;
-use super::{Model, ModelError, Offline, Role, Scripted, discovery, transport};
+use super::{Model, ModelError, Offline, Role, RoleModels, Scripted, discovery, transport};
 
 /// The model of a provider that is chosen by its key alone: the small or middle model of the
 /// provider's current family, as the test suite of genai 0.7.2 calls them live
@@ -36,7 +36,7 @@ pub trait Understudy: Send + Sync {
 /// offline rules.
 pub struct Models {
     default: ModelName,
-    roles: BTreeMap<Role, ModelName>,
+    roles: BTreeMap<Role, RoleModels>,
     fallback: Vec<ModelName>,
     /// Those that a step of a plan may name.
     allowed: Vec<ModelName>,
@@ -73,10 +73,12 @@ impl Models {
             Some(name) => name.clone(),
             None => models.choose().await,
         };
-        for name in std::iter::once(&models.default).chain(models.roles.values()) {
+        let firsts = models.roles.values().map(|role| &role.first);
+        for name in std::iter::once(&models.default).chain(firsts) {
             models.check_known(name)?;
         }
-        for name in models.fallback.iter().chain(&models.allowed) {
+        let behind = models.roles.values().filter_map(|role| role.then.as_ref()).flatten();
+        for name in models.fallback.iter().chain(&models.allowed).chain(behind) {
             models.model(name)?;
         }
         Ok(models)
@@ -109,8 +111,8 @@ impl Models {
         }
     }
 
-    /// The model for `role`: the `wanted` one if there is a wish, else the role's, else the
-    /// default; with the fallback chain behind it.
+    /// The model for `role`: the `wanted` one if there is a wish, else the role's first, else the
+    /// default; with the fallback chain of the role behind it, or the common one.
     ///
     /// Fails with [`ModelError::NotConfigured`] if nothing of that name can be asked and with
     /// [`ModelError::MissingKey`] if its key is missing; both say what to do.
@@ -119,7 +121,7 @@ impl Models {
             return Ok(understudy.model(role, wanted, None));
         }
         let name = self.name_for(role, wanted);
-        Ok(Fallback::chain(self.model(name)?, self.behind(name)?))
+        Ok(Fallback::chain(self.model(name)?, self.behind(role, name)?))
     }
 
     /// What is left of the fallback chain behind the first model for `role`: for an answer that
@@ -129,7 +131,7 @@ impl Models {
         role: Role,
         wanted: Option<&ModelName>,
     ) -> Result<Option<Arc<dyn Model>>, ModelError> {
-        let mut others = self.behind(self.name_for(role, wanted))?;
+        let mut others = self.behind(role, self.name_for(role, wanted))?;
         if others.is_empty() {
             return Ok(None);
         }
@@ -138,12 +140,14 @@ impl Models {
     }
 
     fn name_for<'a>(&'a self, role: Role, wanted: Option<&'a ModelName>) -> &'a ModelName {
-        wanted.or_else(|| self.roles.get(&role)).unwrap_or(&self.default)
+        wanted.or_else(|| self.roles.get(&role).map(|role| &role.first)).unwrap_or(&self.default)
     }
 
-    /// The fallback chain behind a model.
-    fn behind(&self, name: &ModelName) -> Result<Vec<Arc<dyn Model>>, ModelError> {
-        self.fallback.iter().filter(|other| *other != name).map(|other| self.model(other)).collect()
+    /// The fallback chain of a role behind the model that is asked first in it.
+    fn behind(&self, role: Role, name: &ModelName) -> Result<Vec<Arc<dyn Model>>, ModelError> {
+        let own = self.roles.get(&role).and_then(|role| role.then.as_ref());
+        let chain = own.unwrap_or(&self.fallback);
+        chain.iter().filter(|other| *other != name).map(|other| self.model(other)).collect()
     }
 
     /// The model for every role that has none of its own.
@@ -153,7 +157,7 @@ impl Models {
 
     /// Whether no language model is in use for anything.
     pub fn is_offline(&self) -> bool {
-        is_rules(&self.default) && self.roles.values().all(is_rules)
+        is_rules(&self.default) && self.roles.values().flat_map(RoleModels::names).all(is_rules)
     }
 
     /// Whether no language model is in use for a task that wishes for this one.
@@ -168,7 +172,7 @@ impl Models {
             self.providers.get(*provider).is_some_and(Provider::is_chosen_by_environment)
         });
         let names: BTreeSet<_> = std::iter::once(&self.default)
-            .chain(self.roles.values())
+            .chain(self.roles.values().flat_map(RoleModels::names))
             .chain(&self.fallback)
             .chain(self.ready.keys())
             .cloned()
@@ -344,6 +348,33 @@ mod tests {
         assert!(!models.is_offline());
     }
 
+    /// Who is asked for a role, one after the other.
+    fn chain(models: &Models, role: Role, wanted: Option<&str>) -> Vec<String> {
+        let wanted = wanted.map(|name| name.parse().unwrap());
+        let name = models.name_for(role, wanted.as_ref());
+        let behind = models.behind(role, name).unwrap();
+        std::iter::once(name)
+            .chain(behind.iter().map(|model| model.name()))
+            .map(ToString::to_string)
+            .collect()
+    }
+
+    #[tokio::test]
+    async fn a_list_is_the_chain_of_its_role_and_a_text_has_the_common_one_behind_it() {
+        let config = "default = 'ollama/a'\nfallback = ['ollama/f']\n\
+                      [roles]\nplan = ['ollama/p', 'ollama/q']\nchat = 'ollama/c'\ndetect = ['ollama/d']";
+        let models = open(config, &[]).await.unwrap();
+        assert_eq!(chain(&models, Role::Plan, None), ["ollama/p", "ollama/q"]);
+        assert_eq!(chain(&models, Role::Chat, None), ["ollama/c", "ollama/f"]);
+        assert_eq!(chain(&models, Role::Execute, None), ["ollama/a", "ollama/f"]);
+        assert_eq!(chain(&models, Role::Detect, None), ["ollama/d"]);
+        assert!(models.another_for_role(Role::Detect, None).unwrap().is_none());
+        // A wish takes the first place, and is asked once.
+        assert_eq!(chain(&models, Role::Plan, Some("ollama/w")), ["ollama/w", "ollama/q"]);
+        assert_eq!(chain(&models, Role::Plan, Some("ollama/q")), ["ollama/q"]);
+        assert!(models.known().iter().any(|name| name.model == "q"));
+    }
+
     #[tokio::test]
     async fn what_cannot_be_asked_says_what_to_do() {
         let models = open("", &[NO_OLLAMA]).await.unwrap();
@@ -366,6 +397,8 @@ mod tests {
             "default = 'nobody/x'",
             "fallback = ['anthropic/x']",
             "[roles]\nchat = 'nobody/x'",
+            "[roles]\nchat = ['ollama/a', 'nobody/x']",
+            "[roles]\nchat = ['ollama/a', 'anthropic/x']",
             "[providers.own]\nkind = 'openai-compatible'",
             "[providers.own]\nkind = 'openai-compatible'\nbaseUrl = 'nonsense'",
             "[scripted]\ndemo = 'no/such/file.json'",

@@ -74,6 +74,49 @@ async fn the_next_model_answers_while_the_first_is_not_asked() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn each_role_has_a_fallback_chain_of_its_own() {
+    let directory = tempfile::tempdir().unwrap();
+    let asked = |name: &str| directory.path().join(format!("{name}.jsonl"));
+    let planned = json!({"json": {"steps": [{"id": "a", "description": "think", "type": "llm-reasoning"}]}});
+    let away = json!({"error": {"kind": "unavailable"}});
+    let mut config = ModelsConfig::default();
+    for (name, reply) in [
+        ("planner", &away),
+        ("second-planner", &planned),
+        ("worker", &away),
+        ("second-worker", &json!({"text": "thought"})),
+        ("common", &json!({"text": "nobody should be asked for this"})),
+    ] {
+        let path = directory.path().join(name);
+        std::fs::write(&path, json!({"ledger": asked(name), "rules": [{"reply": reply}]}).to_string())
+            .unwrap();
+        config.scripted.insert(name.to_owned(), path);
+    }
+    config.default = Some("scripted/common".parse().unwrap());
+    config.fallback = vec!["scripted/common".parse().unwrap()];
+    let roles = json!({
+        "plan": ["scripted/planner", "scripted/second-planner"],
+        "execute": ["scripted/worker", "scripted/second-worker"],
+    });
+    config.roles = serde_json::from_value(roles).unwrap();
+    let models = Models::open(&config, &|_| None).await.unwrap();
+    let world = World::new(Setup { models: Some(models), ..Setup::default() }).await;
+    let task = world.orchestrator.start(request("Do it")).await.unwrap();
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.state().output.as_ref().unwrap().preview(), "thought");
+    let journal = world.journal(task.id).await;
+    let planner = journal.iter().find_map(|entry| match &entry.event {
+        Event::Planned { by, .. } => by.model.as_ref().map(ToString::to_string),
+        _ => None,
+    });
+    assert_eq!(planner.as_deref(), Some("scripted/second-planner"));
+    let times = |name: &str| std::fs::read_to_string(asked(name)).map_or(0, |lines| lines.lines().count());
+    let names = ["planner", "second-planner", "worker", "second-worker", "common"];
+    assert_eq!(names.map(times), [1, 1, 1, 1, 0]);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn an_account_without_credit_pauses_the_task_at_once() {
     let directory = tempfile::tempdir().unwrap();
     let asked = directory.path().join("asked.jsonl");
