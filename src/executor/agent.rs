@@ -11,7 +11,7 @@ use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, To
 use crate::orchestrator::{Delegate, PIN_TOOL, Speaking, StepContext, Window, wrap_up};
 use crate::task::{
     CONTEXT_OVERFLOW, Call, CallAt, CallState, CallSubject, Event, Fault, FaultClass, NO_PROGRESS, Payload,
-    Reserve, Standing, StepType, Task, ToolRequest, as_text, is_too_deep,
+    RecordedRequest, Reserve, Standing, StepType, Task, ToolRequest, as_text, is_too_deep,
 };
 use crate::tools::{Tool, ToolError};
 
@@ -144,7 +144,7 @@ impl Attempt {
                 subject: call.subject.clone(),
                 text,
                 note,
-                requests: call.requests.clone(),
+                requests: self.requests_of(call).await?,
                 is_error: call.is_error || was_told,
                 is_cut: call.is_cut,
                 untrusted: comes_from_outside(task, call),
@@ -163,6 +163,16 @@ impl Attempt {
             conversation.fold(digest.through, text);
         }
         Ok(conversation)
+    }
+
+    /// What a model turn asked for, with all arguments.
+    async fn requests_of(&self, call: &Call) -> Result<Vec<ToolRequest>, Stop> {
+        let mut requests = Vec::with_capacity(call.requests.len());
+        for RecordedRequest { id, tool, arguments } in &call.requests {
+            let arguments = self.orchestrator.content_of(arguments).await?;
+            requests.push(ToolRequest { id: id.clone(), tool: tool.clone(), arguments });
+        }
+        Ok(requests)
     }
 
     /// Asks for the next turn. Returns what the provider said if it found the conversation too long for the
@@ -214,7 +224,7 @@ impl Attempt {
                     step: self.index,
                     call,
                     text: Payload::text(&answer.text),
-                    requests: answer.requests.clone(),
+                    requests: answer.requests.iter().map(RecordedRequest::from).collect(),
                     finish: answer.finish.clone(),
                     usage: answer.usage,
                     model: answer.model.clone(),

@@ -7,7 +7,7 @@ use crate::models::{Answer, ToolSpec};
 use crate::queue::Wake;
 use crate::task::{
     Budget, Effect, Entry, Event, Fault, FrozenTools, Labels, Limits, ModelName, Payload, Plan, PlannedStep,
-    Planner, StepType, Taint, Task, TaskId, TaskSpec, Timestamp, ToolRequest,
+    Planner, RecordedRequest, StepType, Taint, Task, TaskId, TaskSpec, Timestamp, ToolRequest,
 };
 use crate::tools::{ToolDescription, ToolOutput, is_question};
 
@@ -212,7 +212,7 @@ impl Called {
                     step: INDEX,
                     call,
                     text: Payload::text(&answer.text),
-                    requests: answer.requests.clone(),
+                    requests: answer.requests.iter().map(RecordedRequest::from).collect(),
                     finish: answer.finish.clone(),
                     usage: answer.usage,
                     model: answer.model.clone(),

@@ -63,7 +63,7 @@ pub enum CallState {
 }
 
 /// A tool call that a model asks for.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct ToolRequest {
     /// The model's own id for the call.
@@ -72,6 +72,26 @@ pub struct ToolRequest {
     pub tool: String,
     /// The arguments as JSON.
     pub arguments: Value,
+}
+
+/// A tool call that a model asked for, as the journal holds it: large arguments are stored once, and the
+/// dispatch of the call names the same content.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub struct RecordedRequest {
+    /// The model's own id for the call.
+    pub id: String,
+    /// The tool's full name.
+    pub tool: String,
+    /// The arguments.
+    pub arguments: Payload,
+}
+
+impl From<&ToolRequest> for RecordedRequest {
+    fn from(request: &ToolRequest) -> Self {
+        let ToolRequest { id, tool, arguments } = request.clone();
+        Self { id, tool, arguments: Payload::Inline(arguments) }
+    }
 }
 
 /// What became of a tool: each is a [`FrozenTool`](super::FrozenTool).
@@ -137,7 +157,7 @@ pub struct Call {
     /// The number of the entry that records it.
     pub result_seq: Option<i64>,
     /// The tool calls the model asked for.
-    pub requests: Vec<ToolRequest>,
+    pub requests: Vec<RecordedRequest>,
     /// Whether the tool itself called its result an error.
     pub is_error: bool,
     /// Whether the limit of output tokens cut what the model said.

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BlobHash, Budget, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, Labels, ModelName,
-    OnExpiry, Pause, Payload, Plan, Planner, Priority, Prompt, Reserve, Status, Summary, Taint, TaskId,
-    TaskSpec, TemplateRef, Timestamp, ToolNotice, ToolRequest, TopUp, Usage, View,
+    OnExpiry, Pause, Payload, Plan, Planner, Priority, Prompt, RecordedRequest, Reserve, Status, Summary,
+    Taint, TaskId, TaskSpec, TemplateRef, Timestamp, ToolNotice, TopUp, Usage, View,
 };
 
 fn is_zero(index: &u32) -> bool {
@@ -129,7 +129,7 @@ pub enum Event {
         text: Payload,
         /// The tool calls it asks for.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
-        requests: Vec<ToolRequest>,
+        requests: Vec<RecordedRequest>,
         /// Why it stopped, in the provider's word.
         finish: String,
         /// What it consumed.

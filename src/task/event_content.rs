@@ -16,7 +16,10 @@ impl Event {
             }
             Self::ToolAccepted { tools, .. } => vec![tools],
             Self::ModelRequested { parts, .. } => parts.iter_mut().collect(),
-            Self::ModelAnswered { text, .. } => vec![text],
+            Self::ModelAnswered { text, requests, .. } => {
+                let asked = requests.iter_mut().map(|request| &mut request.arguments);
+                std::iter::once(text).chain(asked).collect()
+            }
             Self::ToolDispatched { arguments, .. }
             | Self::ChildStarted { arguments, .. }
             | Self::ApprovalRequested { arguments, .. }

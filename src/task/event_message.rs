@@ -1,8 +1,8 @@
 //! What an event says to people, in one line.
 
 use super::{
-    CheckDecision, Event, Fault, ForkPoint, Payload, Plan, Planner, Status, Timestamp, ToolRequest, TopUp,
-    counted,
+    CheckDecision, Event, Fault, ForkPoint, Payload, Plan, Planner, RecordedRequest, Status, Timestamp,
+    TopUp, counted,
 };
 
 impl Event {
@@ -120,7 +120,7 @@ fn planned_message(revision: u32, plan: &Plan, by: &Planner) -> String {
     }
 }
 
-fn answered_message(text: &Payload, requests: &[ToolRequest]) -> String {
+fn answered_message(text: &Payload, requests: &[RecordedRequest]) -> String {
     if requests.is_empty() {
         return format!("Model answered: {}", text.preview());
     }

@@ -71,7 +71,8 @@ pub use approval::{ApprovalPolicy, ApprovalWish, OnExpiry};
 pub use ask::{Ask, AskKind, Asking, PlanAsk, outcome_question};
 pub use budget::{Budget, Reserve, Resource, Spent, TopUp};
 pub use call::{
-    CUT_SHORT, Call, CallState, CallSubject, Noticed, Opening, ToolChange, ToolNotice, ToolRequest,
+    CUT_SHORT, Call, CallState, CallSubject, Noticed, Opening, RecordedRequest, ToolChange, ToolNotice,
+    ToolRequest,
 };
 pub use check::{
     Check, CheckDecision, CheckKind, Claim, Evidence, Standing, UNVERIFIED, Verdict, Verification,

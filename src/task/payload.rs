@@ -71,6 +71,14 @@ impl Payload {
         }
     }
 
+    /// Its length as JSON, in bytes.
+    pub fn size(&self) -> u64 {
+        match self {
+            Self::Inline(value) => value.to_string().len() as u64,
+            Self::Blob { size, .. } => *size,
+        }
+    }
+
     /// A short text for people: the content, or the beginning of it.
     pub fn preview(&self) -> String {
         match self {

@@ -170,6 +170,28 @@ async fn a_long_conversation_is_folded_before_the_call_that_would_overflow() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn what_a_model_hands_to_a_tool_is_stored_once() {
+    let model = Recording::new(None, reads(1, 5_000));
+    let world = world(&model, 100_000, None).await;
+    let task = world.start(plan(vec![step(StepType::ToolCall, "Read it")])).await;
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+    let (mut asked, mut dispatched) = (Vec::new(), Vec::new());
+    for entry in world.journal(task.id).await {
+        match entry.event {
+            Event::ModelAnswered { requests, .. } => {
+                asked.extend(requests.into_iter().map(|request| request.arguments));
+            }
+            Event::ToolDispatched { arguments, .. } => dispatched.push(arguments),
+            _ => {}
+        }
+    }
+    assert!(matches!(asked[..], [Payload::Blob { .. }]), "{asked:?}");
+    assert_eq!(asked, dispatched);
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn what_has_no_room_even_alone_says_so() {
     let model = Recording::new(None, reads(0, 0));
     let world = world(&model, 300, None).await;

@@ -9,7 +9,7 @@ use longhaul::repository::{Commit, Lease, Repository, SqliteDurability, SqliteRe
 use longhaul::task::{
     Effect, Entry, Event, Limits, Payload, Plan, Planner, Status, StepType, Task, TaskId, Timestamp,
 };
-use serde_json::json;
+use serde_json::{Value, json};
 use sqlx::{Connection, PgConnection, SqliteConnection};
 
 use crate::context::{Recording, Turns};
@@ -34,11 +34,24 @@ fn letters(number: usize, bytes: usize) -> String {
     (0..bytes).map(|_| letter()).collect()
 }
 
-/// A step whose model says 5 KiB in each of its turns, and nothing that the model of another number says.
-async fn long_conversation(repository: Arc<dyn Repository>, number: usize) -> usize {
+/// What a model does in a turn: words, and tools.
+type Turn = (String, Vec<(&'static str, Value)>);
+
+/// A turn that says 5 KiB.
+fn says(turn: usize) -> Turn {
+    (letters(turn, BYTES), vec![("read", json!({"turn": turn}))])
+}
+
+/// A turn that hands 5 KiB to a tool, as one does that writes a file.
+fn writes(turn: usize) -> Turn {
+    (String::new(), vec![("slow_reading", json!({"turn": turn, "ms": 0, "text": letters(turn, BYTES)}))])
+}
+
+/// A step whose model does 5 KiB in each of its turns, and nothing that the model of another number does.
+async fn long_conversation(repository: Arc<dyn Repository>, number: usize, does: fn(usize) -> Turn) -> usize {
     let turns: Turns = Box::new(move |turn| match turn {
         TURNS.. => ("done".to_owned(), Vec::new()),
-        turn => (letters(number * TURNS + turn, BYTES), vec![("read", json!({"turn": turn}))]),
+        turn => does(number * TURNS + turn),
     });
     let model = Recording::new(Some("It went on."), turns);
     let limits = Limits { max_turns: 1000, max_tool_calls: 1000, ..Limits::default() };
@@ -123,10 +136,10 @@ async fn load(engine: &str, repository: &dyn Repository, id: TaskId) {
 }
 
 /// Some conversations, behind the first one.
-async fn conversations(repository: Arc<dyn Repository>) -> usize {
+async fn conversations(repository: Arc<dyn Repository>, does: fn(usize) -> Turn) -> usize {
     let mut content = 0;
     for number in 1..=CONVERSATIONS {
-        content += long_conversation(repository.clone(), number).await;
+        content += long_conversation(repository.clone(), number, does).await;
     }
     content
 }
@@ -148,7 +161,7 @@ async fn sqlite_with(fill: impl AsyncFnOnce(Arc<dyn Repository>) -> usize) -> (u
         sqlx::raw_sql("PRAGMA wal_checkpoint(TRUNCATE)").execute(&mut connection).await.unwrap();
         std::fs::metadata(&path).unwrap().len()
     };
-    long_conversation(open().await, 0).await;
+    long_conversation(open().await, 0, says).await;
     tokio::time::sleep(std::time::Duration::from_millis(200)).await;
     let before = size().await;
     let content = fill(open().await).await;
@@ -163,7 +176,7 @@ async fn postgres_with(fill: impl AsyncFnOnce(Arc<dyn Repository>) -> usize) -> 
     repository.prepare().await.unwrap();
     let repository = Arc::new(repository);
     let mut connection = PgConnection::connect(&url).await.unwrap();
-    long_conversation(repository.clone(), 0).await;
+    long_conversation(repository.clone(), 0, says).await;
     let before = database_bytes(&mut connection).await;
     let content = fill(repository).await;
     (database_bytes(&mut connection).await.saturating_sub(before), content)
@@ -181,8 +194,10 @@ async fn database_bytes(connection: &mut PgConnection) -> u64 {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it measures"]
 async fn sqlite() {
-    let (stored, content) = sqlite_with(conversations).await;
-    report("SQLite", "200 turns of 5 KiB", stored, content);
+    let (stored, content) = sqlite_with(async |repository| conversations(repository, says).await).await;
+    report("SQLite", "200 turns that say 5 KiB", stored, content);
+    let (stored, content) = sqlite_with(async |repository| conversations(repository, writes).await).await;
+    report("SQLite", "200 turns that write 5 KiB", stored, content);
     let (stored, content) = sqlite_with(async |repository: Arc<dyn Repository>| {
         let (id, content) = long_plan(repository.as_ref()).await;
         load("SQLite", repository.as_ref(), id).await;
@@ -195,8 +210,10 @@ async fn sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 #[ignore = "it measures"]
 async fn postgresql() {
-    let (stored, content) = postgres_with(conversations).await;
-    report("PostgreSQL", "200 turns of 5 KiB", stored, content);
+    let (stored, content) = postgres_with(async |repository| conversations(repository, says).await).await;
+    report("PostgreSQL", "200 turns that say 5 KiB", stored, content);
+    let (stored, content) = postgres_with(async |repository| conversations(repository, writes).await).await;
+    report("PostgreSQL", "200 turns that write 5 KiB", stored, content);
     let (stored, content) = postgres_with(async |repository: Arc<dyn Repository>| {
         let (id, content) = long_plan(repository.as_ref()).await;
         load("PostgreSQL", repository.as_ref(), id).await;

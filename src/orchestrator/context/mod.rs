@@ -16,6 +16,8 @@ mod untrusted;
 mod view;
 mod window;
 
+use serde_json::Value;
+
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Model, Role, ToolSpec};
 use crate::task::{Event, Opening, Payload, Step, StepStatus, Task, TaskSpec, TraceType, View, as_text};
@@ -279,9 +281,14 @@ impl Orchestrator {
         Ok(outputs)
     }
 
+    /// A recorded content.
+    pub async fn content_of(&self, payload: &Payload) -> Result<Value, OrchestratorError> {
+        Ok(self.repository.content(payload).await?)
+    }
+
     /// A recorded content as text: strings as they are, everything else as JSON.
     pub async fn text_of(&self, payload: &Payload) -> Result<String, OrchestratorError> {
-        Ok(as_text(self.repository.content(payload).await?))
+        Ok(as_text(self.content_of(payload).await?))
     }
 
     /// Whether what was collected has to be compressed before the next model call.
@@ -294,9 +301,9 @@ impl Orchestrator {
         let shown: u64 = uncovered(task)
             .filter_map(|(_, step)| Some((step, step.output.as_ref()?)))
             .inspect(|_| outputs += 1)
-            .map(|(step, output)| size_of(output).min(share) + step.plan.description.len() as u64)
+            .map(|(step, output)| output.size().min(share) + step.plan.description.len() as u64)
             .sum();
-        let summary = task.state().summary.as_ref().map_or(0, |summary| size_of(&summary.text));
+        let summary = task.state().summary.as_ref().map_or(0, |summary| summary.text.size());
         outputs > 1 && shown + summary > (window.opening_bytes() * CROWDED_PERCENT / 100) as u64
     }
 }
@@ -330,17 +337,10 @@ fn between_is_settled(task: &Task, last: u32, index: u32) -> bool {
 
 /// Estimated bytes of what no summary covers.
 pub(super) fn uncovered_bytes(task: &Task) -> u64 {
-    uncovered(task).filter_map(|(_, step)| step.output.as_ref()).map(size_of).sum()
+    uncovered(task).filter_map(|(_, step)| step.output.as_ref()).map(Payload::size).sum()
 }
 
 /// The first index that no summary covers.
 pub(super) fn uncovered_from(task: &Task) -> u32 {
     task.state().summary.as_ref().map_or(0, |summary| summary.through + 1)
-}
-
-fn size_of(payload: &Payload) -> u64 {
-    match payload {
-        Payload::Inline(value) => value.to_string().len() as u64,
-        Payload::Blob { size, .. } => *size,
-    }
 }

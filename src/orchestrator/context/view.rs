@@ -188,14 +188,11 @@ fn current(task: &Task) -> Option<&Step> {
 fn conversation_bytes(step: &Step, share: usize) -> usize {
     let covered = step.digest.as_ref().map_or(0, |digest| digest.through);
     let calls = step.calls.iter().filter(|call| call.number > covered && call.state == CallState::Committed);
-    let size = |payload: &Payload| match payload {
-        Payload::Inline(value) => value.to_string().len(),
-        Payload::Blob { size, .. } => usize::try_from(*size).unwrap_or(usize::MAX).min(share),
-    };
+    let size = |payload: &Payload| usize::try_from(payload.size()).unwrap_or(usize::MAX);
     let asked = |call: &crate::task::Call| -> usize {
-        call.requests.iter().map(|request| request.tool.len() + request.arguments.to_string().len()).sum()
+        call.requests.iter().map(|request| request.tool.len() + size(&request.arguments)).sum()
     };
-    calls.map(|call| call.result.as_ref().map_or(0, size) + asked(call)).sum()
+    calls.map(|call| call.result.as_ref().map_or(0, |result| size(result).min(share)) + asked(call)).sum()
 }
 
 fn sized(name: &'static str, bytes: usize, window: &Window) -> ContextPart {

@@ -11,8 +11,8 @@ use super::script::{Attempt, Script};
 use crate::models::{Answer, Request, Role};
 use crate::orchestrator::RecordedDelegate;
 use crate::task::{
-    CallAt, Divergence, Entry, Event, Fault, ModelName, Payload, Place, Prompt, Reserve, Timestamp,
-    ToolChange,
+    CallAt, Divergence, Entry, Event, Fault, ModelName, Payload, Place, Prompt, RecordedRequest, Reserve,
+    Timestamp, ToolChange, ToolRequest,
 };
 use crate::tools::Finding;
 
@@ -152,7 +152,10 @@ impl Stage {
         match self.outcome(at, attempt, came).await.event {
             Event::ModelAnswered { text, requests, finish, usage, model, .. } => {
                 self.state().models += 1;
-                Ok(Answer { text: text_of(&text), requests, finish, usage, model })
+                let requests = requests.into_iter().map(|RecordedRequest { id, tool, arguments }| {
+                    ToolRequest { id, tool, arguments: value_of(&arguments) }
+                });
+                Ok(Answer { text: text_of(&text), requests: requests.collect(), finish, usage, model })
             }
             Event::CallFailed { fault, partial, .. } => {
                 self.state().models += 1;

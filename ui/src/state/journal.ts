@@ -7,7 +7,7 @@ export type CallState = "running" | "asked" | "done" | "failed" | "lost";
 export interface Call {
   key: string; step: number; number: number; attempt: number; kind: "model" | "tool"; name: string; state: CallState;
   from: number; to: number | null; seq: number; endSeq: number | null; base: number | null; parts: Payload[];
-  arguments: Payload | null; result: Payload | null; requests: { id: string; tool: string; arguments: unknown }[];
+  arguments: Payload | null; result: Payload | null; requests: { id: string; tool: string; arguments: Payload }[];
   effect: Effect | null; isError: boolean; finish: string | null; usage: Usage | null; fault: Fault | null; detail: string | null;
   /** The task that carries it out, if one does. */
   child: string | null;

@@ -153,7 +153,7 @@ function CallView({ id, story, call, fork }: { id: string; story: Story; call: C
       {spoken && <Section name="Answer, as it comes"><Words spoken={spoken} /></Section>}
       {call.result && <Section name={call.kind === "model" ? "Answer" : call.isError ? "Error" : "Result"} copyOf={text(content(call.result))}><Content id={id} seq={call.endSeq ?? call.seq} payload={call.result} path={(data) => data.text ?? data.result ?? data.answer} markdown={call.kind === "model"} /></Section>}
       {call.kind === "tool" && call.state === "done" && call.result && <Button kind="ghost" icon="fork" onClick={() => fork({ result: { step: call.step, call: call.number, value: content(call.result) }, words: "with another result" })}>Fork with another result</Button>}
-      {call.requests.map((request) => <Section key={request.id} name={`Wants to call ${request.tool}`}><Value value={request.arguments} open={1} /></Section>)}
+      {call.requests.map((request, at) => <Section key={request.id} name={`Wants to call ${request.tool}`}><Content id={id} seq={call.endSeq ?? call.seq} payload={request.arguments} path={(data) => (Array.isArray(data.requests) ? data.requests[at]?.arguments : null)} /></Section>)}
       {call.fault && <div class="callout is-bad"><Icon name="alert" /><div><strong>{call.fault.code}</strong><p>{call.fault.message}</p></div></div>}
       {call.detail && <p class="pad">{call.detail}</p>}
     </details>
