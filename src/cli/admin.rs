@@ -6,7 +6,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use super::Exit;
-use super::args::PruneArgs;
+use super::args::{JsonArg, PruneArgs};
 use super::config::{Environment, Settings};
 use super::error::CliError;
 use super::task::new_table;
@@ -22,11 +22,16 @@ use crate::tools::{Secrets, Tool, Toolbox};
 pub(super) async fn migrate(
     settings: &Settings,
     environment: &Environment,
+    form: JsonArg,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
     let database = Database::open(settings, environment).await?;
     let version = database.migrate().await?;
-    terminal.result(format!("schema version {version} in {}", database.place()));
+    let place = database.place();
+    match form.json {
+        true => terminal.result(json!({"schemaVersion": version, "database": place}).to_string()),
+        false => terminal.result(format!("schema version {version} in {place}")),
+    }
     Ok(Exit::Done)
 }
 
@@ -41,6 +46,12 @@ pub(super) async fn prune(
     database.prepare().await?;
     let retention = Retention { tasks: args.tasks, traces: args.traces };
     let pruned = database.repository().prune(&retention).await?;
+    if args.form.json {
+        let removed = json!({"tasks": pruned.tasks, "traces": pruned.traces, "contents": pruned.blobs,
+            "replies": pruned.replies, "workers": pruned.workers});
+        terminal.result(removed.to_string());
+        return Ok(Exit::Done);
+    }
     terminal.result(format!(
         "removed {}, {}, {} and {}",
         counted(pruned.tasks, "task"),

@@ -105,7 +105,7 @@ pub(super) enum Command {
     #[command(subcommand)]
     Template(TemplateCommand),
     /// Bring the tables of the database up to date
-    Migrate,
+    Migrate(JsonArg),
     /// Check the database against the promises, the models and the tool servers
     Doctor(JsonArg),
     /// Remove old ended tasks, or their journals
@@ -125,7 +125,7 @@ impl Command {
     pub(super) fn makes_database(&self) -> bool {
         match self {
             Self::Run(run) => run.resume.is_none(),
-            Self::Serve(_) | Self::Worker | Self::Migrate | Self::Bench(_) => true,
+            Self::Serve(_) | Self::Worker | Self::Migrate(_) | Self::Bench(_) => true,
             Self::Schedule(command) => matches!(command, ScheduleCommand::Add(_)),
             Self::Template(command) => matches!(command, TemplateCommand::Add { .. }),
             Self::Task(command) => matches!(command, TaskCommand::Import(_)),
@@ -247,11 +247,11 @@ pub(super) enum TaskCommand {
         form: JsonArg,
     },
     /// Stop a task until it is resumed
-    Pause(TaskArg),
+    Pause(SteerArg),
     /// Let a paused task go on
     Resume {
         #[command(flatten)]
-        task: TaskArg,
+        task: SteerArg,
         /// How a call of unknown outcome ended: happened=JSON, did-not-happen, skip or fail
         #[arg(long, value_parser = outcome)]
         outcome: Option<OutcomeDecision>,
@@ -260,11 +260,11 @@ pub(super) enum TaskCommand {
         request: Option<String>,
     },
     /// Stop a task for good
-    Cancel(TaskArg),
+    Cancel(SteerArg),
     /// Approve the call or the plan that a task asks approval for
     Approve {
         #[command(flatten)]
-        task: TaskArg,
+        task: SteerArg,
         #[command(flatten)]
         request: RequestArg,
         /// Call with these arguments instead, as a JSON object
@@ -274,7 +274,7 @@ pub(super) enum TaskCommand {
     /// Deny what a task asks for
     Deny {
         #[command(flatten)]
-        task: TaskArg,
+        task: SteerArg,
         #[command(flatten)]
         request: RequestArg,
         /// Why; the model is told
@@ -284,7 +284,7 @@ pub(super) enum TaskCommand {
     /// Answer the question that a task asks
     Answer {
         #[command(flatten)]
-        task: TaskArg,
+        task: SteerArg,
         /// A text, or JSON where that was asked for
         answer: String,
         #[command(flatten)]
@@ -293,7 +293,7 @@ pub(super) enum TaskCommand {
     /// Say whether what a step brought will do although it did not pass its checks
     Verdict {
         #[command(flatten)]
-        task: TaskArg,
+        task: SteerArg,
         /// Accept it, let the step try again, or fail the task
         #[arg(value_enum)]
         verdict: VerdictWord,
@@ -303,21 +303,21 @@ pub(super) enum TaskCommand {
     /// Accept a tool that has changed since the plan was made, as it is now
     Accept {
         #[command(flatten)]
-        task: TaskArg,
+        task: SteerArg,
         #[command(flatten)]
         request: RequestArg,
     },
     /// Send a message to a task: its models read it at their next turn
     Tell {
         #[command(flatten)]
-        task: TaskArg,
+        task: SteerArg,
         /// What it should know
         text: String,
     },
     /// Say how urgent a task is from now on
     Prioritize {
         #[command(flatten)]
-        task: TaskArg,
+        task: SteerArg,
         /// From 1 (most urgent) to 5 (least urgent)
         priority: Priority,
     },
@@ -341,7 +341,7 @@ pub(super) enum TaskCommand {
     /// Put a paused task back to a checkpoint, and let it go on from there
     Restore {
         #[command(flatten)]
-        task: TaskArg,
+        task: SteerArg,
         /// The checkpoint's number, as `task checkpoint --list` shows it
         #[arg(long, value_name = "SEQ")]
         checkpoint: i64,
@@ -421,6 +421,15 @@ pub(super) struct TaskArg {
     pub(super) id: String,
 }
 
+/// Names a task that something is decided about, and the form in which it is shown then.
+#[derive(Debug, Args)]
+pub(super) struct SteerArg {
+    #[command(flatten)]
+    pub(super) task: TaskArg,
+    #[command(flatten)]
+    pub(super) form: JsonArg,
+}
+
 /// What a person says about a step that did not pass its checks.
 #[derive(Debug, Clone, Copy, clap::ValueEnum)]
 pub(super) enum VerdictWord {
@@ -485,6 +494,8 @@ pub(super) struct PruneArgs {
     /// Remove journals of tasks that ended longer ago than this, for example 7d
     #[arg(long, value_name = "AGE", value_parser = duration::parse, group = "ages")]
     pub(super) traces: Option<Duration>,
+    #[command(flatten)]
+    pub(super) form: JsonArg,
 }
 
 fn status(word: &str) -> Result<Status, String> {
@@ -569,6 +580,7 @@ mod tests {
     #[test]
     fn pruning_removes_nothing_that_was_not_named() {
         assert!(read("prune").is_err());
+        assert!(read("prune --json").is_err());
         let Command::Prune(args) = read("prune --traces 7d").unwrap().command else { panic!() };
         assert_eq!((args.tasks, args.traces), (None, Some(Duration::from_secs(7 * 86_400))));
         assert!(read("prune --tasks 30d --traces 7d").is_ok());

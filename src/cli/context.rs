@@ -4,10 +4,11 @@
 use serde_json::json;
 
 use super::Exit;
+use super::args::SteerArg;
 use super::display::{cut, one_line};
 use super::error::CliError;
 use super::fork::EffectsArg;
-use super::task::{new_table, told};
+use super::task::{find, new_table, told};
 use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
 use crate::orchestrator::{ContextView, RestoreWish};
@@ -121,11 +122,12 @@ pub(super) async fn checkpoint(
 /// Puts a paused task back to a checkpoint.
 pub(super) async fn restore(
     engine: &Engine,
-    id: TaskId,
+    named: &SteerArg,
     checkpoint: i64,
     effects: &EffectsArg,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
+    let id = find(engine, &named.task.id).await?;
     let wish = RestoreWish { checkpoint, repeat_effects: effects.repeat_effects };
     let task = engine.orchestrator.restore(id, wish, &engine.settings.user).await?;
     if let Some(seq) = task.state().messages.last()
@@ -134,5 +136,5 @@ pub(super) async fn restore(
         terminal.note(notice);
     }
     terminal.tell_who_goes_on(id);
-    told(&task, terminal)
+    told(engine, &task, named.form, terminal).await
 }

@@ -3,7 +3,7 @@
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::args::{JsonArg, TaskArg};
+use super::args::{JsonArg, SteerArg, TaskArg};
 use super::display::{cut, one_line};
 use super::error::CliError;
 use super::task::{find, new_table, told};
@@ -19,7 +19,7 @@ const CELL: usize = 40;
 #[derive(Debug, Args)]
 pub(super) struct ForkArgs {
     #[command(flatten)]
-    task: TaskArg,
+    task: SteerArg,
     /// Go on behind the entry with this number, as `longhaul task trace` shows it
     #[arg(long, value_name = "SEQ", conflicts_with_all = ["at_step", "result"])]
     at_seq: Option<i64>,
@@ -42,7 +42,7 @@ pub(super) struct ForkArgs {
 #[derive(Debug, Args)]
 pub(super) struct RetryArgs {
     #[command(flatten)]
-    task: TaskArg,
+    task: SteerArg,
     /// Do this step and all that wait for it anew [default: the steps that failed]
     #[arg(long, value_name = "STEP", value_parser = clap::value_parser!(u32).range(1..))]
     from_step: Option<u32>,
@@ -77,7 +77,7 @@ fn result(text: &str) -> Result<(u32, Value), String> {
 }
 
 impl ForkArgs {
-    fn wish(self, chat_model: Option<ModelName>) -> (TaskArg, ForkWish) {
+    fn wish(self, chat_model: Option<ModelName>) -> (SteerArg, ForkWish) {
         let index = self.at_step.map(|step| step - 1);
         let at = match (self.at_seq, index, self.result) {
             (Some(seq), ..) => ForkAt::Entry(seq),
@@ -99,22 +99,21 @@ pub(super) async fn fork(
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
     let (task, wish) = args.wish(model);
-    let (id, by) = (find(engine, &task.id).await?, &engine.settings.user);
-    started(&engine.orchestrator.fork(id, wish, by).await?, terminal)
+    let (id, by) = (find(engine, &task.task.id).await?, &engine.settings.user);
+    started(engine, &engine.orchestrator.fork(id, wish, by).await?, task.form, terminal).await
 }
 
 /// Starts a new task in the place of one that has ended.
 pub(super) async fn retry(engine: &Engine, args: RetryArgs, terminal: &Terminal) -> Result<Exit, CliError> {
-    let (id, by) = (find(engine, &args.task.id).await?, &engine.settings.user);
+    let (id, by) = (find(engine, &args.task.task.id).await?, &engine.settings.user);
     let from_step = args.from_step.map(|step| step - 1);
     let wish = RetryWish { from_step, repeat_effects: args.effects.repeat_effects, key: None };
-    started(&engine.orchestrator.retry(id, wish, by).await?, terminal)
+    started(engine, &engine.orchestrator.retry(id, wish, by).await?, args.task.form, terminal).await
 }
 
-fn started(task: &Task, terminal: &Terminal) -> Result<Exit, CliError> {
-    let id = task.id;
-    terminal.tell_who_goes_on(id);
-    told(task, terminal)
+async fn started(engine: &Engine, task: &Task, form: JsonArg, terminal: &Terminal) -> Result<Exit, CliError> {
+    terminal.tell_who_goes_on(task.id);
+    told(engine, task, form, terminal).await
 }
 
 /// Shows how two tasks differ.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::args::{InboxArgs, RequestArg, TaskArg, VerdictWord};
+use super::args::{InboxArgs, RequestArg, SteerArg, VerdictWord};
 use super::display::{cut, one_line};
 use super::error::CliError;
 use super::task::{find, new_table, told};
@@ -12,6 +12,7 @@ use super::{Exit, ids, way_on};
 use crate::orchestrator::{
     Decision, OpenRequest, OrchestratorError, OutcomeDecision, RequestId, RequestKind, ShownChange,
 };
+use crate::server::task_as_shown;
 use crate::task::{CheckDecision, TaskId};
 
 /// How much of the arguments a table shows.
@@ -82,22 +83,22 @@ fn which_call(request: &OpenRequest) -> String {
 /// Says how a call ended of which nobody knew, and what is still to be said.
 pub(super) async fn outcome(
     engine: &Engine,
-    task: &TaskArg,
+    task: &SteerArg,
     request: Option<&str>,
     decision: OutcomeDecision,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
-    let id = find(engine, &task.id).await?;
+    let id = find(engine, &task.task.id).await?;
     let request = request.map(read).transpose()?;
     let before = engine.repository().load(id).await?.ok_or(OrchestratorError::NotFound)?;
     let asked = engine.orchestrator.open_requests(&before).await?;
     let by = &engine.settings.user;
-    let (task, decided) = engine.orchestrator.decide_outcome(id, request, decision, by).await?;
-    let decided = decided.to_string();
-    if let Some(request) = asked.iter().find(|request| request.id == decided) {
+    let (decided, request) = engine.orchestrator.decide_outcome(id, request, decision, by).await?;
+    let named = request.to_string();
+    if let Some(request) = asked.iter().find(|request| request.id == named) {
         terminal.note(format!("This was about {}.", which_call(request)));
     }
-    let open = engine.orchestrator.open_requests(&task).await?;
+    let open = engine.orchestrator.open_requests(&decided).await?;
     match open.iter().find(|request| request.kind == RequestKind::Outcome) {
         Some(next) => {
             let word = way_on::for_outcome(id, Some(&next.id));
@@ -106,13 +107,18 @@ pub(super) async fn outcome(
         }
         None => terminal.tell_who_goes_on(id),
     }
-    told(&task, terminal)
+    if task.form.json {
+        let shown = task_as_shown(&engine.orchestrator, &decided, Some(request)).await?;
+        terminal.result(shown.to_string());
+        return Ok(Exit::Done);
+    }
+    told(engine, &decided, task.form, terminal).await
 }
 
 /// Approves what a task asks approval for.
 pub(super) async fn approve(
     engine: &Engine,
-    task: &TaskArg,
+    task: &SteerArg,
     request: Option<&str>,
     arguments: Option<Value>,
     terminal: &Terminal,
@@ -124,7 +130,7 @@ pub(super) async fn approve(
 /// Denies what a task asks for.
 pub(super) async fn deny(
     engine: &Engine,
-    task: &TaskArg,
+    task: &SteerArg,
     request: Option<&str>,
     reason: String,
     terminal: &Terminal,
@@ -136,7 +142,7 @@ pub(super) async fn deny(
 /// Accepts a tool that has changed.
 pub(super) async fn accept(
     engine: &Engine,
-    task: &TaskArg,
+    task: &SteerArg,
     request: &RequestArg,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
@@ -167,7 +173,7 @@ fn difference(change: &ShownChange) -> String {
 /// Says whether what a step brought will do.
 pub(super) async fn verdict(
     engine: &Engine,
-    task: &TaskArg,
+    task: &SteerArg,
     request: Option<&str>,
     word: VerdictWord,
     terminal: &Terminal,
@@ -183,7 +189,7 @@ pub(super) async fn verdict(
 /// Answers what a task asks.
 pub(super) async fn answer(
     engine: &Engine,
-    task: &TaskArg,
+    task: &SteerArg,
     request: Option<&str>,
     answer: String,
     terminal: &Terminal,
@@ -203,17 +209,19 @@ pub(super) async fn answer(
 
 async fn decide(
     engine: &Engine,
-    task: &TaskArg,
+    task: &SteerArg,
     request: Option<&str>,
     kinds: &[RequestKind],
     decision: Decision,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
-    let id = find(engine, &task.id).await?;
+    let id = find(engine, &task.task.id).await?;
     let request = which(engine, id, request, kinds).await?;
-    let task = engine.orchestrator.decide(request, decision, &engine.settings.user).await?;
-    terminal.tell_who_goes_on(id);
-    told(&task, terminal)
+    let decided = engine.orchestrator.decide(request, decision, &engine.settings.user).await?;
+    if !decided.status().is_terminal() {
+        terminal.tell_who_goes_on(id);
+    }
+    told(engine, &decided, task.form, terminal).await
 }
 
 /// The request that is meant: the one that was named, or the only one there is.
@@ -246,11 +254,11 @@ fn read(text: &str) -> Result<RequestId, CliError> {
 /// Sends a message to a task.
 pub(super) async fn tell(
     engine: &Engine,
-    task: &TaskArg,
+    task: &SteerArg,
     text: &str,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
-    let id = find(engine, &task.id).await?;
-    let task = engine.orchestrator.send_message(id, text, &engine.settings.user).await?;
-    told(&task, terminal)
+    let id = find(engine, &task.task.id).await?;
+    let told_to = engine.orchestrator.send_message(id, text, &engine.settings.user).await?;
+    told(engine, &told_to, task.form, terminal).await
 }

@@ -107,7 +107,7 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
         require_database(&settings, &environment)?;
     }
     match command {
-        Command::Migrate => admin::migrate(&settings, &environment, terminal).await,
+        Command::Migrate(form) => admin::migrate(&settings, &environment, form, terminal).await,
         Command::Doctor(form) => admin::doctor(&settings, &environment, form.json, terminal).await,
         Command::Prune(args) => admin::prune(&settings, &environment, &args, terminal).await,
         Command::Bench(args) => bench::run(&settings, &environment, &args, terminal).await,

@@ -42,6 +42,8 @@ pub(super) struct ImportArgs {
     /// The conversation that it belongs to [default: one of its own]
     #[arg(long, value_name = "ID")]
     thread: Option<String>,
+    #[command(flatten)]
+    form: JsonArg,
 }
 
 #[derive(Debug, Args)]
@@ -191,7 +193,8 @@ pub(super) async fn import(engine: &Engine, args: ImportArgs, terminal: &Termina
         terminal.warn(format!("the recording is incomplete: {missing} not in it"));
     }
     let user = &engine.settings.user;
-    told(&engine.orchestrator.import(&recording, user, args.thread.as_deref()).await?, terminal)
+    let task = engine.orchestrator.import(&recording, user, args.thread.as_deref()).await?;
+    told(engine, &task, args.form, terminal).await
 }
 
 /// Reads a recording from a file or from standard input.

@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
-use serde_json::json;
+use serde_json::{Map, json};
 
 use super::display::{cut, one_line};
 use super::error::CliError;
-use super::schedule_args::{AddArgs, ScheduleArg, ScheduleCommand};
+use super::schedule_args::{AddArgs, ChangeArgs, ScheduleArg, ScheduleCommand, TaskFlags, TimingArgs};
 use super::task::{new_table, told};
 use super::template_args::ParameterArgs;
 use super::terminal::{Terminal, cell};
@@ -39,27 +39,27 @@ pub(super) async fn run(
         ScheduleCommand::Show { schedule, form } => {
             show(engine, &find(engine, &schedule).await?, form.json, terminal)
         }
-        ScheduleCommand::Pause(schedule) => {
+        ScheduleCommand::Change(args) => change(engine, *args, model, terminal).await,
+        ScheduleCommand::Pause { schedule, form } => {
             let id = find(engine, &schedule).await?.id;
-            show(engine, &brain.pause_schedule(id).await?, false, terminal)
+            show(engine, &brain.pause_schedule(id).await?, form.json, terminal)
         }
-        ScheduleCommand::Resume(schedule) => {
+        ScheduleCommand::Resume { schedule, form } => {
             let id = find(engine, &schedule).await?.id;
-            show(engine, &brain.resume_schedule(id).await?, false, terminal)
+            show(engine, &brain.resume_schedule(id).await?, form.json, terminal)
         }
         ScheduleCommand::Trigger { schedule, form } => {
             let task = brain.trigger_schedule(find(engine, &schedule).await?.id, None).await?;
-            if form.json {
-                terminal.result(json!({"taskId": task.id, "status": task.status()}).to_string());
-                return Ok(Exit::Done);
-            }
             terminal.tell_who_goes_on(task.id);
-            told(&task, terminal)
+            told(engine, &task, form, terminal).await
         }
-        ScheduleCommand::Remove(schedule) => {
-            let id = find(engine, &schedule).await?.id;
+        ScheduleCommand::Remove { schedule, form } => {
+            let Schedule { id, name, .. } = find(engine, &schedule).await?;
             brain.delete_schedule(id).await?;
-            terminal.result(format!("{id} removed"));
+            match form.json {
+                true => terminal.result(json!({"id": id, "name": name, "removed": true}).to_string()),
+                false => terminal.result(format!("{id} removed")),
+            }
             Ok(Exit::Done)
         }
     }
@@ -71,42 +71,81 @@ async fn add(
     model: Option<ModelName>,
     terminal: &Terminal,
 ) -> Result<Exit, CliError> {
-    let flags = ParameterArgs { param: args.param, template_version: None };
-    let filled = match &args.template {
-        Some(name) => Some(template::named(engine, name, &flags).await?),
-        None => None,
-    };
-    let brought = args.task.as_deref().map(brought).transpose()?.unwrap_or_default();
-    let budget = brought.budget.unwrap_or_default();
-    let budget = Budget {
-        tokens: args.max_tokens.or(budget.tokens),
-        cost_usd: args.max_cost.or(budget.cost_usd),
-        ..budget
-    };
-    let task = ScheduledTask {
-        goal: args.goal.unwrap_or(brought.goal),
-        template: args.template.or(brought.template),
-        parameters: filled.map_or(brought.parameters, |filled| filled.parameters),
-        thread_id: args.thread.or(brought.thread_id),
-        chat_model: model.or(brought.chat_model),
-        agent_id: args.agent.or(brought.agent_id),
-        preset: args.preset.or(brought.preset),
-        priority: args.priority.or(brought.priority),
-        budget: (budget != Budget::default()).then_some(budget),
-        plan: args.plan.as_deref().map(plan::read).transpose()?.or(brought.plan),
-        ..brought
-    };
-    let wish = ScheduleWish {
-        name: args.name,
-        cron: args.cron,
-        time_zone: args.time_zone,
-        at: args.at,
-        overlap: args.overlap,
-        task: Some(task),
-    };
+    let task = task_of(engine, args.task, args.goal, ScheduledTask::default(), model).await?;
+    let wish = wish(args.timing, args.name, Some(task));
     let schedule = engine.orchestrator.create_schedule(&engine.settings.user, wish, None).await?;
     terminal.note("A running worker starts it in time: longhaul serve, or longhaul worker");
     show(engine, &schedule, args.form.json, terminal)
+}
+
+async fn change(
+    engine: &Engine,
+    args: ChangeArgs,
+    model: Option<ModelName>,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    let Schedule { id, task, .. } = find(engine, &args.schedule).await?;
+    let says_what = args.task != TaskFlags::default() || args.goal.is_some() || model.is_some();
+    // The other source of steps takes the place of this one, and of the goal that went with it.
+    let base = match (&args.task.template, &args.task.plan) {
+        (Some(_), _) => ScheduledTask { goal: String::new(), plan: None, parameters: Map::new(), ..task },
+        (None, Some(_)) => ScheduledTask { template: None, parameters: Map::new(), ..task },
+        (None, None) => task,
+    };
+    let task = match says_what {
+        true => Some(task_of(engine, args.task, args.goal, base, model).await?),
+        false => None,
+    };
+    let changed = engine.orchestrator.change_schedule(id, wish(args.timing, args.name, task)).await?;
+    show(engine, &changed, args.form.json, terminal)
+}
+
+fn wish(timing: TimingArgs, name: Option<String>, task: Option<ScheduledTask>) -> ScheduleWish {
+    let TimingArgs { cron, time_zone, at, overlap } = timing;
+    ScheduleWish { name, cron, time_zone, at, overlap, task }
+}
+
+/// What tasks are asked with: what flags say, else what the file says that they name, else what was before.
+async fn task_of(
+    engine: &Engine,
+    flags: TaskFlags,
+    goal: Option<String>,
+    before: ScheduledTask,
+    model: Option<ModelName>,
+) -> Result<ScheduledTask, CliError> {
+    let base = flags.task.as_deref().map(brought).transpose()?.unwrap_or(before);
+    let mut parameters = base.parameters.clone();
+    if let Some(name) = flags.template.as_ref().or(base.template.as_ref().filter(|_| !flags.param.is_empty()))
+    {
+        let given = ParameterArgs { param: flags.param, template_version: None };
+        let given = template::named(engine, name, &given).await?.parameters;
+        if flags.template.is_some() {
+            parameters.clear();
+        }
+        parameters.extend(given);
+    } else if !flags.param.is_empty() {
+        let problem = "a parameter needs a template: name one with --template";
+        return Err(CliError::usage("template_missing", problem.to_owned()));
+    }
+    let budget = base.budget.unwrap_or_default();
+    let budget = Budget {
+        tokens: flags.max_tokens.or(budget.tokens),
+        cost_usd: flags.max_cost.or(budget.cost_usd),
+        ..budget
+    };
+    Ok(ScheduledTask {
+        goal: goal.unwrap_or(base.goal),
+        template: flags.template.or(base.template),
+        parameters,
+        thread_id: flags.thread.or(base.thread_id),
+        chat_model: model.or(base.chat_model),
+        agent_id: flags.agent.or(base.agent_id),
+        preset: flags.preset.or(base.preset),
+        priority: flags.priority.or(base.priority),
+        budget: (budget != Budget::default()).then_some(budget),
+        plan: flags.plan.as_deref().map(plan::read).transpose()?.or(base.plan),
+        ..base
+    })
 }
 
 /// What tasks are asked with, as a file says it.

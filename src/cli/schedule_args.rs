@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use clap::{Args, Subcommand};
+use clap::{ArgGroup, Args, Subcommand};
 
 use super::args::{JsonArg, dollars};
 use super::template_args::pair;
@@ -28,10 +28,22 @@ pub(super) enum ScheduleCommand {
         #[command(flatten)]
         form: JsonArg,
     },
+    /// Change a schedule: what is not said stays as it is
+    Change(Box<ChangeArgs>),
     /// Let a schedule start nothing until it is resumed
-    Pause(ScheduleArg),
+    Pause {
+        #[command(flatten)]
+        schedule: ScheduleArg,
+        #[command(flatten)]
+        form: JsonArg,
+    },
     /// Let a paused schedule go on
-    Resume(ScheduleArg),
+    Resume {
+        #[command(flatten)]
+        schedule: ScheduleArg,
+        #[command(flatten)]
+        form: JsonArg,
+    },
     /// Start the task of a schedule now
     Trigger {
         #[command(flatten)]
@@ -40,7 +52,12 @@ pub(super) enum ScheduleCommand {
         form: JsonArg,
     },
     /// Forget a schedule; its tasks stay
-    Remove(ScheduleArg),
+    Remove {
+        #[command(flatten)]
+        schedule: ScheduleArg,
+        #[command(flatten)]
+        form: JsonArg,
+    },
 }
 
 /// Names a schedule.
@@ -51,18 +68,48 @@ pub(super) struct ScheduleArg {
 }
 
 #[derive(Debug, Args)]
+#[command(
+    group = ArgGroup::new("when").args(["cron", "at"]).required(true),
+    group = ArgGroup::new("filled").arg("param").requires("template"),
+)]
 pub(super) struct AddArgs {
     /// What is to be reached each time [default: the goal of the template]
     #[arg(required_unless_present_any = ["template", "task"])]
     pub(super) goal: Option<String>,
-    /// The template that its tasks are made from, each time in its newest version
-    #[arg(long, value_name = "NAME")]
-    pub(super) template: Option<String>,
-    /// A parameter of the template (may be repeated)
-    #[arg(long, value_name = "NAME=VALUE", value_parser = pair, requires = "template")]
-    pub(super) param: Vec<(String, String)>,
+    #[command(flatten)]
+    pub(super) timing: TimingArgs,
+    /// Its name, which no other schedule of its user has [default: the beginning of the goal]
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) task: TaskFlags,
+    #[command(flatten)]
+    pub(super) form: JsonArg,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct ChangeArgs {
+    #[command(flatten)]
+    pub(super) schedule: ScheduleArg,
+    /// What is to be reached each time
+    #[arg(long)]
+    pub(super) goal: Option<String>,
+    #[command(flatten)]
+    pub(super) timing: TimingArgs,
+    /// Call it so
+    #[arg(long)]
+    pub(super) name: Option<String>,
+    #[command(flatten)]
+    pub(super) task: TaskFlags,
+    #[command(flatten)]
+    pub(super) form: JsonArg,
+}
+
+/// When a schedule starts its tasks.
+#[derive(Debug, Args)]
+pub(super) struct TimingArgs {
     /// Minute, hour, day of the month, month, day of the week: '0 9 * * 1-5'; or @daily and the like
-    #[arg(long, value_name = "PATTERN", required_unless_present = "at", conflicts_with = "at")]
+    #[arg(long, value_name = "PATTERN", conflicts_with = "at")]
     pub(super) cron: Option<String>,
     /// Whose clock the pattern is about, for example Europe/Berlin [default: UTC]
     #[arg(long, value_name = "ZONE", conflicts_with = "at")]
@@ -73,9 +120,17 @@ pub(super) struct AddArgs {
     /// What happens while the last task has not ended: skip or allow [default: skip]
     #[arg(long, value_name = "WORD", value_parser = overlap)]
     pub(super) overlap: Option<Overlap>,
-    /// Its name [default: the beginning of the goal]
-    #[arg(long)]
-    pub(super) name: Option<String>,
+}
+
+/// What the tasks of a schedule are asked with.
+#[derive(Debug, Default, PartialEq, Args)]
+pub(super) struct TaskFlags {
+    /// The template that its tasks are made from, each time in its newest version
+    #[arg(long, value_name = "NAME")]
+    pub(super) template: Option<String>,
+    /// A parameter of the template (may be repeated)
+    #[arg(long, value_name = "NAME=VALUE", value_parser = pair)]
+    pub(super) param: Vec<(String, String)>,
     /// The conversation of its tasks [default: one of its own]
     #[arg(long, value_name = "ID")]
     pub(super) thread: Option<String>,
@@ -101,8 +156,6 @@ pub(super) struct AddArgs {
     /// /api/schedules; what the other flags say wins
     #[arg(long, value_name = "FILE")]
     pub(super) task: Option<PathBuf>,
-    #[command(flatten)]
-    pub(super) form: JsonArg,
 }
 
 fn moment(text: &str) -> Result<Timestamp, String> {

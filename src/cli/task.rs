@@ -3,7 +3,7 @@
 use comfy_table::{Table, presets};
 use serde_json::json;
 
-use super::args::{ListArgs, TaskCommand};
+use super::args::{JsonArg, ListArgs, SteerArg, TaskCommand};
 use super::display::{Form, cut, entry_json, one_line, readable, said};
 use super::error::CliError;
 use super::follow::Follower;
@@ -13,6 +13,7 @@ use super::wiring::Engine;
 use super::{Exit, budget, context, duration, fork, ids, inbox, plan, recording, signals, way_on};
 use crate::orchestrator::requests_about_outcomes;
 use crate::repository::{ListFilter, RepositoryError, TaskSummary};
+use crate::server::task_as_shown;
 use crate::task::{CallSubject, EffectRecord, ModelName, Step, Task, TaskId, counted};
 
 /// How much of a goal or a description a table shows.
@@ -44,15 +45,14 @@ pub(super) async fn run(
             let form = if form.json { Form::Json } else { Form::Lines };
             watch(engine, load(engine, &task.id).await?, form, terminal).await
         }
-        TaskCommand::Pause(task) => pause(engine, &task.id, terminal).await,
+        TaskCommand::Pause(task) => pause(engine, &task, terminal).await,
         TaskCommand::Resume { task, outcome: Some(outcome), request } => {
             inbox::outcome(engine, &task, request.as_deref(), outcome, terminal).await
         }
-        TaskCommand::Resume { task, .. } => resume(engine, &task.id, terminal).await,
+        TaskCommand::Resume { task, .. } => resume(engine, &task, terminal).await,
         TaskCommand::Cancel(task) => {
-            let task =
-                engine.orchestrator.cancel(find(engine, &task.id).await?, &engine.settings.user).await?;
-            told(&task, terminal)
+            let (id, by) = (find(engine, &task.task.id).await?, &engine.settings.user);
+            told(engine, &engine.orchestrator.cancel(id, by).await?, task.form, terminal).await
         }
         TaskCommand::Approve { task, request, arguments } => {
             inbox::approve(engine, &task, request.request.as_deref(), arguments, terminal).await
@@ -69,8 +69,9 @@ pub(super) async fn run(
         TaskCommand::Accept { task, request } => inbox::accept(engine, &task, &request, terminal).await,
         TaskCommand::Tell { task, text } => inbox::tell(engine, &task, &text, terminal).await,
         TaskCommand::Prioritize { task, priority } => {
-            let (id, by) = (find(engine, &task.id).await?, &engine.settings.user);
-            told(&engine.orchestrator.prioritize(id, priority, by).await?, terminal)
+            let (id, by) = (find(engine, &task.task.id).await?, &engine.settings.user);
+            let changed = engine.orchestrator.prioritize(id, priority, by).await?;
+            told(engine, &changed, task.form, terminal).await
         }
         TaskCommand::Context { task, form } => {
             context::show(engine, find(engine, &task.id).await?, form.json, terminal).await
@@ -79,7 +80,7 @@ pub(super) async fn run(
             context::checkpoint(engine, find(engine, &task.id).await?, list, form.json, terminal).await
         }
         TaskCommand::Restore { task, checkpoint, effects } => {
-            context::restore(engine, find(engine, &task.id).await?, checkpoint, &effects, terminal).await
+            context::restore(engine, &task, checkpoint, &effects, terminal).await
         }
         TaskCommand::Fork(args) => fork::fork(engine, args, model, terminal).await,
         TaskCommand::Retry(args) => fork::retry(engine, args, terminal).await,
@@ -103,14 +104,24 @@ async fn load(engine: &Engine, text: &str) -> Result<Task, CliError> {
     Ok(task.ok_or(RepositoryError::NotFound)?)
 }
 
-pub(super) fn told(task: &Task, terminal: &Terminal) -> Result<Exit, CliError> {
-    terminal.result(format!("{} {}", task.id, task.status()));
+/// Says how a task stands about which something was decided.
+pub(super) async fn told(
+    engine: &Engine,
+    task: &Task,
+    form: JsonArg,
+    terminal: &Terminal,
+) -> Result<Exit, CliError> {
+    match form.json {
+        true => terminal.result(task_as_shown(&engine.orchestrator, task, None).await?.to_string()),
+        false => terminal.result(format!("{} {}", task.id, task.status())),
+    }
     Ok(Exit::Done)
 }
 
 /// Pauses a task and says what becomes of the calls that are in flight.
-async fn pause(engine: &Engine, text: &str, terminal: &Terminal) -> Result<Exit, CliError> {
-    let task = engine.orchestrator.pause(find(engine, text).await?, &engine.settings.user).await?;
+async fn pause(engine: &Engine, named: &SteerArg, terminal: &Terminal) -> Result<Exit, CliError> {
+    let id = find(engine, &named.task.id).await?;
+    let task = engine.orchestrator.pause(id, &engine.settings.user).await?;
     for (step, call) in task.calls_in_flight() {
         let what = match &call.subject {
             CallSubject::Model { model, .. } => model.to_string(),
@@ -122,13 +133,14 @@ async fn pause(engine: &Engine, text: &str, terminal: &Terminal) -> Result<Exit,
         };
         terminal.note(format!("In flight in step {}: {what} {then}", step + 1));
     }
-    told(&task, terminal)
+    told(engine, &task, named.form, terminal).await
 }
 
-async fn resume(engine: &Engine, text: &str, terminal: &Terminal) -> Result<Exit, CliError> {
-    let task = engine.orchestrator.resume(find(engine, text).await?, &engine.settings.user).await?;
+async fn resume(engine: &Engine, named: &SteerArg, terminal: &Terminal) -> Result<Exit, CliError> {
+    let id = find(engine, &named.task.id).await?;
+    let task = engine.orchestrator.resume(id, &engine.settings.user).await?;
     terminal.tell_who_goes_on(task.id);
-    told(&task, terminal)
+    told(engine, &task, named.form, terminal).await
 }
 
 async fn list(engine: &Engine, args: &ListArgs, terminal: &Terminal) -> Result<Exit, CliError> {

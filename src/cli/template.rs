@@ -43,9 +43,12 @@ pub(super) async fn run(
             let args = args.run.of_template(args.name, args.parameters);
             run::run(engine, args, model, terminal).await
         }
-        TemplateCommand::Remove { name } => {
+        TemplateCommand::Remove { name, form } => {
             brain.delete_template(user, &name).await?;
-            terminal.result(format!("{name} removed"));
+            match form.json {
+                true => terminal.result(json!({"name": name, "removed": true}).to_string()),
+                false => terminal.result(format!("{name} removed")),
+            }
             Ok(Exit::Done)
         }
     }

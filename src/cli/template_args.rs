@@ -35,6 +35,8 @@ pub(super) enum TemplateCommand {
     Remove {
         /// Its name
         name: String,
+        #[command(flatten)]
+        form: JsonArg,
     },
 }
 

@@ -68,6 +68,7 @@ pub use config::{ChatConfig, ChatReply, ServerConfig};
 pub use replays::Replayer;
 pub use state::{AppState, LimiterSnapshot, WorkerSnapshot, WorkerStatus};
 pub use trials::ToolTrials;
+pub use views::task_as_shown;
 
 use error::ApiError;
 

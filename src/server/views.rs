@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 use serde::Serialize;
-use serde_json::Value;
+use serde_json::{Value, json};
 
 use super::budget::BudgetView;
 use super::status::shown;
@@ -260,6 +260,23 @@ impl EntryView {
             data: entry.event.data(),
         }
     }
+}
+
+/// A task as `GET /api/tasks/{id}` shows it, for programs that ask otherwise; and if somebody just said how
+/// a call of it ended, for which request that counted.
+///
+/// # Errors
+/// If the database does not answer.
+pub async fn task_as_shown(
+    orchestrator: &Orchestrator,
+    shown: &Task,
+    decided: Option<RequestId>,
+) -> Result<Value, OrchestratorError> {
+    let shown = task(orchestrator, shown).await?;
+    Ok(json!(match decided {
+        Some(request) => shown.with_decided(request),
+        None => shown,
+    }))
 }
 
 /// A task with its answer.

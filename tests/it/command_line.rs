@@ -63,6 +63,60 @@ fn every_entry_is_a_line_of_json_and_the_trace_has_no_gaps() {
     }
 }
 
+/// What a command prints that ended well: one JSON object.
+fn object(program: &Program, arguments: &[&str]) -> Value {
+    let (code, text, errors) = program.run(&[arguments, &["--json"]].concat());
+    assert_eq!(code, 0, "{arguments:?}: {text}{errors}");
+    serde_json::from_str(&text).unwrap_or_else(|error| panic!("{arguments:?}: {error}: {text}"))
+}
+
+#[test]
+fn whoever_steers_a_task_by_a_program_reads_how_it_stands_as_the_api_tells_it() {
+    let program = workspace();
+    let (code, text, errors) = program.run(&offline(&["run", GOAL, "--json"]));
+    assert_eq!(code, 0, "{text}{errors}");
+    let result: Value = serde_json::from_str(text.lines().last().unwrap()).unwrap();
+    let first = result["taskId"].as_str().unwrap();
+    let fork = object(&program, &["task", "fork", first, "--at-step", "1", "--repeat-effects"]);
+    assert_eq!((&fork["status"], &fork["forkedFrom"]["task"]), (&json!("pending"), &json!(first)));
+    let id = fork["id"].as_str().unwrap();
+    assert_eq!(object(&program, &["task", "prioritize", id, "1"])["priority"], 1);
+    assert_eq!(object(&program, &["task", "tell", id, "Be quick"])["id"], id);
+    let paused = object(&program, &["task", "pause", id]);
+    assert_eq!((&paused["status"], &paused["pause"]["reason"]), (&json!("paused"), &json!("user")));
+    assert_eq!(object(&program, &["task", "resume", id])["status"], "pending");
+    let cancelled = object(&program, &["task", "cancel", id]);
+    assert_eq!((&cancelled["status"], &cancelled["effects"]), (&json!("cancelled"), &json!([])));
+    let retried = object(&program, &["task", "retry", id]);
+    assert_eq!((&retried["status"], &retried["forkedFrom"]["task"]), (&json!("pending"), &json!(id)));
+    let file = program.directory.path().join("task.jsonl").display().to_string();
+    assert_eq!(program.run(&["task", "export", first, "-o", &file]).0, 0);
+    let imported = object(&workspace(), &["task", "import", &file]);
+    assert_eq!((&imported["status"], &imported["imported"]), (&json!("completed"), &json!(true)));
+    assert!(object(&program, &["migrate"])["schemaVersion"].as_i64() >= Some(1));
+    assert_eq!(object(&program, &["prune", "--tasks", "30d"])["tasks"], 0);
+}
+
+#[test]
+fn a_schedule_is_changed_in_what_is_said_of_it() {
+    let program = workspace();
+    let made = object(&program, &["schedule", "add", GOAL, "--cron", "@daily", "--name", "todo"]);
+    let changed = object(&program, &["schedule", "change", "todo", "--cron", "0 9 * * 1", "--priority", "2"]);
+    assert_eq!((&changed["cron"], &changed["task"]["priority"]), (&json!("0 9 * * 1"), &json!(2)));
+    assert_eq!((&changed["id"], &changed["task"]["goal"]), (&made["id"], &json!(GOAL)));
+    let renamed =
+        object(&program, &["schedule", "change", "todo", "--name", "files", "--goal", "List the files"]);
+    assert_eq!((&renamed["cron"], &renamed["task"]["priority"]), (&json!("0 9 * * 1"), &json!(2)));
+    assert_eq!(renamed["task"]["goal"], "List the files");
+    assert_eq!(object(&program, &["schedule", "pause", "files"])["paused"], true);
+    assert_eq!(object(&program, &["schedule", "resume", "files"])["paused"], false);
+    let (code, _, errors) = program.run(&["schedule", "change", "files", "--param", "term=x"]);
+    assert!(code == 2 && errors.contains("template_missing"), "{code} {errors}");
+    assert_eq!(object(&program, &["schedule", "remove", "files"])["removed"], true);
+    let (code, ..) = program.run(&["schedule", "show", "files"]);
+    assert_ne!(code, 0, "it is gone");
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_run_leaves_other_tasks_alone_and_names_the_one_that_waits() {
     let plan = json!({"json": {"steps": [{"id": "a", "description": "Think", "type": "llm-reasoning"}]}});

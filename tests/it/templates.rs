@@ -87,7 +87,7 @@ fn a_template_is_added_run_and_made_again_from_the_task() {
         program.run(&["schedule", "trigger", schedule["id"].as_str().unwrap(), "--json"]);
     assert_eq!(code, 0, "{text}{errors}");
     let task: Value = serde_json::from_str(&text).unwrap();
-    let (code, text, errors) = program.run(&["run", "--resume", task["taskId"].as_str().unwrap()]);
+    let (code, text, errors) = program.run(&["run", "--resume", task["id"].as_str().unwrap()]);
     assert_eq!(code, 0, "{text}{errors}");
     assert!(workspace.join("daily.md").exists());
 }
