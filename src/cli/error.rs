@@ -162,6 +162,9 @@ impl CliError {
             Self::Task(RepositoryError::Exists) => Some(
                 "it is left as it is: `longhaul task show ID` shows it, `longhaul task fork ID` goes on from it",
             ),
+            Self::Refused(OrchestratorError::ScheduleExists(_)) => {
+                Some("`longhaul schedule change NAME …` changes the one that is there")
+            }
             Self::Refused(OrchestratorError::NoSchedule) => {
                 Some("`longhaul schedule list` shows the schedules")
             }

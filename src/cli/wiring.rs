@@ -165,7 +165,8 @@ impl Engine {
     pub(super) async fn steering(settings: Settings, environment: &Environment) -> Result<Self, CliError> {
         let database = Database::open(&settings, environment).await?;
         database.prepare().await?;
-        let models = Models::with_model(Arc::new(Offline::new()))?;
+        let named = Models::to_name(&settings.config.models, &|name| environment.get(name));
+        let models = named.or_else(|_| Models::with_model(Arc::new(Offline::new())))?;
         // Whoever works with them says what is wrong with their configuration.
         let tools = Toolbox::unconnected(&settings.config.tools, Secrets::default()).unwrap_or_default();
         Self::over(settings, database, models, Arc::new(tools))

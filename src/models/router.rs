@@ -93,6 +93,26 @@ impl Models {
         Ok(models)
     }
 
+    /// The rules for everything, and the configuration's models by name: for whoever decides about tasks and
+    /// leaves it to others to ask.
+    ///
+    /// # Errors
+    /// As for [`Models::open`], but for scripts that cannot be used: those are not known here.
+    pub fn to_name(
+        config: &ModelsConfig,
+        environment: &(dyn Fn(&str) -> Option<String> + Sync),
+    ) -> Result<Models, ModelError> {
+        let providers = provider::all(&config.providers, environment)?;
+        let config = ModelsConfig { roles: BTreeMap::new(), fallback: Vec::new(), ..config.clone() };
+        let mut models = Self::empty(&config, providers)?;
+        for (name, path) in &config.scripted {
+            if let Ok(script) = Scripted::open(name, path) {
+                models.add(Arc::new(script));
+            }
+        }
+        Ok(models)
+    }
+
     /// Nobody but an understudy is asked. It is `default` by name, and steps may name these.
     pub fn instead(
         understudy: Arc<dyn Understudy>,
@@ -255,8 +275,16 @@ impl Models {
         Ok(Arc::new(model))
     }
 
-    fn check_known(&self, name: &ModelName) -> Result<(), ModelError> {
-        match self.ready.contains_key(name) || self.providers.contains_key(&name.provider) {
+    /// Whether a model of this name may be there: its provider is known. Whether there is a key for it is
+    /// the business of whoever asks it.
+    ///
+    /// # Errors
+    /// [`ModelError::NotConfigured`], which says what is known.
+    pub fn check_known(&self, name: &ModelName) -> Result<(), ModelError> {
+        match self.understudy.is_some()
+            || self.ready.contains_key(name)
+            || self.providers.contains_key(&name.provider)
+        {
             true => Ok(()),
             false => Err(self.unknown(name)),
         }

@@ -24,6 +24,9 @@ pub enum OrchestratorError {
     /// No such schedule.
     #[error("Schedule not found")]
     NoSchedule,
+    /// The user has another schedule of this name.
+    #[error("there is a schedule '{0}' already: change it, or call this one otherwise (name, --name)")]
+    ScheduleExists(String),
     /// No such template, or not for this user.
     #[error("Template not found")]
     NoTemplate,
@@ -85,6 +88,7 @@ impl OrchestratorError {
             Self::Invalid { .. } => "invalid_request",
             Self::NotFound => "task_not_found",
             Self::NoSchedule => "schedule_not_found",
+            Self::ScheduleExists(_) => "schedule_exists",
             Self::NoTemplate => "template_not_found",
             Self::Forbidden => "forbidden",
             Self::NotNow { .. } => "task_status",

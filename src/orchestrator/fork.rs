@@ -213,6 +213,7 @@ impl Orchestrator {
             spec.goal = self.config.goal(goal)?;
         }
         if let Some(model) = &wish.chat_model {
+            self.models.check_known(model)?;
             spec.chat_model = Some(model.clone());
         }
         Ok(spec)

@@ -67,6 +67,9 @@ impl Orchestrator {
         let (request, template) = self.with_template(request).await?;
         self.check_names(&request.user_id, &request.tools).await?;
         let spec = TaskSpec { template, ..request.spec(&self.config)? };
+        if let Some(model) = &spec.chat_model {
+            self.models.check_known(model)?;
+        }
         let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         // A collision among the tools is the caller's to mend before anything is planned.
         let offered = self.tools.offered(&spec.tools)?;

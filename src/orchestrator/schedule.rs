@@ -78,10 +78,11 @@ impl Orchestrator {
             updated_at: now,
         };
         self.check_schedule(&schedule).await?;
-        match key {
-            Some(key) => self.repository.begin_schedule(&schedule, &key.answer(&schedule)).await?,
-            None => self.repository.put_schedule(&schedule, 0).await?,
-        }
+        let made = match key {
+            Some(key) => self.repository.begin_schedule(&schedule, &key.answer(&schedule)).await,
+            None => self.repository.put_schedule(&schedule, 0).await,
+        };
+        made.map_err(|error| refused(error, &schedule))?;
         self.scheduled.notify_one();
         Ok(schedule)
     }
@@ -204,7 +205,9 @@ impl Orchestrator {
     /// Whether its tasks could be started, as far as that can be known before.
     async fn check_schedule(&self, schedule: &Schedule) -> Result<(), OrchestratorError> {
         let (request, _) = self.with_template(request(schedule)).await?;
-        request.spec(&self.config)?;
+        if let Some(model) = request.spec(&self.config)?.chat_model {
+            self.models.check_known(&model)?;
+        }
         self.check_names(&request.user_id, &request.tools).await?;
         if !(1..=MAX_NAME).contains(&schedule.name.trim().chars().count()) {
             return Err(invalid("name", format!("must have 1 to {MAX_NAME} characters")));
@@ -233,7 +236,7 @@ impl Orchestrator {
                 Err(RepositoryError::Stale) => schedule = self.known(schedule.id).await?,
                 written => {
                     self.scheduled.notify_one();
-                    return Ok(written.map(|()| schedule)?);
+                    return written.map_err(|error| refused(error, &schedule)).map(|()| schedule);
                 }
             }
         }
@@ -311,6 +314,13 @@ fn timing(wish: &ScheduleWish, current: Option<&Timing>) -> Result<Option<Timing
                 None => Ok(None),
             }
         }
+    }
+}
+
+fn refused(error: RepositoryError, schedule: &Schedule) -> OrchestratorError {
+    match error {
+        RepositoryError::NameTaken => OrchestratorError::ScheduleExists(schedule.name.clone()),
+        other => other.into(),
     }
 }
 

@@ -24,6 +24,9 @@ pub enum RepositoryError {
     /// A task with this id exists.
     #[error("the task exists already")]
     Exists,
+    /// Another schedule of this user has the name.
+    #[error("there is a schedule of this name already")]
+    NameTaken,
     /// An answer is kept under this idempotency key already.
     #[error("a request with this idempotency key was answered already")]
     KeyTaken,
@@ -81,6 +84,7 @@ impl RepositoryError {
             Self::Fenced => "lease_lost",
             Self::NotFound => "task_not_found",
             Self::Exists => "task_exists",
+            Self::NameTaken => "schedule_exists",
             Self::KeyTaken => "idempotency_key_taken",
             Self::InUse { .. } => "database_in_use",
             Self::Full(_) => "database_full",

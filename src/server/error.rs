@@ -281,6 +281,7 @@ impl From<OrchestratorError> for ApiError {
             OrchestratorError::Forbidden => StatusCode::FORBIDDEN,
             OrchestratorError::NotNow { .. }
             | OrchestratorError::Closed
+            | OrchestratorError::ScheduleExists(_)
             | OrchestratorError::Ambiguous(_)
             | OrchestratorError::WouldRepeat(_)
             | OrchestratorError::OutOfBudget(_)
@@ -301,6 +302,7 @@ impl From<RepositoryError> for ApiError {
             RepositoryError::Stale
             | RepositoryError::Fenced
             | RepositoryError::Exists
+            | RepositoryError::NameTaken
             | RepositoryError::KeyTaken => StatusCode::CONFLICT,
             RepositoryError::Full(_)
             | RepositoryError::Unavailable(_)

@@ -79,6 +79,9 @@ fn whoever_steers_a_task_by_a_program_reads_how_it_stands_as_the_api_tells_it() 
     let first = result["taskId"].as_str().unwrap();
     let fork = object(&program, &["task", "fork", first, "--at-step", "1", "--repeat-effects"]);
     assert_eq!((&fork["status"], &fork["forkedFrom"]["task"]), (&json!("pending"), &json!(first)));
+    let unknown = ["task", "fork", first, "--at-step", "1", "--repeat-effects", "--model", "nobody/x"];
+    let (code, _, errors) = program.run(&unknown);
+    assert!(code == 5 && errors.contains("model_not_configured"), "{code} {errors}");
     let id = fork["id"].as_str().unwrap();
     assert_eq!(object(&program, &["task", "prioritize", id, "1"])["priority"], 1);
     assert_eq!(object(&program, &["task", "tell", id, "Be quick"])["id"], id);
@@ -108,6 +111,11 @@ fn a_schedule_is_changed_in_what_is_said_of_it() {
         object(&program, &["schedule", "change", "todo", "--name", "files", "--goal", "List the files"]);
     assert_eq!((&renamed["cron"], &renamed["task"]["priority"]), (&json!("0 9 * * 1"), &json!(2)));
     assert_eq!(renamed["task"]["goal"], "List the files");
+    let (code, _, errors) =
+        program.run(&["schedule", "add", "List files", "--cron", "@daily", "--name", "files"]);
+    assert!(code == 1 && errors.contains("schedule_exists"), "{code} {errors}");
+    let (code, _, errors) = program.run(&["schedule", "change", "files", "--model", "nobody/x"]);
+    assert!(code == 5 && errors.contains("model_not_configured"), "{code} {errors}");
     assert_eq!(object(&program, &["schedule", "pause", "files"])["paused"], true);
     assert_eq!(object(&program, &["schedule", "resume", "files"])["paused"], false);
     let (code, _, errors) = program.run(&["schedule", "change", "files", "--param", "term=x"]);

@@ -32,7 +32,8 @@ fn minutes_ago(minutes: i64) -> Timestamp {
 
 /// A schedule that is due: the worker was away for some minutes.
 async fn due(world: &World, cron: &str, overlap: Overlap) -> Schedule {
-    let wish = json!({"cron": cron, "overlap": overlap, "task": {"goal": "Look"}});
+    let name = uuid::Uuid::now_v7().to_string();
+    let wish = json!({"name": name, "cron": cron, "overlap": overlap, "task": {"goal": "Look"}});
     let wish: ScheduleWish = serde_json::from_value(wish).unwrap();
     let mut schedule = world.orchestrator.create_schedule("user", wish, None).await.unwrap();
     schedule.revision += 1;
@@ -87,8 +88,9 @@ async fn fires_once(repositories: [Arc<dyn Repository>; 2]) {
         schedules.push(due(&worlds[0], "0 0 1 1 *", Overlap::Skip).await);
     }
     let at = Timestamp::from(chrono::Utc::now()).plus(Duration::from_millis(300));
-    for _ in 0..10 {
-        let wish = serde_json::from_value(json!({"at": at, "task": {"goal": "Look once"}})).unwrap();
+    for number in 0..10 {
+        let wish = json!({"at": at, "task": {"goal": format!("Look once, the {number}. time")}});
+        let wish = serde_json::from_value(wish).unwrap();
         schedules.push(worlds[0].orchestrator.create_schedule("user", wish, None).await.unwrap());
     }
     let workers = [worlds[0].work("a"), worlds[1].work("b"), worlds[0].work("c"), worlds[1].work("d")];

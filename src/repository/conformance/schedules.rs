@@ -13,6 +13,7 @@ use crate::task::{TaskId, Timestamp, Usd};
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a schedule is read as it was written", |world| read(world).boxed()),
     ("a schedule is written against its newest revision", |world| stale(world).boxed()),
+    ("a user has one schedule of a name", |world| named(world).boxed()),
     ("of claims that race one gets a due schedule", |world| claimed(world).boxed()),
     ("a schedule and the answer to its request are there together or not at all", |world| {
         answered(world).boxed()
@@ -27,7 +28,7 @@ pub(super) fn schedule(world: &World, next_at: Timestamp) -> Schedule {
     Schedule {
         id: ScheduleId(Uuid::now_v7()),
         user_id: world.user.clone(),
-        name: "Every morning".to_owned(),
+        name: format!("Every morning {}", Uuid::now_v7()),
         timing: Timing::Cron { cron: "0 9 * * *".to_owned(), time_zone: "Europe/Berlin".to_owned() },
         overlap: Overlap::Skip,
         task: ScheduledTask { goal: "Look\0".to_owned(), ..ScheduledTask::default() },
@@ -98,6 +99,32 @@ async fn stale(world: World) -> Verdict {
     ensure!(!world.repository.delete_schedule(first.id).await?, "it was there still");
     let gone = world.repository.put_schedule(&Schedule { revision: 3, ..second }, 2).await;
     ensure!(matches!(gone, Err(RepositoryError::Stale)), "written though it is gone: {gone:?}");
+    Ok(())
+}
+
+async fn named(world: World) -> Verdict {
+    let later = now().plus(LONG);
+    let first = schedule(&world, later);
+    let again = || Schedule { name: first.name.clone(), ..schedule(&world, later) };
+    world.repository.put_schedule(&first, 0).await?;
+    let made = futures::future::join_all((0..4).map(|_| {
+        let same = again();
+        let repository = world.repository.clone();
+        async move { repository.put_schedule(&same, 0).await }
+    }));
+    for second in made.await {
+        ensure!(matches!(second, Err(RepositoryError::NameTaken)), "made twice: {second:?}");
+    }
+    let other = schedule(&world, later);
+    world.repository.put_schedule(&other, 0).await?;
+    let renamed = Schedule { revision: 2, ..Schedule { name: first.name.clone(), ..other.clone() } };
+    let taken = world.repository.put_schedule(&renamed, 1).await;
+    ensure!(matches!(taken, Err(RepositoryError::NameTaken)), "called like another one: {taken:?}");
+    ensure!(load(&world, other.id).await?.revision == 1, "it was written all the same");
+    let elsewhere = World::new(world.repository.clone());
+    world.repository.put_schedule(&Schedule { user_id: elsewhere.user.clone(), ..again() }, 0).await?;
+    world.repository.delete_schedule(first.id).await?;
+    world.repository.put_schedule(&again(), 0).await?;
     Ok(())
 }
 

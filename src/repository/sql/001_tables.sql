@@ -221,6 +221,7 @@ CREATE TABLE schedule (
 
 CREATE INDEX schedule_due ON schedule (wake_at) WHERE wake_at IS NOT NULL;
 CREATE INDEX schedule_by_user ON schedule (user_id, id);
+CREATE UNIQUE INDEX schedule_by_name ON schedule (user_id, name);
 
 -- Strategies with parameters: one row for each version, which never changes.
 CREATE TABLE template (

@@ -6,7 +6,7 @@ use serde_json::{Value, json};
 use sqlx::Row as _;
 use sqlx::types::Json;
 
-use super::{Conn, Key, Result, Row, read, rows, task_id};
+use super::{Conn, Key, Result, Row, is_taken, read, rows, task_id};
 use crate::repository::{Overlap, RepositoryError, Schedule, ScheduleId, ScheduledTask, Timing};
 
 /// The columns that are read.
@@ -27,7 +27,8 @@ macro_rules! given {
     };
 }
 
-/// Writes a schedule if nobody wrote since `base` was read; 0 is a new one.
+/// Writes a schedule if nobody wrote since `base` was read; 0 is a new one. That its user has no other of
+/// this name is for the database to say: two may be made at once.
 pub(super) async fn put(conn: &mut Conn, schedule: &Schedule, base: i64) -> Result<()> {
     const ADD: &str = concat!(
         "INSERT INTO schedule (",
@@ -48,8 +49,12 @@ pub(super) async fn put(conn: &mut Conn, schedule: &Schedule, base: i64) -> Resu
     );
     let row = rows::text(&[row(schedule)]).map_err(rows::unwritable)?;
     let written = match base {
-        0 => sqlx::query(ADD).bind(row.as_str()).execute(conn).await?,
-        base => sqlx::query(CHANGE).bind(row.as_str()).bind(base).execute(conn).await?,
+        0 => sqlx::query(ADD).bind(row.as_str()).execute(conn).await,
+        base => sqlx::query(CHANGE).bind(row.as_str()).bind(base).execute(conn).await,
+    };
+    let written = match written {
+        Err(error) if is_taken(&error) => return Err(RepositoryError::NameTaken),
+        written => written?,
     };
     if written.rows_affected() == 1 { Ok(()) } else { Err(RepositoryError::Stale) }
 }

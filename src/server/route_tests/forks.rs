@@ -11,13 +11,13 @@ async fn a_task_is_forked_and_put_beside_the_other_one() {
     let fixture = Fixture::new().await;
     let task = fixture.task("Tell me").await;
     let base = format!("/api/tasks/{}", task.id);
-    let body = json!({"step": 1, "model": {"provider": "scripted", "model": "other"}, "goal": "Tell her",
+    let body = json!({"step": 1, "model": {"provider": "offline", "model": "rules"}, "goal": "Tell her",
                       "prompt": "Be brief"});
     let fork = fixture.send(Method::POST, &format!("{base}/fork"), Some(body)).await;
     assert_eq!(fork.status, 200, "{}", fork.text);
     let fork = fork.json();
     assert_eq!(fork["forkedFrom"], json!({"task": task.id, "seq": 3}));
-    assert_eq!((&fork["goal"], &fork["chatModel"]), (&json!("Tell her"), &json!("scripted/other")));
+    assert_eq!((&fork["goal"], &fork["chatModel"]), (&json!("Tell her"), &json!("offline/rules")));
     assert_eq!(fork["totalSteps"], 3);
     let same = fixture.send(Method::POST, &format!("{base}/fork"), None).await;
     assert_eq!(same.status, 200, "{}", same.text);
@@ -48,6 +48,8 @@ async fn a_place_that_is_none_is_refused() {
     ] {
         assert_eq!(problem(&post("fork", body.clone()).await), refused(400, "invalid_request"), "{body}");
     }
+    let unknown = json!({"model": "nobody/x"});
+    assert_eq!(problem(&post("fork", unknown).await), refused(422, "model_not_configured"));
     assert_eq!(problem(&post("retry", json!({})).await), refused(409, "task_status"));
     for path in ["fork", "retry"] {
         let unknown = fixture.send(Method::POST, &format!("/api/tasks/{UNKNOWN}/{path}"), None).await;
