@@ -5,9 +5,9 @@ use std::sync::Arc;
 use super::allowance::Reservation;
 use super::calls::{Dispatch, too_deep};
 use super::checks::{Claimed, repair};
-use super::conversation::{Conversation, Recorded, Returned, Shares, recorded_contents};
+use super::conversation::{Conversation, Recorded, Returned, Shares, Turn, recorded_contents};
 use super::{Attempt, Stop, recollection};
-use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, ToolSpec};
+use crate::models::{Answer, Heard, Message, Model, ModelError, Request, Role, Thinking, ToolSpec};
 use crate::orchestrator::{Delegate, PIN_TOOL, Speaking, StepContext, Window, wrap_up};
 use crate::task::{
     CONTEXT_OVERFLOW, Call, CallAt, CallState, CallSubject, Event, Fault, FaultClass, NO_PROGRESS, Payload,
@@ -142,9 +142,8 @@ impl Attempt {
                 attempt: call.attempt,
                 state: if was_told { CallState::Committed } else { call.state.clone() },
                 subject: call.subject.clone(),
-                text,
                 note,
-                requests: self.requests_of(call).await?,
+                said: self.turn(call, text).await?,
                 is_error: call.is_error || was_told,
                 is_cut: call.is_cut,
                 untrusted: comes_from_outside(task, call),
@@ -165,14 +164,18 @@ impl Attempt {
         Ok(conversation)
     }
 
-    /// What a model turn asked for, with all arguments.
-    async fn requests_of(&self, call: &Call) -> Result<Vec<ToolRequest>, Stop> {
+    /// What was said at a call, with all that it asked for.
+    async fn turn(&self, call: &Call, text: String) -> Result<Turn, Stop> {
         let mut requests = Vec::with_capacity(call.requests.len());
         for RecordedRequest { id, tool, arguments } in &call.requests {
             let arguments = self.orchestrator.content_of(arguments).await?;
             requests.push(ToolRequest { id: id.clone(), tool: tool.clone(), arguments });
         }
-        Ok(requests)
+        let thinking = match &call.thinking {
+            Some(recorded) => Thinking::read(self.orchestrator.content_of(recorded).await?),
+            None => None,
+        };
+        Ok(Turn { text, requests, thinking })
     }
 
     /// Asks for the next turn. Returns what the provider said if it found the conversation too long for the
@@ -225,12 +228,14 @@ impl Attempt {
                     call,
                     text: Payload::text(&answer.text),
                     requests: answer.requests.iter().map(RecordedRequest::from).collect(),
+                    thinking: answer.thinking.as_ref().map(Thinking::recorded),
                     finish: answer.finish.clone(),
                     usage: answer.usage,
                     model: answer.model.clone(),
                 });
                 let is_cut = answer.is_cut();
-                conversation.answered(call, answer.text, answer.requests, is_cut);
+                let said = Turn { text: answer.text, requests: answer.requests, thinking: answer.thinking };
+                conversation.answered(call, said, is_cut);
                 Ok(None)
             }
             Err(fault) => {

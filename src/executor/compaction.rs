@@ -156,7 +156,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::executor::conversation::{Returned, Shares};
+    use crate::executor::conversation::{Returned, Shares, Turn};
     use crate::models::{Role, Scripted};
     use crate::orchestrator::{by_rules, fold_point};
     use crate::task::{BlobHash, ToolRequest};
@@ -178,7 +178,8 @@ mod tests {
         };
         let (number, _) = conversation.next_call();
         let requests = (0..results.len()).map(request).collect();
-        conversation.answered(number, "a".repeat(answer), requests, false);
+        let said = Turn { text: "a".repeat(answer), requests, thinking: None };
+        conversation.answered(number, said, false);
         for bytes in results {
             let (number, _) = conversation.next_call();
             conversation.returned(&Returned {

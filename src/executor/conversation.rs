@@ -2,7 +2,7 @@
 
 use std::collections::{HashMap, VecDeque};
 
-use crate::models::Message;
+use crate::models::{Message, Thinking};
 use crate::orchestrator::{GO_ON, excerpt, marked};
 use crate::task::{BlobHash, CallState, CallSubject, Payload, Step, ToolRequest};
 
@@ -61,10 +61,9 @@ pub(super) struct Recorded {
     pub(super) attempt: u32,
     pub(super) state: CallState,
     pub(super) subject: CallSubject,
-    pub(super) text: String,
+    pub(super) said: Turn,
     /// What a model has to know before it reads the result.
     pub(super) note: String,
-    pub(super) requests: Vec<ToolRequest>,
     pub(super) is_error: bool,
     /// Whether the limit of output tokens cut it.
     pub(super) is_cut: bool,
@@ -74,6 +73,15 @@ pub(super) struct Recorded {
     pub(super) heard: (Vec<String>, i64),
     /// What a model turn was told afterwards, if it claimed to be done and was not.
     pub(super) refusal: Option<String>,
+}
+
+/// What a model said, or the result of a tool as its text.
+#[derive(Debug, Default)]
+pub(super) struct Turn {
+    pub(super) text: String,
+    pub(super) requests: Vec<ToolRequest>,
+    /// What it thought before it asked for them.
+    pub(super) thinking: Option<Thinking>,
 }
 
 /// What a tool call brought.
@@ -104,7 +112,7 @@ impl Conversation {
                 (CallSubject::Model { .. }, CallState::Committed) => {
                     let (texts, newest) = call.heard;
                     self.hear(texts, newest, call.number);
-                    self.answered(call.number, call.text, call.requests, call.is_cut);
+                    self.answered(call.number, call.said, call.is_cut);
                     call.refusal.into_iter().for_each(|words| self.tell(words));
                 }
                 (CallSubject::Tool { tool, arguments, .. }, CallState::Committed) => {
@@ -112,7 +120,7 @@ impl Conversation {
                         number: call.number,
                         tool,
                         arguments: arguments.hash(),
-                        content: &call.text,
+                        content: &call.said.text,
                         note: &call.note,
                         untrusted: call.untrusted,
                         is_error: call.is_error,
@@ -170,13 +178,8 @@ impl Conversation {
     /// Adds the model's turn. One that was cut is followed by the word to go on with it.
     ///
     /// The keys of arguments are sorted: a database may return them in another order than they came in.
-    pub(super) fn answered(
-        &mut self,
-        number: u32,
-        text: String,
-        mut requests: Vec<ToolRequest>,
-        is_cut: bool,
-    ) {
+    pub(super) fn answered(&mut self, number: u32, said: Turn, is_cut: bool) {
+        let Turn { text, mut requests, thinking } = said;
         let begun = self.begun.take().unwrap_or_default();
         requests.iter_mut().for_each(|request| request.arguments.sort_all_objects());
         self.first_call.get_or_insert(number);
@@ -185,10 +188,10 @@ impl Conversation {
         self.shown = 0;
         self.open = requests.iter().cloned().collect();
         if !requests.is_empty() {
-            return self.add(Message::Assistant { text, requests }, number);
+            return self.add(Message::Assistant { text, requests, thinking }, number);
         }
         let whole = begun + &text;
-        self.add(Message::Assistant { text, requests }, number);
+        self.add(Message::Assistant { text, requests, thinking: None }, number);
         if is_cut {
             self.begun = Some(whole);
             self.add(Message::User(GO_ON.to_owned()), number);
@@ -290,6 +293,10 @@ mod tests {
     use super::*;
     use crate::task::{Effect, Reserve};
 
+    fn words(text: &str) -> Turn {
+        Turn { text: text.into(), ..Turn::default() }
+    }
+
     fn model(number: u32, text: &str, tools: &[&str]) -> Recorded {
         let requests = tools.iter().map(|tool| ToolRequest {
             id: format!("id-{tool}"),
@@ -301,9 +308,8 @@ mod tests {
             attempt: 1,
             state: CallState::Committed,
             subject: CallSubject::Model { model: "scripted/x".parse().unwrap(), reserve: Reserve::default() },
-            text: text.into(),
+            said: Turn { text: text.into(), requests: requests.collect(), thinking: None },
             note: String::new(),
-            requests: requests.collect(),
             is_error: false,
             is_cut: false,
             untrusted: false,
@@ -342,11 +348,11 @@ mod tests {
         let mut conversation = recall(vec![cut(1, "one, tw"), cut(2, "o, thr")]);
         assert_eq!(conversation.messages.last(), Some(&Message::User(GO_ON.into())));
         assert_eq!(conversation.answer(), None, "there is more to be said");
-        conversation.answered(3, "ee".into(), Vec::new(), false);
+        conversation.answered(3, words("ee"), false);
         assert_eq!(conversation.answer().as_deref(), Some("one, two, three"));
         conversation.tell("Mend it".into());
         assert_eq!(conversation.answer(), None);
-        conversation.answered(4, "four".into(), Vec::new(), false);
+        conversation.answered(4, words("four"), false);
         assert_eq!(conversation.answer().as_deref(), Some("four"), "it was whole: this is another one");
     }
 
@@ -406,8 +412,10 @@ mod tests {
 
     #[test]
     fn large_results_are_shown_in_part_and_a_turn_has_one_share_for_all_of_them() {
-        let long =
-            |number, name| Recorded { text: "x".repeat(5000), ..tool(number, name, CallState::Committed) };
+        let long = |number, name| Recorded {
+            said: words(&"x".repeat(5000)),
+            ..tool(number, name, CallState::Committed)
+        };
         let calls = vec![model(1, "", &["a", "b", "c"]), long(2, "a"), long(3, "b"), long(4, "c")];
         let conversation = recall(calls);
         let sizes: Vec<usize> = conversation.messages[1..].iter().map(Message::bytes).collect();

@@ -21,7 +21,7 @@ use super::deadline::Watch;
 use super::failure::Diagnosis;
 use super::provider::Provider;
 use super::translate::{self, Dialect, Expected, Returned};
-use super::{Answer, Chunk, Model, ModelError, Request};
+use super::{Answer, Chunk, Model, ModelError, Request, Thinking};
 
 /// No answer is longer, in bytes of text and of arguments: no model says so much at once, and whoever
 /// sends more never ends.
@@ -57,7 +57,8 @@ impl ProviderModel {
 
     fn dialect(&self, adapter: AdapterKind) -> Dialect {
         let refuses_schemas = self.provider.refuses_schemas.load(Ordering::Relaxed);
-        Dialect { adapter, refuses_schemas, window: self.window }
+        let wants_thinking = self.provider.wants_thinking.load(Ordering::Relaxed);
+        Dialect { adapter, refuses_schemas, wants_thinking, window: self.window }
     }
 
     /// Asks in the way this server is known to understand, and learns from a refusal: of
@@ -85,7 +86,7 @@ impl ProviderModel {
         let target = self.provider.target(&self.name.model);
         let adapter = target.model.adapter_kind;
         let dialect = self.dialect(adapter);
-        let chat = translate::chat_request(request, dialect);
+        let chat = translate::chat_request(request, &self.name, dialect);
         let mut options = translate::options(request, dialect).with_raw_frame_sink_arc(watch.sink());
         if adapter == AdapterKind::OpenAI {
             // They are put together here: see `pieces`.
@@ -108,12 +109,13 @@ impl ProviderModel {
         let watch = Watch::start(self.timeouts);
         let target = self.provider.target(&self.name.model);
         let dialect = self.dialect(target.model.adapter_kind);
-        let chat = translate::chat_request(request, dialect);
+        let chat = translate::chat_request(request, &self.name, dialect);
         let options = translate::options(request, dialect);
         let call = self.library.exec_chat(target, chat, Some(&options));
         let response = watch.wait_whole(call).await.map_err(|phase| self.diagnosis().timeout(phase))?;
         let response = response.map_err(|error| self.diagnosis().of(error))?;
         let returned = Returned {
+            thinking: Thinking::of(&self.name, &response.content, response.reasoning_content),
             text: response.content.texts().concat(),
             calls: response.content.into_tool_calls(),
             stop: response.stop_reason,
@@ -159,13 +161,24 @@ impl Model for ProviderModel {
 }
 
 impl ProviderModel {
-    /// The same, and once more in words if schemas are refused.
+    /// The same, and once more otherwise if the server refuses what it learns of: schemas, or turns with or without
+    /// what their model thought.
     async fn insist(&self, request: &Request) -> Result<Pieces, ModelError> {
         let has_schema = request.schema.is_some() && !self.provider.refuses_schemas.load(Ordering::Relaxed);
         match self.try_stream(request).await {
             Err(ModelError::Rejected { detail, .. }) if has_schema && refuses_schemas(&detail) => {
                 self.provider.refuses_schemas.store(true, Ordering::Relaxed);
                 self.try_stream(request).await
+            }
+            Err(ModelError::Rejected { detail, .. }) if misses_thinking(&detail) => {
+                self.provider.wants_thinking.store(true, Ordering::Relaxed);
+                self.try_stream(request).await
+            }
+            Err(ModelError::Rejected { detail, .. })
+                if request.has_thinking() && refuses_thinking(&detail) =>
+            {
+                tracing::warn!(model = %self.name, %detail, "asked again without what it thought");
+                self.try_stream(&request.without_thinking()).await
             }
             result => result,
         }
@@ -246,12 +259,14 @@ impl Reply {
             return Err(Stop::Failed(self.diagnosis().malformed(CUT)));
         }
         let content = end.captured_content.unwrap_or_default();
+        let thinking = Thinking::of(&self.name, &content, end.captured_reasoning_content);
         let text = content.texts().concat();
         let calls = match self.adapter {
             AdapterKind::OpenAI => self.pieced_calls(),
             _ => content.into_tool_calls(),
         };
-        let returned = Returned { text, calls, stop: end.captured_stop_reason, usage: end.captured_usage };
+        let (stop, usage) = (end.captured_stop_reason, end.captured_usage);
+        let returned = Returned { thinking, text, calls, stop, usage };
         self.expected.answer(returned, &self.diagnosis()).map(Chunk::End).map_err(Stop::Failed)
     }
 
@@ -305,4 +320,16 @@ fn refuses_to_stream(detail: &str) -> bool {
 fn refuses_schemas(detail: &str) -> bool {
     let words = detail.to_lowercase();
     ["response_format", "json_schema", "text.format"].iter().any(|word| words.contains(word))
+}
+
+/// Whether a provider's words say that it wants back what its model thought, as DeepSeek and Kimi do.
+fn misses_thinking(detail: &str) -> bool {
+    let words = detail.to_lowercase();
+    words.contains("reasoning_content") && ["passed back", "missing"].iter().any(|word| words.contains(word))
+}
+
+/// Whether they say that it does not take what was thought.
+fn refuses_thinking(detail: &str) -> bool {
+    let words = detail.to_lowercase();
+    ["reasoning_content", "thinking", "thought", "signature"].iter().any(|word| words.contains(word))
 }

@@ -22,6 +22,7 @@ mod request;
 mod role_models;
 mod router;
 mod scripted;
+mod thinking;
 mod tool_text;
 mod translate;
 mod transport;
@@ -42,6 +43,7 @@ pub use request::{Answer, Chunk, Hear, Heard, Message, PICTURE_BYTES, Picture, R
 pub use role_models::RoleModels;
 pub use router::{Models, Understudy};
 pub use scripted::Scripted;
+pub use thinking::{Thinking, Thought};
 
 /// A language model, or something that stands in for one.
 #[async_trait]

@@ -51,6 +51,8 @@ pub(super) struct Provider {
     pub(super) streams: Arc<AtomicBool>,
     /// Whether this server was seen to refuse schemas, so that they are put into words.
     pub(super) refuses_schemas: Arc<AtomicBool>,
+    /// Whether this server was seen to ask for what its models thought.
+    pub(super) wants_thinking: Arc<AtomicBool>,
 }
 
 /// All providers by name.
@@ -121,6 +123,7 @@ impl Provider {
             answers_whole: Arc::new(AtomicBool::new(false)),
             streams: Arc::new(AtomicBool::new(false)),
             refuses_schemas: Arc::new(AtomicBool::new(false)),
+            wants_thinking: Arc::new(AtomicBool::new(false)),
         }
     }
 

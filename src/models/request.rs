@@ -5,6 +5,7 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::Thinking;
 use crate::task::{BlobHash, CUT_SHORT, CallAt, ModelName, Payload, ToolRequest, Usage};
 
 /// What a model is asked for; decides which of the configured models answers.
@@ -92,6 +93,22 @@ impl Request {
         Self { messages, ..self.clone() }
     }
 
+    /// The same without what models thought.
+    pub(super) fn without_thinking(&self) -> Self {
+        let mut bare = self.clone();
+        for message in &mut bare.messages {
+            if let Message::Assistant { thinking, .. } = message {
+                *thinking = None;
+            }
+        }
+        bare
+    }
+
+    /// Whether a turn has what its model thought.
+    pub(super) fn has_thinking(&self) -> bool {
+        self.messages.iter().any(|message| matches!(message, Message::Assistant { thinking: Some(_), .. }))
+    }
+
     /// Whether something is shown in it.
     pub(super) fn has_pictures(&self) -> bool {
         self.messages.iter().any(|message| matches!(message, Message::Picture(_)))
@@ -118,11 +135,11 @@ impl Message {
     pub fn bytes(&self) -> usize {
         match self {
             Self::User(text) => text.len(),
-            Self::Assistant { text, requests } => {
+            Self::Assistant { text, requests, thinking } => {
                 let asked = requests.iter().map(|request| {
                     request.id.len() + request.tool.len() + request.arguments.to_string().len()
                 });
-                text.len() + asked.sum::<usize>()
+                text.len() + asked.sum::<usize>() + thinking.as_ref().map_or(0, Thinking::bytes)
             }
             Self::ToolResult { id, tool, content, .. } => id.len() + tool.len() + content.len(),
             Self::Picture(picture) => picture.name.len() + PICTURE_BYTES,
@@ -146,6 +163,9 @@ pub enum Message {
         text: String,
         /// The tools it asked for.
         requests: Vec<ToolRequest>,
+        /// What it thought before it asked for them.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thinking: Option<Thinking>,
     },
     /// What a tool returned.
     ToolResult {
@@ -205,6 +225,8 @@ pub struct Answer {
     pub text: String,
     /// The tools it asks for.
     pub requests: Vec<ToolRequest>,
+    /// What it thought before it asked for them, if its provider may want that back.
+    pub thinking: Option<Thinking>,
     /// Why it stopped: `stop`, `length`, `tool-calls`, or the provider's own word.
     pub finish: String,
     /// What it consumed; `model_calls` is 1, or 0 if no language model was asked.
@@ -224,6 +246,7 @@ impl Answer {
         Self {
             text: text.into(),
             requests: Vec::new(),
+            thinking: None,
             finish: "stop".to_owned(),
             usage: Usage { model_calls: 1, ..Usage::default() },
             model: None,

@@ -172,7 +172,7 @@ impl Scripted {
             false => "tool-calls",
         };
         let usage = usage(request, &text, &requests);
-        Ok(Answer { text, requests, finish: finish.to_owned(), usage, model: None })
+        Ok(Answer { text, requests, thinking: None, finish: finish.to_owned(), usage, model: None })
     }
 
     fn error(&self, error: &ScriptedError) -> ModelError {
@@ -340,7 +340,9 @@ mod tests {
         assert_eq!(text(&model, request(Role::Plan, "hello")).await, r#"{"steps":[]}"#);
         assert_eq!(text(&model, request(Role::Execute, "hello")).await, "for the goal");
         let mut later = request(Role::Execute, "x");
-        later.messages.insert(0, Message::Assistant { text: String::new(), requests: Vec::new() });
+        later
+            .messages
+            .insert(0, Message::Assistant { text: String::new(), requests: Vec::new(), thinking: None });
         assert_eq!(text(&model, later).await, "second");
         let refusal = text(&model, request(Role::Evaluate, "something")).await;
         assert!(refusal.contains("Evaluate") && refusal.contains("something"), "{refusal}");

@@ -9,12 +9,12 @@ use genai::chat::{
 };
 use serde_json::{Value, json};
 
-use crate::task::{CUT_SHORT, ToolRequest, Usage};
+use crate::task::{CUT_SHORT, ModelName, ToolRequest, Usage};
 
 use super::failure::Diagnosis;
 use super::gauge::first_guess;
 use super::tool_text;
-use super::{Answer, Message, ModelError, Picture, Request, Role, ToolSpec};
+use super::{Answer, Message, ModelError, Picture, Request, Role, Thinking, ToolSpec};
 
 /// What the schema of an answer is called on the wire; only letters are allowed everywhere.
 const SCHEMA_NAME: &str = "answer";
@@ -25,13 +25,15 @@ pub(super) struct Dialect {
     pub(super) adapter: AdapterKind,
     /// Whether it was seen to refuse schemas.
     pub(super) refuses_schemas: bool,
+    /// Whether it was seen to ask for what its models thought.
+    pub(super) wants_thinking: bool,
     /// The window of the model, if it is known.
     pub(super) window: Option<u64>,
 }
 
-/// The conversation as the library wants it.
-pub(super) fn chat_request(request: &Request, dialect: Dialect) -> ChatRequest {
-    let mut chat = ChatRequest::new(messages(request, dialect.adapter));
+/// The conversation as the library wants it, for this model.
+pub(super) fn chat_request(request: &Request, name: &ModelName, dialect: Dialect) -> ChatRequest {
+    let mut chat = ChatRequest::new(messages(request, name, dialect));
     let mut system = request.system.clone();
     if let (Some(schema), SchemaWay::Words) = (&request.schema, schema_way(request, dialect)) {
         system.push_str(&format!(
@@ -67,6 +69,10 @@ pub(super) fn options(request: &Request, dialect: Dialect) -> ChatOptions {
         .with_capture_content(true)
         .with_capture_tool_calls(true)
         .with_normalize_reasoning_content(true);
+    // Elsewhere that would ask for a summary of it, which not every model or account may.
+    if matches!(adapter, AdapterKind::Anthropic | AdapterKind::OpenAI) {
+        options = options.with_capture_reasoning_content(true);
+    }
     options.max_tokens = request.max_output_tokens.or_else(|| longest(request, dialect));
     if adapter == AdapterKind::OpenAI {
         // Without an effort the library takes one from the model's name and cuts it off:
@@ -175,9 +181,9 @@ fn marked(message: ChatMessage) -> ChatMessage {
 /// The conversation with its background before it. Where the cache is marked, the background is a
 /// message of its own; elsewhere it is the beginning of the first one, for there are servers that
 /// want user and model to alternate.
-fn messages(request: &Request, adapter: AdapterKind) -> Vec<ChatMessage> {
-    let (background, has_marks) = (request.background.as_str(), has_marks(request, adapter));
-    let mut chat = conversation(&request.messages);
+fn messages(request: &Request, name: &ModelName, dialect: Dialect) -> Vec<ChatMessage> {
+    let (background, has_marks) = (request.background.as_str(), has_marks(request, dialect.adapter));
+    let mut chat = conversation(&request.messages, name, dialect);
     match chat.first_mut() {
         _ if background.is_empty() => {}
         Some(first) if !has_marks && first.role == ChatRole::User => {
@@ -199,7 +205,7 @@ fn messages(request: &Request, adapter: AdapterKind) -> Vec<ChatMessage> {
     chat
 }
 
-fn conversation(messages: &[Message]) -> Vec<ChatMessage> {
+fn conversation(messages: &[Message], name: &ModelName, dialect: Dialect) -> Vec<ChatMessage> {
     let mut chat = Vec::with_capacity(messages.len());
     let mut results: Vec<ToolResponse> = Vec::new();
     for message in messages {
@@ -210,7 +216,10 @@ fn conversation(messages: &[Message]) -> Vec<ChatMessage> {
         flush(&mut results, &mut chat);
         match message {
             Message::User(text) => chat.push(ChatMessage::user(text.as_str())),
-            Message::Assistant { text, requests } => chat.extend(assistant(text, requests)),
+            Message::Assistant { text, requests, thinking } => {
+                let thinking = thinking.as_ref().filter(|thinking| thinking.model == *name);
+                chat.extend(assistant(text, requests, thinking, dialect));
+            }
             Message::Picture(picture) => show(picture, &mut chat),
             Message::ToolResult { .. } => {}
         }
@@ -242,24 +251,41 @@ fn tool_response(id: &str, tool: &str, content: &str, is_error: bool) -> ToolRes
 }
 
 /// `None` for a message that says nothing: providers refuse empty ones.
-fn assistant(text: &str, requests: &[ToolRequest]) -> Option<ChatMessage> {
-    let mut parts = Vec::with_capacity(requests.len() + 1);
+fn assistant(
+    text: &str,
+    requests: &[ToolRequest],
+    thinking: Option<&Thinking>,
+    dialect: Dialect,
+) -> Option<ChatMessage> {
+    // What servers with OpenAI's interface do not ask for, many of them refuse.
+    let is_asked_for = dialect.wants_thinking || dialect.adapter != AdapterKind::OpenAI;
+    let thinking = thinking.filter(|_| is_asked_for);
+    let mut parts: Vec<ContentPart> = thinking.iter().flat_map(|thinking| thinking.parts()).collect();
+    if dialect.wants_thinking && parts.is_empty() && !requests.is_empty() {
+        // It was another model's turn. The field has to be there, and not empty.
+        parts.push(ContentPart::ReasoningContent(" ".to_owned()));
+    }
     if !text.is_empty() {
         parts.push(ContentPart::from_text(text));
     }
-    parts.extend(requests.iter().map(|request| {
-        ContentPart::ToolCall(ToolCall {
+    parts.extend(requests.iter().enumerate().map(|(position, request)| {
+        let mut call = ToolCall {
             call_id: request.id.clone(),
             fn_name: request.tool.clone(),
             fn_arguments: request.arguments.clone(),
             thought_signatures: None,
-        })
+        };
+        if let Some(thinking) = thinking {
+            thinking.seal(position, &mut call);
+        }
+        ContentPart::ToolCall(call)
     }));
     (!parts.is_empty()).then(|| ChatMessage::assistant(MessageContent::from_parts(parts)))
 }
 
 /// What a provider returned, before it is known to be usable.
 pub(super) struct Returned {
+    pub(super) thinking: Option<Thinking>,
     pub(super) text: String,
     pub(super) calls: Vec<ToolCall>,
     pub(super) stop: Option<StopReason>,
@@ -327,7 +353,9 @@ impl Expected {
             let asked = requests.iter().map(|request| request.arguments.to_string().len());
             usage.output_tokens = first_guess((text.len() + asked.sum::<usize>()) as u64);
         }
-        Ok(Answer { text, requests, finish, usage, model: None })
+        // Without results of tools to come, nobody wants it back.
+        let thinking = returned.thinking.filter(|_| !requests.is_empty());
+        Ok(Answer { text, requests, thinking, finish, usage, model: None })
     }
 }
 
@@ -379,7 +407,7 @@ mod tests {
     use super::*;
 
     fn speaks(adapter: AdapterKind) -> Dialect {
-        Dialect { adapter, refuses_schemas: false, window: None }
+        Dialect { adapter, refuses_schemas: false, wants_thinking: false, window: None }
     }
 
     #[test]
@@ -391,6 +419,10 @@ mod tests {
             "required": ["arguments"], "additionalProperties": false});
         assert_eq!([&strict, &optional, &free].map(is_strict), [true, false, false]);
         assert_eq!([&strict, &optional, &free].map(is_closed), [true, true, false]);
+    }
+
+    fn name() -> ModelName {
+        "own/some-model".parse().unwrap()
     }
 
     #[test]
@@ -409,10 +441,10 @@ mod tests {
     fn a_schema_that_anthropic_cannot_enforce_is_put_into_words() {
         let mut request = Request::new(Role::Plan, "g", "Plan.", "do");
         request.schema = Some(json!({"type": "object"}));
-        let chat = chat_request(&request, speaks(AdapterKind::Anthropic));
+        let chat = chat_request(&request, &name(), speaks(AdapterKind::Anthropic));
         assert!(chat.system.unwrap().contains(r#"{"type":"object"}"#));
         assert!(options(&request, speaks(AdapterKind::Anthropic)).response_format.is_none());
-        assert_eq!(chat_request(&request, speaks(AdapterKind::OpenAI)).system.unwrap(), "Plan.");
+        assert_eq!(chat_request(&request, &name(), speaks(AdapterKind::OpenAI)).system.unwrap(), "Plan.");
         let body = options(&request, speaks(AdapterKind::OpenAI)).extra_body.unwrap();
         assert_eq!(body.pointer("/response_format/json_schema/strict"), Some(&Value::Bool(false)));
     }
@@ -427,13 +459,13 @@ mod tests {
             let marked = |message: &ChatMessage| message.options.is_some();
             chat.messages.iter().map(marked).collect::<Vec<_>>()
         };
-        let chat = chat_request(&request, speaks(AdapterKind::Anthropic));
+        let chat = chat_request(&request, &name(), speaks(AdapterKind::Anthropic));
         assert_eq!(marks(&chat), [true, true, true], "instructions, background, the last message");
-        let other = chat_request(&request, speaks(AdapterKind::OpenAI));
+        let other = chat_request(&request, &name(), speaks(AdapterKind::OpenAI));
         assert_eq!(marks(&other), [false]);
         assert_eq!(other.messages[0].content.texts().concat(), "Goal\n\nYour step");
         let once = Request::new(Role::Detect, "g", "Judge.", "Hello");
-        assert_eq!(marks(&chat_request(&once, speaks(AdapterKind::Anthropic))), [false]);
+        assert_eq!(marks(&chat_request(&once, &name(), speaks(AdapterKind::Anthropic))), [false]);
     }
 
     #[test]
@@ -446,15 +478,15 @@ mod tests {
         };
         let mut request = Request::new(Role::Execute, "g", "", "do");
         request.messages.extend([
-            Message::Assistant { text: String::new(), requests: Vec::new() },
+            Message::Assistant { text: String::new(), requests: Vec::new(), thinking: None },
             result("1"),
             result("2"),
         ]);
         request.tools =
             vec![ToolSpec { name: "read".to_owned(), description: String::new(), schema: json!({}) }];
-        let chat = chat_request(&request, speaks(AdapterKind::OpenAI));
+        let chat = chat_request(&request, &name(), speaks(AdapterKind::OpenAI));
         assert_eq!((chat.messages.len(), chat.tools.map(|tools| tools.len())), (2, Some(1)));
         request.role = Role::Plan;
-        assert!(chat_request(&request, speaks(AdapterKind::OpenAI)).tools.is_none());
+        assert!(chat_request(&request, &name(), speaks(AdapterKind::OpenAI)).tools.is_none());
     }
 }

@@ -103,7 +103,7 @@ impl Orchestrator {
         }
         let fresh = request.clone();
         let said = cut(&first.text, window.bytes(REPAIR_PERCENT));
-        request.messages.push(Message::Assistant { text: said, requests: Vec::new() });
+        request.messages.push(Message::Assistant { text: said, requests: Vec::new(), thinking: None });
         request.messages.push(Message::User(format!(
             "This cannot be used: {}. Answer with the corrected JSON only.",
             cut(&first.problem, window.bytes(REPAIR_PERCENT) / 4)

@@ -3,7 +3,7 @@
 
 use super::workflow::is_delegate;
 use super::{Orchestrator, OrchestratorError, TaskRequest, cut};
-use crate::models::{Answer, ToolSpec};
+use crate::models::{Answer, Thinking, ToolSpec};
 use crate::queue::Wake;
 use crate::task::{
     Budget, Effect, Entry, Event, Fault, FrozenTools, Labels, Limits, ModelName, Payload, Plan, PlannedStep,
@@ -213,6 +213,7 @@ impl Called {
                     call,
                     text: Payload::text(&answer.text),
                     requests: answer.requests.iter().map(RecordedRequest::from).collect(),
+                    thinking: answer.thinking.as_ref().map(Thinking::recorded),
                     finish: answer.finish.clone(),
                     usage: answer.usage,
                     model: answer.model.clone(),

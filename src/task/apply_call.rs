@@ -94,10 +94,11 @@ impl Task {
             // Whatever is recorded is not repeated, so a worker that dies now dies of something else.
             self.state.crashes = 0;
         }
-        if let Event::ModelAnswered { step, call, text, requests, finish, usage, .. } = event {
+        if let Event::ModelAnswered { step, call, text, requests, thinking, finish, usage, .. } = event {
             let known = self.call_in(*step, *call, &CallState::Dispatched)?;
             known.returned(text, seq);
             known.requests = requests.clone();
+            known.thinking = thinking.clone();
             known.is_cut = finish == CUT_SHORT;
             self.steps[*step as usize].usage += *usage;
             self.state.usage += *usage;

@@ -158,6 +158,8 @@ pub struct Call {
     pub result_seq: Option<i64>,
     /// The tool calls the model asked for.
     pub requests: Vec<RecordedRequest>,
+    /// What the model thought before it asked for them.
+    pub thinking: Option<Payload>,
     /// Whether the tool itself called its result an error.
     pub is_error: bool,
     /// Whether the limit of output tokens cut what the model said.
@@ -223,6 +225,7 @@ impl Call {
             result: None,
             result_seq: None,
             requests: Vec::new(),
+            thinking: None,
             is_error: false,
             is_cut: false,
             heard: None,

@@ -63,7 +63,7 @@ pub struct Verification {
     /// What the step claimed, oldest first. Each but the last was refused.
     pub claims: Vec<Claim>,
     /// How many of them do not count any more: a person let the step try again.
-    #[serde(default, skip_serializing_if = "is_zero")]
+    #[serde(default, skip_serializing_if = "super::usage::is_zero")]
     pub forgiven: u32,
     /// The entry in which a person accepted the last one as it is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -132,10 +132,6 @@ pub struct Evidence {
     pub passed: bool,
     /// The number of the entry with the evidence.
     pub seq: i64,
-}
-
-fn is_zero(count: &u32) -> bool {
-    *count == 0
 }
 
 impl Step {

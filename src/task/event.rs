@@ -12,10 +12,6 @@ use super::{
     Taint, TaskId, TaskSpec, TemplateRef, Timestamp, ToolNotice, TopUp, Usage, View,
 };
 
-fn is_zero(index: &u32) -> bool {
-    *index == 0
-}
-
 /// A fact about a task. `step` is always the index of a step, `call` its number within it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "kind", content = "data", rename_all = "snake_case", rename_all_fields = "camelCase")]
@@ -130,6 +126,9 @@ pub enum Event {
         /// The tool calls it asks for.
         #[serde(default, skip_serializing_if = "Vec::is_empty")]
         requests: Vec<RecordedRequest>,
+        /// What it thought before it asked for them, in the pieces of its provider, which may want it back.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        thinking: Option<Payload>,
         /// Why it stopped, in the provider's word.
         finish: String,
         /// What it consumed.
@@ -481,7 +480,7 @@ pub enum Event {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         step: Option<u32>,
         /// The first step whose output was read for it; the summary before it stands for earlier ones.
-        #[serde(default, skip_serializing_if = "is_zero")]
+        #[serde(default, skip_serializing_if = "super::usage::is_zero")]
         from: u32,
         /// The outputs of all steps up to this index are covered.
         through: u32,

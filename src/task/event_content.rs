@@ -16,9 +16,9 @@ impl Event {
             }
             Self::ToolAccepted { tools, .. } => vec![tools],
             Self::ModelRequested { parts, .. } => parts.iter_mut().collect(),
-            Self::ModelAnswered { text, requests, .. } => {
+            Self::ModelAnswered { text, requests, thinking, .. } => {
                 let asked = requests.iter_mut().map(|request| &mut request.arguments);
-                std::iter::once(text).chain(asked).collect()
+                std::iter::once(text).chain(asked).chain(thinking).collect()
             }
             Self::ToolDispatched { arguments, .. }
             | Self::ChildStarted { arguments, .. }

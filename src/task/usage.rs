@@ -30,7 +30,7 @@ pub struct Usage {
     pub unpriced_calls: u32,
 }
 
-fn is_zero(count: &u32) -> bool {
+pub(super) fn is_zero(count: &u32) -> bool {
     *count == 0
 }
 

@@ -7,7 +7,7 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use longhaul::models::{Answer, Chunk, Message, Model, ModelError, Models, Request, Role};
+use longhaul::models::{Answer, Chunk, Message, Model, ModelError, Models, Request, Role, Thinking, Thought};
 use longhaul::orchestrator::RestoreWish;
 use longhaul::repository::Repository;
 use longhaul::task::{Event, Limits, ModelName, Payload, Status, StepType, Task, TaskId, ToolRequest, Usage};
@@ -92,7 +92,10 @@ impl Model for Recording {
         });
         // Without a count of tokens nothing is learnt, so that every run is the same.
         let usage = Usage { model_calls: 1, ..Usage::default() };
-        Ok(Answer { text, requests: requests.collect(), finish: "stop".to_owned(), usage, model: None })
+        let requests: Vec<_> = requests.collect();
+        let thoughts = vec![Thought::Words(format!("It is turn {turn}.")), Thought::Seal("s".repeat(2_000))];
+        let thinking = (!requests.is_empty()).then(|| Thinking { model: self.name.clone(), thoughts });
+        Ok(Answer { text, requests, thinking, finish: "stop".to_owned(), usage, model: None })
     }
 
     async fn stream(

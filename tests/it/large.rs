@@ -55,7 +55,16 @@ fn events(step: u32, number: u32) -> [Event; 6] {
     [
         Event::StepStarted { step, attempt: 1 },
         serde_json::from_value(requested).unwrap(),
-        Event::ModelAnswered { step, call: 1, text, requests, finish: "stop".into(), usage, model: None },
+        Event::ModelAnswered {
+            step,
+            call: 1,
+            text,
+            requests,
+            thinking: None,
+            finish: "stop".into(),
+            usage,
+            model: None,
+        },
         Event::ToolDispatched {
             step,
             call: 2,

@@ -100,7 +100,7 @@ impl Piece {
     pub(crate) fn of_messages(messages: &[Message], handle: impl Fn(usize) -> Option<String>) -> Vec<Self> {
         let piece = |(at, message): (usize, &Message)| match message {
             Message::User(text) => Self { title: "User".to_owned(), text: text.clone(), facts: Vec::new() },
-            Message::Assistant { text, requests } => {
+            Message::Assistant { text, requests, .. } => {
                 let asked: Vec<String> = requests
                     .iter()
                     .map(|request| format!("→ {} {}", request.tool, request.arguments))
@@ -184,7 +184,7 @@ mod tests {
             content: text.into(),
             is_error: false,
         };
-        [Message::Assistant { text: String::new(), requests }, result]
+        [Message::Assistant { text: String::new(), requests, thinking: None }, result]
     }
 
     #[test]

@@ -190,7 +190,9 @@ fn conversation_bytes(step: &Step, share: usize) -> usize {
     let calls = step.calls.iter().filter(|call| call.number > covered && call.state == CallState::Committed);
     let size = |payload: &Payload| usize::try_from(payload.size()).unwrap_or(usize::MAX);
     let asked = |call: &crate::task::Call| -> usize {
-        call.requests.iter().map(|request| request.tool.len() + size(&request.arguments)).sum()
+        let thought = call.thinking.as_ref().map_or(0, size);
+        let asked = call.requests.iter().map(|request| request.tool.len() + size(&request.arguments));
+        thought + asked.sum::<usize>()
     };
     calls.map(|call| call.result.as_ref().map_or(0, |result| size(result).min(share)) + asked(call)).sum()
 }

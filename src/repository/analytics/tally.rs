@@ -384,6 +384,7 @@ mod tests {
             call,
             text,
             requests: Vec::new(),
+            thinking: None,
             finish: "stop".into(),
             usage,
             model: None,

@@ -118,8 +118,16 @@ async fn models(world: World) -> Verdict {
     let usage =
         Usage { input_tokens: 70, output_tokens: 5, cached_tokens: 3, model_calls: 1, ..Usage::default() };
     let (text, finish) = (Payload::text("t"), "stop".to_owned());
-    let answered =
-        Event::ModelAnswered { step: 0, call: 1, text, requests: Vec::new(), finish, usage, model: None };
+    let answered = Event::ModelAnswered {
+        step: 0,
+        call: 1,
+        text,
+        requests: Vec::new(),
+        thinking: None,
+        finish,
+        usage,
+        model: None,
+    };
     world.commit(&mut task, vec![started(0), requested, answered], Lease::Keep).await?;
     count(&world).await?;
     let figures = ever(&world, Measure::Model).await?;

@@ -210,7 +210,7 @@ impl History {
             let most = if is_cut { room / 4 } else { usize::MAX };
             let text = shown(&turn.text, most, turn.untrusted);
             let said = match turn.is_assistant {
-                true => ModelMessage::Assistant { text, requests: Vec::new() },
+                true => ModelMessage::Assistant { text, requests: Vec::new(), thinking: None },
                 false => ModelMessage::User(text),
             };
             // In as much room as its text they have no place.

@@ -165,8 +165,8 @@ impl Answering {
 
     fn note_answer(&self, work: &mut Work, asked_at: Timestamp, answer: &Answer) {
         work.tokens += answer.usage.input_tokens + answer.usage.output_tokens;
-        let (text, requests) = (answer.text.clone(), answer.requests.clone());
-        work.messages.push(ModelMessage::Assistant { text, requests });
+        let Answer { text, requests, thinking, .. } = answer.clone();
+        work.messages.push(ModelMessage::Assistant { text, requests, thinking });
         let parts = match work.calls.is_empty() {
             true => vec![self.instructions(), self.before(), self.text.clone() + &self.files],
             false => Vec::new(),

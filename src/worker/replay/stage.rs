@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use tokio_util::sync::CancellationToken;
 
 use super::script::{Attempt, Script};
-use crate::models::{Answer, Request, Role};
+use crate::models::{Answer, Request, Role, Thinking};
 use crate::orchestrator::RecordedDelegate;
 use crate::task::{
     CallAt, Divergence, Entry, Event, Fault, ModelName, Payload, Place, Prompt, RecordedRequest, Reserve,
@@ -150,12 +150,14 @@ impl Stage {
             return std::future::pending().await;
         }
         match self.outcome(at, attempt, came).await.event {
-            Event::ModelAnswered { text, requests, finish, usage, model, .. } => {
+            Event::ModelAnswered { text, requests, thinking, finish, usage, model, .. } => {
                 self.state().models += 1;
                 let requests = requests.into_iter().map(|RecordedRequest { id, tool, arguments }| {
                     ToolRequest { id, tool, arguments: value_of(&arguments) }
                 });
-                Ok(Answer { text: text_of(&text), requests: requests.collect(), finish, usage, model })
+                let requests = requests.collect();
+                let thinking = thinking.as_ref().and_then(|thinking| Thinking::read(value_of(thinking)));
+                Ok(Answer { text: text_of(&text), requests, thinking, finish, usage, model })
             }
             Event::CallFailed { fault, partial, .. } => {
                 self.state().models += 1;

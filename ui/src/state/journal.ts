@@ -7,7 +7,7 @@ export type CallState = "running" | "asked" | "done" | "failed" | "lost";
 export interface Call {
   key: string; step: number; number: number; attempt: number; kind: "model" | "tool"; name: string; state: CallState;
   from: number; to: number | null; seq: number; endSeq: number | null; base: number | null; parts: Payload[];
-  arguments: Payload | null; result: Payload | null; requests: { id: string; tool: string; arguments: Payload }[];
+  arguments: Payload | null; result: Payload | null; requests: { id: string; tool: string; arguments: Payload }[]; thinking: Payload | null;
   effect: Effect | null; isError: boolean; finish: string | null; usage: Usage | null; fault: Fault | null; detail: string | null;
   /** The task that carries it out, if one does. */
   child: string | null;
@@ -283,7 +283,7 @@ function aboutCall(story: Story, step: StepState, entry: Entry, data: Data, at: 
   const open = (kind: "model" | "tool", name: string): Call => {
     const call: Call = {
       key, step: step.index, number: data.call, attempt: data.attempt ?? 1, kind, name, state: "running", from: at, to: null, seq: entry.seq,
-      endSeq: null, base: data.base ?? null, parts: data.parts ?? [], arguments: data.arguments ?? null, result: null, requests: [],
+      endSeq: null, base: data.base ?? null, parts: data.parts ?? [], arguments: data.arguments ?? null, result: null, requests: [], thinking: null,
       effect: data.effect ?? null, isError: false, finish: null, usage: null, fault: null, detail: null, child: data.child ?? null,
     };
     story.calls.set(key, call);
@@ -322,7 +322,7 @@ function aboutCall(story: Story, step: StepState, entry: Entry, data: Data, at: 
     case "approval_denied": case "input_declined": if (call) call.detail = data.reason || `declined by ${data.by}`; return end("failed");
     case "input_given": if (call) call.result = data.answer; return end("done");
     case "model_answered":
-      if (call) Object.assign(call, { result: data.text, requests: data.requests ?? [], finish: data.finish, usage: data.usage ?? null });
+      if (call) Object.assign(call, { result: data.text, requests: data.requests ?? [], thinking: data.thinking ?? null, finish: data.finish, usage: data.usage ?? null });
       add(step.usage, data.usage);
       add(story.usage, data.usage);
       if (data.usage) story.prompts.push({ seq: entry.seq, at, step: step.index, model: call?.name ?? "", input: data.usage.inputTokens, output: data.usage.outputTokens });

@@ -33,11 +33,12 @@ export function Inspector({ id, story, step, seq, version, fork, retry }: { id: 
 }
 
 /** A content of the journal; large ones are read when somebody wants them whole. */
-export function Content({ id, seq, payload, path, markdown }: { id: string; seq: number; payload: Payload | null; path: (data: Entry["data"]) => unknown; markdown?: boolean }) {
+export function Content({ id, seq, payload, path, markdown, as }: { id: string; seq: number; payload: Payload | null; path: (data: Entry["data"]) => unknown; markdown?: boolean; as?: (value: unknown) => unknown }) {
   const [whole, setWhole] = useState(false);
   const large = isBlob(payload) ? payload.blob : null;
   const read = useResource(large && whole ? getTrace(id, seq) : null);
-  const value = large && read.data ? content(path(read.data.data)) : content(payload);
+  const held = large && read.data ? content(path(read.data.data)) : content(payload);
+  const value = as ? as(held) : held;
   return (
     <>
       {markdown && typeof value === "string" ? <Markdown text={value} /> : <Value value={value} />}
@@ -124,6 +125,13 @@ function Checks({ id, step }: { id: string; step: StepState }) {
   );
 }
 
+/** What a model thought, in its words: the seals of its provider say nothing to people. */
+function thoughts(thinking: unknown): unknown {
+  const pieces = (thinking as { thoughts?: unknown } | null)?.thoughts;
+  if (!Array.isArray(pieces)) return thinking;
+  return pieces.map((piece) => (typeof piece?.words === "string" ? piece.words : "")).filter(Boolean).join("\n\n") || "(sealed by its provider)";
+}
+
 /** An attempt as text, for comparing it with another. */
 function told(attempt: Attempt): string {
   const calls = attempt.calls.map((call) => [`${call.kind} ${call.name}`, call.arguments && `arguments ${text(content(call.arguments))}`, call.result && `→ ${text(content(call.result))}`, call.fault && `✗ ${call.fault.code}: ${call.fault.message}`].filter(Boolean).join("\n"));
@@ -151,6 +159,7 @@ function CallView({ id, story, call, fork }: { id: string; story: Story; call: C
       {call.kind === "tool" && <Section name="Arguments" copyOf={text(content(call.arguments))}><Content id={id} seq={call.seq} payload={call.arguments} path={(data) => data.arguments} /></Section>}
       {call.kind === "model" && <Prompt id={id} story={story} call={call} />}
       {spoken && <Section name="Answer, as it comes"><Words spoken={spoken} /></Section>}
+      {call.thinking && <Section name="Thinking" copyOf={text(thoughts(content(call.thinking)))}><Content id={id} seq={call.endSeq ?? call.seq} payload={call.thinking} path={(data) => data.thinking} as={thoughts} /></Section>}
       {call.result && <Section name={call.kind === "model" ? "Answer" : call.isError ? "Error" : "Result"} copyOf={text(content(call.result))}><Content id={id} seq={call.endSeq ?? call.seq} payload={call.result} path={(data) => data.text ?? data.result ?? data.answer} markdown={call.kind === "model"} /></Section>}
       {call.kind === "tool" && call.state === "done" && call.result && <Button kind="ghost" icon="fork" onClick={() => fork({ result: { step: call.step, call: call.number, value: content(call.result) }, words: "with another result" })}>Fork with another result</Button>}
       {call.requests.map((request, at) => <Section key={request.id} name={`Wants to call ${request.tool}`}><Content id={id} seq={call.endSeq ?? call.seq} payload={request.arguments} path={(data) => (Array.isArray(data.requests) ? data.requests[at]?.arguments : null)} /></Section>)}
