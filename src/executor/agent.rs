@@ -228,7 +228,7 @@ impl Attempt {
                     call,
                     text: Payload::text(&answer.text),
                     requests: answer.requests.iter().map(RecordedRequest::from).collect(),
-                    thinking: answer.thinking.as_ref().map(Thinking::recorded),
+                    thinking: answer.thinking.as_deref().map(Thinking::recorded),
                     finish: answer.finish.clone(),
                     usage: answer.usage,
                     model: answer.model.clone(),

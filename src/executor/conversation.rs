@@ -81,7 +81,7 @@ pub(super) struct Turn {
     pub(super) text: String,
     pub(super) requests: Vec<ToolRequest>,
     /// What it thought before it asked for them.
-    pub(super) thinking: Option<Thinking>,
+    pub(super) thinking: Option<Box<Thinking>>,
 }
 
 /// What a tool call brought.

@@ -248,7 +248,7 @@ async fn what_nobody_takes_back_is_left_out() {
     let acts = [refused, Act::Events(vec![format!("data: {answered}\n\n")], false)];
     let mut request = with_tool();
     let thoughts = vec![Thought::CallSeal { call: 0, seal: "sealed".into() }];
-    let thinking = Some(Thinking { model: "own/some-model".parse().unwrap(), thoughts });
+    let thinking = Some(Box::new(Thinking { model: "own/some-model".parse().unwrap(), thoughts }));
     let answer = Answer { thinking, requests: vec![read_request("c1")], ..Answer::text("") };
     request.messages.extend([turn(answer), file("c1")]);
     let (server, answer) = ask_kind("gemini", acts, request).await;

@@ -139,7 +139,7 @@ impl Message {
                 let asked = requests.iter().map(|request| {
                     request.id.len() + request.tool.len() + request.arguments.to_string().len()
                 });
-                text.len() + asked.sum::<usize>() + thinking.as_ref().map_or(0, Thinking::bytes)
+                text.len() + asked.sum::<usize>() + thinking.as_ref().map_or(0, |thinking| thinking.bytes())
             }
             Self::ToolResult { id, tool, content, .. } => id.len() + tool.len() + content.len(),
             Self::Picture(picture) => picture.name.len() + PICTURE_BYTES,
@@ -165,7 +165,7 @@ pub enum Message {
         requests: Vec<ToolRequest>,
         /// What it thought before it asked for them.
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        thinking: Option<Thinking>,
+        thinking: Option<Box<Thinking>>,
     },
     /// What a tool returned.
     ToolResult {
@@ -226,7 +226,7 @@ pub struct Answer {
     /// The tools it asks for.
     pub requests: Vec<ToolRequest>,
     /// What it thought before it asked for them, if its provider may want that back.
-    pub thinking: Option<Thinking>,
+    pub thinking: Option<Box<Thinking>>,
     /// Why it stopped: `stop`, `length`, `tool-calls`, or the provider's own word.
     pub finish: String,
     /// What it consumed; `model_calls` is 1, or 0 if no language model was asked.

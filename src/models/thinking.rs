@@ -40,7 +40,11 @@ pub enum Thought {
 
 impl Thinking {
     /// What `model` thought before it said this. `words` are what the library has of it beside the content.
-    pub(super) fn of(model: &ModelName, content: &MessageContent, words: Option<String>) -> Option<Self> {
+    pub(super) fn of(
+        model: &ModelName,
+        content: &MessageContent,
+        words: Option<String>,
+    ) -> Option<Box<Self>> {
         let mut thoughts = Vec::new();
         for part in content {
             match part {
@@ -61,7 +65,7 @@ impl Thinking {
             seals.extend(own.map(|seal| Thought::CallSeal { call, seal: seal.clone() }));
         }
         thoughts.extend(seals);
-        (!thoughts.is_empty()).then(|| Self { model: model.clone(), thoughts })
+        (!thoughts.is_empty()).then(|| Box::new(Self { model: model.clone(), thoughts }))
     }
 
     /// What goes before the answer.
@@ -101,7 +105,7 @@ impl Thinking {
     }
 
     /// What was recorded. The answer is worth more than what led to it: what cannot be read is left out.
-    pub fn read(recorded: Value) -> Option<Self> {
+    pub fn read(recorded: Value) -> Option<Box<Self>> {
         serde_json::from_value(recorded).ok()
     }
 }

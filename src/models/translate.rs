@@ -217,7 +217,7 @@ fn conversation(messages: &[Message], name: &ModelName, dialect: Dialect) -> Vec
         match message {
             Message::User(text) => chat.push(ChatMessage::user(text.as_str())),
             Message::Assistant { text, requests, thinking } => {
-                let thinking = thinking.as_ref().filter(|thinking| thinking.model == *name);
+                let thinking = thinking.as_deref().filter(|thinking| thinking.model == *name);
                 chat.extend(assistant(text, requests, thinking, dialect));
             }
             Message::Picture(picture) => show(picture, &mut chat),
@@ -285,7 +285,7 @@ fn assistant(
 
 /// What a provider returned, before it is known to be usable.
 pub(super) struct Returned {
-    pub(super) thinking: Option<Thinking>,
+    pub(super) thinking: Option<Box<Thinking>>,
     pub(super) text: String,
     pub(super) calls: Vec<ToolCall>,
     pub(super) stop: Option<StopReason>,

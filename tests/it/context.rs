@@ -94,7 +94,8 @@ impl Model for Recording {
         let usage = Usage { model_calls: 1, ..Usage::default() };
         let requests: Vec<_> = requests.collect();
         let thoughts = vec![Thought::Words(format!("It is turn {turn}.")), Thought::Seal("s".repeat(2_000))];
-        let thinking = (!requests.is_empty()).then(|| Thinking { model: self.name.clone(), thoughts });
+        let thinking =
+            (!requests.is_empty()).then(|| Box::new(Thinking { model: self.name.clone(), thoughts }));
         Ok(Answer { text, requests, thinking, finish: "stop".to_owned(), usage, model: None })
     }
 
