@@ -73,7 +73,10 @@ pub(super) fn options(request: &Request, dialect: Dialect) -> ChatOptions {
     if matches!(adapter, AdapterKind::Anthropic | AdapterKind::OpenAI) {
         options = options.with_capture_reasoning_content(true);
     }
-    options.max_tokens = request.max_output_tokens.or_else(|| longest(request, dialect));
+    options.max_tokens = match request.max_output_tokens {
+        Some(most) => Some(with_thoughts(most, request, dialect)),
+        None => longest(request, dialect),
+    };
     if adapter == AdapterKind::OpenAI {
         // Without an effort the library takes one from the model's name and cuts it off:
         // `qwen-max` would be asked for as `qwen`. A budget is what this adapter ignores.
@@ -100,6 +103,15 @@ pub(super) fn options(request: &Request, dialect: Dialect) -> ChatOptions {
         }
     }
     options
+}
+
+/// A limit with room for what the model thinks before it answers, as far as its window has some: providers count
+/// that as output, and a model that thinks by default would say nothing within a short limit.
+fn with_thoughts(most: u32, request: &Request, dialect: Dialect) -> u32 {
+    const THOUGHTS: u32 = 4_096;
+    let room = dialect.window.map(|window| window.saturating_sub(first_guess(request.bytes())));
+    let room = room.map_or(u32::MAX, |room| u32::try_from(room).unwrap_or(u32::MAX));
+    most.saturating_add(THOUGHTS).min(room).max(most)
 }
 
 /// The longest answer there is room for, where the library would ask for one of 64,000 tokens: Anthropic
@@ -435,6 +447,19 @@ mod tests {
         let room = longest(AdapterKind::Anthropic, 500_000).unwrap();
         assert!((20_000..40_000).contains(&room), "{room}");
         assert_eq!(longest(AdapterKind::OpenAI, 500_000), None);
+    }
+
+    #[test]
+    fn a_short_answer_has_room_for_thoughts_before_it_where_the_window_has() {
+        let most = |window| {
+            let mut request = Request::new(Role::Detect, "g", "", "x".repeat(4_000));
+            request.max_output_tokens = Some(200);
+            options(&request, Dialect { window, ..speaks(AdapterKind::OpenAI) }).max_tokens.unwrap()
+        };
+        assert_eq!(most(None), 4_296);
+        assert_eq!(most(Some(100_000)), 4_296);
+        assert!((201..4_296).contains(&most(Some(4_096))), "{}", most(Some(4_096)));
+        assert_eq!(most(Some(512)), 200, "no window is no reason to ask for less");
     }
 
     #[test]
