@@ -115,7 +115,7 @@ impl ProviderModel {
         let response = watch.wait_whole(call).await.map_err(|phase| self.diagnosis().timeout(phase))?;
         let response = response.map_err(|error| self.diagnosis().of(error))?;
         let returned = Returned {
-            thinking: Thinking::of(&self.name, &response.content, response.reasoning_content),
+            thinking: Thinking::of(&self.name, &response.content, response.reasoning_content, &[]),
             text: response.content.texts().concat(),
             calls: response.content.into_tool_calls(),
             stop: response.stop_reason,
@@ -259,7 +259,8 @@ impl Reply {
             return Err(Stop::Failed(self.diagnosis().malformed(CUT)));
         }
         let content = end.captured_content.unwrap_or_default();
-        let thinking = Thinking::of(&self.name, &content, end.captured_reasoning_content);
+        let blocks = self.watch.pieces().thoughts().to_vec();
+        let thinking = Thinking::of(&self.name, &content, end.captured_reasoning_content, &blocks);
         let text = content.texts().concat();
         let calls = match self.adapter {
             AdapterKind::OpenAI => self.pieced_calls(),

@@ -1,8 +1,10 @@
-//! Tool calls of chat completions, put together from the pieces in which they are streamed.
+//! Tool calls of chat completions, and what gateways tell of the thoughts before them, put together from the
+//! pieces in which they are streamed.
 //!
-//! The client library does that too, but it believes the numbers that servers give to calls: a
+//! The client library does that with calls, too, but it believes the numbers that servers give to them: a
 //! number that leaves a gap makes it ask for one call twice, once with half of its arguments; a very
-//! large one makes it reserve memory for as many calls; and a call without a number is lost.
+//! large one makes it reserve memory for as many calls; and a call without a number is lost. Of thoughts
+//! it reads the words only: what OpenRouter has of other providers' seals (`reasoning_details`) is lost.
 
 use serde_json::Value;
 
@@ -10,6 +12,7 @@ use serde_json::Value;
 #[derive(Debug, Default)]
 pub(super) struct CallPieces {
     calls: Vec<CallSoFar>,
+    thoughts: Vec<Value>,
     bytes: usize,
 }
 
@@ -26,13 +29,43 @@ impl CallPieces {
     /// Takes what one event of the stream brings.
     pub(super) fn take(&mut self, event: &str) {
         // Most events bring text, and there are thousands of them.
-        if !event.contains("\"tool_calls\"") {
+        if !["\"tool_calls\"", "\"reasoning_details\""].iter().any(|name| event.contains(name)) {
             return;
         }
         let Ok(event) = serde_json::from_str::<Value>(event) else { return };
-        let pieces = event.pointer("/choices/0/delta/tool_calls").and_then(Value::as_array);
-        for piece in pieces.into_iter().flatten() {
-            self.add(piece);
+        let pieces = |of: &str| event.pointer(of).and_then(Value::as_array).into_iter().flatten();
+        pieces("/choices/0/delta/tool_calls").for_each(|piece| self.add(piece));
+        pieces("/choices/0/delta/reasoning_details").for_each(|piece| self.think(piece));
+    }
+
+    /// The blocks of thoughts that came, as they go back.
+    pub(super) fn thoughts(&self) -> &[Value] {
+        &self.thoughts
+    }
+
+    /// A block in words comes in pieces under one number, the last of which may be but its seal; what is encrypted
+    /// comes whole.
+    fn think(&mut self, piece: &Value) {
+        let Value::Object(fields) = piece else { return };
+        self.bytes += piece.to_string().len();
+        let in_words = matches!(
+            fields.get("type").and_then(Value::as_str),
+            Some("reasoning.text" | "reasoning.summary")
+        );
+        let goes_on =
+            |known: &&mut Value| ["type", "index"].iter().all(|key| known.get(key) == piece.get(key));
+        let known = self.thoughts.last_mut().filter(|_| in_words).filter(goes_on);
+        let Some(Value::Object(known)) = known else { return self.thoughts.push(piece.clone()) };
+        for (name, value) in fields {
+            match (known.get_mut(name), value) {
+                (_, Value::Null) => {}
+                (Some(Value::String(text)), Value::String(more))
+                    if ["text", "summary"].contains(&name.as_str()) =>
+                {
+                    text.push_str(more);
+                }
+                _ => drop(known.insert(name.clone(), value.clone())),
+            }
         }
     }
 
@@ -131,6 +164,24 @@ mod tests {
             ]);
             assert_eq!(seen, [call("a", "pay", "{\"sum\":1}")]);
         }
+    }
+
+    #[test]
+    fn a_thought_that_comes_in_pieces_is_one_block_with_its_seal() {
+        let mut all = CallPieces::default();
+        for piece in [
+            json!({"type": "reasoning.text", "text": "The file ", "index": 0, "signature": null}),
+            json!({"type": "reasoning.text", "text": "will tell.", "index": 0}),
+            json!({"type": "reasoning.text", "signature": "sealed", "index": 0}),
+            json!({"type": "reasoning.encrypted", "data": "a", "id": "call-1", "index": 0}),
+            json!({"type": "reasoning.encrypted", "data": "b", "id": "call-2", "index": 0}),
+        ] {
+            all.take(&json!({"choices": [{"delta": {"reasoning_details": [piece]}}]}).to_string());
+        }
+        let text = json!({"type": "reasoning.text", "text": "The file will tell.", "index": 0, "signature": "sealed"});
+        assert_eq!(all.thoughts()[0], text);
+        assert_eq!((&all.thoughts()[1]["data"], &all.thoughts()[2]["data"]), (&json!("a"), &json!("b")));
+        assert_eq!(all.thoughts().len(), 3);
     }
 
     #[test]

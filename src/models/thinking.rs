@@ -39,13 +39,15 @@ pub enum Thought {
 }
 
 impl Thinking {
-    /// What `model` thought before it said this. `words` are what the library has of it beside the content.
+    /// What `model` thought before it said this. `words` are what the library has of it beside the content, `blocks`
+    /// what it has not.
     pub(super) fn of(
         model: &ModelName,
         content: &MessageContent,
         words: Option<String>,
+        blocks: &[Value],
     ) -> Option<Box<Self>> {
-        let mut thoughts = Vec::new();
+        let mut thoughts: Vec<Thought> = blocks.iter().cloned().map(Thought::Block).collect();
         for part in content {
             match part {
                 ContentPart::ReasoningContent(words) => thoughts.push(Thought::Words(words.clone())),
@@ -54,7 +56,7 @@ impl Thinking {
                 _ => {}
             }
         }
-        if thoughts.is_empty() {
+        if !thoughts.iter().any(|thought| matches!(thought, Thought::Words(_) | Thought::Seal(_))) {
             thoughts.extend(words.filter(|words| !words.is_empty()).map(Thought::Words));
         }
         // The library hangs the seals of the whole on the first call, too.
@@ -68,9 +70,10 @@ impl Thinking {
         (!thoughts.is_empty()).then(|| Box::new(Self { model: model.clone(), thoughts }))
     }
 
-    /// What goes before the answer.
-    pub(super) fn parts(&self) -> impl Iterator<Item = ContentPart> {
-        self.thoughts.iter().filter_map(|thought| match thought {
+    /// What goes before the answer. Blocks are the provider's own; whether it takes words is another question.
+    pub(super) fn parts(&self, with_words: bool) -> impl Iterator<Item = ContentPart> {
+        self.thoughts.iter().filter_map(move |thought| match thought {
+            Thought::Words(_) if !with_words => None,
             Thought::Words(words) => Some(ContentPart::ReasoningContent(words.clone())),
             Thought::Seal(seal) => Some(ContentPart::ThoughtSignature(seal.clone())),
             Thought::Block(block) => {

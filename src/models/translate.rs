@@ -270,9 +270,9 @@ fn assistant(
     dialect: Dialect,
 ) -> Option<ChatMessage> {
     // What servers with OpenAI's interface do not ask for, many of them refuse.
-    let is_asked_for = dialect.wants_thinking || dialect.adapter != AdapterKind::OpenAI;
-    let thinking = thinking.filter(|_| is_asked_for);
-    let mut parts: Vec<ContentPart> = thinking.iter().flat_map(|thinking| thinking.parts()).collect();
+    let with_words = dialect.wants_thinking || dialect.adapter != AdapterKind::OpenAI;
+    let mut parts: Vec<ContentPart> =
+        thinking.iter().flat_map(|thinking| thinking.parts(with_words)).collect();
     if dialect.wants_thinking && parts.is_empty() && !requests.is_empty() {
         // It was another model's turn. The field has to be there, and not empty.
         parts.push(ContentPart::ReasoningContent(" ".to_owned()));
