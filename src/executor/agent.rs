@@ -42,7 +42,7 @@ impl Attempt {
             let words = self.words_or(String::new()).await?;
             self.may_repair(&words)?;
         }
-        if let Some(text) = conversation.answer().filter(|_| !self.has_mail(&conversation))
+        if let Some(text) = self.last_words(&conversation).await?
             && let Some(output) = self.concluded(&mut conversation, text).await?
         {
             return Ok(output);
@@ -61,13 +61,20 @@ impl Attempt {
                 }
                 continue;
             }
-            // What was written during the last turn is answered too.
-            if let Some(text) = conversation.answer().filter(|_| !self.has_mail(&conversation))
+            if let Some(text) = self.last_words(&conversation).await?
                 && let Some(output) = self.concluded(&mut conversation, text).await?
             {
                 return Ok(output);
             }
         }
+    }
+
+    /// The answer with which a conversation ends, if it does: what was written during the last turn is
+    /// answered too.
+    async fn last_words(&mut self, conversation: &Conversation) -> Result<Option<String>, Stop> {
+        let Some(text) = conversation.answer() else { return Ok(None) };
+        self.wait_for_turn().await?;
+        Ok(Some(text).filter(|_| !self.has_mail(conversation)))
     }
 
     /// What the step brings with this answer. `None` if it did not pass its checks: the model was
@@ -186,9 +193,9 @@ impl Attempt {
         conversation: &mut Conversation,
         told: &Told,
     ) -> Result<Option<Fault>, Stop> {
+        self.wait_for_turn().await?;
         let newest = self.read_mail(conversation).await?;
-        let note = self.allowance.nearly_used_up(self.orchestrator.now());
-        let note = note.map(|(resource, percent)| wrap_up(resource, percent));
+        let note = self.warning(conversation.next_number());
         let goal = self.spec.goal.clone();
         let asked = |conversation: &Conversation| request(&goal, conversation, told, note.as_ref());
         let mut request = self.fit(model, &told.window, conversation, asked).await?;
@@ -251,9 +258,24 @@ impl Attempt {
         }
     }
 
+    /// What the model is told if a limit of the budget is near.
+    fn warning(&self, call: u32) -> Option<String> {
+        let near = match self.orchestrator.rehearsal() {
+            Some(known) => known.warned(CallAt { step: self.index, call }),
+            None => self.allowance.nearly_used_up(self.orchestrator.now()),
+        };
+        near.map(|(resource, percent)| wrap_up(resource, percent))
+    }
+
     /// Sets aside what the call may consume, or stops the step if the budget has no room for it.
     pub(super) async fn reserve(&self, model: &dyn Model, request: &Request) -> Result<Reservation, Stop> {
         let reserve = self.orchestrator.reserve_for(model, request);
+        if let (Some(known), Some(at)) = (self.orchestrator.rehearsal(), request.at) {
+            return match known.no_room(at) {
+                Some(exceeded) => Err(Stop::Budget(exceeded)),
+                None => Ok(self.allowance.set_aside(reserve)),
+            };
+        }
         let clock = self.orchestrator.clock();
         tokio::select! {
             reservation = self.allowance.reserve(reserve, &clock) => reservation.map_err(Stop::Budget),

@@ -157,6 +157,15 @@ impl CallAllowance {
         Ok(())
     }
 
+    /// Sets aside what a call took that was made before: it had room.
+    pub(super) fn set_aside(&self, reserve: Reserve) -> Reservation {
+        let mut books = self.account.books();
+        books.ledger.set_aside(reserve);
+        books.in_flight += 1;
+        drop(books);
+        Reservation { account: self.account.clone(), reserve }
+    }
+
     /// Reserves what a model call may consume. If it does not fit while other calls are in flight,
     /// waits for their end: they may turn out smaller than what was reserved for them.
     pub(super) async fn reserve(&self, reserve: Reserve, clock: &Clock) -> Result<Reservation, Exceeded> {

@@ -7,8 +7,8 @@ use serde_json::Value;
 use super::reconcile::Reconciled;
 use super::{Attempt, Stop};
 use crate::task::{
-    CallState, CallSubject, Effect, Event, Fault, FaultClass, MAX_DEPTH, Payload, TOO_DEEP, Task, as_text,
-    is_too_deep,
+    CallAt, CallState, CallSubject, Effect, Event, Fault, FaultClass, MAX_DEPTH, Payload, TOO_DEEP, Task,
+    as_text, is_too_deep,
 };
 use crate::tools::{CallContext, Tool, ToolDescription, ToolError, ToolOutput, repeats_itself};
 
@@ -62,6 +62,7 @@ impl Attempt {
         if is_too_deep(&dispatch.arguments) {
             return Err(Stop::Failed(too_deep(FaultClass::Permanent, &tool.description().name)));
         }
+        self.wait_for_turn().await?;
         let known = tool.description();
         let fits = |attempt: &Self, dispatch: &Dispatch| attempt.misfit(tool, dispatch);
         let (dispatch, misfit) = self.permitted(known, dispatch, fits).await?;
@@ -85,7 +86,12 @@ impl Attempt {
             return self.record_outcome(call, effect, &known.name, refused).await;
         }
         // Of what leaves the house, or takes a secret, the intent is durable first: the task may have read more than this step.
-        if effect != Effect::ReadOnly || labels.outward || labels.secret || self.journal.is_in_doubt() {
+        let is_beside = || {
+            let at = CallAt { step, call };
+            self.orchestrator.rehearsal().is_some_and(|known| !known.is_outcome_due(at))
+        };
+        let must_be_known = effect != Effect::ReadOnly || labels.outward || labels.secret;
+        if must_be_known || self.journal.is_in_doubt() || is_beside() {
             self.journal.flush().await?;
         }
         let context = CallContext {

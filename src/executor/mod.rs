@@ -176,6 +176,23 @@ impl Attempt {
     }
 }
 
+impl Attempt {
+    /// Where a recorded task is carried out again, waits until what comes next is this step's; what it has in
+    /// its hands others may wait for, so that is written first.
+    async fn wait_for_turn(&mut self) -> Result<(), Stop> {
+        let Some(rehearsal) = self.orchestrator.rehearsal().cloned() else { return Ok(()) };
+        if rehearsal.is_turn(self.index) {
+            return Ok(());
+        }
+        self.journal.flush().await?;
+        let goes_on = tokio::select! {
+            goes_on = rehearsal.turn(self.index) => goes_on,
+            () = self.cancel.cancelled() => false,
+        };
+        if goes_on { Ok(()) } else { Err(Stop::Interrupted) }
+    }
+}
+
 impl From<Interrupted> for Stop {
     fn from(_: Interrupted) -> Self {
         Self::Interrupted

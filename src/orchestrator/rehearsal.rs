@@ -3,12 +3,14 @@
 
 use std::sync::Arc;
 
+use async_trait::async_trait;
 use serde_json::Value;
 
 use super::Orchestrator;
-use crate::task::{Budget, CallAt, ToolChange};
+use crate::task::{Budget, CallAt, Event, Exceeded, Resource, ToolChange};
 
 /// Who knows what is recorded.
+#[async_trait]
 pub(crate) trait Rehearsal: Send + Sync {
     /// What is recorded of a tool whose calls tasks of their own carry out, if it is one; of one call,
     /// where `at` names it. Those tasks have recordings of their own, and are not created.
@@ -22,6 +24,34 @@ pub(crate) trait Rehearsal: Send + Sync {
 
     /// Whether the next attempt of a call was not sent, because its arguments did not fit.
     fn did_not_fit(&self, at: CallAt) -> bool;
+
+    /// Those of the steps that begin now, in the order in which they do: the others wait for what comes first.
+    fn begins(&self, steps: Vec<u32>) -> Vec<u32>;
+
+    /// Whether what comes next is of this step.
+    fn is_turn(&self, step: u32) -> bool;
+
+    /// Waits until it is. False if the task rests first.
+    async fn turn(&self, step: u32) -> bool;
+
+    /// Whether the outcome of a call that is made now comes next.
+    fn is_outcome_due(&self, at: CallAt) -> bool;
+
+    /// Whether the task rests before anybody says something.
+    fn may_rest(&self) -> bool;
+
+    /// The limit of the budget that stood in the way of a call. How much the calls beside it had used when it
+    /// was to be made is not recorded; what came of it is.
+    fn no_room(&self, at: CallAt) -> Option<Exceeded>;
+
+    /// The limit that was nearly used up when a model was asked, with the share in percent, if it was told.
+    fn warned(&self, at: CallAt) -> Option<(Resource, u64)>;
+
+    /// The engine noted this.
+    fn noted(&self, event: &Event);
+
+    /// All that was noted is written.
+    fn written(&self);
 }
 
 /// What is recorded of a call that a task of its own carried out, or was to.
@@ -40,7 +70,7 @@ impl Orchestrator {
     }
 
     /// What is known beforehand, if anything is.
-    pub(crate) fn rehearsal(&self) -> Option<&dyn Rehearsal> {
-        self.rehearsal.as_deref()
+    pub(crate) fn rehearsal(&self) -> Option<&Arc<dyn Rehearsal>> {
+        self.rehearsal.as_ref()
     }
 }

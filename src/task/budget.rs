@@ -127,6 +127,12 @@ pub enum Resource {
     Steps,
 }
 
+impl Resource {
+    /// All of them.
+    pub const ALL: [Self; 6] =
+        [Self::Tokens, Self::CostUsd, Self::WallTimeMs, Self::ModelCalls, Self::ToolCalls, Self::Steps];
+}
+
 impl Budget {
     /// What a task may consume if nobody says otherwise. The numbers are far above what a task of
     /// fifty steps takes: they are there to stop what runs away.

@@ -120,7 +120,8 @@ impl Drive {
         let orchestrator = &shared.orchestrator;
         let allowance = CallAllowance::of(&task);
         let writer =
-            Writer::new(task, orchestrator.repository().clone(), shared.clock.clone(), signals.clone());
+            Writer::new(task, orchestrator.repository().clone(), shared.clock.clone(), signals.clone())
+                .rehearsing(orchestrator.rehearsal().cloned());
         Self {
             shared,
             writer,
@@ -271,6 +272,9 @@ impl Drive {
             }
             _ if !self.cancels.is_empty() => Ok(Turn::Wait),
             Next::Children(_) => self.look_after_children().await,
+            Next::Ask if self.shared.orchestrator.rehearsal().is_some_and(|known| !known.may_rest()) => {
+                Ok(Turn::Wait)
+            }
             Next::Ask => {
                 self.wait_for_people();
                 Ok(Turn::Again)
@@ -295,7 +299,10 @@ impl Drive {
 
     /// Starts those of the steps that are not running yet.
     async fn start(&mut self, steps: Vec<u32>) -> Result<Turn, Lost> {
-        let new: Vec<u32> = steps.into_iter().filter(|index| !self.cancels.contains_key(index)).collect();
+        let mut new: Vec<u32> = steps.into_iter().filter(|index| !self.cancels.contains_key(index)).collect();
+        if let Some(rehearsal) = self.shared.orchestrator.rehearsal() {
+            new = rehearsal.begins(new);
+        }
         if new.is_empty() {
             return Ok(Turn::Wait);
         }

@@ -21,7 +21,9 @@ impl Drive {
     }
 
     fn ended(&mut self, index: u32, end: StepEnd, events: Vec<Event>) {
-        let was_called_off = self.cancels.get(&index).is_some_and(CancellationToken::is_cancelled);
+        // Where a task is carried out again nobody is called off: what came of it is told.
+        let is_told = self.shared.orchestrator.rehearsal().is_some() && self.writer.task.is_stopped();
+        let was_called_off = is_told || self.cancels.get(&index).is_some_and(CancellationToken::is_cancelled);
         for event in events {
             self.writer.note_of(index, event);
         }

@@ -11,7 +11,7 @@ use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 use super::leases::Signals;
-use crate::orchestrator::Clock;
+use crate::orchestrator::{Clock, Rehearsal};
 use crate::repository::{Commit, Lease, Repository, RepositoryError};
 use crate::task::{Blob, Entry, Event, Payload, Task};
 
@@ -34,6 +34,8 @@ pub(super) struct Writer {
     doubtful: Vec<Entry>,
     /// Steps at work that know of something that has not happened.
     cut_off: BTreeSet<u32>,
+    /// Who hears of everything, where a recorded task is carried out again.
+    rehearsal: Option<Arc<dyn Rehearsal>>,
 }
 
 impl Writer {
@@ -52,7 +54,13 @@ impl Writer {
             blobs: Vec::new(),
             doubtful: Vec::new(),
             cut_off: BTreeSet::new(),
+            rehearsal: None,
         }
+    }
+
+    /// The same for a task that is carried out again.
+    pub(super) fn rehearsing(self, rehearsal: Option<Arc<dyn Rehearsal>>) -> Self {
+        Self { rehearsal, ..self }
     }
 
     /// A step begins, or goes on, with what is known of it now.
@@ -79,7 +87,15 @@ impl Writer {
     }
 
     /// Applies an event. `false` if it cannot happen (any more); nothing is changed then.
-    pub(super) fn note(&mut self, mut event: Event) -> bool {
+    pub(super) fn note(&mut self, event: Event) -> bool {
+        let is_noted = self.put(event);
+        if let (true, Some(rehearsal), Some(entry)) = (is_noted, &self.rehearsal, self.entries.last()) {
+            rehearsal.noted(&entry.event);
+        }
+        is_noted
+    }
+
+    fn put(&mut self, mut event: Event) -> bool {
         let blobs = event.payloads_mut().into_iter().filter_map(Payload::seal);
         self.blobs.extend(blobs);
         let now = (self.clock)();
@@ -209,9 +225,9 @@ impl Writer {
     /// What is known of a call stays known, whatever its step went on to.
     fn note_again(&mut self, event: Event) -> bool {
         let Some(step) = event.step().filter(|_| !matches!(event, Event::CallLost { .. })) else {
-            return self.note(event);
+            return self.put(event);
         };
-        let is_noted = !self.cut_off.contains(&step) && self.note(event);
+        let is_noted = !self.cut_off.contains(&step) && self.put(event);
         if !is_noted {
             self.cut_off.insert(step);
         }
@@ -223,6 +239,9 @@ impl Writer {
         self.entries.clear();
         self.blobs.clear();
         self.tell();
+        if let Some(rehearsal) = &self.rehearsal {
+            rehearsal.written();
+        }
     }
 
     fn tell(&self) {

@@ -56,6 +56,7 @@ mod recordings;
 mod redis;
 mod redis_server;
 mod replay;
+mod replay_order;
 mod retention;
 mod rules;
 mod schedules;

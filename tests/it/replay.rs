@@ -10,11 +10,11 @@ use serde_json::{Value, json};
 use crate::recordings::exported;
 use crate::world::{Setup, World, call, plan, request, step};
 
-async fn recording(world: &World, id: TaskId) -> Recording {
+pub(crate) async fn recording(world: &World, id: TaskId) -> Recording {
     Recording::read(&exported(&world.orchestrator, id).await).unwrap()
 }
 
-async fn again(recording: &Recording) -> Replay {
+pub(crate) async fn again(recording: &Recording) -> Replay {
     tokio::time::timeout(Duration::from_secs(60), replay(recording))
         .await
         .expect("a replay waits for nothing")

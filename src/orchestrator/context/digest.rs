@@ -73,7 +73,8 @@ impl Digest {
         text.push_str(PROSE);
         text.push('\n');
         let left = room.saturating_sub(text.len());
-        text.push_str(&self.prose[..boundary(&self.prose, left)]);
+        // As it is read back: without what a cut leaves hanging.
+        text.push_str(self.prose[..boundary(&self.prose, left)].trim_end());
         text
     }
 }
@@ -211,6 +212,13 @@ mod tests {
     }
 
     proptest! {
+        #[test]
+        fn a_summary_that_was_cut_is_the_same_when_it_is_cut_again(prose in "[a ]{0,60}", room in 0usize..60) {
+            let text = Digest { facts: Vec::new(), prose: prose.trim().to_owned() }.text(room);
+            let again = Digest { facts: Vec::new(), prose: prose_of(&text).trim().to_owned() };
+            prop_assert_eq!(again.text(room), text);
+        }
+
         #[test]
         fn pinned_facts_survive_any_number_of_compactions_in_any_room(
             pinned in prop::collection::vec("[a-z0-9 /.:-]{1,40}", 0..20),

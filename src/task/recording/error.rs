@@ -25,7 +25,7 @@ pub enum RecordingError {
         product: String,
     },
     /// It ends too early.
-    #[error("the recording is cut: line {line} is missing")]
+    #[error("the recording is cut: line {line} is missing, or not whole")]
     Cut {
         /// The first line that is not there, from 1.
         line: u64,

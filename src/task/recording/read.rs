@@ -130,8 +130,11 @@ impl<'a> Lines<'a> {
         Ok(contents)
     }
 
-    /// What is wrong with the line that was taken last.
+    /// What is wrong with the line that was taken last: the last one there is may have been cut within.
     fn unreadable(&self, error: &serde_json::Error) -> RecordingError {
+        if error.is_eof() && self.left.clone().next().is_none() {
+            return RecordingError::Cut { line: self.next - 1 };
+        }
         let problem: String = error.to_string().chars().take(300).collect();
         RecordingError::Line { line: self.next - 1, product: self.product.clone(), problem }
     }

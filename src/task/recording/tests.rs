@@ -82,6 +82,8 @@ fn a_cut_file_says_where_it_is_cut() {
     for kept in 1..lines.len() {
         let error = Recording::read(&lines[..kept].join("\n")).unwrap_err();
         assert_eq!(error, RecordingError::Cut { line: kept as u64 + 1 });
+        let within = lines[..kept].join("\n") + "\n" + &lines[kept][..lines[kept].len() / 2];
+        assert_eq!(Recording::read(&within).unwrap_err(), RecordingError::Cut { line: kept as u64 + 1 });
     }
     assert_eq!(code(""), "recording_unknown");
 }

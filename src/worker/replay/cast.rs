@@ -6,11 +6,13 @@ use async_trait::async_trait;
 use futures::stream::{self, BoxStream, StreamExt};
 use serde_json::{Value, json};
 
-use super::script::Kept;
+use super::script::{Kept, Turn};
 use super::stage::Stage;
 use crate::models::{Answer, Chunk, Model, ModelError, Request, Role, Understudy};
 use crate::orchestrator::{RecordedDelegate, Rehearsal};
-use crate::task::{CallAt, Effect, Event, Fault, Labels, ModelName, Reserve, TaskId, ToolChange};
+use crate::task::{
+    CallAt, Effect, Event, Exceeded, Fault, Labels, ModelName, Reserve, Resource, TaskId, ToolChange,
+};
 use crate::tools::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput};
 
 /// Bytes of a tool that is described by nothing.
@@ -140,6 +142,7 @@ pub(super) fn tools(stage: &Arc<Stage>, id: TaskId, own: usize) -> Vec<Arc<dyn T
 /// What the engine would find out by itself.
 pub(super) struct Known(pub(super) Arc<Stage>);
 
+#[async_trait]
 impl Rehearsal for Known {
     fn delegate(&self, name: &str, at: Option<CallAt>) -> Option<RecordedDelegate> {
         self.0.delegated(name, at)
@@ -155,6 +158,49 @@ impl Rehearsal for Known {
 
     fn did_not_fit(&self, at: CallAt) -> bool {
         self.0.did_not_fit(at)
+    }
+
+    fn begins(&self, steps: Vec<u32>) -> Vec<u32> {
+        self.0.script(|script| script.order.begins(steps, script.words_at()))
+    }
+
+    fn is_turn(&self, step: u32) -> bool {
+        self.0.script(|script| script.turn(step) == Turn::Now)
+    }
+
+    async fn turn(&self, step: u32) -> bool {
+        self.0.turn(step).await
+    }
+
+    fn is_outcome_due(&self, at: CallAt) -> bool {
+        self.0.script(|script| {
+            let ended = script.next(at).and_then(|attempt| attempt.ended);
+            ended.is_none_or(|ended| script.is_outcome_due(at.step, ended))
+        })
+    }
+
+    fn may_rest(&self) -> bool {
+        self.0.script(|script| match script.order.pause() {
+            Some(pause) => script.words_at() > pause,
+            None => script.outside.is_empty(),
+        })
+    }
+
+    fn no_room(&self, at: CallAt) -> Option<Exceeded> {
+        self.0.no_room(at)
+    }
+
+    fn warned(&self, at: CallAt) -> Option<(Resource, u64)> {
+        self.0.warned(at)
+    }
+
+    fn noted(&self, event: &Event) {
+        self.0.noted(event);
+    }
+
+    fn written(&self) {
+        self.0.script(|script| script.order.written());
+        self.0.stir();
     }
 }
 

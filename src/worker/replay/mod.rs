@@ -10,6 +10,7 @@
 //! journal. The calls of steps side by side are told apart by step and number.
 
 mod cast;
+mod order;
 mod people;
 mod report;
 mod script;
@@ -81,7 +82,7 @@ pub async fn replay(recording: &Recording) -> Result<Replay, ReplayError> {
     let then = Task::fold(id, &journal)?;
     let expected = Task::fold(id, &recording.entries)?;
     journal.iter_mut().for_each(without_waits);
-    let script = Script::of(id, journal).map_err(ReplayError::Unfit)?.without_lost();
+    let script = Script::of(id, journal).map_err(ReplayError::Unfit)?;
     let stage = Arc::new(Stage::new(script));
     let place = Directory(std::env::temp_dir().join(format!("longhaul-replay-{}", Uuid::now_v7().simple())));
     let repository = SqliteRepository::open(&place.0.join("replay.db"), SqliteDurability::Relaxed).await?;
@@ -170,7 +171,7 @@ async fn play(stage: &Arc<Stage>, shared: &Arc<Shared>, id: TaskId) -> Result<()
         let status = task.as_ref().map_or(Status::Cancelled, Task::status);
         // A task that waits for one that works for it hears how that ended.
         if task.is_some_and(|task| task.children_at_work().next().is_some())
-            && people::is_due(stage)
+            && stage.script(|script| script.is_due())
             && people::say(stage, shared, id, false).await
         {
             continue;

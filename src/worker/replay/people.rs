@@ -14,6 +14,9 @@ use crate::worker::Shared;
 /// How often somebody who waits looks.
 const LOOK: Duration = Duration::from_millis(1);
 
+/// Looks without anything happening after which the next thing that is recorded will not come.
+const STANDSTILL: u32 = 2_000;
+
 /// Looks without anything happening after which nothing will.
 const PATIENCE: u32 = 10_000;
 
@@ -23,20 +26,18 @@ pub(super) async fn speak(stage: Arc<Stage>, shared: Arc<Shared>, id: TaskId, st
     let (mut looks, mut moved) = (0, stage.moved());
     while !stop.is_cancelled() {
         tokio::time::sleep(LOOK).await;
-        let has_said = is_due(&stage) && say(&stage, &shared, id, false).await;
+        let has_said = stage.script(|script| script.is_due()) && say(&stage, &shared, id, false).await;
         looks = if stage.moved() == moved && !has_said { looks + 1 } else { 0 };
         moved = stage.moved();
+        // What does not come is not waited for: what follows from that is compared.
+        if looks > STANDSTILL && stage.script(|script| script.order.give_up()) {
+            stage.stir();
+            shared.leases.told(id, i64::MAX);
+        }
         if looks > PATIENCE {
             return stand_still(&stage);
         }
     }
-}
-
-/// Whether all that was asked and answered before the next words was asked and answered.
-pub(super) fn is_due(stage: &Stage) -> bool {
-    stage.script(|script| {
-        script.outside.front().is_some_and(|next| script.points_before(next.place).is_empty())
-    })
 }
 
 fn stand_still(stage: &Stage) {
@@ -66,6 +67,9 @@ pub(super) async fn say(stage: &Stage, shared: &Shared, id: TaskId, at_rest: boo
             // Whoever is to read it in the next prompt waits until it is taken off: not before it is known.
             heard(shared, &task).await;
             stage.script(|script| drop(script.outside.drain(..said.len())));
+            stage.stir();
+            // Who waits for these words looks again.
+            shared.leases.told(id, i64::MAX);
         }
         Err(Unsaid::Illegal(_)) if !at_rest => return false,
         Err(Unsaid::Illegal(divergence) | Unsaid::Failed(divergence)) => {
@@ -99,7 +103,7 @@ enum Unsaid {
 async fn heard(shared: &Shared, task: &Task) {
     let (id, seq) = (task.id, task.state().seq);
     shared.leases.told(id, seq);
-    while shared.leases.known(id).is_some_and(|known| known < seq) && task.status().is_live() {
+    while shared.leases.known(id).is_some_and(|known| known < seq) && !task.status().is_terminal() {
         tokio::time::sleep(LOOK).await;
     }
 }

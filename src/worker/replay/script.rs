@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
+use super::order::Order;
 use crate::orchestrator::is_delegate;
 use crate::task::{CallAt, Effect, Entry, Event, Labels, PauseReason, Status, StepType, Task, TaskId};
 
@@ -34,8 +35,8 @@ pub(super) struct Script {
     pub(super) changes: BTreeMap<(u32, u32, u32), VecDeque<usize>>,
     /// What people wrote, said and decided.
     pub(super) outside: VecDeque<Outside>,
-    /// What was asked for by now.
-    pub(super) made: BTreeSet<usize>,
+    /// In which order the engine noted what it did.
+    pub(super) order: Order,
     /// The tools that were there.
     pub(super) tools: BTreeMap<String, Kept>,
     /// Those of them whose calls tasks of their own carried out.
@@ -93,6 +94,9 @@ impl Script {
         }
         script.outside.make_contiguous().sort_by_key(|outside| outside.place);
         script.journal = journal;
+        let mut left_out = script.leave_out_lost();
+        left_out.extend(script.outside.iter().map(|outside| outside.at));
+        script.order = Order::of(&script.journal, begins, |at| left_out.contains(&at));
         Ok(script)
     }
 
@@ -154,19 +158,22 @@ impl Script {
         self.ended(step, call, at);
     }
 
-    /// Leaves out the attempts that were lost and made again.
-    pub(super) fn without_lost(mut self) -> Self {
-        let journal = &self.journal;
+    /// Leaves out the attempts that were lost and made again; returns their positions.
+    fn leave_out_lost(&mut self) -> BTreeSet<usize> {
+        let (journal, mut left_out) = (&self.journal, BTreeSet::new());
         for attempts in self.calls.values_mut() {
             attempts.retain(|attempt| {
                 let is_lost =
                     attempt.ended.is_some_and(|ended| matches!(journal[ended].event, Event::CallLost { .. }));
                 let stands = matches!(&journal[attempt.asked].event,
                     Event::ToolDispatched { effect, .. } if !effect.may_repeat());
+                if is_lost && !stands {
+                    left_out.extend([Some(attempt.asked), attempt.ended].into_iter().flatten());
+                }
                 !is_lost || stands
             });
         }
-        self
+        left_out
     }
 
     /// The call that is asked for next under this number.
@@ -189,21 +196,61 @@ impl Script {
 
     /// Whether the next that happens is that somebody tells the task something, which nobody has to ask for.
     pub(super) fn tells_next(&self) -> bool {
-        self.outside.front().is_some_and(|next| {
-            let tells = matches!(
-                self.journal[next.at].event,
-                Event::MessageReceived { .. } | Event::FactPinned { .. } | Event::BudgetRaised { .. }
-            );
-            tells && !next.rests && self.points_before(next.place).is_empty()
-        })
+        self.is_due()
+            && self.outside.front().is_some_and(|next| {
+                let tells = matches!(
+                    self.journal[next.at].event,
+                    Event::MessageReceived { .. } | Event::FactPinned { .. } | Event::BudgetRaised { .. }
+                );
+                tells && !next.rests
+            })
     }
 
-    /// Positions of everything that is asked of models and tools, and of the answers, before this one.
-    pub(super) fn points_before(&self, at: usize) -> BTreeSet<usize> {
-        let all = self.calls.values().flatten();
-        let points = all.flat_map(|attempt| [Some(attempt.asked), attempt.ended]).flatten();
-        points.filter(|point| *point < at && !self.made.contains(point)).collect()
+    /// Whether all that was noted before the next words is noted again, and written.
+    pub(super) fn is_due(&self) -> bool {
+        self.outside.front().is_some_and(|next| self.order.is_behind(next.place))
     }
+
+    /// Before which position the next words come.
+    pub(super) fn words_at(&self) -> usize {
+        self.outside.front().map_or(usize::MAX, |next| next.place)
+    }
+
+    /// Whether the outcome of a call, at this position, comes next.
+    pub(super) fn is_outcome_due(&self, step: u32, ended: usize) -> bool {
+        self.words_at() > ended && self.order.is_up_to(ended, step)
+    }
+
+    /// Whether a step goes on now.
+    pub(super) fn turn(&self, step: u32) -> Turn {
+        let next = self.order.next_of(step);
+        if self.words_at() > next.unwrap_or(usize::MAX - 1) {
+            return match next.is_none_or(|next| self.order.is_up_to(next, step)) {
+                true => Turn::Now,
+                false => Turn::Later,
+            };
+        }
+        // It goes on after somebody lets the task go on: until then it rests.
+        let next = next.unwrap_or(usize::MAX);
+        let mut before = self.outside.iter().take_while(|words| words.place <= next);
+        let stops = |words: &Outside| matches!(self.journal[words.at].event, Event::Paused { .. });
+        match before.find(|words| words.rests || stops(words)) {
+            Some(words) if words.rests && self.order.pause().is_none_or(|pause| pause > words.place) => {
+                Turn::Over
+            }
+            _ => Turn::Later,
+        }
+    }
+}
+
+/// Whether a step goes on.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Turn {
+    Now,
+    /// Something else comes first.
+    Later,
+    /// The task rests first.
+    Over,
 }
 
 /// Where a message is to be written, so that those hear it who heard it: a request that was on its way
@@ -313,7 +360,7 @@ fn comes_from_outside(event: &Event, status: Status) -> bool {
         | Event::FactPinned { step: None, .. }
         | Event::CheckpointTaken { by: Some(_), .. } => true,
         Event::OutcomeDecided { by, .. } => !by.starts_with("reconcile:"),
-        Event::Paused { pause, .. } => pause.reason == PauseReason::User,
+        Event::Paused { pause, .. } => matches!(pause.reason, PauseReason::User | PauseReason::Parent),
         Event::StepSkipped { .. } | Event::Failed { .. } => status == Status::Paused,
         Event::StepFailed { fault, .. } => status == Status::Paused && fault.code == "given_up",
         _ => false,

@@ -2,27 +2,26 @@
 
 use std::sync::atomic::{AtomicI64, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use serde_json::{Value, json};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::script::{Attempt, Script};
+use super::script::{Attempt, Script, Turn};
 use crate::models::{Answer, Request, Role, Thinking};
-use crate::orchestrator::RecordedDelegate;
+use crate::orchestrator::{RecordedDelegate, wrap_up};
 use crate::task::{
-    CallAt, Divergence, Entry, Event, Fault, ModelName, Payload, Place, Prompt, RecordedRequest, Reserve,
-    Timestamp, ToolChange, ToolRequest,
+    CallAt, Divergence, Entry, Event, Exceeded, Fault, ModelName, Pause, Payload, Place, Prompt,
+    RecordedRequest, Reserve, Resource, Timestamp, ToolChange, ToolRequest, Usage,
 };
 use crate::tools::Finding;
-
-/// How often somebody who waits for another one looks.
-const LOOK: Duration = Duration::from_millis(1);
 
 /// What all who play share.
 pub(super) struct Stage {
     state: Mutex<State>,
     now: AtomicI64,
+    /// Told whenever something has happened that another one may wait for.
+    stirred: Notify,
     /// Ends the replay: it diverged, or the recording has come to its end.
     pub(super) over: CancellationToken,
 }
@@ -44,7 +43,12 @@ impl Stage {
             .or(script.journal.last())
             .map_or(0, |entry| entry.at.as_millis());
         let state = State { script, divergence: None, models: 0, tools: 0, steps: 0 };
-        Self { state: Mutex::new(state), now: AtomicI64::new(now), over: CancellationToken::new() }
+        Self {
+            state: Mutex::new(state),
+            now: AtomicI64::new(now),
+            stirred: Notify::new(),
+            over: CancellationToken::new(),
+        }
     }
 
     fn state(&self) -> MutexGuard<'_, State> {
@@ -105,7 +109,7 @@ impl Stage {
         let mut state = self.state();
         state.steps += 1;
         let attempt = state.script.next(at)?;
-        state.script.made.insert(attempt.asked);
+        state.script.order.reaches(at.step, attempt.asked);
         Some((attempt, state.script.journal.get(attempt.asked)?.clone()))
     }
 
@@ -115,23 +119,79 @@ impl Stage {
             self.unrecorded(at, came);
             return std::future::pending().await;
         };
-        while self.script(|script| script.outside.front().is_some_and(|next| next.place <= ended)) {
-            tokio::time::sleep(LOOK).await;
-        }
+        self.until(|script| script.is_outcome_due(at.step, ended).then_some(())).await;
         let (entry, next) = {
             let mut state = self.state();
             state.steps += 1;
             state.script.is_over(at);
+            state.script.order.reaches(at.step, ended);
             let entry = state.script.journal[ended].clone();
             let next = state.script.journal.get(ended + 1).map_or(entry.at, |next| next.at);
             (entry, next)
         };
-        // What was said next is part of the next prompt.
-        while self.script(|script| script.tells_next()) {
-            tokio::time::sleep(LOOK).await;
-        }
         self.it_is(next);
         entry
+    }
+
+    /// Waits until there is something to say.
+    async fn until<T>(&self, look: impl Fn(&Script) -> Option<T>) -> T {
+        loop {
+            let mut stirred = std::pin::pin!(self.stirred.notified());
+            // Before the look: what happens in between must not be missed.
+            stirred.as_mut().enable();
+            if let Some(found) = self.script(|script| look(script)) {
+                return found;
+            }
+            stirred.await;
+        }
+    }
+
+    /// Something has happened that another one may wait for.
+    pub(super) fn stir(&self) {
+        self.state().steps += 1;
+        self.stirred.notify_waiters();
+    }
+
+    /// The engine noted this: an end of a step that is another one than the recorded one ends the replay.
+    pub(super) fn noted(&self, event: &Event) {
+        let elsewhere = self.script(|script| {
+            let at = script.order.noted(event)?;
+            script.journal.get(at).map(|entry| (entry.seq, entry.event.message()))
+        });
+        if let Some((seq, expected)) = elsewhere {
+            let place = Place { seq, step: event.step(), call: None };
+            self.diverge(Divergence { place, expected, came: event.message(), ends: false });
+        }
+        self.stir();
+    }
+
+    /// Whether a step goes on now; waits for its turn. False if the task rests first.
+    pub(super) async fn turn(&self, step: u32) -> bool {
+        let turn = |script: &Script| Some(script.turn(step)).filter(|turn| *turn != Turn::Later);
+        self.until(turn).await == Turn::Now
+    }
+
+    /// What stood in the way of a call, if the budget did: then it is not made before the task is paused for it.
+    pub(super) fn no_room(&self, at: CallAt) -> Option<Exceeded> {
+        self.script(|script| {
+            let pause = script.order.pause()?;
+            let Event::Paused { pause: Pause { exceeded, .. }, .. } = &script.journal.get(pause)?.event
+            else {
+                return None;
+            };
+            exceeded.filter(|_| script.next(at).is_none_or(|attempt| attempt.asked > pause))
+        })
+    }
+
+    /// What the model was told of the budget with this call.
+    pub(super) fn warned(&self, at: CallAt) -> Option<(Resource, u64)> {
+        self.script(|script| {
+            let asked = script.journal.get(script.next(at)?.asked)?;
+            let Event::ModelRequested { parts, .. } = &asked.event else { return None };
+            let note = text_of(parts.last()?);
+            let all = Resource::ALL.into_iter().flat_map(|of| (0..=100).map(move |percent| (of, percent)));
+            all.into_iter().find(|(of, percent)| wrap_up(*of, *percent) == note)
+        })
     }
 
     /// What a model said at a step's call.
@@ -441,7 +501,8 @@ fn answer_of(event: &Event, known: &[String]) -> Option<Answer> {
         Event::ContextSummarized { by, .. } | Event::ConversationSummarized { by, .. }
             if by == "truncation" =>
         {
-            return None;
+            // Nobody answered, or with nothing: the notes are cut for either.
+            (String::new(), Usage::default())
         }
         Event::ContextSummarized { summary, usage, .. }
         | Event::ConversationSummarized { summary, usage, .. } => {
