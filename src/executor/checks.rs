@@ -223,9 +223,15 @@ fn by_schema(schema: &Value, brought: &Value) -> Found {
     let problems: Vec<String> = validator
         .iter_errors(&data)
         .take(PROBLEMS)
-        .map(|error| match error.instance_path().to_string() {
-            path if path.is_empty() => error.to_string(),
-            path => format!("at {path}: {error}"),
+        .map(|error| {
+            let whole = error.to_string();
+            // The value is quoted before the reason: of a long one nothing but the value would be told.
+            let words =
+                if whole.len() > TOLD_BYTES / PROBLEMS / 2 { error.masked().to_string() } else { whole };
+            match error.instance_path().to_string() {
+                path if path.is_empty() => words,
+                path => format!("at {path}: {words}"),
+            }
         })
         .map(|problem| cut(&problem, TOLD_BYTES / PROBLEMS))
         .collect();
@@ -248,4 +254,19 @@ fn unverified(words: &str) -> String {
 
 fn shown(evidence: &Value) -> String {
     cut(&as_text(evidence.clone()), TOLD_BYTES)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_long_value_does_not_hide_what_is_wrong_with_it() {
+        let schema = json!({"type": "object", "required": ["files"]});
+        let found = by_schema(&schema, &Value::String("word after word ".repeat(2000)));
+        assert!(!found.passed);
+        assert_eq!(found.evidence, json!(r#"value is not of type "object""#));
+        let short = by_schema(&schema, &json!("a word"));
+        assert_eq!(short.evidence, json!(r#""a word" is not of type "object""#));
+    }
 }

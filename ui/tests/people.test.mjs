@@ -100,3 +100,22 @@ on("a task is told something, and given more budget", async () => `/tasks/${awai
   await page.getByRole("dialog").getByRole("button", { name: "Add" }).click();
   await page.getByText("/ 150k").waitFor();
 });
+
+on("what did not pass a check is read with its evidence and as what it is, and accepted", async () => {
+  const id = await world.task("Bring what has to be checked", { plan: [{ id: "bring", description: "Bring it", type: "llm-reasoning", checks: [{ schema: { type: "object", required: ["files"] } }] }] });
+  await world.until(id, "paused");
+  return "/inbox";
+}, async (page) => {
+  const card = page.getByRole("article", { name: /Not verified: Bring what has to be checked/ });
+  const checks = card.getByRole("list", { name: "Checks" });
+  await checks.getByText("schema", { exact: true }).waitFor();
+  await checks.locator(".check-evidence", { hasText: 'is not of type "object"' }).waitFor();
+  const brought = card.getByRole("region", { name: "What the step brought" });
+  await brought.getByRole("heading", { name: "What matters" }).waitFor();
+  assert.equal(await brought.locator("strong", { hasText: "three" }).count(), 1, "it is Markdown, and not a text in JSON");
+  await checks.getByRole("link", { name: /entry/ }).click();
+  await page.locator(".inspector .check-evidence, .inspector .entry-message").first().waitFor();
+  await page.goBack();
+  await card.getByRole("button", { name: "Accept it" }).click();
+  await card.waitFor({ state: "detached" });
+});

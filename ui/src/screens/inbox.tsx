@@ -13,6 +13,7 @@ import { duration, text } from "../format";
 import { address, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { notify, nowSecond } from "../state/session";
+import { CheckedOutput } from "./checked";
 
 /** What may be asked, and how it is called. */
 export const kinds: Record<string, { name: string; icon: IconName; ask: string }> = {
@@ -103,7 +104,7 @@ export function RequestCard({ request, answered, inTask, active }: { request: In
     <article ref={card} tabIndex={-1} class={`card request${active ? " is-active" : ""}`} aria-label={`${kind.name}: ${request.goal}`}>
       <header class="card-head">
         <span class={`request-kind is-${request.kind}`}><Icon name={kind.icon} size={13} />{kind.name}</span>
-        {!inTask && <a class="request-goal" href={`/tasks/${request.taskId}${request.step === undefined ? "" : `?step=${request.step}`}`}>{request.goal}</a>}
+        {!inTask && <a class="request-goal" dir="auto" href={`/tasks/${request.taskId}${request.step === undefined ? "" : `?step=${request.step}`}`}>{request.goal}</a>}
         <span class="faint grow end request-when">asked <Ago at={request.askedAt} />{left !== null && left < 864e5 * 365 ? `, ${left > 0 ? `${duration(left)} left` : "expired"}` : ""}</span>
       </header>
       <p>{question?.question ? "" : kind.ask}</p>
@@ -112,6 +113,7 @@ export function RequestCard({ request, answered, inTask, active }: { request: In
       {request.reason && <div class="callout is-wait"><Icon name="alert" /><div><p>This call would tell somebody outside, and {request.reason}.</p></div></div>}
       {request.change && <ChangedTool change={request.change} />}
       {steps ? <ol class="plan-steps">{steps.map((step, at) => <li key={at}>{step.description} {step.tool && <code>{step.tool.name}</code>}</li>)}</ol>
+        : request.kind === "check" ? <CheckedOutput task={request.taskId} checked={(request.arguments ?? {}) as object} />
         : request.kind === "input" ? null : edited === null ? request.arguments !== undefined && <div class="request-arguments"><Value value={request.arguments} /></div>
         : <Field label="Arguments" hint={change?.problem}><textarea class="mono" rows={8} value={edited} onInput={(event) => setEdited(event.currentTarget.value)} aria-invalid={Boolean(change?.problem)} /></Field>}
       {request.kind === "input" && (question?.choices?.length
@@ -121,7 +123,7 @@ export function RequestCard({ request, answered, inTask, active }: { request: In
       {request.decisions.includes("deny") && <Field label="Reason, if you deny"><input value={reason} onInput={(event) => setReason(event.currentTarget.value)} placeholder="The model is told of it" /></Field>}
       <footer class="request-foot">
         {request.decisions.map((decision, at) => (
-          <Button key={decision} busy={busy} kind={at === 0 ? "primary" : decision === "deny" || decision === "fail" ? "danger" : "plain"} onClick={() => void decide(decision)}
+          <Button key={decision} busy={busy} kind={at === 0 && request.kind !== "outcome" ? "primary" : decision === "deny" || decision === "fail" ? "danger" : "plain"} onClick={() => void decide(decision)}
             disabled={(decision === "answer" && text(answer).trim() === "") || (decision === "approve" && Boolean(change?.problem))}>{decision === "approve" && change && !change.problem ? "Approve with these" : (words[decision] ?? decision)}</Button>
         ))}
         {request.kind === "approval" && <Button kind="ghost" onClick={() => setEdited(edited === null ? text(request.arguments ?? {}) : null)}>{edited === null ? "Change the arguments" : "As they were"}</Button>}

@@ -15,6 +15,7 @@ import { checkWords, conditionWords, listWords } from "../../state/condition";
 import { promptOf, type Attempt, type Call, type StepState, type Story } from "../../state/journal";
 import { now } from "../../state/session";
 import type { ForkPlace } from "./fork";
+import { Seen } from "../checked";
 import { Words } from "./speech";
 import { stepWords } from "./steps";
 
@@ -33,7 +34,7 @@ export function Inspector({ id, story, step, seq, version, fork, retry }: { id: 
 }
 
 /** A content of the journal; large ones are read when somebody wants them whole. */
-export function Content({ id, seq, payload, path, markdown, as }: { id: string; seq: number; payload: Payload | null; path: (data: Entry["data"]) => unknown; markdown?: boolean; as?: (value: unknown) => unknown }) {
+export function Content({ id, seq, payload, path, markdown, as, show }: { id: string; seq: number; payload: Payload | null; path: (data: Entry["data"]) => unknown; markdown?: boolean; as?: (value: unknown) => unknown; show?: (value: unknown) => preact.VNode }) {
   const [whole, setWhole] = useState(false);
   const large = isBlob(payload) ? payload.blob : null;
   const read = useResource(large && whole ? getTrace(id, seq) : null);
@@ -41,7 +42,7 @@ export function Content({ id, seq, payload, path, markdown, as }: { id: string; 
   const value = as ? as(held) : held;
   return (
     <>
-      {markdown && typeof value === "string" ? <Markdown text={value} /> : <Value value={value} />}
+      {show ? show(value) : markdown && typeof value === "string" ? <Markdown text={value} /> : <Value value={value} />}
       {large && !read.data && <Button kind="ghost" icon="plus" busy={whole && read.loading} onClick={() => setWhole(true)}>{`Read all ${bytes(large.size)}`}</Button>}
     </>
   );
@@ -115,7 +116,7 @@ function Checks({ id, step }: { id: string; step: StepState }) {
           return (
             <li key={number}>
               <div class="check-head"><Badge small status={verdict ? (verdict.passed ? "completed" : "failed") : claim ? "running" : "pending"} label={verdict ? (verdict.passed ? "holds" : "does not hold") : "not yet"} /><strong>{name}</strong><span class="faint">{verdict ? `by ${verdict.by}` : detail}</span></div>
-              {verdict && <div class="check-evidence"><Content id={id} seq={verdict.seq} payload={verdict.evidence} path={(data) => data.evidence} markdown /></div>}
+              {verdict && <div class="check-evidence"><Content id={id} seq={verdict.seq} payload={verdict.evidence} path={(data) => data.evidence} show={(value) => <Seen check={name} value={value} />} /></div>}
             </li>
           );
         })}
