@@ -28,9 +28,14 @@ export function swapped(steps: PlannedStep[], at: number): PlannedStep[] {
   return rewired(moved, (on) => (on === at ? at + 1 : on === at + 1 ? at : on));
 }
 
-function freshId(steps: PlannedStep[]): string {
+export function freshId(steps: PlannedStep[]): string {
   const taken = new Set(steps.map((step) => step.id));
   for (let number = steps.length + 1; ; number += 1) if (!taken.has(`step-${number}`)) return `step-${number}`;
+}
+
+/** What a step has that is not edited here. */
+function beyond({ forEach, when, checks, model }: PlannedStep): string[] {
+  return [forEach && "for each", when && "only if", checks?.length && "checked", model && `by ${typeof model === "string" ? model : "a model"}`].filter((one): one is string => Boolean(one));
 }
 
 export function PlanEditor({ steps, change, tools }: { steps: PlannedStep[]; change: (steps: PlannedStep[]) => void; tools: ToolInfo[] }) {
@@ -49,7 +54,7 @@ export function PlanEditor({ steps, change, tools }: { steps: PlannedStep[]; cha
             <div class="plan-step-head">
               <span class="mono faint">{at + 1}</span><Icon name={stepIcons[step.type] ?? "dot"} size={14} />
               <input aria-label={`What step ${at + 1} does`} value={step.description} placeholder="What to do" aria-invalid={step.description.trim() === ""} onInput={(event) => put(at, { description: event.currentTarget.value })} />
-              {step.tool && <code class="tag">{step.tool.name}</code>}{step.optional && <span class="tag">optional</span>}
+              {step.tool && <code class="tag">{step.tool.name}</code>}{step.optional && <span class="tag">optional</span>}{beyond(step).map((one) => <span key={one} class="tag" title="Kept as it is; it is changed as JSON">{one}</span>)}
               <span class="plan-step-acts">
                 <Button kind="ghost" aria-label={`Move step ${at + 1} up`} title="Up" disabled={at === 0} onClick={() => { change(swapped(steps, at - 1)); setOpen(null); }}>↑</Button>
                 <Button kind="ghost" aria-label={`Move step ${at + 1} down`} title="Down" disabled={at === steps.length - 1} onClick={() => { change(swapped(steps, at)); setOpen(null); }}>↓</Button>

@@ -1,7 +1,7 @@
 /** Strategies with parameters: run with a form, written anew as another version, made of a task that went well. */
 import { createTemplate, deleteTemplate, getTemplate, listTemplates, runTemplate } from "#api";
 import { useState } from "preact/hooks";
-import { ask, message } from "../api/client";
+import { ask } from "../api/client";
 import { useOnce } from "../api/once";
 import { forget, useResource } from "../api/resource";
 import type { TemplateVersion, TemplateWish } from "../api/types";
@@ -18,6 +18,7 @@ import { notify } from "../state/session";
 import { curl } from "./actions";
 import { copy } from "../components/basics";
 import { stepIcons, stepWords } from "./task/steps";
+import { TemplateDialog } from "./template-dialog";
 import { ApprovalFields, BudgetFields, ThreadField, usualTerms, Who, wishOf, type Terms } from "./terms";
 
 export function TemplatesScreen() {
@@ -126,48 +127,6 @@ function RunForm({ template }: { template: TemplateVersion }) {
       <label class="check"><input type="checkbox" checked={terms.plan} onChange={(event) => change({ plan: event.currentTarget.checked })} /> Approve the plan first</label>
       <div class="row-of-buttons"><Button kind="primary" type="submit" icon="play" busy={busy} disabled={Object.keys(problems).length > 0}>Run</Button><Button kind="ghost" icon="copy" onClick={() => void copy(curl(wish()), "Copied as curl")}>Copy as curl</Button></div>
     </form>
-  );
-}
-
-const example = { type: "object", properties: { place: { type: "string", description: "Where to look" } }, required: ["place"] };
-
-/** The object that somebody typed, or why it is none. */
-function typedJson(text: string): { value?: unknown; problem?: string } {
-  if (text.trim() === "") return {};
-  try { return { value: JSON.parse(text) as unknown }; } catch (error) { return { problem: message(error) }; }
-}
-
-/** A new template, or a new version of one. */
-function TemplateDialog({ template, close, done }: { template?: TemplateVersion; close: () => void; done: (template: TemplateVersion) => void }) {
-  const [name, setName] = useState(template?.name ?? "");
-  const [description, setDescription] = useState(template?.description ?? "");
-  const [goal, setGoal] = useState(template?.goal ?? "");
-  const [parameters, setParameters] = useState(JSON.stringify(template?.parameters ?? example, null, 2));
-  const [steps, setSteps] = useState(template?.steps?.length ? JSON.stringify(template.steps, null, 2) : "");
-  const [busy, run] = useAction();
-  const [schema, plan] = [typedJson(parameters), typedJson(steps)];
-  const incomplete = !/^[a-z0-9_-]{1,50}$/.test(name) || goal.trim() === "" || Boolean(schema.problem) || Boolean(plan.problem);
-  const save = () => run(async () => {
-    const wish: TemplateWish = { name, description: description.trim(), goal: goal.trim(), parameters: (schema.value as TemplateWish["parameters"]) ?? null, steps: (plan.value as TemplateWish["steps"]) ?? [] };
-    if (template?.preset) wish.preset = template.preset;
-    const made = await ask(createTemplate(wish));
-    forget(listTemplates());
-    notify(`${made.name} is version ${made.version} now`);
-    done(made);
-  });
-  return (
-    <Dialog title={template ? `New version of ${template.name}` : "New template"} close={close} wide>
-      <form class="stack" onSubmit={(event) => { event.preventDefault(); if (!incomplete) void save(); }}>
-        <div class="fields">
-          <Field label="Name" hint="Small letters, digits, - and _"><input class="mono" autoFocus={!template} disabled={Boolean(template)} value={name} onInput={(event) => setName(event.currentTarget.value)} aria-invalid={name !== "" && !/^[a-z0-9_-]{1,50}$/.test(name)} /></Field>
-          <Field label="Description" hint="People and models choose it by this"><input value={description} onInput={(event) => setDescription(event.currentTarget.value)} /></Field>
-        </div>
-        <Field label="Goal" hint={"{{name}} stands for a parameter"}><textarea rows={3} value={goal} placeholder={"Look for open questions in {{place}} and write a report"} onInput={(event) => setGoal(event.currentTarget.value)} /></Field>
-        <Field label="Parameters" hint={schema.problem ? <span class="problem">{schema.problem}</span> : "A JSON Schema of an object"}><textarea class="mono" rows={8} value={parameters} aria-invalid={Boolean(schema.problem)} onInput={(event) => setParameters(event.currentTarget.value)} /></Field>
-        <Field label="Steps (optional)" hint={plan.problem ? <span class="problem">{plan.problem}</span> : "A JSON list of steps; without them a plan is made each time"}><textarea class="mono" rows={6} value={steps} aria-invalid={Boolean(plan.problem)} placeholder={'[{"id": "look", "description": "Look into {{place}}", "type": "llm-reasoning"}]'} onInput={(event) => setSteps(event.currentTarget.value)} /></Field>
-        <div class="dialog-foot"><Button onClick={close}>Close</Button><Button kind="primary" type="submit" busy={busy} disabled={incomplete}>{template ? "Write the version" : "Make the template"}</Button></div>
-      </form>
-    </Dialog>
   );
 }
 
