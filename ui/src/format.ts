@@ -64,6 +64,7 @@ export function day(at: string | number, shape: Intl.DateTimeFormatOptions = {})
 
 export function usd(value: number): string {
   if (value === 0) return "$0";
+  if (value < 0.0001) return "< $0.0001";
   if (value < 0.01) return `$${value.toFixed(4)}`;
   return `$${value < 100 ? value.toFixed(2) : whole.format(Math.round(value))}`;
 }

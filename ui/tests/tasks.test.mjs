@@ -218,6 +218,25 @@ on("the steps of a task are counted alike in the list and on its page", async ()
   await page.locator(".fact", { hasText: "Steps" }).getByText(counted).waitFor();
 });
 
+on("a completed task is whole in the list, although a step of it was skipped", async () => {
+  const clock = (id, more = {}) => ({ id, description: "Look at the clock", type: "tool-call", tool: { name: "clock_now", arguments: {} }, ...more });
+  await world.until(await world.task("Look only if there is a reason", { plan: [clock("a"), clock("b", { dependsOn: [0], when: { equals: [1, 2] } })] }), "completed");
+  return "/tasks?q=only if there";
+}, async (page) => {
+  assert.equal(await page.locator(".row", { hasText: "Look only if" }).getByRole("progressbar").getAttribute("aria-valuenow"), "100");
+});
+
+on("a task that is run again begins with the model and the priority that it had", async () => {
+  const id = await world.task("Look twice at the notes", { priority: 2, chatModel: "offline/rules", plan: [{ id: "a", description: "Look", type: "tool-call", tool: { name: "clock_now", arguments: {} } }] });
+  await world.until(id, "completed");
+  return `/tasks/${id}`;
+}, async (page) => {
+  await page.getByRole("link", { name: "Run again" }).click();
+  assert.equal(await page.getByLabel("Goal").inputValue(), "Look twice at the notes");
+  assert.equal(await page.getByRole("combobox", { name: "Model" }).inputValue(), "offline/rules");
+  assert.equal(await page.getByLabel("Priority").inputValue(), "2");
+});
+
 on("a budget of time is raised in minutes, and why there is less left than is used is said", async () => `/tasks/${await world.task("A slow walk on a clock", { budget: { wallTimeMs: 600_000 } })}`, async (page) => {
   await page.getByRole("button", { name: "Budget" }).click();
   const dialog = page.getByRole("dialog");

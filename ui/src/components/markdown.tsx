@@ -59,7 +59,7 @@ function list(lines: string[], key: number, depth: number): VNode {
   const indent = bullet.exec(lines[0] as string)?.[1]?.length ?? 0;
   for (const line of lines) {
     const found = bullet.exec(line);
-    if (found && (found[1] as string).length <= indent) items.push([found[3] as string]);
+    if (found && (found[1] as string).length <= indent) items.push([(found[3] as string).replace(/^\[ \] /, "☐ ").replace(/^\[[xX]\] /, "☑ ")]);
     else items.at(-1)?.push(line.replace(/^ {1,4}/, ""));
   }
   const inside = items.map((item, at) => <li key={at}>{item.length === 1 || depth > 7 ? inline(item.join(" ")) : blocks(item, depth + 1)}</li>);

@@ -24,7 +24,7 @@ export function Threads({ current, version }: { current: string; version: number
       <nav aria-label="Conversations">
         {shown.map((one) => (
           <div key={one.id} class="thread-row">
-            <a href={`/chat/${encodeURIComponent(one.id)}`} class="thread-link" aria-current={one.id === current ? "page" : undefined} title={one.title}><span class="thread-title">{one.title || "untitled"}</span><span class="faint"><Ago at={one.updatedAt} /></span></a>
+            <a href={`/chat/${encodeURIComponent(one.id)}`} class="thread-link" aria-current={one.id === current ? "page" : undefined} title={one.title}><span class="thread-title" dir="auto">{one.title || "untitled"}</span><span class="faint"><Ago at={one.updatedAt} /></span></a>
             <Button kind="ghost" icon="settings" aria-label={`Rename or forget ${one.title}`} title="Rename or forget" onClick={() => setEditing(one)} />
           </div>
         ))}

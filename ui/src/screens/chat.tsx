@@ -55,8 +55,9 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
   const offers = useOffers();
   const [refused, setRefused] = useState<string | null>(null);
   const [model, setModel] = useState("");
-  const { agents } = useTerms();
+  const { agents, presets } = useTerms();
   const [agent, setAgent] = useState("");
+  const [preset, setPreset] = useState("");
   const [asTask, setAsTask] = useState<"auto" | "none">("auto");
   const [turns, setTurns] = useState(0);
   const log = useAtEnd();
@@ -173,6 +174,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
       if (mentions.length > 0) body.mentions = mentions;
       if (model) body.chatModel = model;
       if (agent) body.agentId = agent;
+      if (preset) body.preset = preset;
       const response = await send(chat(body), { accept: "text/event-stream", signal: stop.signal });
       sent = true;
       if (response.body) await listen(response.body);
@@ -233,6 +235,7 @@ function Conversation({ id, isNew }: { id: string; isNew: boolean }) {
             {models.data?.models.filter((name) => name !== models.data?.default).map((name) => <option key={name} value={name}>{name}</option>)}
           </select>
           {agents.length > 0 && <select aria-label="Agent" class="inline-select" value={agent} onChange={(event) => setAgent(event.currentTarget.value)}><option value="">no agent</option>{agents.map((one) => <option key={one.id} value={one.id} title={one.description ?? ""}>{one.id}</option>)}</select>}
+          {presets.length > 0 && <select aria-label="Preset" class="inline-select" value={preset} onChange={(event) => setPreset(event.currentTarget.value)}><option value="">no preset</option>{presets.map((one) => <option key={one.name} value={one.name} title={one.description ?? ""}>{one.name}</option>)}</select>}
           <label class="check"><input type="checkbox" checked={asTask === "auto"} onChange={(event) => setAsTask(event.currentTarget.checked ? "auto" : "none")} /> may become a task</label>
         </Composer>
       </div>

@@ -51,7 +51,11 @@ export function NewTaskScreen() {
   const tools = useResource(listTools());
   const templates = useResource(listTemplates({ limit: 1000 }));
   const [goal, setGoal] = useDraft(address.value.query.get("goal") ?? "");
-  const [terms, setTerms] = useState(() => usualTerms({ thread: address.value.query.get("thread") ?? "", preset: address.value.query.get("preset") ?? "", agent: address.value.query.get("agent") ?? "" }));
+  const [terms, setTerms] = useState(() => {
+    const given = (name: string) => address.value.query.get(name) ?? "";
+    const priority = Number(given("priority"));
+    return usualTerms({ thread: given("thread"), preset: given("preset"), agent: given("agent"), model: given("model"), ...(priority >= 1 && priority <= 5 ? { priority } : {}) });
+  });
   const change = (more: Partial<Terms>) => setTerms({ ...terms, ...more });
   const [picks, setPicks] = useState<Picks>({ only: [], subTasks: false });
   const toolWish = useToolWish(picks);

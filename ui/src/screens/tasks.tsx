@@ -192,13 +192,14 @@ function origin(task: TaskSummary) {
 
 const Row = steady(function Row({ task, index, active, selected, toggle, now }: { task: TaskSummary; index: number; active: boolean; selected: boolean; toggle: (index: number, range: boolean) => void; now: number }) {
   const took = (task.completedAt ? Date.parse(task.completedAt) : now) - Date.parse(task.createdAt);
-  const percent = task.totalSteps > 0 ? (task.completedSteps / task.totalSteps) * 100 : 0;
+  // A step that was skipped is none that is left to do.
+  const percent = task.status === "completed" ? 100 : task.totalSteps > 0 ? (task.completedSteps / task.totalSteps) * 100 : 0;
   return (
     <div role="row" class={`row${active ? " is-active" : ""}${selected ? " is-selected" : ""}`} aria-rowindex={index + 2} aria-selected={selected} onClick={(event) => opened(event, task.id)}>
       <span role="gridcell" class="cell c-check"><input type="checkbox" checked={selected} aria-label={`Select ${task.goal.slice(0, 60)}`} onClick={(event) => { event.preventDefault(); toggle(index, event.shiftKey); }} /></span>
       <span role="gridcell" class="cell c-status"><TaskBadge task={task} now={now} /></span>
       <span role="gridcell" class="cell c-goal">
-        <span class="goal-line">{origin(task)}<a href={`/tasks/${task.id}`} title={task.goal}>{task.goal}</a>{task.priority !== 3 && <span class="tag" title="Priority">P{task.priority}</span>}</span>
+        <span class="goal-line">{origin(task)}<a href={`/tasks/${task.id}`} title={task.goal} dir="auto">{task.goal}</a>{task.priority !== 3 && <span class="tag" title="Priority">P{task.priority}</span>}</span>
         {task.currentStep && <span class="at-work" title={`At work: ${task.currentStep}`}>{task.currentStep}</span>}
       </span>
       <span role="gridcell" class="cell c-steps"><Progress value={percent} status={task.status} /><span class="mono">{task.completedSteps}/{task.totalSteps}</span></span>

@@ -11,7 +11,7 @@ import { cost, counted, duration, number, short, shortId, text, tokens, usd } fr
 import { address, navigate, setQuery } from "../../router";
 import { useShortcuts } from "../../state/keys";
 import { overdue, plannedSteps, remaining, type Story } from "../../state/journal";
-import { pauseWord } from "../../state/pause";
+import { pauseText, pauseWord } from "../../state/pause";
 import { notify, now } from "../../state/session";
 import { useStory } from "../../state/story";
 import { act, canCancel, canPause, canResume, canRetry, curl, resumable, type Action } from "../actions";
@@ -119,13 +119,13 @@ export function TaskScreen({ id, tab: named }: { id: string; tab: string | null 
             <Button icon="file" title="Save the task as one file, to import or replay elsewhere" onClick={() => void exported(id)}>Export</Button>
             <Button icon="retry" title="Carry it out again from its recording, and see whether it goes the same way: nothing runs" onClick={() => setAsking("replay")}>Replay</Button>
             {status === "completed" && <Button icon="template" onClick={() => setAsking("template")}>Save as template</Button>}
-            {isEnded(status) && <a class="button is-plain" href={`/new?goal=${encodeURIComponent(task.goal)}`}><Icon name="retry" size={14} /><span>Run again</span></a>}
+            {isEnded(status) && <a class="button is-plain" href={`/new?${againOf(task)}`}><Icon name="retry" size={14} /><span>Run again</span></a>}
             <Button icon="copy" kind="ghost" title="Copy as curl (y)" aria-label="Copy as curl" onClick={() => void copy(curl(getTask(id)), "Copied as curl")}>curl</Button>
           </div>
         </div>
         <Facts task={task} story={story} status={status} />
         {waiting && status === "paused" && <Waiting task={task} done={set} />}
-        {isLive(status) && (task.waitsFor ?? []).map((below) => <div key={below.task} class="callout is-wait" role="status"><Icon name="pause" /><div><strong>Waits for a sub-task</strong><p><a href={`/tasks/${below.task}`}>{below.goal}</a>: {below.pause.detail}</p></div></div>)}
+        {isLive(status) && (task.waitsFor ?? []).map((below) => <div key={below.task} class="callout is-wait" role="status"><Icon name="pause" /><div><strong>Waits for a sub-task</strong><p><a href={`/tasks/${below.task}`}>{below.goal}</a>: {pauseText(below.pause)}</p></div></div>)}
         {task.fault && <div class="callout is-bad" role="status"><Icon name="alert" /><div><strong>{task.fault.code}</strong><p>{task.fault.message}</p></div></div>}
       </header>
       <div class={`task-body${inspected ? " is-inspected" : ""}`}>
@@ -172,10 +172,15 @@ function Goal({ text }: { text: string }) {
   }, [text, whole]);
   return (
     <div class="task-goal">
-      <h1 ref={box} class={whole ? "is-whole" : undefined}>{text}</h1>
+      <h1 ref={box} dir="auto" class={whole ? "is-whole" : undefined}>{text}</h1>
       {(cut || whole) && <button type="button" class="goal-more" aria-expanded={whole} onClick={() => setWhole(!whole)}>{whole ? "Less" : "The whole goal"}</button>}
     </div>
   );
+}
+
+/** What a task like this one begins with. */
+function againOf({ goal, chatModel, agentId, priority }: TaskDetail): string {
+  return new URLSearchParams({ goal, ...(chatModel ? { model: chatModel } : {}), ...(agentId ? { agent: agentId } : {}), ...(priority === 3 ? {} : { priority: String(priority) }) }).toString();
 }
 
 /** Saves the task as one file, as the server writes it. */
