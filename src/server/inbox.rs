@@ -15,11 +15,15 @@ use super::parse::{JsonBody, Params};
 use super::state::AppState;
 use super::views::{self, EffectView, TaskDetail};
 use crate::orchestrator::{Decision, OpenRequest, OutcomeDecision, RequestId};
-use crate::task::{CheckDecision, Task};
+use crate::task::{CheckDecision, Task, TaskId};
 
 /// The query of an inbox.
 #[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct Range {
+    /// Only what this task asks.
+    #[schemars(with = "Option<TaskId>")]
+    task_id: Option<String>,
     /// Tasks that are looked at; 100 if absent.
     #[schemars(range(min = 1, max = MOST))]
     limit: Option<u32>,
@@ -94,7 +98,11 @@ pub(super) async fn list(
     caller: Caller,
     Params(range): Params<Range>,
 ) -> Result<Json<Inbox>, ApiError> {
-    let requests = state.orchestrator.inbox(Some(&caller.0), Limit::of(range.limit)?.0).await?;
+    let limit = Limit::of(range.limit)?.0;
+    let requests = match range.task_id {
+        Some(id) => state.orchestrator.open_requests(&state.task_of(&caller, &id).await?).await?,
+        None => state.orchestrator.inbox(Some(&caller.0), limit).await?,
+    };
     Ok(Json(Inbox { requests }))
 }
 

@@ -1,5 +1,6 @@
 // What tasks ask people, and what people answer and add.
 import assert from "node:assert/strict";
+import { test } from "node:test";
 import { rules, stage } from "./world.mjs";
 
 const asking = [
@@ -9,7 +10,7 @@ const asking = [
   { role: "plan", goalContains: "write", reply: { json: { reason: "", steps: [{ id: "w", description: "Write a file", type: "tool-call", tool: { name: "workspace_write", arguments: { path: "made.md", content: "draft" } } }] } } },
 ];
 
-const { world, on } = stage({ script: [...asking, ...rules] });
+const { world, on, visit } = stage({ script: [...asking, ...rules] });
 
 on("a plan waits for approval in the inbox, and goes on once it has it", "/new?goal=Summarise%20the%20first%20chapter%20with%20care", async (page) => {
   await page.getByLabel("Approve the plan first").check();
@@ -85,7 +86,9 @@ on("a question is answered by a choice", async () => {
   return "/inbox";
 }, async (page) => {
   const card = page.getByRole("article", { name: /Question: A question of taste/ });
-  await card.getByRole("radio", { name: "blue" }).click();
+  await card.getByRole("radio", { name: "red" }).focus();
+  await page.keyboard.press("ArrowRight");
+  assert.equal(await card.getByRole("radio", { name: "blue" }).getAttribute("aria-checked"), "true");
   await card.getByRole("button", { name: "Answer" }).click();
   await card.waitFor({ state: "detached" });
 });
@@ -118,4 +121,20 @@ on("what did not pass a check is read with its evidence and as what it is, and a
   await page.goBack();
   await card.getByRole("button", { name: "Accept it" }).click();
   await card.waitFor({ state: "detached" });
+});
+
+test("what an old task asks is answered on its page, however many ask since", async () => {
+  const id = await world.task("Summarise what was asked first", { approval: { plan: true } });
+  await world.until(id, "paused");
+  const page = await visit(`/tasks/${id}`);
+  // As if the newest hundred were all others.
+  const { requests } = await world.ask("GET", "/api/inbox");
+  const many = Array.from({ length: 100 }, (_, at) => ({ ...requests[0], id: `01a20000-0000-7000-8000-${String(at).padStart(12, "0")}.plan.1`, taskId: `01a20000-0000-7000-8000-${String(at).padStart(12, "0")}` }));
+  await page.route(/\/api\/inbox(\?limit|$)/, (route) => route.fulfill({ json: { requests: many } }));
+  await page.goto(`${world.url}/inbox`);
+  await page.getByText("What the newest 100 tasks ask is shown").waitFor();
+  await page.goto(`${world.url}/tasks/${id}`);
+  await page.getByRole("button", { name: "Approve", exact: true }).click();
+  await world.until(id, "pending", "running", "completed");
+  await page.context().close();
 });

@@ -341,7 +341,8 @@ fn inbox() -> Vec<Operation> {
     vec![
         Operation::get("/api/inbox", "listRequests", "What the caller's tasks ask people.")
             .query::<InboxRange>()
-            .reply::<Inbox>(),
+            .reply::<Inbox>()
+            .refuses(&[404]),
         Operation::post("/api/inbox/{id}", "decideRequest", "Answers a request, once.")
             .about("An id stands for one attempt of one call: a word about one request never counts for another.")
             .body::<Word>()

@@ -23,6 +23,9 @@ async fn a_plan_that_waits_is_in_the_inbox_until_it_is_answered() {
     assert_eq!(shown["asking"]["open"], 1);
     let inbox = fixture.get("/api/inbox").await.json();
     let request = &inbox["requests"][0];
+    assert_eq!(fixture.get(&format!("/api/inbox?taskId={id}")).await.json(), inbox, "of this task alone");
+    let other = fixture.task("another goal").await.id;
+    assert_eq!(fixture.get(&format!("/api/inbox?taskId={other}")).await.json(), json!({"requests": []}));
     assert_eq!((&request["kind"], &request["taskId"]), (&json!("plan"), &json!(id)));
     assert_eq!(request["decisions"], json!(["approve", "deny"]));
     assert_eq!(request["arguments"].as_array().unwrap().len(), 2);
@@ -55,6 +58,10 @@ async fn requests_of_others_are_neither_shown_nor_answered() {
     assert_eq!(answer(format!("{foreign}.plan.1")).await, refused(403, "forbidden"));
     assert_eq!(answer(format!("{}.0.1.1", super::UNKNOWN)).await, refused(404, "task_not_found"));
     assert_eq!(answer("x".into()).await, refused(400, "invalid_request"));
+    assert_eq!(
+        problem(&fixture.get(&format!("/api/inbox?taskId={foreign}")).await),
+        refused(403, "forbidden")
+    );
     let own = fixture.task("g").await.id;
     assert_eq!(answer(format!("{own}.0.1.1")).await, refused(409, "request_closed"));
 }

@@ -145,6 +145,27 @@ export function Chip({ on, onClick, children, label }: { on: boolean; onClick: (
   return <button type="button" class="chip" aria-pressed={on} aria-label={label} onClick={onClick}>{children}</button>;
 }
 
+/** One of a few, all of which are seen; among them the arrow keys move. */
+export function Choice<T extends string>({ label, options, value, choose, off, class: shape = "segmented", item }: { label: string; options: readonly (readonly [T, ComponentChildren])[]; value: T; choose: (value: T) => void; off?: (value: T) => boolean; class?: string; item?: string }) {
+  const at = options.findIndex(([one]) => one === value);
+  const keys = (event: KeyboardEvent) => {
+    const step = event.key === "ArrowRight" || event.key === "ArrowDown" ? 1 : event.key === "ArrowLeft" || event.key === "ArrowUp" ? -1 : 0;
+    const buttons = [...(event.currentTarget as HTMLElement).querySelectorAll<HTMLElement>("[role=radio]")];
+    const place = (buttons.findIndex((one) => one === document.activeElement) + step + options.length) % options.length;
+    const next = options[place]?.[0];
+    if (step === 0 || next === undefined || off?.(next)) return;
+    event.preventDefault();
+    event.stopPropagation();
+    choose(next);
+    buttons[place]?.focus();
+  };
+  return (
+    <div class={shape} role="radiogroup" aria-label={label} onKeyDown={keys}>
+      {options.map(([one, words], index) => <button key={one} type="button" class={item} role="radio" aria-checked={one === value} tabIndex={index === Math.max(at, 0) ? 0 : -1} disabled={off?.(one) ?? false} onClick={() => choose(one)}>{words}</button>)}
+    </div>
+  );
+}
+
 export function Field({ label, hint, children }: { label: string; hint?: ComponentChildren; children: ComponentChildren }) {
   return <label class="field"><span class="field-label">{label}</span>{children}{hint && <span class="field-hint">{hint}</span>}</label>;
 }

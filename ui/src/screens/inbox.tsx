@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ask } from "../api/client";
 import { forget, useResource } from "../api/resource";
 import type { InboxRequest } from "../api/types";
-import { Ago, Button, Empty, Failure, Field, Loading, useAction } from "../components/basics";
+import { Ago, Button, Choice, Empty, Failure, Field, Loading, useAction } from "../components/basics";
 import { Diff } from "../components/diff";
 import { Icon, type IconName } from "../components/icons";
 import { Value } from "../components/json";
@@ -27,10 +27,14 @@ export const kinds: Record<string, { name: string; icon: IconName; ask: string }
 
 const words: Record<string, string> = { approve: "Approve", deny: "Deny", skip: "Skip the step", fail: "Give the step up", answer: "Answer", happened: "It happened", did_not_happen: "It did not happen", accept: "Accept it", retry: "Try again" };
 
+/** Tasks whose requests the server lists, if nobody says otherwise. */
+const LOOKED_AT = 100;
+
 export function InboxScreen() {
   const read = useResource(listRequests(), 2000);
   const requests = read.data?.requests ?? [];
   const chosen = address.value.query.get("request");
+  const isCut = new Set(requests.map((one) => one.taskId)).size >= LOOKED_AT;
   const go = (by: number) => {
     const at = requests.findIndex((one) => one.id === chosen);
     setQuery({ request: requests[at < 0 ? 0 : Math.max(0, Math.min(requests.length - 1, at + by))]?.id ?? null }, true);
@@ -48,7 +52,7 @@ export function InboxScreen() {
           <p>Tasks ask here before calls that need approval, when a tool has changed under them, when a model has a question, and when a crash left open whether a call took effect.</p>
           <p>To be asked before a task begins, tick “Approve the plan first” when you start it.</p>
         </Empty>
-      ) : <div class="stack">{requests.map((request) => <RequestCard key={request.id} request={request} answered={() => { if (request.id === chosen) setQuery({ request: null }, true); read.reload(); }} active={request.id === chosen} />)}</div>}
+      ) : <div class="stack">{requests.map((request) => <RequestCard key={request.id} request={request} answered={() => { if (request.id === chosen) setQuery({ request: null }, true); read.reload(); }} active={request.id === chosen} />)}{isCut && <p class="faint">What the newest {LOOKED_AT} tasks ask is shown; that of older ones follows as these are answered, and stands with each task.</p>}</div>}
     </section>
   );
 }
@@ -117,7 +121,7 @@ export function RequestCard({ request, answered, inTask, active }: { request: In
         : request.kind === "input" ? null : edited === null ? request.arguments !== undefined && <div class="request-arguments"><Value value={request.arguments} /></div>
         : <Field label="Arguments" hint={change?.problem}><textarea class="mono" rows={8} value={edited} onInput={(event) => setEdited(event.currentTarget.value)} aria-invalid={Boolean(change?.problem)} /></Field>}
       {request.kind === "input" && (question?.choices?.length
-        ? <div class="chips" role="radiogroup" aria-label="Choices">{question.choices.map((choice) => <button type="button" key={choice} class="chip" role="radio" aria-checked={answer === choice} onClick={() => setAnswer(choice)}>{choice}</button>)}</div>
+        ? <Choice class="chips" item="chip" label="Choices" options={question.choices.map((choice) => [choice, choice] as const)} value={answer} choose={setAnswer} />
         : <Field label="Your answer"><textarea rows={3} value={answer} onInput={(event) => setAnswer(event.currentTarget.value)} /></Field>)}
       {request.kind === "outcome" && <Field label="What it returned, if it happened" hint="JSON, or plain text"><textarea class="mono" rows={2} value={result} onInput={(event) => setResult(event.currentTarget.value)} /></Field>}
       {request.decisions.includes("deny") && <Field label="Reason, if you deny"><input value={reason} onInput={(event) => setReason(event.currentTarget.value)} placeholder="The model is told of it" /></Field>}

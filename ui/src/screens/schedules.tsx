@@ -5,7 +5,7 @@ import { ApiError, ask, message } from "../api/client";
 import { useOnce } from "../api/once";
 import { forget, useResource } from "../api/resource";
 import type { Schedule, ScheduleWish } from "../api/types";
-import { Ago, Badge, Button, Chip, Dialog, Empty, Fact, Failure, Field, Loading, useAction } from "../components/basics";
+import { Ago, Badge, Button, Chip, Choice, Dialog, Empty, Fact, Failure, Field, Loading, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
 import { Value } from "../components/json";
 import { asSchema, SchemaForm, typedDefaults, typedOf, valuesOf, type Typed } from "../components/schema-form";
@@ -194,7 +194,7 @@ function ScheduleDialog({ schedule, close, done }: { schedule?: Schedule; close:
       <form class="stack" onSubmit={(event) => { event.preventDefault(); if (!incomplete) void save(); }}>
         {(templates.data?.templates.length ?? 0) > 0 && <Field label="Start"><select value={template} onChange={(event) => { setTemplate(event.currentTarget.value); setTyped(null); }}><option value="">a goal</option>{templates.data?.templates.map((one) => <option key={one.name} value={one.name}>template {one.name}</option>)}</select></Field>}
         {template ? <SchemaForm schema={parameters} typed={filled} onChange={setTyped} problems={problems} /> : <Field label="Goal"><textarea rows={3} autoFocus value={goal} placeholder="What each of its tasks is to reach" onInput={(event) => setGoal(event.currentTarget.value)} /></Field>}
-        <div class="segmented" role="radiogroup" aria-label="When">{([["cron", "Again and again"], ["at", "Once"]] as const).map(([value, words]) => <button key={value} type="button" role="radio" aria-checked={kind === value} onClick={() => setKind(value)}>{words}</button>)}</div>
+        <Choice label="When" options={[["cron", "Again and again"], ["at", "Once"]] as const} value={kind} choose={setKind} />
         {kind === "cron" ? (
           <>
             <div class="chips" role="group" aria-label="Usual patterns">{usual.map(([words, pattern]) => <Chip key={pattern} on={cron.trim() === pattern} onClick={() => setCron(pattern)}>{words}</Chip>)}</div>

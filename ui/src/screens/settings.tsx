@@ -2,7 +2,7 @@
 import { getContract, getWorker, listModels } from "#api";
 import { hasKey, locked, setKey } from "../api/client";
 import { useResource } from "../api/resource";
-import { Badge, Button, Fact, Loading } from "../components/basics";
+import { Badge, Button, Choice, Fact, Loading } from "../components/basics";
 import { theme, type Theme } from "../state/session";
 
 export function SettingsScreen() {
@@ -16,7 +16,7 @@ export function SettingsScreen() {
       <header class="screen-head"><h1>Settings</h1></header>
       <section class="card stack">
         <h2>This browser</h2>
-        <div class="segmented" role="radiogroup" aria-label="Colours">{themes.map(([value, name]) => <button key={value} type="button" role="radio" aria-checked={theme.value === value} onClick={() => { theme.value = value; }}>{name}</button>)}</div>
+        <Choice label="Colours" options={themes} value={theme.value} choose={(value) => { theme.value = value; }} />
         {hasKey() ? <p>The key of the server is kept in this tab. <Button onClick={() => { setKey(null); locked.value = ""; }}>Forget it</Button></p> : <p class="faint">This server asks for no key; it answers to this machine only.</p>}
       </section>
       <section class="card stack">

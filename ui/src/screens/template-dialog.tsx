@@ -4,7 +4,7 @@ import { useState } from "preact/hooks";
 import { ask, message } from "../api/client";
 import { forget, useResource } from "../api/resource";
 import type { PlannedStep, TemplateVersion, TemplateWish } from "../api/types";
-import { Button, Dialog, Field, useAction } from "../components/basics";
+import { Button, Choice, Dialog, Field, useAction } from "../components/basics";
 import { notify } from "../state/session";
 import { freshId, PlanEditor } from "./plan-editor";
 import { useTerms } from "./terms";
@@ -76,7 +76,7 @@ export function TemplateDialog({ template, close, done }: { template?: TemplateV
         <Field label="Parameters" hint={schema.problem ? <span class="problem">{schema.problem}</span> : "A JSON Schema of an object"}><textarea class="mono" rows={8} value={parameters} aria-invalid={Boolean(schema.problem)} onInput={(event) => setParameters(event.currentTarget.value)} /></Field>
         {(presets.length > 0 || preset) && <Field label="Preset" hint="What its tasks begin from, if who runs it names none"><select value={preset} onChange={(event) => setPreset(event.currentTarget.value)}><option value="">none</option>{preset && !presets.some((one) => one.name === preset) && <option value={preset}>{preset}</option>}{presets.map((one) => <option key={one.name} value={one.name}>{one.name}</option>)}</select></Field>}
         <section class="stack" aria-label="Steps">
-          <div class="segmented" role="radiogroup" aria-label="Steps">{ways.map(([value, words]) => <button key={value} type="button" role="radio" aria-checked={way === value} disabled={Boolean(problem) && value !== "json"} onClick={() => choose(value)}>{words}</button>)}</div>
+          <Choice label="Steps" options={ways} value={way} choose={choose} off={(value) => Boolean(problem) && value !== "json"} />
           {way === "steps" && <PlanEditor steps={steps} change={setSteps} tools={tools.data?.tools ?? []} />}
           {way === "json" && <Field label="List of steps" hint={problem ? <span class="problem">{problem}</span> : "As plans have them, with lists, conditions and checks"}><textarea class="mono" rows={10} value={typed} aria-invalid={Boolean(problem)} placeholder={'[{"id": "look", "description": "Look into {{place}}", "type": "llm-reasoning"}]'} onInput={(event) => setTyped(event.currentTarget.value)} /></Field>}
         </section>

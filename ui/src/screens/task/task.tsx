@@ -273,7 +273,7 @@ function Priority({ task }: { task: TaskDetail }) {
   };
   return (
     <select class="inline-select" aria-label="Priority" value={priority} onChange={(event) => void change(Number(event.currentTarget.value))}>
-      {[1, 2, 3, 4, 5].map((level) => <option key={level} value={level}>{level === 1 ? "1 most urgent" : level === 3 ? "3 usual" : level}</option>)}
+      {[1, 2, 3, 4, 5].map((level) => <option key={level} value={level}>{level === 1 ? "1 – most urgent" : level === 3 ? "3 – usual" : level}</option>)}
     </select>
   );
 }

@@ -11,8 +11,8 @@ import { notify } from "../../state/session";
 import { RequestCard } from "../inbox";
 
 export function Waiting({ task, done }: { task: TaskDetail; done: (task: TaskDetail) => void }) {
-  const inbox = useResource(listRequests(), 2000);
-  const requests = inbox.data?.requests.filter((request) => request.taskId === task.id) ?? [];
+  const inbox = useResource(listRequests({ taskId: task.id }), 2000);
+  const requests = inbox.data?.requests ?? [];
   const refresh = async () => { inbox.reload(); done(await ask(getTask(task.id))); };
   const fact = task.pause && pauseFact(task.pause);
   return (
