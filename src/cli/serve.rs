@@ -202,6 +202,7 @@ impl WorkerStatus for Status {
             active: worker.active(),
             limiter: (limiter.max > 0)
                 .then_some(LimiterSnapshot { max: limiter.max, duration_ms: limiter.duration }),
+            in_line: worker.in_line(),
             draining: worker.is_draining(),
         }
     }

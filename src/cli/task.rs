@@ -210,18 +210,23 @@ async fn show(task: &Task, as_json: bool, engine: &Engine, terminal: &Terminal) 
     };
     let effects = engine.orchestrator.effects(task.id).await?;
     let waits_for = engine.orchestrator.below(task).await?.waits_for;
+    let in_line = engine.orchestrator.in_line(task).await?;
     let children = ListFilter { parent: Some(task.id), limit: CHILDREN, ..ListFilter::default() };
     let children = engine.repository().list(&children).await?;
     if as_json {
         let text = json!({
             "id": task.id, "spec": task.spec(), "state": state, "progress": task.progress(),
             "steps": task.steps(), "output": output, "effects": effects,
-            "evidence": task.evidence(), "children": children, "waitsFor": waits_for,
+            "evidence": task.evidence(), "children": children, "waitsFor": waits_for, "inLine": in_line,
         });
         terminal.result(text.to_string());
         return Ok(Exit::Done);
     }
-    let waiting = waits_for.iter().map(|below| ("Waits", waiting(below)));
+    let line = (in_line > 0).then(|| {
+        let ready = counted(in_line, "ready step");
+        ("Waits", format!("{ready} for their turn: [worker.limiter] lets so many start in so much time"))
+    });
+    let waiting = line.into_iter().chain(waits_for.iter().map(|below| ("Waits", waiting(below))));
     let doubts = requests_about_outcomes(task);
     let way_on = state.pause.as_ref().map(|pause| way_on::for_pause(task.id, pause, doubts.first()));
     let way_on = way_on.map(|words| ("Go on", format!("{} task {words}", terminal.program())));
@@ -252,13 +257,15 @@ fn children_table(children: &[TaskSummary]) -> Table {
     table
 }
 
+/// What a task did to the world, and what the tasks below it did: those have steps of their own.
 fn effects_table(effects: &[EffectRecord]) -> Table {
-    let mut table = new_table(&["EFFECT", "STEP", "STATE", "TRIES", "ARGUMENTS"]);
+    let mut table = new_table(&["EFFECT", "STEP", "OF", "STATE", "TRIES", "ARGUMENTS"]);
     for effect in effects {
         let state = serde_json::to_value(effect.state).ok();
         table.add_row([
             effect.tool.clone(),
             (effect.step + 1).to_string(),
+            effect.child.map(ids::short).unwrap_or_default(),
             state.and_then(|state| state.as_str().map(str::to_owned)).unwrap_or_default(),
             effect.attempt.to_string(),
             cut(&one_line(&effect.arguments.preview()), cell(CELL)),

@@ -6,7 +6,8 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{Orchestrator, OrchestratorError};
-use crate::task::{Next, Pause, PauseReason, Status, Task, TaskId, Timestamp};
+use crate::repository::Presence;
+use crate::task::{Next, Pause, PauseReason, Status, StepStatus, Task, TaskId, Timestamp};
 
 /// A sub-task that waits for a person.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, JsonSchema)]
@@ -30,6 +31,25 @@ pub struct Below {
 }
 
 impl Orchestrator {
+    /// How many steps of a task are ready and have not begun although a worker holds it: they wait for their
+    /// turn, for no more of them start in so much time than the workers' limiter lets.
+    ///
+    /// It follows from what is recorded, so that it is told in each process alike and costs no entry. A
+    /// step that is just about to begin is among them, for a moment.
+    pub async fn in_line(&self, task: &Task) -> Result<u32, OrchestratorError> {
+        let Next::Run(steps) = task.next(self.now()) else { return Ok(0) };
+        let has_not_begun =
+            |index: &&u32| task.step(**index).is_some_and(|step| step.status != StepStatus::Running);
+        let ready = steps.iter().filter(has_not_begun).count();
+        if ready == 0 {
+            return Ok(0);
+        }
+        let workers = self.repository.workers().await?;
+        let is_held =
+            workers.iter().any(|worker| worker.presence != Presence::Gone && worker.tasks.contains(&task.id));
+        Ok(if is_held { u32::try_from(ready).unwrap_or(u32::MAX) } else { 0 })
+    }
+
     /// What a task that runs waits for below it.
     pub async fn below(&self, task: &Task) -> Result<Below, OrchestratorError> {
         let now = self.now();

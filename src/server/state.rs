@@ -40,6 +40,8 @@ pub struct WorkerSnapshot {
     pub active: Vec<TaskId>,
     /// How many steps it starts per time, if that is limited.
     pub limiter: Option<LimiterSnapshot>,
+    /// How many of its tasks have a step that waits until the limiter lets it start.
+    pub in_line: u32,
     /// Whether it finishes what it has and takes nothing new.
     pub draining: bool,
 }

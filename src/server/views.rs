@@ -95,6 +95,11 @@ pub(super) struct TaskDetail {
     /// The sub-tasks that wait for a person, at whatever depth, while this task runs.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     waits_for: Vec<WaitsFor>,
+    /// How many steps are ready and wait for their turn, while a worker holds the task: the workers' limiter lets
+    /// only so many start in so much time.
+    #[serde(skip_serializing_if = "is_zero")]
+    #[schemars(default)]
+    in_line: u32,
     /// Of a cancelled task: the effects that did happen, or may have.
     #[serde(skip_serializing_if = "Option::is_none")]
     effects: Option<Vec<EffectView>>,
@@ -291,7 +296,12 @@ pub(super) async fn task(orchestrator: &Orchestrator, task: &Task) -> Result<Tas
         None => None,
     };
     let waits_for = orchestrator.below(task).await?.waits_for;
-    Ok(TaskDetail { waits_for, effects, output, ..begun(task, orchestrator.now()) })
+    let in_line = orchestrator.in_line(task).await?;
+    Ok(TaskDetail { waits_for, in_line, effects, output, ..begun(task, orchestrator.now()) })
+}
+
+fn is_zero(count: &u32) -> bool {
+    *count == 0
 }
 
 /// A task that has no answer and did nothing yet.
@@ -309,6 +319,7 @@ pub(super) fn begun(task: &Task, now: Timestamp) -> TaskDetail {
         asking: state.asking,
         decided: None,
         waits_for: Vec::new(),
+        in_line: 0,
         effects: None,
         fault: state.fault.clone(),
         progress: task.progress(),

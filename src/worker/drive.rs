@@ -61,6 +61,8 @@ pub(super) struct Drive {
     began: Instant,
     /// Whether it starts nothing more, because others wait.
     steps_back: bool,
+    /// Whether it was said that its steps wait for their turn.
+    pub(super) was_in_line: bool,
     /// Since when the task has ended while steps still run.
     over_since: Option<Instant>,
     /// Since when somebody wants it to stand still.
@@ -138,6 +140,7 @@ impl Drive {
             rests_until: None,
             began: Instant::now(),
             steps_back: false,
+            was_in_line: false,
             over_since: None,
             stopped_since: None,
             taken_over: None,
@@ -324,6 +327,7 @@ impl Drive {
                 // Those that were let in do not wait for the next one.
                 self.spawn_all(std::mem::take(&mut begun)).await?;
                 let shared = self.shared.clone();
+                let _place = self.stand_in_line(&shared);
                 if self.unless_called_off(shared.limiter.admit()).await?.is_none() {
                     return Ok(Turn::Again);
                 }

@@ -1,8 +1,12 @@
 //! Who waits while this worker has no room: so that a long task lets others go first.
 
 use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, PoisonError};
 
+use super::Shared;
+use super::config::LimiterConfig;
+use super::drive::Drive;
 use crate::repository::{Place, Repository};
 use crate::task::Priority;
 
@@ -38,6 +42,29 @@ impl Line {
 
     fn set(&self, places: VecDeque<Place>) {
         *self.0.lock().unwrap_or_else(PoisonError::into_inner) = places;
+    }
+}
+
+/// A task whose next step waits for its turn, for as long as it does.
+pub(super) struct InLine<'a>(&'a AtomicU32);
+
+impl Drop for InLine<'_> {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+impl Drive {
+    /// Counts a task among those that wait for the limiter. It is said once: who wonders why so little of a
+    /// plan runs side by side finds the reason.
+    pub(super) fn stand_in_line<'a>(&mut self, shared: &'a Shared) -> InLine<'a> {
+        if !std::mem::replace(&mut self.was_in_line, true) {
+            let LimiterConfig { max, duration, .. } = &shared.config.limiter;
+            tracing::info!(task = %self.writer.task.id, max, duration,
+                "steps are ready and wait for their turn ([worker.limiter])");
+        }
+        shared.in_line.fetch_add(1, Ordering::Relaxed);
+        InLine(&shared.in_line)
     }
 }
 

@@ -26,6 +26,7 @@ mod verdict;
 mod writer;
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use tokio::sync::{RwLock, Semaphore};
@@ -66,6 +67,8 @@ struct Shared {
     executor: Executor,
     clock: Clock,
     limiter: Limiter,
+    /// Tasks whose steps wait for their turn now.
+    in_line: AtomicU32,
     leases: Arc<Leases>,
     /// The one place for a task that is suspected of killing its workers.
     suspects: Arc<Semaphore>,
@@ -107,6 +110,7 @@ impl Worker {
             executor,
             clock,
             limiter,
+            in_line: AtomicU32::new(0),
             leases,
             suspects,
             arriving,
@@ -126,6 +130,11 @@ impl Worker {
     /// Its name.
     pub fn name(&self) -> &str {
         &self.shared.name
+    }
+
+    /// How many of its tasks wait until the limiter lets their next step start.
+    pub fn in_line(&self) -> u32 {
+        self.shared.in_line.load(Ordering::Relaxed)
     }
 
     /// How it is set up.

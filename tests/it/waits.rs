@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use longhaul::task::{Limits, Plan, Status, StepStatus, StepType, Task};
 use longhaul::worker::LimiterConfig;
-use serde_json::json;
+use serde_json::{Value, json};
 
+use crate::program::Program;
 use crate::world::{Setup, World, call, plan, step};
 
 /// Longer than any test runs: what waits for this waits for ever.
@@ -131,4 +132,32 @@ async fn steps_that_run_go_on_whatever_the_worker_waits_for_beside_them() {
         assert_eq!(task.step(2).map(|step| step.status), Some(StepStatus::Pending), "{wait:?}");
         world.is_sound(task.id).await;
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn steps_that_wait_for_the_limiter_are_told_wherever_a_person_looks() {
+    let call = |id: &str| {
+        json!({"id": id, "description": format!("Look at {id}"), "type": "tool-call", "dependsOn": [],
+            "tool": {"name": "world_read", "arguments": {"label": id}}})
+    };
+    let steps = [call("a"), call("b"), call("c")];
+    let program = Program::new(&json!({"rules": [{"role": "plan", "reply": {"json": {"steps": steps}}}]}));
+    program.reconfigure("max = 0, duration = 1000", "max = 1, duration = 600000");
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "Look around").await.unwrap();
+    let shown = program.until(&server, &id, &["running"]).await;
+    let path = format!("/api/tasks/{id}");
+    let mut line = shown["inLine"].clone();
+    while line != json!(2) {
+        tokio::time::sleep(std::time::Duration::from_millis(20)).await;
+        line = program.get(&server, &path).await.1["inLine"].clone();
+    }
+    let (_, shown, _) = program.run(&["task", "show", &id]);
+    assert!(shown.contains("2 ready steps for their turn: [worker.limiter]"), "{shown}");
+    let said = program.printed().lines().filter(|line| line.contains("[worker.limiter]")).count();
+    assert_eq!(said, 1, "{}", program.printed());
+    let metrics = program.request("GET", &server, "/metrics").send().await.unwrap().text().await.unwrap();
+    assert!(metrics.contains("\nlonghaul_tasks_in_line 1\n"), "{metrics}");
+    let (_, paused) = program.post(&server, &format!("{path}/pause"), &json!({})).await.unwrap();
+    assert_eq!((&paused["status"], &paused["inLine"]), (&json!("paused"), &Value::Null));
 }

@@ -55,6 +55,12 @@ pub(super) async fn show(State(state): State<AppState>) -> Result<impl IntoRespo
     models(&mut page, &figures);
     tools(&mut page, &figures);
     now(&mut page, &line, &workers);
+    page.family(
+        "longhaul_tasks_in_line",
+        Kind::Gauge,
+        "Tasks of this process's worker with a step that waits for the limiter.",
+    );
+    page.sample("", &[], f64::from(state.worker.snapshot().in_line));
     process::tell(&mut page);
     Ok(([(CONTENT_TYPE, "text/plain; version=0.0.4; charset=utf-8")], page.into_text()))
 }

@@ -126,6 +126,7 @@ export function TaskScreen({ id, tab: named }: { id: string; tab: string | null 
         <Facts task={task} story={story} status={status} />
         {waiting && status === "paused" && <Waiting task={task} done={set} />}
         {isLive(status) && (task.waitsFor ?? []).map((below) => <div key={below.task} class="callout is-wait" role="status"><Icon name="pause" /><div><strong>Waits for a sub-task</strong><p><a href={`/tasks/${below.task}`}>{below.goal}</a>: {pauseText(below.pause)}</p></div></div>)}
+        {isLive(status) && (task.inLine ?? 0) > 0 && <div class="callout is-wait" role="status"><Icon name="pause" /><div><strong>Steps wait for their turn</strong><p>{task.inLine} are ready: [worker.limiter] lets so many start in so much time.</p></div></div>}
         {task.fault && <div class="callout is-bad" role="status"><Icon name="alert" /><div><strong>{task.fault.code}</strong><p>{task.fault.message}</p></div></div>}
       </header>
       <div class={`task-body${inspected ? " is-inspected" : ""}`}>
