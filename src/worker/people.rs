@@ -1,7 +1,9 @@
 //! Pauses a task that waits for people, with the question in words.
 
 use super::drive::Drive;
-use crate::task::{AskKind, CallSubject, PauseReason, Task, outcome_question};
+use crate::task::{
+    AskKind, CallState, CallSubject, Event, PauseReason, Task, ToolAllowance, outcome_question,
+};
 
 impl Drive {
     /// Nothing goes on without somebody's word.
@@ -14,10 +16,38 @@ impl Drive {
 
     /// Nobody knows whether a call of this step took effect, and nothing goes on without a word about it.
     pub(super) fn ask_how_it_ended(&mut self, index: u32, why: &str) -> bool {
+        self.doubt_what_was_left();
         let task = &self.writer.task;
         let asked = task.unknown_calls().find(|(step, _)| *step == index);
         let question = asked.map(|(step, call)| outcome_question(step, call, why));
         self.pause(PauseReason::UnknownOutcome, question.unwrap_or_else(|| why.to_owned()))
+    }
+}
+
+impl Drive {
+    /// Calls that an earlier worker left in flight, in steps that are not begun again before the task is
+    /// paused: a person is asked about all of them at once, but for those that a tool can tell of.
+    fn doubt_what_was_left(&mut self) {
+        let task = self.writer.task.clone();
+        let tools = self.shared.orchestrator.tools();
+        let can_be_told = |tool: &str| {
+            let known = tools.find(tool, &ToolAllowance::default());
+            known.is_some_and(|known| known.reconciler().is_some())
+        };
+        let mut left = Vec::new();
+        for index in task.frontier().iter().filter(|index| !self.cancels.contains_key(index)) {
+            for call in task.step(*index).map_or(&[][..], |step| &step.calls) {
+                let CallSubject::Tool { tool, .. } = &call.subject else { continue };
+                let is_left = call.state == CallState::Dispatched && !call.may_repeat();
+                if is_left && !can_be_told(tool) {
+                    left.push((*index, call.number));
+                }
+            }
+        }
+        for (step, call) in left {
+            let detail = "its worker was lost while the call was in flight".to_owned();
+            self.writer.note(Event::CallLost { step, call, detail });
+        }
     }
 }
 

@@ -183,6 +183,32 @@ async fn a_word_about_an_unknown_outcome_counts_for_the_call_that_it_names() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn after_a_crash_all_calls_that_were_in_flight_are_asked_about_at_once() {
+    let program = two_in_doubt();
+    program.reconfigure("toolTimeoutMs = 1000", "toolTimeoutMs = 600000");
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "Pay both").await.unwrap();
+    program.patiently("both are in flight", async || calls(&program, "slow") == 2).await;
+    server.kill();
+    // Only one of the steps is begun again before the task is paused.
+    program.reconfigure("max = 0, duration = 1000", "max = 1, duration = 600000");
+    let (code, printed, errors) = program.run(&["run", "--resume", &id]);
+    assert_eq!(code, 6, "{printed}{errors}");
+    program.reconfigure("max = 1, duration = 600000", "max = 0, duration = 1000");
+    let asked = outcomes_asked(&program);
+    assert_eq!(asked.len(), 2, "{asked:?}");
+    let first = asked[0]["id"].as_str().unwrap();
+    let (code, printed, errors) =
+        program.run(&["task", "resume", &id, "--request", first, "--outcome", "happened=1"]);
+    assert!(code == 0 && printed.contains("paused"), "{printed}{errors}");
+    assert_eq!(outcomes_asked(&program).len(), 1, "the other one is asked about still");
+    let (code, _, errors) = program.run(&["task", "resume", &id, "--outcome", "happened=2"]);
+    assert_eq!(code, 0, "{errors}");
+    let (code, printed, errors) = program.run(&["run", "--resume", &id]);
+    assert_eq!((code, calls(&program, "slow")), (0, 2), "{printed}{errors}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn the_api_asks_which_call_a_word_is_about_and_says_which_one_it_counted_for() {
     let program = two_in_doubt();
     let server = program.serve(&[]).await;

@@ -238,7 +238,7 @@ env = {{ LEDGER = {ledger:?} }}
         file.write_all(text.as_bytes()).unwrap();
     }
 
-    async fn patiently(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
+    pub(crate) async fn patiently(&self, what: &str, mut is_so: impl AsyncFnMut() -> bool) {
         let waiting = async {
             while !is_so().await {
                 tokio::time::sleep(Duration::from_millis(20)).await;
