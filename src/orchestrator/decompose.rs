@@ -295,7 +295,7 @@ pub(super) fn check_plan(
     if let Err(error) = plan.validate(ground, limits) {
         return Some(error.to_string());
     }
-    if let Some(problem) = plan.steps.iter().find_map(|step| part_problem(step, probes)) {
+    if let Some(problem) = plan.steps.iter().find_map(|step| part_problem(step, limits, probes)) {
         return Some(problem);
     }
     let named = plan.steps.iter().filter_map(|step| step.tool.as_ref());
@@ -310,7 +310,7 @@ pub(super) fn check_plan(
 }
 
 /// What stands against the tool, the list, the condition and the checks of a step beyond their form.
-fn part_problem(step: &PlannedStep, probes: &Probes) -> Option<String> {
+fn part_problem(step: &PlannedStep, limits: &Limits, probes: &Probes) -> Option<String> {
     if let Some(tool) = step.tool.as_ref().filter(|_| step.kind != StepType::ToolCall) {
         return Some(format!(
             "step '{}' is of type {}, which calls no tools and asks nobody, and names the tool '{}': make it a step of \
@@ -321,6 +321,9 @@ fn part_problem(step: &PlannedStep, probes: &Probes) -> Option<String> {
     let part = serde_json::json!([&step.for_each, &step.when, &step.checks]);
     if is_too_deep(&part) {
         return Some(format!("step '{}' is nested deeper than {MAX_DEPTH} levels", step.id));
+    }
+    if let Some(problem) = step.for_each.as_ref().and_then(|list| list.beyond(limits)) {
+        return Some(format!("forEach of step '{}': {problem}", step.id));
     }
     step.checks.iter().find_map(|check| match &check.kind {
         CheckKind::Schema(schema) => crate::tools::validator(schema)

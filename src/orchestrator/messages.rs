@@ -1,6 +1,6 @@
 //! What people tell a task that has not asked them.
 
-use super::context::pin_in;
+use super::context::{is_pin_of_nothing, pin_in};
 use super::lifecycle::expect;
 use super::{Orchestrator, OrchestratorError};
 use crate::task::{Event, Payload, Status, Task, TaskId};
@@ -46,6 +46,10 @@ pub(super) fn message_text(text: &str) -> Result<String, OrchestratorError> {
         let problem = "is empty: write what the task should know".to_owned();
         return Err(OrchestratorError::Invalid { field: "text", problem });
     }
+    if is_pin_of_nothing(text) {
+        let problem = "has nothing behind pin: write the fact that is to be kept there".to_owned();
+        return Err(OrchestratorError::Invalid { field: "text", problem });
+    }
     check_text("text", text)?;
     Ok(text.replace('\0', "\u{fffd}"))
 }
@@ -56,4 +60,17 @@ pub(super) fn check_text(field: &'static str, text: &str) -> Result<(), Orchestr
     }
     let problem = format!("has {} bytes, at most {MAX_TEXT_BYTES} are allowed", text.len());
     Err(OrchestratorError::Invalid { field, problem })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_message_says_something_and_so_does_a_pin() {
+        for nothing in ["", " \n", "pin:", "  PIN: \n"] {
+            assert!(message_text(nothing).is_err(), "{nothing:?}");
+        }
+        assert_eq!(message_text(" pin: It is blue ").unwrap(), "pin: It is blue");
+    }
 }

@@ -182,7 +182,9 @@ impl Orchestrator {
         value["parameters"] =
             as_object(Map::from_iter([("properties".to_owned(), properties.into())])).into();
         value["preset"] = json!(wish.preset);
-        read_json(value).map_err(|problem| invalid("fromTask", problem))
+        let mut template = read_json(value).map_err(|problem| invalid("fromTask", problem))?;
+        keep_braces(&mut template);
+        Ok(template)
     }
 
     /// Whether a template makes sense by itself. Whether its tools are there is seen when it is run.
@@ -253,6 +255,16 @@ fn as_object(mut schema: Map<String, Value>) -> Map<String, Value> {
     schema.entry("properties").or_insert_with(|| json!({}));
     schema.entry("additionalProperties").or_insert_with(|| json!(false));
     schema
+}
+
+/// Texts of the task that look like placeholders stand for themselves: each is a parameter whose default it
+/// is, and what is filled in is not read again.
+fn keep_braces(template: &mut Template) {
+    while let Some(name) = template.undeclared_text() {
+        let itself = json!({"type": "string", "default": format!("{{{{{name}}}}}")});
+        let Some(Value::Object(known)) = template.parameters.get_mut("properties") else { return };
+        known.insert(name, itself);
+    }
 }
 
 fn content_of(task: &Task) -> Result<Value, serde_json::Error> {
@@ -342,6 +354,17 @@ mod tests {
             let made = generalised(goal, &[(short, "Berlin"), (long, "Berlin by city")]).unwrap();
             assert_eq!(made, format!("Go to {{{{{long}}}}} bus, and see {{{{{short}}}}}: schön"));
         }
+    }
+
+    #[test]
+    fn braces_of_a_task_stay_what_they_are() {
+        let made = json!({"name": "t", "goal": "Say {{weird}} to {{who}}", "steps": [],
+            "parameters": {"properties": {"who": {"type": "string"}}}});
+        let mut template: Template = serde_json::from_value(made).unwrap();
+        keep_braces(&mut template);
+        assert_eq!(template.undeclared(), None);
+        let values = template.with_defaults(json!({"who": "me"}).as_object().unwrap());
+        assert_eq!(template.fill(&values).unwrap().0, "Say {{weird}} to me");
     }
 
     #[test]

@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::apply::Verdict;
-use super::{Entry, Payload, PlannedStep, Step, StepStatus, Task};
+use super::{Entry, Limits, Payload, PlannedStep, Step, StepStatus, Task};
 
 /// Carries a step out once for each item of a list. `{"$item": true}` in the arguments of its tool,
 /// and `{{item}}` in its description and in texts, stand for the item.
@@ -60,6 +60,21 @@ pub(super) struct FanOut {
 }
 
 impl ForEach {
+    /// What stands against it under these limits, as far as that is known before the list is.
+    pub fn beyond(&self, limits: &Limits) -> Option<String> {
+        let most = limits.max_items;
+        if let Some(wanted) = self.max_items.filter(|wanted| *wanted > most) {
+            return Some(format!("maxItems is {wanted}, at most {most} are allowed (limits.maxItems)"));
+        }
+        let most = self.max_items.unwrap_or(most) as usize;
+        let items = self.items.as_array().map_or(0, Vec::len);
+        (items > most).then(|| {
+            format!(
+                "the list has {items} items, at most {most} are allowed (limits.maxItems, forEach.maxItems)"
+            )
+        })
+    }
+
     pub(super) fn problem(&self) -> Option<&'static str> {
         let none = |limit: Option<u32>| limit == Some(0);
         let is_list = match &self.items {

@@ -24,6 +24,11 @@ const VALUE: &str = "$value";
 /// The beginning and the end of an item's place within a text: `{{item}}`, `{{item/name}}`.
 const PLACE: (&str, &str) = ("{{item", "}}");
 
+/// The parts of a place's beginning. With backslashes between them it is none: filling takes one away.
+const BRACES: &str = "{{";
+const WORD: &str = "item";
+const ESCAPE: char = '\\';
+
 /// What references stand for.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Known {
@@ -99,8 +104,22 @@ impl Known {
         let Some(item) = &self.item else { return text.to_owned() };
         let mut filled = String::with_capacity(text.len());
         let mut rest = text;
-        while let Some(at) = rest.find(PLACE.0) {
-            let (before, place) = rest.split_at(at);
+        while let Some(at) = rest.find(WORD) {
+            let braces = rest[..at].trim_end_matches(ESCAPE);
+            if !braces.ends_with(BRACES) {
+                let (before, behind) = rest.split_at(at + WORD.len());
+                filled.push_str(before);
+                rest = behind;
+                continue;
+            }
+            if braces.len() < at {
+                // What was given to the plan comes out as it was.
+                filled.push_str(&rest[..at - ESCAPE.len_utf8()]);
+                filled.push_str(WORD);
+                rest = &rest[at + WORD.len()..];
+                continue;
+            }
+            let (before, place) = rest.split_at(at - BRACES.len());
             filled.push_str(before);
             let inner = place.find(PLACE.1).and_then(|end| place.get(PLACE.0.len()..end));
             let named = inner.filter(|pointer| pointer.is_empty() || pointer.starts_with('/'));
@@ -190,6 +209,22 @@ pub(super) fn as_given(value: Value) -> Value {
         Value::Array(items) => Value::Array(items.into_iter().map(as_given).collect()),
         other => other,
     }
+}
+
+/// A text that somebody gave, to be a part of one in which an item will be filled in: what looks like a place
+/// for it is none.
+pub(super) fn without_places(text: &str) -> String {
+    let mut whole = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find(WORD) {
+        whole.push_str(&rest[..at]);
+        if rest[..at].trim_end_matches(ESCAPE).ends_with(BRACES) {
+            whole.push(ESCAPE);
+        }
+        whole.push_str(WORD);
+        rest = &rest[at + WORD.len()..];
+    }
+    whole + rest
 }
 
 /// Whether a text has a place for an item in it.
@@ -322,6 +357,17 @@ mod tests {
             r#"{"n":3,"z":"a"}"#,
             "whatever order it was stored in"
         );
+    }
+
+    #[test]
+    fn what_was_given_to_a_text_has_no_places_and_comes_out_as_it_was() {
+        let known = known(Some(json!({"name": "a"})));
+        for given in
+            ["{{item}}", "{{item/name}} items", r"{{\item}} {{\\item/name}}", "{{{item", "item {{ item"]
+        {
+            let text = format!("{{{{item/name}}}}: {}", without_places(given));
+            assert_eq!(known.fill_text(&text), format!("a: {given}"));
+        }
     }
 
     #[test]

@@ -11,7 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use super::Plan;
-use super::reference::{as_given, has_place};
+use super::reference::{as_given, has_place, without_places};
 
 /// The key of an object that stands for the value of a parameter.
 const PARAM: &str = "$param";
@@ -65,6 +65,12 @@ impl Template {
         used.into_iter().find(|name| !self.names().any(|known| known == name))
     }
 
+    /// The same within a text, where there is one: not as a value of its own.
+    pub fn undeclared_text(&self) -> Option<String> {
+        let steps = serde_json::to_string(&self.steps).unwrap_or_default();
+        self.undeclared().filter(|name| !steps.contains(&format!("\"{PARAM}\":\"{name}\"")))
+    }
+
     /// These parameters with the defaults of those that are not given.
     pub fn with_defaults(&self, given: &Map<String, Value>) -> Map<String, Value> {
         let mut all = given.clone();
@@ -93,14 +99,29 @@ impl Template {
 /// The parts of a step in which references stand for what other steps bring.
 const WITH_REFERENCES: [&str; 3] = ["tool", "forEach", "when"];
 
+/// The parts of a step for each item of a list in whose texts the item is filled in.
+const WITH_ITEM: [&str; 2] = ["tool", "description"];
+
+/// What is done with a part of a step after it was filled in.
+#[derive(Debug, Clone, Copy)]
+struct Part {
+    /// References in it are looked up.
+    has_references: bool,
+    /// An item is filled into its texts.
+    has_item: bool,
+}
+
 /// A step with its placeholders replaced. What was given is content, whoever gave it: where the plan refers
 /// to outputs and items, it refers to none.
 fn filled_step(step: Value, values: &Map<String, Value>) -> Value {
     let Value::Object(fields) = step else { return step };
+    let is_for_each = fields.get("forEach").is_some_and(|list| !list.is_null());
     let fields = fields.into_iter().filter_map(|(name, field)| {
-        let given: fn(Value) -> Value =
-            if WITH_REFERENCES.contains(&name.as_str()) { as_given } else { |value| value };
-        let field = filled(field, values, given)?;
+        let part = Part {
+            has_references: WITH_REFERENCES.contains(&name.as_str()),
+            has_item: is_for_each && WITH_ITEM.contains(&name.as_str()),
+        };
+        let field = filled(field, values, part)?;
         Some((name, field))
     });
     Value::Object(fields.collect())
@@ -108,22 +129,24 @@ fn filled_step(step: Value, values: &Map<String, Value>) -> Value {
 
 /// A value with its placeholders replaced by what was given; none if it stands for a parameter that has no
 /// value.
-fn filled(value: Value, values: &Map<String, Value>, given: fn(Value) -> Value) -> Option<Value> {
+fn filled(value: Value, values: &Map<String, Value>, part: Part) -> Option<Value> {
+    let given = |value: Value| if part.has_references { as_given(value) } else { value };
     if let Some(name) = parameter(&value) {
         return values.get(name).cloned().map(given);
     }
     Some(match value {
-        Value::String(text) => {
-            let filled = Value::String(filled_text(&text, values));
-            // Where the template has a place for the item itself, both are read in it.
-            if has_place(&text) { filled } else { given(filled) }
-        }
+        Value::String(text) => match part.has_references && !has_place(&text) {
+            true => given(Value::String(filled_text(&text, values))),
+            // The item is filled in here later, and only where the template has a place for it.
+            false if part.has_item => Value::String(filled_with(&text, values, without_places)),
+            false => Value::String(filled_text(&text, values)),
+        },
         Value::Array(items) => {
-            Value::Array(items.into_iter().filter_map(|item| filled(item, values, given)).collect())
+            Value::Array(items.into_iter().filter_map(|item| filled(item, values, part)).collect())
         }
         Value::Object(fields) => {
             let fields =
-                fields.into_iter().filter_map(|(name, field)| Some((name, filled(field, values, given)?)));
+                fields.into_iter().filter_map(|(name, field)| Some((name, filled(field, values, part)?)));
             Value::Object(fields.collect())
         }
         other => other,
@@ -131,14 +154,18 @@ fn filled(value: Value, values: &Map<String, Value>, given: fn(Value) -> Value) 
 }
 
 fn filled_text(text: &str, values: &Map<String, Value>) -> String {
+    filled_with(text, values, str::to_owned)
+}
+
+fn filled_with(text: &str, values: &Map<String, Value>, given: fn(&str) -> String) -> String {
     let mut result = String::new();
     let mut rest = text;
     while let Some((before, name, behind)) = placeholder(rest) {
         result.push_str(before);
         match values.get(name) {
-            Some(Value::String(value)) => result.push_str(value),
+            Some(Value::String(value)) => result.push_str(&given(value)),
             Some(Value::Null) | None => {}
-            Some(value) => result.push_str(&value.to_string()),
+            Some(value) => result.push_str(&given(&value.to_string())),
         }
         rest = behind;
     }
@@ -260,6 +287,20 @@ mod tests {
             (&filled["own"], &filled["each"]),
             (&json!("brought"), &json!("{\"name\":\"an item\"}: 1"))
         );
+    }
+
+    #[test]
+    fn what_is_given_has_no_place_for_an_item_beside_one_of_the_template() {
+        let mut template = template("", json!({"text": "{{item}}: {{term}}"}));
+        let step = &mut template.steps.steps[0];
+        step.description = "{{term}} of {{item}}".to_owned();
+        step.for_each = serde_json::from_value(json!({"items": ["a"]})).unwrap();
+        let (_, plan) = template.fill(&values(json!({"term": "{{item}} and {{item/x}}"}))).unwrap();
+        let known = Known { item: Some(json!("a")), ..Known::default() };
+        let step = &plan.steps[0];
+        let arguments = known.fill_arguments(&step.tool.as_ref().unwrap().arguments).unwrap();
+        assert_eq!(arguments["text"], "a: {{item}} and {{item/x}}");
+        assert_eq!(known.fill_text(&step.description), "{{item}} and {{item/x}} of a");
     }
 
     #[test]

@@ -134,6 +134,25 @@ async fn a_list_that_allows_failures_is_done_and_tells_them() {
 }
 
 #[tokio::test]
+async fn a_list_that_is_too_long_is_refused_with_its_plan_where_that_can_be_counted() {
+    let world = World::new(without_replans()).await;
+    let most = longhaul::task::Limits::default().max_items;
+    for (list, problem) in [
+        (
+            json!({"items": [1, 2, 3], "maxItems": 2}),
+            "the list has 3 items, at most 2 are allowed".to_owned(),
+        ),
+        (json!({"items": vec![1; most as usize + 1]}), format!("at most {most} are allowed")),
+        (json!({"items": [1], "maxItems": most + 1}), format!("maxItems is {}, at most {most}", most + 1)),
+    ] {
+        let plan = free(vec![for_each(list, call("read", json!({})))]);
+        let request = TaskRequest { plan: Some(plan), ..request("Go through a list") };
+        let refused = world.orchestrator.start(request).await.unwrap_err().to_string();
+        assert!(refused.contains(&problem), "{refused}");
+    }
+}
+
+#[tokio::test]
 async fn an_empty_list_is_done_at_once_and_a_long_one_is_refused() {
     let world = World::new(without_replans()).await;
     let over = |items: Value| {
@@ -145,7 +164,10 @@ async fn an_empty_list_is_done_at_once_and_a_long_one_is_refused() {
     let none = world.ended(none.id).await;
     assert_eq!(none.status(), Status::Completed);
     assert_eq!(output(&world, &none.steps()[0]).await, json!([]));
-    let long = world.start(over(json!([1, 2, 3]))).await;
+    let found = json!({"$output": "step-1", "pointer": FOUND});
+    let mut plan = free(vec![finds(json!([1, 2, 3])), over(found).steps.remove(0)]);
+    plan.steps[1].id = "each".to_owned();
+    let long = world.start(plan).await;
     let long = world.ended(long.id).await;
     assert_eq!(long.state().fault.as_ref().unwrap().code, "too_many_items");
     let text = free(vec![

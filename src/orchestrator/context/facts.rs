@@ -76,9 +76,18 @@ impl Fact {
 
 /// What a message wants to be kept word for word: all that follows `pin:`.
 pub(crate) fn pin_in(message: &str) -> Option<&str> {
+    behind_pin(message).filter(|text| !text.is_empty())
+}
+
+/// Whether a message wants something to be kept and does not say what.
+pub(crate) fn is_pin_of_nothing(message: &str) -> bool {
+    behind_pin(message).is_some_and(str::is_empty)
+}
+
+fn behind_pin(message: &str) -> Option<&str> {
     let message = message.trim_start();
     let begins = message.get(..PIN.len())?.eq_ignore_ascii_case(PIN);
-    begins.then(|| message[PIN.len()..].trim()).filter(|text| !text.is_empty())
+    begins.then(|| message[PIN.len()..].trim())
 }
 
 /// The facts of a text, in its order.

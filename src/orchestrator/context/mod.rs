@@ -24,7 +24,7 @@ use crate::task::{Event, Opening, Payload, Step, StepStatus, Task, TaskSpec, Tra
 
 pub(crate) use digest::{Digest, Piece, fold_point, notes_of, prose_of};
 pub(crate) use excerpt::{cut, excerpt};
-pub(crate) use facts::pin_in;
+pub(crate) use facts::{is_pin_of_nothing, pin_in};
 pub use opening::StepOutput;
 use opening::Told;
 pub use recorded::Recorded;

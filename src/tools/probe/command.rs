@@ -34,7 +34,19 @@ impl Program {
     pub(super) async fn run(&self, input: &Value) -> Finding {
         match self.outcome(input).await {
             Ok(finding) => finding,
-            Err(error) => Finding::error(format!("{} cannot be run: {error}", self.command)),
+            Err(error) => Finding::error(format!("{} cannot be run: {}", self.command, self.why_not(&error))),
+        }
+    }
+
+    /// A system that looks for a program in several places says of one that is in none of them that it may
+    /// not be run, if it may not look into one of the places.
+    fn why_not(&self, error: &io::Error) -> String {
+        let is_path = self.command.contains(std::path::MAIN_SEPARATOR);
+        let path = self.cwd.clone().unwrap_or_default().join(&self.command);
+        match self.cwd.as_ref().filter(|directory| !directory.is_dir()) {
+            Some(directory) => format!("its directory {} is not there", directory.display()),
+            None if is_path && !path.exists() => "there is no such file".to_owned(),
+            None => error.to_string(),
         }
     }
 

@@ -230,7 +230,8 @@ mod tests {
         assert!(!probes.ask("has", &json!({"output": "hay"})).await.unwrap().passed);
         let slow = probes.ask("slow", &json!({})).await.unwrap();
         assert!(!slow.passed && slow.evidence["error"].as_str().unwrap().contains("50 ms"));
-        assert!(!probes.ask("none", &json!({})).await.unwrap().passed);
+        let none = probes.ask("none", &json!({})).await.unwrap();
+        assert!(!none.passed && none.evidence["error"].as_str().unwrap().contains("there is no such file"));
         let loud = probes.ask("loud", &json!({})).await.unwrap();
         assert_eq!(loud.evidence["exit"], 3);
         assert!(loud.evidence["output"].as_str().unwrap().len() <= EVIDENCE_BYTES + 3);
