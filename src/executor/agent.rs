@@ -268,7 +268,11 @@ impl Attempt {
     }
 
     /// Sets aside what the call may consume, or stops the step if the budget has no room for it.
-    pub(super) async fn reserve(&self, model: &dyn Model, request: &Request) -> Result<Reservation, Stop> {
+    pub(super) async fn reserve(
+        &mut self,
+        model: &dyn Model,
+        request: &Request,
+    ) -> Result<Reservation, Stop> {
         let reserve = self.orchestrator.reserve_for(model, request);
         if let (Some(known), Some(at)) = (self.orchestrator.rehearsal(), request.at) {
             return match known.no_room(at) {
@@ -276,6 +280,12 @@ impl Attempt {
                 None => Ok(self.allowance.set_aside(reserve)),
             };
         }
+        let now = self.orchestrator.now();
+        if let Some(reservation) = self.allowance.reserve_now(reserve, now).map_err(Stop::Budget)? {
+            return Ok(reservation);
+        }
+        // What was said until now is paid for, and its neighbours may take minutes.
+        self.journal.flush().await?;
         let clock = self.orchestrator.clock();
         tokio::select! {
             reservation = self.allowance.reserve(reserve, &clock) => reservation.map_err(Stop::Budget),

@@ -173,18 +173,27 @@ impl CallAllowance {
             let mut ended = std::pin::pin!(self.account.ended.notified());
             // Before the look at the books: an end in between must not be missed.
             ended.as_mut().enable();
-            {
-                let mut books = self.account.books();
-                match books.ledger.reserve(reserve, clock()) {
-                    Ok(()) => {
-                        books.in_flight += 1;
-                        return Ok(Reservation { account: self.account.clone(), reserve });
-                    }
-                    Err(exceeded) if books.in_flight == 0 => return Err(exceeded),
-                    Err(_) => {}
-                }
+            if let Some(reservation) = self.reserve_now(reserve, clock())? {
+                return Ok(reservation);
             }
             ended.await;
+        }
+    }
+
+    /// The same without waiting: `None` if other calls are in flight whose end may bring room.
+    pub(super) fn reserve_now(
+        &self,
+        reserve: Reserve,
+        now: Timestamp,
+    ) -> Result<Option<Reservation>, Exceeded> {
+        let mut books = self.account.books();
+        match books.ledger.reserve(reserve, now) {
+            Ok(()) => {
+                books.in_flight += 1;
+                Ok(Some(Reservation { account: self.account.clone(), reserve }))
+            }
+            Err(exceeded) if books.in_flight == 0 => Err(exceeded),
+            Err(_) => Ok(None),
         }
     }
 }

@@ -137,7 +137,7 @@ impl Attempt {
         })
     }
 
-    async fn by_judge(&self, criteria: &str, brought: &Value) -> Result<Found, Stop> {
+    async fn by_judge(&mut self, criteria: &str, brought: &Value) -> Result<Found, Stop> {
         let (model, mut request) =
             self.orchestrator.judge_of(&self.spec, &self.step, criteria, &as_text(brought.clone()))?;
         request.at = Some(CallAt { step: self.index, call: 0 });

@@ -5,7 +5,8 @@ use std::collections::BTreeMap;
 use longhaul::models::{Models, ModelsConfig, Price, Request, Role};
 use longhaul::orchestrator::TaskRequest;
 use longhaul::task::{
-    Budget, Event, Limits, PauseReason, Resource, Status, StepStatus, StepType, Task, TaskId, TopUp, Usd,
+    Budget, CallState, Event, Limits, PauseReason, Resource, Status, Step, StepStatus, StepType, Task,
+    TaskId, TopUp, Usd,
 };
 use serde_json::{Value, json};
 
@@ -156,6 +157,27 @@ async fn steps_side_by_side_share_one_budget() {
     let task = world.ended(id).await;
     assert_eq!((task.status(), task.state().usage.model_calls), (Status::Completed, 6));
     world.is_sound(id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_read_is_on_record_while_the_next_call_waits_for_its_neighbours() {
+    let world = world(json!([
+        {"times": 1, "delayMs": 600_000, "reply": {"text": "never"}},
+        {"turn": 0, "reply": {"toolCalls": [{"tool": "slow_reading", "arguments": {"ms": 300}}]}},
+        {"reply": {"text": "read"}},
+    ]))
+    .await;
+    // Two calls fit: the second one of whoever reads waits for the end of the other step's, which never comes.
+    let budget = Budget { model_calls: Some(2), ..Budget::default() };
+    let mut both = plan(vec![step(StepType::ToolCall, "read"), step(StepType::ToolCall, "read, too")]);
+    both.steps.iter_mut().for_each(|step| step.depends_on.clear());
+    let request = TaskRequest { plan: Some(both), budget, ..request("Do it") };
+    let task = world.orchestrator.start(request).await.unwrap();
+    let worker = world.work("first");
+    let has_read = |step: &Step| step.calls.len() == 2 && step.calls[1].state == CallState::Committed;
+    world.until(task.id, |task| task.steps().iter().any(has_read)).await;
+    worker.kill().await;
+    world.is_sound(task.id).await;
 }
 
 #[tokio::test(flavor = "multi_thread")]
