@@ -159,6 +159,12 @@ impl Step {
         }
     }
 
+    /// Whether a probe is asked of its newest claim: that changes nothing, and may be done again.
+    pub fn asks_a_probe(&self) -> bool {
+        let Standing::Open(check) = self.standing() else { return false };
+        self.checks().get(check as usize).is_some_and(|check| matches!(check.kind, CheckKind::Probe(_)))
+    }
+
     /// How often it claimed to be done, since a person let it try again if one did.
     pub fn tries(&self) -> u32 {
         let Some(verification) = self.verification.as_deref() else { return 0 };

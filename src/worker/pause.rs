@@ -1,7 +1,7 @@
 //! A pause reaches the calls in flight, and loses nothing.
 //!
 //! A tool call that may be made again is called off after a moment, and made again under its own key when
-//! the task goes on. An unsafe one is left to end, for nobody would know what it did: its outcome is
+//! the task goes on; so is a probe that is asked whether what a step did is so. An unsafe one is left to end, for nobody would know what it did: its outcome is
 //! recorded while the task is paused, and nothing follows it. So is a model's answer: it is paid for.
 
 use std::time::Duration;
@@ -10,7 +10,7 @@ use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
 use super::drive::Drive;
-use crate::task::Call;
+use crate::task::{Call, Step};
 
 /// How long a call may go on after a pause before it is called off: most end within that, and what ends
 /// is not made again.
@@ -31,11 +31,13 @@ impl Drive {
         self.may_call_off().for_each(CancellationToken::cancel);
     }
 
-    /// What ends the running steps whose call in flight may be made again.
+    /// What ends the running steps whose call in flight, or whose probe, may be made again.
     fn may_call_off(&self) -> impl Iterator<Item = &CancellationToken> {
         let task = &self.writer.task;
-        let last = |index: &u32| task.step(*index).and_then(|step| step.calls.last());
-        let may = move |index: &u32| last(index).is_some_and(Call::is_called_off);
+        let may = move |index: &u32| {
+            let last = |step: &Step| step.calls.last().is_some_and(Call::is_called_off);
+            task.step(*index).is_some_and(|step| step.asks_a_probe() || last(step))
+        };
         let still = self.cancels.iter().filter(move |(index, cancel)| !cancel.is_cancelled() && may(index));
         still.map(|(_, cancel)| cancel)
     }

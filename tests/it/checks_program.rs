@@ -79,6 +79,25 @@ async fn a_check_that_a_kill_cut_off_is_made_again_and_what_it_looks_at_is_not()
     assert_eq!(code, 0, "{printed}");
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pause_reaches_a_probe_and_it_is_asked_again_when_the_task_goes_on() {
+    let program = probed("echo $$ >> began; test -e go || exec sleep 600", "");
+    let server = program.serve(&[]).await;
+    let id = program.orchestrate(&server, "Pay").await.unwrap();
+    until(|| lines(&program, "began").len() == 1).await;
+    let path = format!("/api/tasks/{id}");
+    let (status, reply) = program.post(&server, &format!("{path}/pause"), &json!({})).await.unwrap();
+    assert_eq!(status, 200, "{reply}");
+    let process = format!("/proc/{}", lines(&program, "began")[0]);
+    until(|| !Path::new(&process).exists()).await;
+    std::fs::write(program.directory.path().join("probe/go"), "").unwrap();
+    let (status, reply) = program.post(&server, &format!("{path}/resume"), &json!({})).await.unwrap();
+    assert_eq!(status, 200, "{reply}");
+    let ended = program.until(&server, &id, &["completed", "failed"]).await;
+    assert_eq!(ended["status"], "completed", "{ended:#}");
+    assert_eq!((lines(&program, "began").len(), program.ledger("tool-ledger.jsonl").len()), (2, 1));
+}
+
 /// Kills in the test below, and tasks that are under way meanwhile.
 const KILLS: u64 = 25;
 const TASKS: usize = 12;
