@@ -35,8 +35,9 @@ pub struct PlannedStep {
     /// What kind of work it is.
     #[serde(rename = "type")]
     pub kind: StepType,
-    /// Indexes of the steps that must be settled first; each smaller than the step's own.
-    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    /// Indexes of the steps that must be settled first; each smaller than the step's own. Always written: who
+    /// writes a plan and leaves it out means the step before.
+    #[serde(default)]
     pub depends_on: Vec<u32>,
     /// The one tool call that the step is, if the plan already knows it. Otherwise a model
     /// chooses tools turn by turn.
