@@ -9,6 +9,9 @@ use crate::queue::Wake;
 use crate::repository::{ListFilter, Requests};
 use crate::task::{AskKind, Event, Fault, OnExpiry, Task, TaskId, Timestamp};
 
+/// Who answers for those who did not answer in time.
+pub(crate) const BY_EXPIRY: &str = "expiry";
+
 /// Tasks that are looked at before the next ones are asked for.
 const PAGE: u32 = 100;
 
@@ -60,7 +63,7 @@ impl Orchestrator {
 
 /// The facts that the expiry of requests brings.
 fn expired(task: &Task, now: Timestamp) -> Result<Vec<Event>, OrchestratorError> {
-    const BY: &str = "expiry";
+    const BY: &str = BY_EXPIRY;
     let mut events = Vec::new();
     let cancels = vec![Event::Cancelled { by: BY.to_owned() }];
     if let Some(ask) = task.plan_ask().filter(|ask| ask.expires_at <= now) {

@@ -5,6 +5,7 @@ use serde::Serialize;
 use serde_json::{Value, json};
 
 use super::frozen::ShownChange;
+use super::unverified::checks_that_ask;
 use super::{About, Orchestrator, OrchestratorError, RequestId};
 use crate::repository::{ListFilter, Requests};
 use crate::task::{AskKind, Call, CallState, CallSubject, Effect, Task, TaskId, Timestamp};
@@ -94,10 +95,22 @@ impl Orchestrator {
 
     /// The open requests of one task.
     pub async fn open_requests(&self, task: &Task) -> Result<Vec<OpenRequest>, OrchestratorError> {
+        self.requests_of(task, |_| true).await
+    }
+
+    /// Those of them whose id is wanted.
+    pub(crate) async fn requests_of(
+        &self,
+        task: &Task,
+        is_wanted: impl Fn(&str) -> bool,
+    ) -> Result<Vec<OpenRequest>, OrchestratorError> {
         let mut open: Vec<OpenRequest> = plan_request(task).into_iter().collect();
         for (step, call, kind, expires_at) in calls_that_ask(task) {
             let CallSubject::Tool { tool, arguments, effect, .. } = &call.subject else { continue };
             let about = about_call(step, call);
+            if !is_wanted(&RequestId { task: task.id, about }.to_string()) {
+                continue;
+            }
             let arguments = self.repository.content(arguments).await?;
             open.push(OpenRequest {
                 step: Some(step),
@@ -112,7 +125,16 @@ impl Orchestrator {
             });
         }
         open.extend(self.check_requests(task).await?);
+        open.retain(|request| is_wanted(&request.id));
         Ok(open)
+    }
+
+    /// The ids of the open requests of one task.
+    pub(crate) fn open_ids(&self, task: &Task) -> Vec<String> {
+        let plan = task.plan_ask().map(|ask| About::Plan(ask.revision));
+        let calls = calls_that_ask(task).map(|(step, call, ..)| about_call(step, call));
+        let all = plan.into_iter().chain(calls).chain(checks_that_ask(task));
+        all.map(|about| RequestId { task: task.id, about }.to_string()).collect()
     }
 }
 

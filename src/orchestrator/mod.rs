@@ -76,6 +76,7 @@ pub(crate) use context::{PIN_TOOL, cut, excerpt, marked, marks_of, prose_of, roo
 pub use detect::Detection;
 pub use error::OrchestratorError;
 pub use evaluate::{Evaluation, Revised};
+pub(crate) use expiry::BY_EXPIRY;
 pub use fork::{ForkAt, ForkWish, RetryWish};
 pub use frozen::ShownChange;
 pub use inbox::{OpenRequest, RequestKind};

@@ -47,6 +47,12 @@ impl Orchestrator {
     }
 }
 
+/// About what a task asks, of the steps that did not pass their checks.
+pub(super) fn checks_that_ask(task: &Task) -> impl Iterator<Item = About> {
+    let steps = asked(task).into_iter();
+    steps.filter_map(|step| Some(About::Check { step, attempt: task.step(step)?.attempts }))
+}
+
 fn asked(task: &Task) -> Vec<u32> {
     let waits = task.state().pause.as_ref().is_some_and(|pause| pause.reason == PauseReason::Unverified);
     if waits { task.unverified() } else { Vec::new() }

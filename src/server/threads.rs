@@ -162,7 +162,7 @@ pub(super) async fn messages(
     let repository = state.repository().as_ref();
     let mut messages = Vec::new();
     for message in repository.messages(&thread.id, limit.0).await? {
-        messages.push(shown(repository, message).await?.into());
+        messages.push(shown(&state.orchestrator, message).await?.into());
     }
     Ok(Json(Conversation { thread: thread.into(), messages }))
 }

@@ -67,6 +67,11 @@ pub(super) enum UiChunk {
         tool_call_id: String,
         error_text: String,
     },
+    /// What is asked of a person, or what became of that: a part that takes the place of the one with its id.
+    DataRequest {
+        id: String,
+        data: Value,
+    },
     /// The turn ends.
     FinishStep,
     /// The message ends.
@@ -149,6 +154,8 @@ mod tests {
             written(&failed),
             json!({"type": "tool-output-error", "toolCallId": "c", "errorText": "e"})
         );
+        let request = UiChunk::DataRequest { id: id(), data: json!({"state": "open"}) };
+        assert_eq!(written(&request), json!({"type": "data-request", "id": "c", "data": {"state": "open"}}));
         assert_eq!(
             written(&UiChunk::ReasoningDelta { id: id(), delta: "d".into() }),
             json!({"type": "reasoning-delta", "id": "c", "delta": "d"})

@@ -2,7 +2,7 @@
 
 use super::drive::Drive;
 use crate::task::{
-    AskKind, CallState, CallSubject, Event, PauseReason, Task, ToolAllowance, outcome_question,
+    AskKind, CallState, CallSubject, Event, PauseReason, Payload, Task, ToolAllowance, outcome_question,
 };
 
 impl Drive {
@@ -68,11 +68,22 @@ fn people_question(task: &Task) -> String {
         (AskKind::Change, CallSubject::Tool { tool, .. }) => {
             format!("{tool} is not what it was when the plan was made")
         }
-        (_, CallSubject::Tool { arguments, .. }) => format!("a person is asked: {}", arguments.preview()),
+        (_, CallSubject::Tool { arguments, .. }) => format!("a person is asked: {}", question(arguments)),
         (_, CallSubject::Model { model, .. }) => format!("{model} waits"),
     };
     match asks.count() {
         0 => what,
         more => format!("{what}, and {more} more"),
+    }
+}
+
+/// What is asked, as one would ask it: the question, and between which answers one has the choice.
+fn question(arguments: &Payload) -> String {
+    let Payload::Inline(asked) = arguments else { return arguments.preview() };
+    let Some(question) = asked["question"].as_str() else { return arguments.preview() };
+    let choices = asked["choices"].as_array().into_iter().flatten().filter_map(|choice| choice.as_str());
+    match choices.collect::<Vec<_>>().as_slice() {
+        [] => question.to_owned(),
+        choices => format!("{question} ({})", choices.join(", ")),
     }
 }

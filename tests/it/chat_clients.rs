@@ -50,6 +50,9 @@ fn script(delay: u64) -> Value {
         {"role": "chat", "contains": "Think", "reply": {"reasoning": "hm hm", "text": "So it is."}},
         {"role": "chat", "contains": "Look it up", "reply": call("world_read", "looked")},
         {"role": "chat", "contains": "looked", "reply": {"text": "I looked."}},
+        {"role": "chat", "contains": "Choose a color", "reply": {"toolCalls": [{"tool": "ask_person",
+            "arguments": {"question": "Which color?", "choices": ["red", "blue"]}}]}},
+        {"role": "execute", "contains": "blue", "reply": {"text": "It is blue."}},
         {"role": "chat", "contains": "Break", "reply": {"error": {"kind": "quota"}}},
         {"role": "chat", "contains": "Count this", "reply": call("world_read", "first")},
         {"role": "chat", "contains": "first", "reply": call("world_count", "grown")},
@@ -119,6 +122,7 @@ async fn every_version_of_the_clients_reads_the_chat_truly() {
     let told = Client::start("talk.mjs", &server, &[]).told().await;
     for name in VERSIONS {
         reads_truly(name, &told[name]);
+        asks_truly(name, &told[name]["asked"]);
     }
     let workflow = &told["workflow"];
     assert_eq!(workflow["ended"]["chunkIndex"], workflow["types"].as_array().unwrap().len(), "{workflow}");
@@ -171,6 +175,31 @@ fn reads_truly(name: &str, told: &Value) {
     assert_eq!(part(grown, "tool-world_count")["output"]["label"], "grown", "{name}: by the task");
     assert_eq!(grown["id"], format!("msg-{}", grown["metadata"]["taskId"].as_str().unwrap()), "{name}");
     assert!(text(grown).ends_with("It is counted."), "{name}: {grown}");
+}
+
+/// What a task asks is a part of its message, live and after the page was loaded again, and one part it stays.
+fn asks_truly(name: &str, told: &Value) {
+    let (open, live) = (&told["open"], &told["live"]);
+    assert_eq!(
+        (&open["data"]["state"], &open["data"]["kind"], &open["data"]["decisions"][0]),
+        (&json!("open"), &json!("input"), &json!("answer")),
+        "{name}: {told:#}"
+    );
+    assert_eq!(open["data"]["arguments"]["choices"], json!(["red", "blue"]), "{name}");
+    assert_eq!((&live[0]["id"], &live[0]["data"]), (&open["id"], &open["data"]), "{name}: {told:#}");
+    let said = told["said"].as_str().unwrap();
+    assert!(said.contains("Which color? (red, blue)") && !said.contains("longhaul"), "{name}: {said}");
+    assert_eq!(told["answered"], 200, "{name}");
+    let then = told["then"].as_array().unwrap();
+    assert_eq!((then.len(), &then[0]["id"]), (1, &open["id"]), "{name}: {told:#}");
+    assert_eq!(then[0]["data"]["state"], "answered", "{name}: {told:#}");
+    assert_eq!(then[0]["data"]["answer"]["answer"], "blue", "{name}: {told:#}");
+    let later = &told["later"];
+    assert!(text(later).ends_with("It is blue."), "{name}: {later:#}");
+    assert!(
+        later["parts"].as_array().unwrap().iter().all(|part| part["type"] != "data-request"),
+        "{later:#}"
+    );
 }
 
 /// Lets the clients read until they have so many chunks of this type, kills the server, starts it again, and

@@ -65,6 +65,68 @@ async fn an_approval_survives_kills_and_is_used_once() {
     assert_eq!(code, 0, "{printed}");
 }
 
+/// The parts of the newest message of a conversation that are requests, as a page that is loaded now has them.
+async fn asked(program: &Program, server: &Server) -> Vec<Value> {
+    let (_, kept) = program.get(server, "/api/chat/chat/messages").await;
+    let last = kept["messages"].as_array().and_then(|all| all.last()).unwrap_or_else(|| panic!("{kept}"));
+    let parts = last["parts"].as_array().unwrap().iter();
+    parts.filter(|part| part["type"] == "data-request").cloned().collect()
+}
+
+/// The chunks of the stream of that conversation that are about requests.
+fn told(stream: &str) -> Vec<Value> {
+    let lines = stream.lines().filter_map(|line| line.strip_prefix("data: "));
+    let chunks = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+    chunks.filter(|chunk| chunk["type"] == "data-request").collect()
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_page_that_is_loaded_again_shows_what_its_task_asks_and_answers_it() {
+    let steps = [("a", "money"), ("b", "more")].map(|(id, label)| {
+        json!({"id": id, "description": "Pay", "type": "tool-call",
+            "tool": {"name": "world_count", "arguments": {"label": label}}})
+    });
+    let rules = json!({"rules": [{"role": "plan", "reply": {"json": {"steps": steps}}}]});
+    let program = Program::on(None, &rules, CAUTIOUS);
+    let server = program.serve(&[]).await;
+    let goal = "Read everything here and then pay for all of it, and for the rest";
+    let message = json!({"id": "m", "role": "user", "parts": [{"type": "text", "text": goal}]});
+    let body = json!({"id": "chat", "message": message});
+    let request = program.request("POST", &server, "/api/chat").header("accept", "text/event-stream");
+    let live = told(&request.json(&body).send().await.unwrap().text().await.unwrap());
+    let open = asked(&program, &server).await;
+    assert_eq!(live, open, "the stream and what is kept say the same");
+    let fact = |at: usize, key: &str| open[at]["data"][key].clone();
+    assert_eq!((open.len(), fact(0, "kind"), fact(0, "state")), (2, json!("approval"), json!("open")));
+    assert_eq!((fact(1, "tool"), fact(1, "arguments")), (json!("world_count"), json!({"label": "more"})));
+    assert!(fact(0, "expiresAt").is_string() && fact(0, "decisions")[0] == "approve", "{open:#?}");
+    for (at, word) in
+        [json!({"decision": "deny", "reason": "dear"}), json!({"decision": "skip"})].iter().enumerate()
+    {
+        let path = format!("/api/inbox/{}", open[at]["id"].as_str().unwrap());
+        let (status, reply) = program.post(&server, &path, word).await.unwrap();
+        assert_eq!(status, 200, "{reply}");
+    }
+    let id = open[0]["data"]["taskId"].as_str().unwrap();
+    program.until(&server, id, &["completed", "failed", "paused"]).await;
+    assert!(asked(&program, &server).await.iter().all(|part| part["id"] != open[0]["id"]), "it is answered");
+    let again = program.request("GET", &server, &format!("/api/chat/{id}/stream")).send().await.unwrap();
+    let again = told(&again.text().await.unwrap());
+    assert_eq!(again[..2], live, "what was told is told again");
+    let states = |at: usize| -> Value {
+        let of_it = again.iter().filter(|chunk| chunk["id"] == open[at]["id"]);
+        of_it.map(|chunk| chunk["data"]["state"].clone()).collect()
+    };
+    assert_eq!(
+        (states(0), states(1)),
+        (json!(["open", "answered"]), json!(["open", "closed"])),
+        "{again:#?}"
+    );
+    let denied = again.iter().find(|chunk| chunk["data"]["state"] == "answered").unwrap();
+    assert_eq!(denied["data"]["answer"]["reason"], "dear", "{denied}");
+    assert_eq!(calls(&program, "count"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_command_line_shows_the_inbox_and_answers() {
     let program = Program::on(None, &script("world_count", json!({"label": "money"})), CAUTIOUS);

@@ -3,6 +3,7 @@
 
 mod answer;
 mod answer_frames;
+mod asked;
 mod begin;
 mod files;
 mod history;

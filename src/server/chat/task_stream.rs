@@ -1,15 +1,14 @@
 //! The UI message stream that stays open over a task.
 
-use std::sync::Arc;
-
 use futures::{Stream, StreamExt, stream};
 
 use super::super::follow::{Follower, Next, Slow, is_end};
 use super::super::state::AppState;
 use super::super::ui_stream::UiChunk;
+use super::asked::Asked;
 use super::message_id;
 use super::task_frames::TaskFrames;
-use crate::repository::Repository;
+use crate::orchestrator::Orchestrator;
 use crate::task::{Entry, Event, Payload, Status, Task, TaskId};
 
 /// Larger contents of tool calls are shown by their beginning: a chat is no place for them,
@@ -18,9 +17,10 @@ const SHOWN_BYTES: u64 = 64 * 1024;
 
 struct TaskStream {
     id: TaskId,
-    repository: Arc<dyn Repository>,
+    orchestrator: Orchestrator,
     follower: Follower,
     frames: TaskFrames,
+    asked: Asked,
     /// The beginning of the message, until it was told.
     beginning: Vec<UiChunk>,
     is_over: bool,
@@ -58,9 +58,10 @@ fn chunks(
 ) -> impl Stream<Item = UiChunk> + Send + use<> {
     let stream = TaskStream {
         id: task.id,
-        repository: state.repository().clone(),
+        orchestrator: state.orchestrator.clone(),
         follower: Follower::new(&state.feeds, task, 0, Slow::MayRead),
         frames: TaskFrames::of_task(task.id, words),
+        asked: Asked::by(task.id),
         beginning,
         is_over: false,
     };
@@ -91,6 +92,7 @@ impl TaskStream {
             }
             return Some(chunks);
         };
+        let asked = self.asked.take(&self.orchestrator, &note.entry).await;
         // A task that was an answer begins with what was said of that.
         let mut chunks = match &note.entry.event {
             Event::Created { .. } => return Some(Vec::new()),
@@ -103,6 +105,7 @@ impl TaskStream {
         let mut entry = note.entry.clone();
         self.put_contents_back(&mut entry).await;
         chunks.extend(self.frames.frames(&entry));
+        chunks.extend(asked);
         if is_end(&entry.event) || self.waits_for_somebody(&entry).await {
             self.is_over = true;
             chunks.extend(self.frames.close());
@@ -116,7 +119,7 @@ impl TaskStream {
         if !matches!(entry.event, Event::Paused { .. }) {
             return false;
         }
-        let task = self.repository.load(self.id).await;
+        let task = self.orchestrator.repository().load(self.id).await;
         !matches!(task, Ok(Some(task)) if task.status() != Status::Paused)
     }
 
@@ -129,7 +132,7 @@ impl TaskStream {
             if !is_answer && *size > SHOWN_BYTES {
                 continue;
             }
-            match self.repository.content(payload).await {
+            match self.orchestrator.repository().content(payload).await {
                 Ok(content) => *payload = Payload::Inline(content),
                 Err(error) => tracing::warn!(task = %self.id, %error, "a content is shown by its beginning"),
             }

@@ -62,6 +62,26 @@ async function task(ai, name) {
   return { types: chunks.map((chunk) => chunk.type), message: messages.at(-1) };
 }
 
+/** A question of a task, which is answered on a page that was loaded again. */
+async function asked(ai, name) {
+  const id = `${name}-asked`;
+  const requests = (message) => message.parts.filter((part) => part.type === "data-request");
+  const page = (messages) => chat(ai, { id, messages, transport: new ai.DefaultChatTransport({ api }) });
+  const one = page([]);
+  await one.sendMessage({ text: "Choose a color with me" });
+  const stored = async () => (await (await fetch(`${api}/${id}/messages`)).json()).messages;
+  const again = page(await stored());
+  const [open] = requests(again.lastMessage);
+  const answer = await fetch(`${process.argv[2]}/api/inbox/${open?.id}`, {
+    method: "POST",
+    headers: { "content-type": "application/json" },
+    body: JSON.stringify({ decision: "answer", answer: open?.data.arguments.choices[1] }),
+  });
+  await again.resumeStream();
+  const later = (await stored()).at(-1);
+  return { live: requests(one.lastMessage), said: text(one.lastMessage), open, answered: answer.status, then: requests(again.lastMessage), later };
+}
+
 async function workflow() {
   let ended;
   const transport = new WorkflowChatTransport({ api, onChatEnd: (end) => (ended = end) });
@@ -83,6 +103,7 @@ for (const [name, ai] of Object.entries({ five, six, seven })) {
     error: await said(ai, name, "error", "Break please"),
     grown: await said(ai, name, "grown", "Count this for me"),
     words: await said(ai, name, "words", "Read everything here and then write a report about all of it", { words: true }),
+    asked: await asked(ai, name),
     stop: await stopped(ai, name),
     conversation: await conversation(ai, name),
     task: await task(ai, name),
