@@ -83,7 +83,7 @@ fn told(stream: &str) -> Vec<Value> {
 #[tokio::test(flavor = "multi_thread")]
 async fn a_page_that_is_loaded_again_shows_what_its_task_asks_and_answers_it() {
     let steps = [("a", "money"), ("b", "more")].map(|(id, label)| {
-        json!({"id": id, "description": "Pay", "type": "tool-call",
+        json!({"id": id, "description": "Pay", "type": "tool-call", "dependsOn": [],
             "tool": {"name": "world_count", "arguments": {"label": label}}})
     });
     let rules = json!({"rules": [{"role": "plan", "reply": {"json": {"steps": steps}}}]});
