@@ -42,6 +42,7 @@ fn script(delay: u64) -> Value {
     let slowly = "one two three four five six seven eight nine ten";
     json!({"rules": [
         plan(),
+        {"role": "execute", "contains": "blue", "reply": {"text": "It is blue."}},
         {"role": "execute", "contains": "grown", "delayMs": delay, "reply": {"text": "It is counted."}},
         {"role": "execute", "delayMs": delay, "reply": {"text": "The report."}},
         {"role": "chat", "contains": "capital", "reply": {"text": "It is Paris."}},
@@ -52,7 +53,6 @@ fn script(delay: u64) -> Value {
         {"role": "chat", "contains": "looked", "reply": {"text": "I looked."}},
         {"role": "chat", "contains": "Choose a color", "reply": {"toolCalls": [{"tool": "ask_person",
             "arguments": {"question": "Which color?", "choices": ["red", "blue"]}}]}},
-        {"role": "execute", "contains": "blue", "reply": {"text": "It is blue."}},
         {"role": "chat", "contains": "Break", "reply": {"error": {"kind": "quota"}}},
         {"role": "chat", "contains": "Count this", "reply": call("world_read", "first")},
         {"role": "chat", "contains": "first", "reply": call("world_count", "grown")},
