@@ -114,13 +114,18 @@ impl TaskStream {
         Some(chunks)
     }
 
-    /// Whether the task rests with this pause. One that was resumed since is history.
+    /// Whether the task rests with this pause. One that was resumed since is history, also if another one
+    /// followed.
     async fn waits_for_somebody(&self, entry: &Entry) -> bool {
         if !matches!(entry.event, Event::Paused { .. }) {
             return false;
         }
-        let task = self.orchestrator.repository().load(self.id).await;
-        !matches!(task, Ok(Some(task)) if task.status() != Status::Paused)
+        match self.orchestrator.repository().load(self.id).await {
+            Ok(Some(task)) => {
+                task.status() == Status::Paused && task.state().spent.paused_at == Some(entry.at)
+            }
+            _ => true,
+        }
     }
 
     /// Replaces names of contents by the contents, where those are shown. One that cannot be
