@@ -58,11 +58,13 @@ interface Props { terms: Terms; change: (more: Partial<Terms>) => void }
 
 export function Who({ terms, change }: Props) {
   const models = useResource(listModels());
+  // The one that is chosen is there before the list is, and if it is not on it any more.
+  const named = new Set([terms.model, ...(models.data?.models ?? []).filter((name) => name !== models.data?.default)].filter(Boolean));
   const { presets, agents } = useTerms();
   return (
     <>
       <div class="grid-2">
-        <Field label="Model"><select value={terms.model} onChange={(event) => change({ model: event.currentTarget.value })}><option value="">{models.data?.default ?? "default"}</option>{models.data?.models.filter((name) => name !== models.data?.default).map((name) => <option key={name}>{name}</option>)}</select></Field>
+        <Field label="Model"><select value={terms.model} onChange={(event) => change({ model: event.currentTarget.value })}><option value="">{models.data?.default ?? "default"}</option>{[...named].map((name) => <option key={name}>{name}</option>)}</select></Field>
         <Field label="Priority" hint="Each level up overtakes what has waited up to a minute longer"><select value={terms.priority} onChange={(event) => change({ priority: Number(event.currentTarget.value) })}><option value={1}>1 – most urgent</option><option value={2}>2</option><option value={3}>3 – usual</option><option value={4}>4</option><option value={5}>5 – whenever</option></select></Field>
       </div>
       {(presets.length > 0 || agents.length > 0) && (
