@@ -109,8 +109,7 @@ pub(super) fn options(request: &Request, dialect: Dialect) -> ChatOptions {
 /// that as output, and a model that thinks by default would say nothing within a short limit.
 fn with_thoughts(most: u32, request: &Request, dialect: Dialect) -> u32 {
     const THOUGHTS: u32 = 4_096;
-    let room = dialect.window.map(|window| window.saturating_sub(first_guess(request.bytes())));
-    let room = room.map_or(u32::MAX, |room| u32::try_from(room).unwrap_or(u32::MAX));
+    let room = room(request, dialect).map_or(u32::MAX, |room| u32::try_from(room).unwrap_or(u32::MAX));
     most.saturating_add(THOUGHTS).min(room).max(most)
 }
 
@@ -118,9 +117,13 @@ fn with_thoughts(most: u32, request: &Request, dialect: Dialect) -> u32 {
 /// refuses a prompt with which that is more than the window.
 fn longest(request: &Request, dialect: Dialect) -> Option<u32> {
     const USUAL: u64 = 64_000;
-    let window = dialect.window.filter(|_| dialect.adapter == AdapterKind::Anthropic)?;
-    let room = window.saturating_sub(first_guess(request.bytes()));
+    let room = room(request, dialect).filter(|_| dialect.adapter == AdapterKind::Anthropic)?;
     u32::try_from(room.max(1024)).ok().filter(|_| room < USUAL)
+}
+
+/// About how many tokens the window has beside the prompt, if it is known.
+fn room(request: &Request, dialect: Dialect) -> Option<u64> {
+    dialect.window.map(|window| window.saturating_sub(first_guess(request.bytes())))
 }
 
 /// How a provider is told the schema. The library itself only knows strict schemas for
