@@ -258,18 +258,16 @@ async fn a_revised_plan_and_a_judge_go_the_same_way() {
     assert!(found.is_same(), "{found:#?}");
 }
 
-#[tokio::test(flavor = "multi_thread")]
-async fn a_conversation_that_was_folded_is_folded_again_at_the_same_place() {
-    let rules: Vec<Value> = (0..8)
+/// A conversation of so many turns is folded on its way, with these answers of summarizers, and folded again
+/// at the same places.
+pub(crate) async fn folds_alike(turns: usize, summarizers: Vec<Value>) {
+    let rules: Vec<Value> = (0..turns)
         .map(|turn| {
             json!({"role": "execute", "turn": turn, "reply": {"toolCalls": [
                 {"tool": "read", "arguments": {"turn": turn, "text": format!("{turn} ").repeat(300)}}]}})
         })
-        .chain([
-            json!({"role": "summarize", "times": 1, "reply": {"text": "what was read, in short"}}),
-            json!({"role": "summarize", "reply": {"error": {"kind": "unavailable"}}}),
-            json!({"reply": {"text": "all is read"}}),
-        ])
+        .chain(summarizers)
+        .chain([json!({"reply": {"text": "all is read"}})])
         .collect();
     let limits = Limits { context_window_limit: 2500, max_turns: 40, ..Limits::default() };
     let world = World::new(Setup { script: json!({"rules": rules}), limits, ..Setup::default() }).await;
@@ -280,6 +278,13 @@ async fn a_conversation_that_was_folded_is_folded_again_at_the_same_place() {
     assert!(kinds.contains(&"conversation_summarized"), "{kinds:?} {:?}", ended.state().fault);
     let found = again(&recording(&world, task.id).await).await;
     assert!(found.is_same(), "{found:#?}");
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_conversation_that_was_folded_is_folded_again_at_the_same_place() {
+    let once = json!({"role": "summarize", "times": 1, "reply": {"text": "what was read, in short"}});
+    let then = json!({"role": "summarize", "reply": {"error": {"kind": "unavailable"}}});
+    folds_alike(8, vec![once, then]).await;
 }
 
 #[test]

@@ -7,7 +7,7 @@ use longhaul::orchestrator::{Decision, RestoreWish, TaskRequest};
 use longhaul::task::{Budget, Event, Fault, Limits, PauseReason, Plan, Status, StepType, TaskId, TopUp};
 use serde_json::{Value, json};
 
-use crate::replay::{again, is_the_same, recording};
+use crate::replay::{again, folds_alike, is_the_same, recording};
 use crate::world::{Setup, World, call, plan, request, step};
 
 /// Steps that wait for none.
@@ -196,25 +196,8 @@ async fn what_was_read_beside_a_call_that_goes_out_is_known_at_the_same_moment()
 async fn a_summary_that_was_longer_than_its_room_is_cut_at_the_same_place() {
     // Of every length, so that some cuts fall behind a word.
     for more in 0..6 {
-        let rules: Vec<Value> = (0..12)
-            .map(|turn| {
-                json!({"role": "execute", "turn": turn, "reply": {"toolCalls": [
-                    {"tool": "read", "arguments": {"turn": turn, "text": format!("{turn} ").repeat(300)}}]}})
-            })
-            .chain([
-                json!({"role": "summarize", "reply": {"text": format!("{}{}", "x".repeat(more), " and so on ".repeat(9_000))}}),
-                json!({"reply": {"text": "all is read"}}),
-            ])
-            .collect();
-        let limits = Limits { context_window_limit: 2500, max_turns: 40, ..Limits::default() };
-        let world = World::new(Setup { script: json!({"rules": rules}), limits, ..Setup::default() }).await;
-        let _worker = world.work("w");
-        let task = world.start(plan(vec![step(StepType::ToolCall, "Read it all")])).await;
-        let ended = world.ended(task.id).await;
-        let kinds = world.kinds(task.id).await;
-        assert!(kinds.contains(&"conversation_summarized"), "{kinds:?} {:?}", ended.state().fault);
-        let found = again(&recording(&world, task.id).await).await;
-        assert!(found.is_same(), "{found:#?}");
+        let text = format!("{}{}", "x".repeat(more), " and so on ".repeat(9_000));
+        folds_alike(12, vec![json!({"role": "summarize", "reply": {"text": text}})]).await;
     }
 }
 
