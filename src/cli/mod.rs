@@ -81,8 +81,8 @@ pub fn main() -> ExitCode {
 
 /// What is logged where nothing is configured: the libraries say in their own words what ours say better,
 /// and with whole addresses, in which keys may stand.
-const STAYING: &str = "info,rmcp=error,rmcp::transport::worker=off,genai=off,bullmq=off";
-const PASSING: &str = "warn,rmcp=error,rmcp::transport::worker=off,genai=off,bullmq=off";
+const STAYING: &str = "info,rmcp=error,rmcp::transport::worker=off,genai=off,bullmq=off,sqlx=error";
+const PASSING: &str = "warn,rmcp=error,rmcp::transport::worker=off,genai=off,bullmq=off,sqlx=error";
 
 fn runtime() -> std::io::Result<tokio::runtime::Runtime> {
     tokio::runtime::Builder::new_multi_thread().enable_all().build()

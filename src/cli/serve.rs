@@ -2,6 +2,7 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::FutureExt;
 use tokio::net::{TcpListener, lookup_host};
@@ -25,6 +26,8 @@ use crate::worker::{self, LimiterScope, Worker};
 /// How much is said of why a tool server is not there.
 const REASON: usize = 100;
 
+/// How long a process that stops waits for the last of its counting.
+const GRACE: Duration = Duration::from_secs(2);
 const DRAINING: &str = "stopping: running steps end first, a second signal stops at once";
 
 /// Serves the API, and works on tasks unless that is turned off.
@@ -88,8 +91,8 @@ impl Counting {
 
     async fn end(self) {
         self.written.cancel();
-        // A panic of it is in the log.
-        let _ = self.counting.await;
+        // A panic of it is in the log; what is not counted is counted by whoever counts next.
+        let _ = tokio::time::timeout(GRACE, self.counting).await;
     }
 }
 

@@ -36,7 +36,8 @@ impl Database {
     pub(super) async fn open(settings: &Settings, environment: &Environment) -> Result<Self, CliError> {
         let config = &settings.config.database;
         if let Some(url) = &config.url {
-            let repository = PostgresRepository::connect(url, config.connections).await?;
+            let timeout = Duration::from_millis(config.timeout_ms);
+            let repository = PostgresRepository::connect(url, config.connections, timeout).await?;
             return Ok(Self::Postgres(Arc::new(repository), without_password(url)));
         }
         let path = sqlite_path(settings, environment)?;

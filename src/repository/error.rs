@@ -109,6 +109,14 @@ impl RepositoryError {
         Self::Corrupt { what }
     }
 
+    /// Says in the log what was not done. That the database is out of reach is told once for everybody.
+    pub(crate) fn tell(&self, not_done: &str) {
+        match self.is_passing() {
+            true => tracing::debug!(error = with_causes(self), "{not_done}"),
+            false => tracing::warn!(error = with_causes(self), "{not_done}"),
+        }
+    }
+
     /// Whether the same call can succeed a little later without anybody doing anything.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Full(_))

@@ -23,6 +23,7 @@ pub mod conformance;
 mod conversations;
 mod error;
 mod leases;
+mod outage;
 mod postgres;
 mod records;
 mod schedule;

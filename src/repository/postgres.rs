@@ -4,19 +4,19 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use sqlx::pool::PoolConnection;
-use sqlx::postgres::{PgConnectOptions, PgConnection, PgPool, PgPoolOptions, PgRow};
-use sqlx::{ConnectOptions, Connection, Postgres, Transaction};
+use sqlx::postgres::PgRow;
 use tokio::sync::broadcast::{Sender, channel};
 use uuid::Uuid;
 
 use self::committer::{Committer, Work};
+use self::pools::Pools;
+use self::session::{Session, Transaction};
 use super::commit::Creation;
 use super::records::Leased;
 use super::{CHANGES, Change, Claim, Commit, RepositoryError};
 use crate::task::{TaskId, Timestamp};
 
-type Conn = PgConnection;
+type Conn = Session;
 type Row = PgRow;
 type Key = Uuid;
 type Time = DateTime<Utc>;
@@ -42,6 +42,10 @@ const TYPES: [(&str, &str); 7] = [
     ("{tuning}", " WITH (fillfactor = 50)"),
     ("{row_types}", include_str!("postgres/001_row_types.sql")),
 ];
+
+async fn begin_write(conn: &mut Conn) -> sqlx::Result<Transaction<'_>> {
+    conn.begin_with(BEGIN_WRITE).await
+}
 
 fn key(id: TaskId) -> Key {
     id.0
@@ -146,34 +150,14 @@ mod texts;
 mod commit;
 mod committer;
 mod lease;
+mod pools;
+mod session;
 mod values;
 
 #[path = "sql/mod.rs"]
 mod sql;
 
 pub use sql::Store as PostgresRepository;
-
-/// Connections for statements that look rows up by key, and connections for questions.
-pub(crate) struct Pools {
-    by_key: PgPool,
-    asking: PgPool,
-}
-
-impl Pools {
-    async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
-        Ok(self.by_key.acquire().await?)
-    }
-
-    /// Opens a transaction, to the end even if its caller is dropped meanwhile. The library takes
-    /// note of a transaction only when the server has confirmed it: if nobody waited for that, the
-    /// connection would go back with the transaction open, and whatever is written next on it
-    /// would look durable and not be.
-    async fn open(&self, begin: &'static str) -> Result<Transaction<'static, Postgres>, RepositoryError> {
-        let pool = self.by_key.clone();
-        let opened = tokio::spawn(async move { pool.begin_with(begin).await }).await;
-        Ok(opened.map_err(|gone| RepositoryError::Unavailable(gone.into()))??)
-    }
-}
 
 /// The way to the server.
 pub(crate) struct Link {
@@ -211,75 +195,40 @@ impl Link {
         lease::lease(&self.pools, &self.turn, claim).await
     }
 
-    async fn writer(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
+    async fn writer(&self) -> Result<Session, RepositoryError> {
         self.pools.writer().await
     }
 
-    async fn by_key(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
+    async fn by_key(&self) -> Result<Session, RepositoryError> {
         self.pools.writer().await
     }
 
-    async fn snapshot(&self) -> Result<Transaction<'static, Postgres>, RepositoryError> {
+    async fn snapshot(&self) -> Result<Transaction<'static>, RepositoryError> {
         self.pools.open(BEGIN_READ).await
     }
 
-    async fn reader(&self) -> Result<PoolConnection<Postgres>, RepositoryError> {
-        Ok(self.pools.asking.acquire().await?)
+    async fn reader(&self) -> Result<Session, RepositoryError> {
+        self.pools.reader().await
+    }
+
+    /// For what takes as long as it takes.
+    async fn unhurried(&self) -> Result<Session, RepositoryError> {
+        self.pools.unhurried().await
     }
 }
 
 impl PostgresRepository {
-    /// Connects to `postgres://user:password@host/database` with at most `connections`.
-    pub async fn connect(url: &str, connections: u32) -> Result<Self, RepositoryError> {
-        let options: PgConnectOptions =
-            url.parse().map_err(|_| RepositoryError::Address("DATABASE_URL".to_owned()))?;
-        let options = options.application_name("longhaul").disable_statement_logging().options(ALWAYS);
-        let pool = |connections: u32| {
-            PgPoolOptions::new()
-                .max_connections(connections.max(1))
-                .acquire_timeout(Duration::from_secs(10))
-                // A check before each use would double every round trip; a dead connection is
-                // noticed by its first statement all the same.
-                .test_before_acquire(false)
-        };
-        // A pool only says that it waited in vain; one connection says what is wrong.
-        let first = tokio::time::timeout(Duration::from_secs(10), options.connect()).await;
-        first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
-        let by_key = (connections * 2 / 3).max(1);
-        Ok(Self::over(Link::over(Pools {
-            by_key: pool(by_key).connect_with(options.clone().options(BY_KEY)).await?,
-            asking: pool(connections - by_key.min(connections)).connect_with(options).await?,
-        })))
+    /// Connects to `postgres://user:password@host/database` with at most `connections`. A statement that takes
+    /// longer than `timeout` fails, and so does one that nobody answers.
+    pub async fn connect(url: &str, connections: u32, timeout: Duration) -> Result<Self, RepositoryError> {
+        Ok(Self::over(Link::over(Pools::connect(url, connections, timeout).await?)))
     }
 
     /// How many bytes the whole database has.
     pub async fn size(&self) -> Result<u64, RepositoryError> {
         let mut conn = self.link().reader().await?;
         let query = sqlx::query_scalar("SELECT pg_database_size(current_database())");
-        let bytes: i64 = query.fetch_one(&mut *conn).await?;
+        let bytes: i64 = query.fetch_one(&mut conn).await?;
         Ok(u64::try_from(bytes).unwrap_or(0))
     }
 }
-
-/// A process that is frozen, or cut off, in the middle of a transaction keeps the rows of its tasks
-/// locked, and nobody could take them over. No transaction here waits for anything but the database.
-const ALWAYS: [(&str, &str); 1] = [("idle_in_transaction_session_timeout", "3000")];
-
-/// A list of rows that is passed in has no statistics: PostgreSQL takes it for a hundred rows and
-/// may read whole tables to join it, which costs more with every task that was ever run. These
-/// statements always mean the index. And they are the same for any parameters: planning them
-/// anew each time would cost more than running them.
-///
-/// An index could be read through, too, and of a table that was empty when the plan was made
-/// PostgreSQL thinks that this is cheap: so each entry of an index that is read is made dear.
-/// Helping processes and machine code are for statements that look dear; they would take longer to
-/// come than any of these runs.
-const BY_KEY: [(&str, &str); 7] = [
-    ("plan_cache_mode", "force_generic_plan"),
-    ("jit", "off"),
-    ("max_parallel_workers_per_gather", "0"),
-    ("cpu_index_tuple_cost", "1"),
-    ("enable_seqscan", "off"),
-    ("enable_hashjoin", "off"),
-    ("enable_mergejoin", "off"),
-];

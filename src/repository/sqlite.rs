@@ -55,6 +55,10 @@ const TYPES: [(&str, &str); 7] = [
     ("{row_types}", ""),
 ];
 
+async fn begin_write(conn: &mut Conn) -> sqlx::Result<Transaction<'_, Sqlite>> {
+    conn.begin_with(BEGIN_WRITE).await
+}
+
 fn key(id: TaskId) -> Key {
     id.0
 }
@@ -215,6 +219,11 @@ impl Link {
             *writer = self.options.connect().await?;
         }
         Ok(writer)
+    }
+
+    /// For what takes as long as it takes, as everything does here.
+    async fn unhurried(&self) -> Result<OwnedMutexGuard<SqliteConnection>, RepositoryError> {
+        self.writer().await
     }
 
     async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, RepositoryError> {

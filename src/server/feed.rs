@@ -243,7 +243,7 @@ async fn tell(feeds: &Feeds, feed: &Feed) -> bool {
             is_full
         }
         Err(error) if error.is_passing() => {
-            tracing::warn!(task = %feed.id, %error, "the journal cannot be read, trying again");
+            error.tell("the journal cannot be read, trying again");
             false
         }
         Err(error) => {

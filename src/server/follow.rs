@@ -136,7 +136,7 @@ impl Follower {
             Ok(_) if self.has_ended => return Some(Next::Ended),
             Ok(_) => self.is_catching_up = false,
             Err(error) if error.is_passing() => {
-                tracing::warn!(task = %self.id, %error, "the journal cannot be read, trying again");
+                error.tell("the journal cannot be read, trying again");
                 tokio::select! {
                     () = tokio::time::sleep(REST) => {}
                     () = self.feeds.shutdown().cancelled() => {}

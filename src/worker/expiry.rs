@@ -3,7 +3,8 @@
 
 use std::time::Duration;
 
-use crate::orchestrator::Orchestrator;
+use crate::orchestrator::{Orchestrator, OrchestratorError};
+use crate::task::with_causes;
 
 /// Looks every so often, for ever. A paused task has no wake-up of its own, so somebody has to
 /// look; every worker does, for any of them may be the only one.
@@ -13,10 +14,17 @@ pub(super) async fn watch(orchestrator: Orchestrator, every: Duration) {
     loop {
         ticks.tick().await;
         if let Err(error) = orchestrator.expire_requests().await {
-            tracing::warn!(%error, "expired requests were not looked for, trying again later");
+            tell(&error, "expired requests were not looked for, trying again later");
         }
         if let Err(error) = orchestrator.see_to_strays().await {
-            tracing::warn!(%error, "children were not looked for, trying again later");
+            tell(&error, "children were not looked for, trying again later");
         }
+    }
+}
+
+fn tell(error: &OrchestratorError, not_done: &str) {
+    match error {
+        OrchestratorError::Repository(error) => error.tell(not_done),
+        other => tracing::warn!(error = with_causes(other), "{not_done}"),
     }
 }

@@ -142,7 +142,7 @@ impl Leases {
             Ok(renewed) => renewed,
             Err(error) => {
                 // Nothing is decided by that: the next commit finds out whether the lease holds.
-                tracing::warn!(%error, "leases were not extended");
+                error.tell("leases were not extended");
                 return;
             }
         };

@@ -111,7 +111,7 @@ impl Permits {
                 Some(grant.wait.max(Duration::from_millis(1)))
             }
             Err(error) => {
-                tracing::warn!(%error, "the limit of all workers is not known, steps wait");
+                error.tell("the limit of all workers is not known, steps wait");
                 Some(PATIENCE)
             }
         }

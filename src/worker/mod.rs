@@ -29,6 +29,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use futures::future::join_all;
 use tokio::sync::{RwLock, Semaphore};
 use tokio::task::JoinSet;
 use tokio::time::Instant;
@@ -42,7 +43,7 @@ use crate::executor::Executor;
 use crate::orchestrator::{Clock, Orchestrator};
 use crate::queue::{Delivery, Hint, Queue};
 use crate::repository::{Beat, Claim, Claimed, Commit, Lease, RepositoryError};
-use crate::task::TaskId;
+use crate::task::{TaskId, with_causes};
 
 pub use config::{LimiterConfig, LimiterScope, WorkerConfig};
 pub use presence::host;
@@ -50,6 +51,21 @@ pub use replay::{ReplayError, replay};
 
 /// How often a worker without room looks who waits, at most.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How long a worker that stops waits for a database that does not answer.
+const GRACE: Duration = Duration::from_secs(2);
+
+/// What is asked of the database, unless it has not answered a moment after `stop`.
+async fn unless_stopped<T>(stop: &CancellationToken, asked: impl Future<Output = T>) -> Option<T> {
+    let patience = async {
+        stop.cancelled().await;
+        tokio::time::sleep(GRACE).await;
+    };
+    tokio::select! {
+        answer = asked => Some(answer),
+        () = patience => None,
+    }
+}
 
 /// Waits until then; for ever if there is nothing to wait for.
 async fn until(moment: Option<Instant>) {
@@ -186,7 +202,9 @@ impl Worker {
         firing.shutdown().await;
         // From here on nobody says that the worker is there.
         company.shutdown().await;
-        presence::tell(repository.as_ref(), &worker, Beat::End).await;
+        let goodbye = presence::tell(repository.as_ref(), &worker, Beat::End);
+        // The others find out by themselves.
+        let _ = tokio::time::timeout(GRACE, goodbye).await;
     }
 
     fn pace_of_schedules(&self) -> schedules::Pace {
@@ -212,11 +230,11 @@ impl Worker {
         while !stop.is_cancelled() {
             if let Some(delivery) = next.take() {
                 let is_look = !matches!(delivery.hint, Hint::Task(_));
-                let full = self.fill(delivery, &mut drives).await;
+                let Some(full) = unless_stopped(&stop, self.fill(delivery, &mut drives)).await else { break };
                 was_full = if is_look { full } else { was_full };
             }
             if std::mem::take(&mut owes_look) {
-                self.fill(Delivery::due(), &mut drives).await;
+                unless_stopped(&stop, self.fill(Delivery::due(), &mut drives)).await;
             }
             let full = self.room(&drives) == 0;
             let look = self.look_every().filter(|_| full).map(|every| looked + every);
@@ -228,7 +246,8 @@ impl Worker {
                 }
                 () = until(look) => {
                     let repository = self.shared.orchestrator.repository();
-                    self.shared.line.look(repository.as_ref(), self.shared.config.concurrency).await;
+                    let look = self.shared.line.look(repository.as_ref(), self.shared.config.concurrency);
+                    unless_stopped(&stop, look).await;
                     looked = Instant::now();
                     None
                 }
@@ -283,7 +302,7 @@ impl Worker {
         let claimed = match self.claim(&delivery.hint, room).await {
             Ok(claimed) => claimed,
             Err(error) => {
-                tracing::warn!(%error, "no work was claimed");
+                error.tell("no work was claimed");
                 return false;
             }
         };
@@ -316,7 +335,7 @@ impl Worker {
         match self.shared.outlook.look(repository.as_ref()).await {
             Ok(due) => due.task,
             Err(error) => {
-                tracing::warn!(%error, "nobody knows what is due, looking again later");
+                error.tell("nobody knows what is due, looking again later");
                 false
             }
         }
@@ -357,10 +376,14 @@ impl Worker {
             "steps did not end in time: their tasks are given back as they are"
         );
         drives.shutdown().await;
-        for (id, epoch) in left {
+        let given_back = left.into_iter().map(|(id, epoch)| async move {
             if let Err(error) = self.give_back(id, epoch).await {
-                tracing::warn!(task = %id, %error, "not given back: another worker goes on when the lease ends");
+                let error = with_causes(&error);
+                tracing::warn!(task = %id, error, "not given back: another worker goes on when the lease ends");
             }
+        });
+        if tokio::time::timeout(GRACE, join_all(given_back)).await.is_err() {
+            tracing::warn!("the database does not answer: other workers go on when the leases end");
         }
     }
 

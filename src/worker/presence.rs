@@ -19,7 +19,7 @@ pub(super) fn introduce(name: &str, config: &WorkerConfig) -> WorkerInfo {
 /// Writes a sign of life down. Nothing is decided by it: a worker that cannot be seen works on.
 pub(super) async fn tell(repository: &dyn Repository, worker: &WorkerInfo, beat: Beat) {
     if let Err(error) = repository.beat(worker, beat).await {
-        tracing::warn!(%error, "the list of workers does not know of this one's newest state");
+        error.tell("the list of workers does not know of this one's newest state");
     }
 }
 

@@ -166,7 +166,7 @@ impl Writer {
                     return Err(Lost);
                 }
                 Err(error) => {
-                    tracing::warn!(task = %self.task.id, %error, "a commit did not get through, trying again");
+                    error.tell("a commit did not get through, trying again");
                     self.doubtful.extend(self.entries.first().cloned());
                     sleep_longer(&mut wait).await;
                 }
@@ -204,7 +204,7 @@ impl Writer {
             match self.repository.journal(fresh.id, wanted.seq - 1, 1).await {
                 Ok(there) => return Ok(there.first().is_some_and(|entry| entry.is_same(wanted))),
                 Err(error) => {
-                    tracing::warn!(task = %self.task.id, %error, "the journal cannot be read, trying again");
+                    error.tell("the journal cannot be read, trying again");
                     sleep_longer(&mut wait).await;
                 }
             }
@@ -259,7 +259,7 @@ impl Writer {
                     return Err(Lost);
                 }
                 Err(error) => {
-                    tracing::warn!(task = %self.task.id, %error, "the task cannot be read, trying again");
+                    error.tell("the task cannot be read, trying again");
                     sleep_longer(&mut wait).await;
                 }
             }

@@ -45,7 +45,7 @@ async fn no_transaction_is_open(url: &str) {
 async fn a_call_that_is_given_up_leaves_no_transaction_open() {
     let url = postgres::fresh_url().await;
     let repository: Arc<dyn Repository> = {
-        let repository = PostgresRepository::connect(&url, 3).await.unwrap();
+        let repository = PostgresRepository::connect(&url, 3, postgres::PATIENCE).await.unwrap();
         repository.prepare().await.unwrap();
         Arc::new(repository)
     };

@@ -172,7 +172,8 @@ async fn sqlite_with(fill: impl AsyncFnOnce(Arc<dyn Repository>) -> usize) -> (u
 
 async fn postgres_with(fill: impl AsyncFnOnce(Arc<dyn Repository>) -> usize) -> (u64, usize) {
     let url = postgres::fresh_url().await;
-    let repository = longhaul::repository::PostgresRepository::connect(&url, 10).await.unwrap();
+    let repository =
+        longhaul::repository::PostgresRepository::connect(&url, 10, postgres::PATIENCE).await.unwrap();
     repository.prepare().await.unwrap();
     let repository = Arc::new(repository);
     let mut connection = PgConnection::connect(&url).await.unwrap();

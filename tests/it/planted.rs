@@ -193,7 +193,7 @@ fn script() -> Value {
 /// Plays a scene, with a defect or without, and asks the checker.
 async fn play(scene: Scene, bug: Option<Bug>) -> Result<String, String> {
     let url = postgres::fresh_url().await;
-    let repository = PostgresRepository::connect(&url, 5).await.unwrap();
+    let repository = PostgresRepository::connect(&url, 5, postgres::PATIENCE).await.unwrap();
     repository.prepare().await.unwrap();
     judge::witness(&url);
     let interference = Planted {

@@ -1,7 +1,12 @@
 //! A database of its own for each test, in the cluster that `scripts/test` starts.
 
+use std::time::Duration;
+
 use longhaul::repository::PostgresRepository;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+/// How long a statement of a test may take.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
 
 /// The address of a new, empty database. `LONGHAUL_TEST_POSTGRES` names the cluster.
 pub(crate) async fn fresh_url() -> String {
@@ -18,7 +23,7 @@ pub(crate) async fn fresh_url() -> String {
 
 /// A repository on such a database.
 pub(crate) async fn fresh_database() -> PostgresRepository {
-    let repository = PostgresRepository::connect(&fresh_url().await, 10).await.unwrap();
+    let repository = PostgresRepository::connect(&fresh_url().await, 10, PATIENCE).await.unwrap();
     repository.prepare().await.unwrap();
     repository
 }
@@ -31,7 +36,7 @@ async fn processes_that_start_at_once_on_an_empty_database_all_start() {
         let url = fresh_url().await;
         let mut processes = Vec::new();
         for _ in 0..6 {
-            processes.push(PostgresRepository::connect(&url, 2).await.unwrap());
+            processes.push(PostgresRepository::connect(&url, 2, PATIENCE).await.unwrap());
         }
         let starts = processes.iter().map(PostgresRepository::prepare);
         for started in futures::future::join_all(starts).await {

@@ -72,7 +72,7 @@ async fn contents_of_removed_entries_go_and_those_of_outputs_stay_on_sqlite() {
 #[tokio::test(flavor = "multi_thread")]
 async fn contents_of_removed_entries_go_and_those_of_outputs_stay_on_postgresql() {
     let url = postgres::fresh_url().await;
-    let repository = PostgresRepository::connect(&url, 10).await.unwrap();
+    let repository = PostgresRepository::connect(&url, 10, postgres::PATIENCE).await.unwrap();
     repository.prepare().await.unwrap();
     let aged = async || {
         let mut connection = PgConnection::connect(&url).await.unwrap();

@@ -122,7 +122,8 @@ async fn workers_of_one_cluster_fire_each_time_once() {
     let url = postgres::fresh_url().await;
     let mut repositories: Vec<Arc<dyn Repository>> = Vec::new();
     for _ in 0..2 {
-        let repository = longhaul::repository::PostgresRepository::connect(&url, 10).await.unwrap();
+        let repository =
+            longhaul::repository::PostgresRepository::connect(&url, 10, postgres::PATIENCE).await.unwrap();
         repository.prepare().await.unwrap();
         repositories.push(Arc::new(repository));
     }

@@ -35,6 +35,7 @@ pub(super) fn check(config: &Config) -> Result<(), ConfigError> {
     }
     queue(config)?;
     at_least_one("database.connections", u64::from(config.database.connections))?;
+    at_least_one("database.timeoutMs", config.database.timeout_ms)?;
     match &config.database.url {
         Some(url) if !tables::is_postgres(url) => Err(ConfigError::value(
             "database.url",

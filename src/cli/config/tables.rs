@@ -10,7 +10,7 @@ use crate::task::Budget;
 
 /// The `[database]` table.
 #[derive(Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct DatabaseConfig {
     /// The SQLite file; `longhaul/longhaul.db` in the user's data directory if absent.
     pub path: Option<PathBuf>,
@@ -18,6 +18,8 @@ pub struct DatabaseConfig {
     pub url: Option<String>,
     /// Connections to PostgreSQL at most. SQLite always has one that writes and four that read.
     pub connections: u32,
+    /// How long PostgreSQL may take for a statement, in milliseconds.
+    pub timeout_ms: u64,
     /// What a power cut may cost on SQLite.
     pub durability: Durability,
 }
@@ -87,7 +89,7 @@ pub enum LogFormat {
 
 impl Default for DatabaseConfig {
     fn default() -> Self {
-        Self { path: None, url: None, connections: 10, durability: Durability::Full }
+        Self { path: None, url: None, connections: 10, timeout_ms: 12_000, durability: Durability::Full }
     }
 }
 
@@ -138,6 +140,7 @@ impl fmt::Debug for DatabaseConfig {
             .field("path", &self.path)
             .field("url", &self.url.as_deref().map(|_| "[hidden]"))
             .field("connections", &self.connections)
+            .field("timeout_ms", &self.timeout_ms)
             .field("durability", &self.durability)
             .finish()
     }

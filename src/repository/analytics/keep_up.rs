@@ -91,7 +91,7 @@ async fn catch_up(repository: &dyn Repository, reach: Reach) {
                 tokio::task::yield_now().await;
             }
             Err(error) => {
-                tracing::warn!(%error, "what happened cannot be counted, trying again");
+                error.tell("what happened cannot be counted, trying again");
                 return;
             }
         }

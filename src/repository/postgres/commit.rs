@@ -105,7 +105,7 @@ impl WriteGroup for Pools {
 
 async fn write(pools: &Pools, group: &[Work]) -> Result<HashSet<TaskId>> {
     if group.iter().all(|work| work.commit().has_no_contents()) {
-        return at_once(&mut *pools.writer().await?, group).await;
+        return at_once(&mut pools.writer().await?, group).await;
     }
     let mut transaction = pools.open(BEGIN_WRITE).await?;
     let written = at_once(&mut transaction, group).await?;
@@ -151,7 +151,7 @@ fn unwritable(error: BoxDynError) -> RepositoryError {
 async fn refusal(pools: &Pools, commit: &Commit) -> Result<RepositoryError> {
     let row = sqlx::query("SELECT epoch FROM task_execution WHERE id = $1")
         .bind(key(commit.id))
-        .fetch_optional(&mut *pools.writer().await?)
+        .fetch_optional(&mut pools.writer().await?)
         .await?;
     Ok(commit.refusal(row.map(|row| row.try_get(0)).transpose()?))
 }

@@ -18,7 +18,7 @@ const ONE_AFTER_ANOTHER: &str = "SELECT pg_advisory_xact_lock(507716492301842286
 /// turn where users have limits.
 pub(super) async fn lease(pools: &Pools, turn: &Mutex<String>, claim: Claim<'_>) -> Result<Vec<Leased>> {
     if claim.per_user == 0 {
-        let (leased, _) = once(&mut *pools.writer().await?, claim, "").await?;
+        let (leased, _) = once(&mut pools.writer().await?, claim, "").await?;
         return Ok(leased);
     }
     let mut transaction = pools.open(BEGIN_WRITE).await?;

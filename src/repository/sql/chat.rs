@@ -1,10 +1,10 @@
 //! Conversations and their messages.
 
 use serde_json::Value;
+use sqlx::Row as _;
 use sqlx::types::Json;
-use sqlx::{Connection as _, Row as _};
 
-use super::{BEGIN_WRITE, Conn, Key, Result, Row, is_taken, read, rows, task_id};
+use super::{Conn, Key, Result, Row, begin_write, is_taken, read, rows, task_id};
 use crate::repository::{Message, RepositoryError, Thread};
 
 /// Makes a conversation known, or returns it as it is.
@@ -138,7 +138,7 @@ pub(super) async fn answer_anew(conn: &mut Conn, question: &Message, answer: &Me
     const SHOW: &str = "UPDATE chat_message SET replaced = false WHERE thread_id = $1 AND id = $2";
     let (asked, answered) = (row(question)?, row(answer)?);
     for _ in 0..TRIES {
-        let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+        let mut transaction = begin_write(conn).await?;
         sqlx::query(ASK).bind(asked.as_str()).execute(&mut *transaction).await?;
         match put_once(&mut transaction, &answered, true).await {
             Err(error) if is_taken(&error) => {

@@ -4,11 +4,11 @@ use std::collections::HashMap;
 
 use serde::Serialize;
 use serde_json::Value;
+use sqlx::Row as _;
 use sqlx::types::Json;
-use sqlx::{Connection as _, Row as _};
 
 use super::rows::{text, unwritable};
-use super::{BEGIN_WRITE, Conn, Key, KeyList, Result, Row, key_list, read, task_id};
+use super::{Conn, Key, KeyList, Result, Row, begin_write, key_list, read, task_id};
 use crate::repository::RepositoryError;
 use crate::repository::analytics::{Counted, Intent, Reach, StepFacts, Tally};
 use crate::task::{Entry, Event, TaskId};
@@ -255,7 +255,7 @@ pub(super) async fn write(conn: &mut Conn, pass: &Pass) -> Result<u64> {
         "COALESCE((SELECT c.seq FROM counted AS c WHERE c.task_id = r.task_id), 0) ",
         "ON CONFLICT (task_id) DO UPDATE SET seq = excluded.seq"
     );
-    let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+    let mut transaction = begin_write(conn).await?;
     sqlx::query("UPDATE counting SET passes = passes + 1").execute(&mut *transaction).await?;
     let list = text(&pass.tasks).map_err(unwritable)?;
     let moved = sqlx::query(MOVE_ON).bind(list).execute(&mut *transaction).await?.rows_affected();

@@ -21,15 +21,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::Value;
-use sqlx::{Connection as _, Row as _};
+use sqlx::Row as _;
 use tokio::sync::broadcast;
 
 use super::{
-    BEGIN_WRITE, Conn, IS_EMBEDDED, Key, KeyList, Link, Row, TYPES, Time, VERSION, key, key_list, moment,
+    Conn, IS_EMBEDDED, Key, KeyList, Link, Row, TYPES, Time, VERSION, begin_write, key, key_list, moment,
     task_id,
 };
 use crate::repository::analytics::{Analytics, FailureGroup, Figure, FigureFilter, Line, Reach};
 use crate::repository::commit::Creation;
+use crate::repository::outage::Outage;
 use crate::repository::records::Leased;
 use crate::repository::{
     Answer, Beat, Change, Claim, Claimed, Commit, Conversations, Due, Grant, Leases, ListFilter, Message,
@@ -50,16 +51,20 @@ pub(super) use claim::{CLAIM_DUE, CLAIM_DUE_WITHIN};
 
 type Result<T> = std::result::Result<T, RepositoryError>;
 
+/// How long whoever asks whether the database is well waits for an answer.
+const PING: Duration = Duration::from_secs(3);
+
 /// Tasks in a database.
 pub struct Store {
     link: Link,
     /// Whether the last write was refused for want of room or of the database.
     refuses: AtomicBool,
+    outage: Outage,
 }
 
 impl Store {
     pub(super) fn over(link: Link) -> Self {
-        Self { link, refuses: AtomicBool::new(false) }
+        Self { link, refuses: AtomicBool::new(false), outage: Outage::default() }
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -69,14 +74,14 @@ impl Store {
     /// Makes the tables on an empty database and brings older ones up to date. Running it
     /// again, or from several processes at once, does nothing more. Returns the version.
     pub async fn migrate(&self) -> Result<i64> {
-        let mut conn = self.link.writer().await?;
+        let mut conn = self.link.unhurried().await?;
         schema::migrate(&mut conn).await
     }
 
     /// Makes the tables if there are none at all; otherwise only checks that this program
     /// knows them, so that a running deployment is never changed by the way.
     pub async fn prepare(&self) -> Result<()> {
-        let mut conn = self.link.writer().await?;
+        let mut conn = self.link.unhurried().await?;
         match schema::version(&mut conn).await? {
             0 => schema::migrate(&mut conn).await.map(drop),
             found => schema::check(found),
@@ -90,7 +95,7 @@ impl Store {
         if written.as_ref().is_err_and(RepositoryError::is_passing) {
             self.refuses.store(true, Ordering::Relaxed);
         }
-        written
+        self.told(written)
     }
 
     /// The same of a write that is as large as any: small ones may still find room where it does not.
@@ -99,6 +104,24 @@ impl Store {
             self.refuses.store(false, Ordering::Relaxed);
         }
         self.noted(written)
+    }
+
+    /// Tells in the log when the database is out of reach, and when it is back.
+    fn told<T>(&self, asked: Result<T>) -> Result<T> {
+        self.outage.note(&asked);
+        asked
+    }
+
+    /// Whether the database answers, and takes what is written if it was known not to.
+    async fn answers(&self) -> Result<()> {
+        if self.refuses.load(Ordering::Relaxed) {
+            let mut conn = self.link.writer().await?;
+            return self.settled(answers::try_to_keep(&mut conn).await);
+        }
+        let mut conn = self.link.reader().await?;
+        let conn: &mut Conn = &mut conn;
+        sqlx::query("SELECT 1").execute(conn).await?;
+        Ok(())
     }
 
     async fn read_leased(&self, leased: &[Leased]) -> Result<Vec<Claimed>> {
@@ -142,8 +165,11 @@ impl Tasks for Store {
     }
 
     async fn load(&self, id: TaskId) -> Result<Option<Task>> {
-        let mut snapshot = self.link.snapshot().await?;
-        read::task(&mut snapshot, id).await
+        let read = async {
+            let mut snapshot = self.link.snapshot().await?;
+            read::task(&mut snapshot, id).await
+        };
+        self.told(read.await)
     }
 
     async fn commit(&self, mut commit: Commit) -> Result<()> {
@@ -206,8 +232,11 @@ impl Leases for Store {
     }
 
     async fn due(&self) -> Result<Due> {
-        let mut conn = self.link.by_key().await?;
-        claim::due(&mut conn).await
+        let due = async {
+            let mut conn = self.link.by_key().await?;
+            claim::due(&mut conn).await
+        };
+        self.told(due.await)
     }
 
     async fn waiting(&self, limit: u32) -> Result<Vec<Place>> {
@@ -216,8 +245,11 @@ impl Leases for Store {
     }
 
     async fn renew(&self, worker: &str, leases: &[(TaskId, i64)], lease: Duration) -> Result<Vec<Renewal>> {
-        let mut conn = self.link.writer().await?;
-        self.noted(claim::renew(&mut conn, worker, leases, lease).await)
+        let renewed = async {
+            let mut conn = self.link.writer().await?;
+            claim::renew(&mut conn, worker, leases, lease).await
+        };
+        self.noted(renewed.await)
     }
 
     async fn expire_leases(&self) -> Result<u64> {
@@ -226,8 +258,11 @@ impl Leases for Store {
     }
 
     async fn beat(&self, worker: &WorkerInfo, beat: Beat) -> Result<()> {
-        let mut conn = self.link.writer().await?;
-        self.noted(workers::beat(&mut conn, worker, beat).await)
+        let told = async {
+            let mut conn = self.link.writer().await?;
+            workers::beat(&mut conn, worker, beat).await
+        };
+        self.noted(told.await)
     }
 
     async fn workers(&self) -> Result<Vec<WorkerSummary>> {
@@ -277,7 +312,7 @@ impl Schedules for Store {
 
     async fn begin_schedule(&self, schedule: &Schedule, answer: &Answer) -> Result<()> {
         let mut conn = self.link.writer().await?;
-        let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+        let mut transaction = begin_write(&mut conn).await?;
         answers::keep(&mut transaction, answer).await?;
         schedules::put(&mut transaction, schedule, 0).await?;
         Ok(transaction.commit().await?)
@@ -320,7 +355,12 @@ impl Upkeep for Store {
         let mut pruned = Pruned::default();
         for stage in prune::stages(retention) {
             // The writer is given back after each batch: on SQLite it is the only one.
-            while stage.batch(&mut *self.link.writer().await?, &mut pruned).await? {}
+            loop {
+                let mut conn = self.link.unhurried().await?;
+                if !stage.batch(&mut conn, &mut pruned).await? {
+                    break;
+                }
+            }
         }
         Ok(pruned)
     }
@@ -331,23 +371,19 @@ impl Upkeep for Store {
     }
 
     async fn violations(&self) -> Result<Vec<Violation>> {
-        let mut conn = self.link.reader().await?;
+        let mut conn = self.link.unhurried().await?;
         invariants::violations(&mut conn).await
     }
 
     async fn ping(&self) -> Result<()> {
-        if self.refuses.load(Ordering::Relaxed) {
-            let mut conn = self.link.writer().await?;
-            return self.settled(answers::try_to_keep(&mut conn).await);
-        }
-        let mut conn = self.link.reader().await?;
-        sqlx::query("SELECT 1").execute(&mut *conn).await?;
-        Ok(())
+        let answered = tokio::time::timeout(PING, self.answers());
+        answered.await.unwrap_or_else(|late| Err(RepositoryError::Unavailable(late.into())))
     }
 
     async fn engine(&self) -> Result<String> {
         let mut conn = self.link.reader().await?;
-        let row = sqlx::query(VERSION).fetch_one(&mut *conn).await?;
+        let conn: &mut Conn = &mut conn;
+        let row = sqlx::query(VERSION).fetch_one(conn).await?;
         Ok(row.try_get(0)?)
     }
 

@@ -5,9 +5,9 @@
 
 use std::time::Duration;
 
-use sqlx::{Connection, Row as _};
+use sqlx::Row as _;
 
-use super::{BEGIN_WRITE, Conn, Result, key_list, task_id};
+use super::{Conn, Result, begin_write, key_list, task_id};
 use crate::repository::{Pruned, Retention};
 use crate::task::TaskId;
 
@@ -147,7 +147,7 @@ enum Remove {
 impl Stage {
     /// Removes one batch in a transaction. Returns whether there was anything to remove.
     pub(super) async fn batch(&self, conn: &mut Conn, pruned: &mut Pruned) -> Result<bool> {
-        let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+        let mut transaction = begin_write(conn).await?;
         let before = i64::try_from(self.age.as_millis()).map_or(i64::MIN, |millis| -millis);
         let batch = |text: &'static str| sqlx::query(text).bind(before).bind(BATCH as i64);
         let mut removed = Pruned::default();

@@ -1,8 +1,8 @@
 //! The tables and how they come to be.
 
-use sqlx::{AssertSqlSafe, Connection, Row as _};
+use sqlx::{AssertSqlSafe, Row as _};
 
-use super::{BEGIN_WRITE, Conn, Result, Row, TYPES, is_taken};
+use super::{Conn, Result, Row, TYPES, begin_write, is_taken};
 use crate::repository::RepositoryError;
 use crate::task::BlobHash;
 
@@ -79,7 +79,7 @@ pub(super) async fn migrate(conn: &mut Conn) -> Result<i64> {
         if text(found).is_none() {
             return check(found).map(|()| found);
         }
-        let mut transaction = conn.begin_with(BEGIN_WRITE).await?;
+        let mut transaction = begin_write(conn).await?;
         match bring_further(&mut transaction, found).await {
             // Another process was faster: it is looked what it made.
             Err(error) if is_taken(&error) => transaction.rollback().await?,

@@ -21,14 +21,16 @@ impl Templates for Store {
              WHERE user_id = $1 AND name = $2 AND ($3 IS NULL OR version = $3) \
              AND content IS NOT NULL ORDER BY version DESC LIMIT 1";
         let mut conn = self.link().reader().await?;
+        let conn: &mut Conn = &mut conn;
         let query = sqlx::query(ONE).bind(user_id).bind(name).bind(version.map(i64::from));
-        query.fetch_optional(&mut *conn).await?.as_ref().map(template).transpose()
+        query.fetch_optional(conn).await?.as_ref().map(template).transpose()
     }
 
     async fn last_version(&self, user_id: &str, name: &str) -> Result<u32> {
         const LAST: &str = "SELECT coalesce(max(version), 0) FROM template WHERE user_id = $1 AND name = $2";
         let mut conn = self.link().reader().await?;
-        let row = sqlx::query(LAST).bind(user_id).bind(name).fetch_one(&mut *conn).await?;
+        let conn: &mut Conn = &mut conn;
+        let row = sqlx::query(LAST).bind(user_id).bind(name).fetch_one(conn).await?;
         number(row.try_get(0)?)
     }
 
@@ -37,15 +39,17 @@ impl Templates for Store {
              WHERE t.user_id = $1 AND t.name > $2 AND t.version = (SELECT max(v.version) FROM template AS v \
              WHERE v.user_id = t.user_id AND v.name = t.name) AND t.content IS NOT NULL ORDER BY t.name LIMIT $3";
         let mut conn = self.link().reader().await?;
+        let conn: &mut Conn = &mut conn;
         let query = sqlx::query(NEWEST).bind(user_id).bind(after).bind(i64::from(limit));
-        query.fetch_all(&mut *conn).await?.iter().map(template).collect()
+        query.fetch_all(conn).await?.iter().map(template).collect()
     }
 
     async fn remove(&self, user_id: &str, name: &str) -> Result<bool> {
         const REMOVE: &str = "UPDATE template SET content = NULL \
              WHERE user_id = $1 AND name = $2 AND content IS NOT NULL";
         let mut conn = self.link().writer().await?;
-        let gone = sqlx::query(REMOVE).bind(user_id).bind(name).execute(&mut *conn).await?;
+        let conn: &mut Conn = &mut conn;
+        let gone = sqlx::query(REMOVE).bind(user_id).bind(name).execute(conn).await?;
         Ok(gone.rows_affected() > 0)
     }
 }

@@ -114,7 +114,7 @@ async fn look(
                         let _ = told.send(Control::Task { task: Box::new(task) }.text());
                     }
                 }
-                Err(error) => tracing::warn!(%error, "tasks cannot be told, trying again"),
+                Err(error) => error.tell("tasks cannot be told, trying again"),
             }
         }
         tokio::select! {
