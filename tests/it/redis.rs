@@ -83,6 +83,20 @@ fn all(jobs: &[Job], state: JobState) -> bool {
     !jobs.is_empty() && jobs.iter().all(|job| job.state == state)
 }
 
+/// Waits until a task is led to by its job. Some before it may be found by polling: the library that takes
+/// jobs connects after the one that writes them.
+async fn goes_through_its_job(world: &World, queue: &BullQueue) {
+    patiently("a task goes through its job", async || {
+        let task = world.start(plan(vec![call("read", json!({}))])).await;
+        world.ended(task.id).await;
+        let is_done =
+            |job: &Job| job.return_value.as_ref().is_some_and(|value| value["status"] == "completed");
+        let jobs = queue.get_task_jobs(task.id).await.unwrap_or_default();
+        jobs.iter().any(|job| is_done(job) && job.return_value.as_ref().unwrap()["skipped"].is_null())
+    })
+    .await;
+}
+
 /// The raw hash of a job.
 async fn stored(config: &QueueConfig, id: &str) -> std::collections::BTreeMap<String, String> {
     let client = ::redis::Client::open(config.url.as_str()).unwrap();
@@ -357,16 +371,39 @@ async fn work_goes_on_through_the_database_while_redis_is_away_and_back() {
     assert!(queue.get_task_jobs(away.id).await.is_err(), "an answer would be invented");
     server.start_again();
     patiently("Redis is back", async || queue.is_connected()).await;
-    // Some of these may still be found by polling, until the library has connected again too.
-    patiently("a task goes through its job again", async || {
-        let after = world.start(plan(vec![call("read", json!({}))])).await;
-        world.ended(after.id).await;
-        let is_done =
-            |job: &Job| job.return_value.as_ref().is_some_and(|value| value["status"] == "completed");
-        let jobs = queue.get_task_jobs(after.id).await.unwrap_or_default();
-        jobs.iter().any(|job| is_done(job) && job.return_value.as_ref().unwrap()["skipped"].is_null())
-    })
-    .await;
+    goes_through_its_job(&world, &queue).await;
+    assert!(world.calls().values().all(|count| *count == 1), "{:?}", world.calls());
+    worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_redis_that_takes_no_writes_is_as_good_as_none() {
+    let server = RedisServer::start();
+    let config = QueueConfig { poll: Duration::from_millis(50), ..QueueConfig::at(server.url()) };
+    let queue = connected(config).await;
+    let world = world(&queue, quick()).await;
+    let worker = working(&world).await;
+    for (refuse, accept, why) in [
+        (&["CONFIG", "SET", "maxmemory", "1"][..], &["CONFIG", "SET", "maxmemory", "0"][..], "OOM"),
+        (&["REPLICAOF", "127.0.0.1", "1"], &["REPLICAOF", "NO", "ONE"], "ReadOnly"),
+        (
+            &["ACL", "SETUSER", "default", "-eval", "-evalsha"],
+            &["ACL", "SETUSER", "default", "+@all"],
+            "NoPerm",
+        ),
+    ] {
+        server.ask(refuse);
+        let first = world.start(plan(vec![call("unsafe_effect", json!({}))])).await;
+        patiently("it is seen that Redis takes no writes", async || !queue.is_connected()).await;
+        assert_eq!(world.ended(first.id).await.status(), Status::Completed);
+        let next = world.start(plan(vec![call("unsafe_effect", json!({}))])).await;
+        assert_eq!(world.ended(next.id).await.status(), Status::Completed);
+        let trouble = queue.ping().await.expect_err("it would say that all is well").to_string();
+        assert!(trouble.contains(why), "{trouble}");
+        server.ask(accept);
+        patiently("Redis is back", async || queue.is_connected()).await;
+        goes_through_its_job(&world, &queue).await;
+    }
     assert!(world.calls().values().all(|count| *count == 1), "{:?}", world.calls());
     worker.stop().await;
 }
@@ -387,14 +424,37 @@ async fn a_redis_that_never_answers_holds_nobody_up() {
     worker.stop().await;
 }
 
+/// One step that a model answers.
+fn script() -> Value {
+    json!({"rules": [
+        {"role": "plan", "reply": {"json": {"steps": [{"id": "a", "description": "Answer", "type": "llm-reasoning"}]}}},
+        {"role": "execute", "reply": {"text": "The answer."}},
+    ]})
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn that_redis_takes_no_writes_is_told_once_however_many_jobs_it_refuses() {
+    let redis = RedisServer::start();
+    let program = Program::on(None, &script(), &format!("[queue]\nurl = {:?}\n", redis.url()));
+    let server = program.serve(&[]).await;
+    let told = |line: &str| program.printed().lines().filter(|printed| printed.contains(line)).count();
+    patiently("it is connected", async || told("jobs go through Redis") == 1).await;
+    redis.ask(&["CONFIG", "SET", "maxmemory", "1"]);
+    for _ in 0..5 {
+        let id = program.orchestrate(&server, "Answer the question of all questions").await.unwrap();
+        program.until(&server, &id, &["completed"]).await;
+    }
+    patiently("it is told", async || told("jobs do not go through Redis") == 1).await;
+    redis.ask(&["CONFIG", "SET", "maxmemory", "0"]);
+    patiently("it is told that it is over", async || told("jobs go through Redis") == 2).await;
+    assert_eq!((told("WARN"), told("ERROR")), (1, 0), "{}", program.printed());
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn the_program_shows_the_jobs_of_a_task_and_whether_redis_answers() {
     let prefix = format!("test-{}", uuid::Uuid::now_v7().simple());
     let table = format!("[queue]\nurl = {:?}\nprefix = {prefix:?}\n", url());
-    let script = json!({"rules": [
-        {"role": "plan", "reply": {"json": {"steps": [{"id": "a", "description": "Answer", "type": "llm-reasoning"}]}}},
-        {"role": "execute", "reply": {"text": "The answer."}},
-    ]});
+    let script = script();
     let program = Program::on(None, &script, &table);
     let server = program.serve(&[]).await;
     let id = program.orchestrate(&server, "Answer the question of all questions").await.unwrap();

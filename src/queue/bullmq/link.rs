@@ -1,11 +1,12 @@
-//! The connection to Redis: kept in the background, told apart at once when it is gone.
+//! The connection to Redis: kept in the background, told apart at once when it is gone or takes no
+//! writes.
 
 use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use bullmq::options::{QueueOptions, RedisConnectionOptions};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::QueueConfig;
@@ -18,7 +19,11 @@ pub(super) const ANSWER: Duration = Duration::from_secs(1);
 /// How often it is asked whether it is there, and how soon again once it is not.
 const BEATS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(500));
 
-/// The library's queue, while Redis answers.
+/// A script that writes nothing, for its key is never there. It is refused whenever a job would be: by a
+/// Redis that is full or reads only, that may run no scripts, or cannot save what it is told.
+const PROBE: &str = "return redis.call('SET', KEYS[1], '1', 'XX')";
+
+/// The library's queue, while Redis answers and takes what is written.
 pub(super) type Connected = Option<Arc<bullmq::Queue>>;
 
 /// Keeps the connection for as long as it lives.
@@ -27,6 +32,8 @@ pub(super) struct Link {
     queue: watch::Receiver<Connected>,
     tried: watch::Receiver<bool>,
     trouble: Arc<Mutex<String>>,
+    /// Somebody saw that Redis does not do what it is told.
+    doubt: Arc<Notify>,
     _kept: DropGuard,
 }
 
@@ -38,23 +45,24 @@ impl Link {
         let (connected, queue) = watch::channel(None);
         let (tried, was_tried) = watch::channel(false);
         let trouble = Arc::new(Mutex::new("it is not connected yet".to_owned()));
-        let stop = CancellationToken::new();
-        let keeping = keep(config.clone(), connected, tried, trouble.clone());
+        let (stop, doubt) = (CancellationToken::new(), Arc::new(Notify::new()));
+        let kept = Kept { config: config.clone(), connected, tried, trouble: trouble.clone() };
+        let keeping = keep(kept, doubt.clone());
         let stopped = stop.clone();
         tokio::spawn(async move { stopped.run_until_cancelled(keeping).await });
-        Ok(Self { config, queue, tried: was_tried, trouble, _kept: stop.drop_guard() })
+        Ok(Self { config, queue, tried: was_tried, trouble, doubt, _kept: stop.drop_guard() })
     }
 
     pub(super) fn config(&self) -> &QueueConfig {
         &self.config
     }
 
-    /// The queue, if Redis answers.
+    /// The queue, if Redis answers and takes what is written.
     pub(super) fn queue(&self) -> Connected {
         self.queue.borrow().clone()
     }
 
-    /// Whether Redis was tried and does not answer.
+    /// Whether Redis was tried and does not answer, or takes no writes.
     pub(super) fn is_away(&self) -> bool {
         *self.tried.borrow() && self.queue().is_none()
     }
@@ -68,6 +76,18 @@ impl Link {
     /// Tells when Redis goes and comes.
     pub(super) fn watch(&self) -> watch::Receiver<Connected> {
         self.queue.clone()
+    }
+
+    /// Looks at once whether Redis does what it is told, because something was not done. Returns whether
+    /// jobs still go through it.
+    pub(super) async fn look(&self) -> bool {
+        let Some(queue) = self.queue() else { return false };
+        let is_well = probe(&queue).await.is_ok();
+        if !is_well {
+            // Whoever keeps the connection looks for itself.
+            self.doubt.notify_one();
+        }
+        is_well
     }
 
     /// Why Redis was away when it was last tried.
@@ -124,31 +144,34 @@ fn introduction(config: &QueueConfig, info: &str) -> String {
     format!("Redis{version} answers in {}, queue {}{warning}", config.place(), config.name)
 }
 
-/// Connects, watches, and connects again, for ever.
-async fn keep(
+/// What is told of the connection.
+struct Kept {
     config: Arc<QueueConfig>,
     connected: watch::Sender<Connected>,
     tried: watch::Sender<bool>,
     trouble: Arc<Mutex<String>>,
-) {
+}
+
+/// Connects, watches, and connects again, for ever.
+async fn keep(kept: Kept, doubt: Arc<Notify>) {
     let mut was_told = false;
+    let redis = kept.config.place();
     loop {
-        match connect(&config).await {
+        let trouble = match connect(&kept.config).await {
             Ok(queue) => {
-                tracing::info!(redis = %config.place(), queue = %config.name, "jobs go through Redis");
+                tracing::info!(%redis, queue = %kept.config.name, "jobs go through Redis");
                 was_told = false;
-                connected.send_replace(Some(Arc::new(queue.clone())));
-                tried.send_replace(true);
-                let lost = watch_over(&queue).await;
-                *trouble.lock().unwrap_or_else(PoisonError::into_inner) = lost;
-                connected.send_replace(None);
+                kept.connected.send_replace(Some(Arc::new(queue.clone())));
+                kept.tried.send_replace(true);
+                watch_over(&queue, &doubt).await
             }
-            Err(seen) => *trouble.lock().unwrap_or_else(PoisonError::into_inner) = seen,
-        }
-        tried.send_replace(true);
+            Err(trouble) => trouble,
+        };
+        kept.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&trouble);
+        kept.connected.send_replace(None);
+        kept.tried.send_replace(true);
         if !was_told {
-            let trouble = trouble.lock().unwrap_or_else(PoisonError::into_inner).clone();
-            tracing::warn!(redis = %config.place(), trouble, "Redis is away: the database is the queue");
+            tracing::warn!(%redis, trouble, "jobs do not go through Redis: the database is the queue");
             was_told = true;
         }
         tokio::time::sleep(BEATS.1).await;
@@ -156,21 +179,33 @@ async fn keep(
 }
 
 /// Returns what went wrong once something does.
-async fn watch_over(queue: &bullmq::Queue) -> String {
+async fn watch_over(queue: &bullmq::Queue, doubt: &Notify) -> String {
     loop {
-        tokio::time::sleep(BEATS.0).await;
-        match tokio::time::timeout(ANSWER, queue.connection().ping()).await {
-            Ok(Ok(())) => {}
-            Ok(Err(error)) => return error.to_string(),
-            Err(_) => return "it does not answer".to_owned(),
+        tokio::select! {
+            () = tokio::time::sleep(BEATS.0) => {}
+            () = doubt.notified() => {}
         }
+        if let Err(trouble) = probe(queue).await {
+            return trouble;
+        }
+    }
+}
+
+/// Whether Redis would take a job.
+async fn probe(queue: &bullmq::Queue) -> Result<(), String> {
+    let mut script = redis::cmd("EVAL");
+    script.arg(PROBE).arg(1).arg(queue.keys().get("longhaul-probe"));
+    match tokio::time::timeout(ANSWER, queue.connection().cmd::<()>(&mut script)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(error)) => Err(error.to_string()),
+        Err(_) => Err("it does not answer".to_owned()),
     }
 }
 
 async fn connect(config: &QueueConfig) -> Result<bullmq::Queue, String> {
     let options = QueueOptions::new().connection(connection(config)).prefix(&config.prefix);
     match tokio::time::timeout(CONNECT, bullmq::Queue::with_options(&config.name, options)).await {
-        Ok(Ok(queue)) => Ok(queue),
+        Ok(Ok(queue)) => probe(&queue).await.map(|()| queue),
         Ok(Err(error)) => Err(error.to_string()),
         // The library goes on trying: what it saw is not known.
         Err(_) => Err("it cannot be connected to".to_owned()),

@@ -6,8 +6,9 @@
 //! ```
 //!
 //! Redis decides nothing. A job that is lost is found by the sweep, one that comes twice claims
-//! nothing, and whatever Redis does not answer in time is left alone. The library itself waits
-//! forty seconds for a server that is gone, so every wait on it here has its own end.
+//! nothing, and whatever Redis does not answer in time is left alone. A Redis that takes no writes is
+//! away like one that does not answer. The library itself waits forty seconds for a server that is
+//! gone, so every wait on it here has its own end.
 
 mod config;
 mod intake;
@@ -51,7 +52,7 @@ impl BullQueue {
         let config = Arc::new(config);
         let link = Arc::new(Link::start(config.clone())?);
         Ok(Self {
-            pusher: Pusher::start(link.clone()),
+            pusher: Pusher::start(link.clone(), doorbell.clone()),
             intake: Intake::new(config.clone(), link.clone()),
             doorbell,
             poll: config.poll,
@@ -61,7 +62,7 @@ impl BullQueue {
         })
     }
 
-    /// Whether Redis answers at the moment.
+    /// Whether Redis answers at the moment and takes what is written.
     pub fn is_connected(&self) -> bool {
         self.link.queue().is_some()
     }

@@ -12,7 +12,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use super::link::{ANSWER, Link};
 use super::reader;
-use crate::queue::{JobState, QueueError, Wake};
+use crate::queue::{Doorbell, JobState, QueueError, Wake};
 use crate::task::TaskId;
 
 /// Writes that may wait. More than that wait only while Redis is in trouble, and then each of
@@ -41,9 +41,10 @@ pub(super) struct Pusher {
 }
 
 impl Pusher {
-    pub(super) fn start(link: Arc<Link>) -> Self {
+    /// `doorbell` wakes the workers of this process for what Redis did not take.
+    pub(super) fn start(link: Arc<Link>, doorbell: Doorbell) -> Self {
         let (writes, waiting) = mpsc::channel(WAITING);
-        tokio::spawn(write(link, waiting));
+        tokio::spawn(write(Redis { link, doorbell }, waiting));
         Self { writes, was_used: AtomicBool::new(false) }
     }
 
@@ -81,10 +82,16 @@ impl Pusher {
     }
 }
 
-async fn write(link: Arc<Link>, mut waiting: mpsc::Receiver<Write>) {
+/// Where writes go, and what rings when they do not get there.
+struct Redis {
+    link: Arc<Link>,
+    doorbell: Doorbell,
+}
+
+async fn write(redis: Redis, mut waiting: mpsc::Receiver<Write>) {
     let mut batch = Vec::new();
     // What a process that just started has to tell waits for its connection.
-    link.tried().await;
+    redis.link.tried().await;
     while waiting.recv_many(&mut batch, BATCH).await > 0 {
         let mut adds = Vec::new();
         for write in batch.drain(..) {
@@ -92,50 +99,71 @@ async fn write(link: Arc<Link>, mut waiting: mpsc::Receiver<Write>) {
                 Write::Add(wake) => adds.push(wake),
                 // A removal must not overtake what it removes, nor a change what it changes.
                 Write::Remove(task) => {
-                    add_all(&link, std::mem::take(&mut adds)).await;
-                    remove(&link, task).await;
+                    redis.add_all(std::mem::take(&mut adds)).await;
+                    redis.remove(task).await;
                 }
                 Write::Prioritize(task, priority) => {
-                    add_all(&link, std::mem::take(&mut adds)).await;
-                    prioritize(&link, task, priority).await;
+                    redis.add_all(std::mem::take(&mut adds)).await;
+                    redis.prioritize(task, priority).await;
                 }
                 Write::Flush(done) => {
-                    add_all(&link, std::mem::take(&mut adds)).await;
+                    redis.add_all(std::mem::take(&mut adds)).await;
                     let _ = done.send(());
                 }
             }
         }
-        add_all(&link, adds).await;
+        redis.add_all(adds).await;
     }
 }
 
-/// What has ended is history and stays; what waits would find nothing to do.
-async fn remove(link: &Link, task: TaskId) {
-    let removed = link.ask(async |queue| reader::remove_jobs_of(queue, task, JobState::waits).await);
-    if let Err(error) = removed.await {
-        tracing::debug!(%task, %error, "jobs of an ended task stay in the queue");
+impl Redis {
+    /// What has ended is history and stays; what waits would find nothing to do.
+    async fn remove(&self, task: TaskId) {
+        let removed = self.link.ask(async |queue| reader::remove_jobs_of(queue, task, JobState::waits).await);
+        if let Err(error) = removed.await {
+            tracing::debug!(%task, %error, "jobs of an ended task stay in the queue");
+        }
     }
-}
 
-async fn prioritize(link: &Link, task: TaskId, priority: u8) {
-    let changed = link.ask(async |queue| reader::prioritize_jobs_of(queue, task, priority).await);
-    if let Err(error) = changed.await {
-        tracing::debug!(%task, %error, "jobs of the task keep their places in the queue");
+    async fn prioritize(&self, task: TaskId, priority: u8) {
+        let changed = self.link.ask(async |queue| reader::prioritize_jobs_of(queue, task, priority).await);
+        if let Err(error) = changed.await {
+            tracing::debug!(%task, %error, "jobs of the task keep their places in the queue");
+        }
     }
-}
 
-async fn add_all(link: &Link, wakes: Vec<Wake>) {
-    futures::stream::iter(wakes)
-        .for_each_concurrent(AT_ONCE, |wake| async move {
-            let Some(queue) = link.queue() else { return };
-            let trouble = match tokio::time::timeout(ANSWER, add(&queue, &wake)).await {
-                Ok(Ok(())) => return,
+    async fn add_all(&self, wakes: Vec<Wake>) {
+        let troubles: Vec<String> = futures::stream::iter(wakes)
+            .map(|wake| self.add(wake))
+            .buffer_unordered(AT_ONCE)
+            .filter_map(std::future::ready)
+            .collect()
+            .await;
+        // A Redis that is away is told of once, by whoever keeps the connection.
+        if let Some(trouble) = troubles.first()
+            && self.link.look().await
+        {
+            let jobs = troubles.len();
+            tracing::warn!(jobs, trouble, "not written into Redis: looking for due tasks finds them");
+        }
+    }
+
+    /// What went wrong, if a job was not written.
+    async fn add(&self, wake: Wake) -> Option<String> {
+        let trouble = match self.link.queue() {
+            None => "Redis is away".to_owned(),
+            Some(queue) => match tokio::time::timeout(ANSWER * 2, add(&queue, &wake)).await {
+                Ok(Ok(())) => return None,
                 Ok(Err(error)) => error.to_string(),
                 Err(_) => "Redis does not answer".to_owned(),
-            };
-            tracing::warn!(task = %wake.task, trouble, "a job was not written: polling finds the task");
-        })
-        .await;
+            },
+        };
+        tracing::debug!(task = %wake.task, trouble, "a job was not written");
+        if wake.delay.is_zero() {
+            self.doorbell.ring();
+        }
+        Some(trouble)
+    }
 }
 
 async fn add(queue: &bullmq::Queue, wake: &Wake) -> Result<(), bullmq::Error> {
