@@ -56,6 +56,7 @@ mod queue_clients;
 mod recordings;
 mod redis;
 mod redis_server;
+mod relay;
 mod replay;
 mod replay_order;
 mod retention;

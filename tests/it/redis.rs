@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use crate::program::Program;
 use crate::redis_server::RedisServer;
+use crate::relay::Relay;
 use crate::world::{Setup, Working, World, call, plan};
 
 /// How long a test waits for what must happen. Nothing is measured by it.
@@ -408,6 +409,25 @@ async fn a_redis_that_takes_no_writes_is_as_good_as_none() {
     worker.stop().await;
 }
 
+/// As behind a router that forgot them: nothing comes over them any more, and neither end is told.
+#[tokio::test(flavor = "multi_thread")]
+async fn connections_that_fell_silent_are_made_anew() {
+    let server = RedisServer::start();
+    let relay = Relay::to(server.port()).await;
+    let url = format!("redis://127.0.0.1:{}", relay.port());
+    let config = QueueConfig { poll: Duration::from_millis(50), ..QueueConfig::at(url) };
+    let queue = connected(config).await;
+    let world = world(&queue, quick()).await;
+    let worker = working(&world).await;
+    goes_through_its_job(&world, &queue).await;
+    // The one that asks whether Redis is there goes on, or not.
+    for first in [1, 0] {
+        relay.silence_all_but(first);
+        goes_through_its_job(&world, &queue).await;
+    }
+    worker.stop().await;
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_never_answers_holds_nobody_up() {
     // Accepts, and says nothing: the library alone would wait for forty seconds.
@@ -422,6 +442,18 @@ async fn a_redis_that_never_answers_holds_nobody_up() {
     assert_eq!(world.ended(task.id).await.status(), Status::Completed);
     assert!(queue.ping().await.is_err());
     worker.stop().await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_queue_that_waits_for_jobs_closes_at_once() {
+    let queue = connected(jobs_only()).await;
+    let world = world(&queue, quick()).await;
+    let worker = working(&world).await;
+    goes_through_its_job(&world, &queue).await;
+    worker.stop().await;
+    let began = std::time::Instant::now();
+    queue.close().await;
+    assert!(began.elapsed() < Duration::from_secs(1), "{:?}", began.elapsed());
 }
 
 /// One step that a model answers.

@@ -9,10 +9,10 @@ use bullmq::options::WorkerOptions;
 use bullmq::worker::WorkerEvent;
 use bullmq::{Job, RateLimiterOptions};
 use tokio::sync::{mpsc, oneshot, watch};
-use tokio::task::JoinHandle;
+use tokio::task::{JoinHandle, JoinSet};
 use tokio_util::sync::CancellationToken;
 
-use super::link::Link;
+use super::link::{Connected, Link};
 use super::processor::process;
 use super::{QueueConfig, link};
 use crate::queue::Delivery;
@@ -25,6 +25,9 @@ const CONNECT: Duration = Duration::from_secs(2);
 const AGAIN: Duration = Duration::from_millis(500);
 /// How long the ends of jobs may take to be written when the process stops.
 const CLOSE: Duration = Duration::from_secs(2);
+/// How often it is looked whether they are. A job that was asked for when no more were wanted is here by
+/// then, and on its way back.
+const GLANCE: Duration = Duration::from_millis(50);
 /// How soon the library asks Redis again after an error, in milliseconds. Its own fifteen
 /// seconds would leave the queue alone long after Redis is back.
 const RETRY_MS: u64 = 500;
@@ -176,34 +179,34 @@ impl Hatch {
     }
 }
 
-/// Connects the library's worker, and lets it work until the process stops.
+/// Lets a worker of the library work until the process stops, and another one from when its connections
+/// cannot be trusted any more: it goes on asking one that fell silent, and waits ten seconds for nothing
+/// each time.
 async fn take(config: Arc<QueueConfig>, link: Arc<Link>, hatch: Arc<Hatch>) {
-    let closing = hatch.closing.clone();
-    let Some(worker) = closing.run_until_cancelled(connect(&config, &link, &hatch)).await else { return };
-    let mut open = hatch.open.subscribe();
+    let mut connected = link.watch();
+    let mut leaving = JoinSet::new();
     loop {
-        tokio::select! {
-            () = hatch.closing.cancelled() => break,
-            // The library never forgets an event that nobody reads.
-            event = worker.next_event() => match event {
-                Some(WorkerEvent::Drained) => hatch.drained.store(true, Ordering::Relaxed),
-                Some(WorkerEvent::Active { .. }) => hatch.drained.store(false, Ordering::Relaxed),
-                Some(_) => {}
-                None => break,
-            },
-            Ok(()) = open.changed() => {
-                if *open.borrow_and_update() { worker.resume() } else { worker.pause() }
-            }
+        let connecting = connect(&config, &link, &hatch, &mut connected);
+        let Some(worker) = hatch.closing.run_until_cancelled(connecting).await else { break };
+        follow(&worker, &link, &hatch, &mut connected).await;
+        leaving.spawn(leave(worker));
+        while leaving.try_join_next().is_some() {}
+        if hatch.closing.run_until_cancelled(tokio::time::sleep(AGAIN)).await.is_none() {
+            break;
         }
     }
-    let millis = u64::try_from(CLOSE.as_millis()).unwrap_or(u64::MAX);
-    if let Err(error) = worker.close(millis).await {
-        tracing::debug!(%error, "the queue was not closed cleanly: its jobs come back by themselves");
+    let all = async { while leaving.join_next().await.is_some() {} };
+    if tokio::time::timeout(CLOSE, all).await.is_err() {
+        tracing::debug!("the queue was not closed cleanly: its jobs come back by themselves");
     }
 }
 
-async fn connect(config: &QueueConfig, link: &Arc<Link>, hatch: &Arc<Hatch>) -> bullmq::Worker {
-    let mut connected = link.watch();
+async fn connect(
+    config: &QueueConfig,
+    link: &Arc<Link>,
+    hatch: &Arc<Hatch>,
+    connected: &mut watch::Receiver<Connected>,
+) -> bullmq::Worker {
     loop {
         // Fails only when the link is gone, and then this is not polled any more either.
         if connected.wait_for(Option::is_some).await.is_err() {
@@ -216,6 +219,58 @@ async fn connect(config: &QueueConfig, link: &Arc<Link>, hatch: &Arc<Hatch>) -> 
             Err(_) => tracing::debug!("no jobs are taken yet: Redis does not answer"),
         }
         tokio::time::sleep(AGAIN).await;
+    }
+}
+
+/// Follows a worker of the library for as long as its connections can be trusted.
+async fn follow(
+    worker: &bullmq::Worker,
+    link: &Link,
+    hatch: &Hatch,
+    connected: &mut watch::Receiver<Connected>,
+) {
+    let mut open = hatch.open.subscribe();
+    open.mark_changed();
+    hatch.drained.store(false, Ordering::Relaxed);
+    loop {
+        tokio::select! {
+            () = hatch.closing.cancelled() => return,
+            // Redis was away: what is connected to it may be to one that is gone.
+            _ = connected.changed() => return,
+            // The library never forgets an event that nobody reads.
+            event = worker.next_event() => match event {
+                Some(WorkerEvent::Drained) => hatch.drained.store(true, Ordering::Relaxed),
+                Some(WorkerEvent::Active { .. }) => hatch.drained.store(false, Ordering::Relaxed),
+                Some(WorkerEvent::Error(trouble)) => {
+                    tracing::debug!(trouble, "jobs are taken over another connection");
+                    link.look().await;
+                    return;
+                }
+                Some(_) => {}
+                None => return,
+            },
+            Ok(()) = open.changed() => {
+                if *open.borrow_and_update() { worker.resume() } else { worker.pause() }
+            }
+        }
+    }
+}
+
+/// Takes no more jobs, and ends when those have ended that were taken. The library itself would wait for
+/// its question after the next one, too.
+async fn leave(worker: bullmq::Worker) {
+    worker.pause();
+    loop {
+        let glance = tokio::time::sleep(GLANCE);
+        tokio::pin!(glance);
+        // Some event comes when a job has ended; none must be left lying.
+        while tokio::select! { event = worker.next_event() => event.is_some(), () = &mut glance => false } {}
+        if worker.active_count().await == 0 {
+            break;
+        }
+    }
+    if let Err(error) = worker.close(0).await {
+        tracing::debug!(%error, "the queue was not closed cleanly: its jobs come back by themselves");
     }
 }
 
