@@ -184,12 +184,17 @@ pub async fn serve(listener: TcpListener, router: Router, shutdown: Cancellation
     }
 }
 
-/// One line per request: neither headers nor query, which may hold secrets.
+/// One line per request: neither headers nor query, which may hold secrets. Reads that succeed come by the
+/// thousands from whoever polls, and would hide the rest.
 async fn report(request: Request, next: Next) -> Response {
     let began = Instant::now();
     let (method, path) = (request.method().clone(), request.uri().path().to_owned());
     let response = next.run(request).await;
     let (status, millis) = (response.status().as_u16(), began.elapsed().as_millis());
-    tracing::info!(%method, path, status, millis, "answered");
+    if method.is_safe() && status < 400 {
+        tracing::debug!(%method, path, status, millis, "answered");
+    } else {
+        tracing::info!(%method, path, status, millis, "answered");
+    }
     response
 }
