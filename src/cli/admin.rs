@@ -141,6 +141,10 @@ async fn look_at_database(
     findings.note("database", Ok(format!("{} in {}", repository.engine().await?, database.place())));
     database.prepare().await?;
     findings.note("schema", Ok("is the one this program needs".to_owned()));
+    if let Err(error) = repository.ping().await {
+        let advice = error.advice().map_or(String::new(), |advice| format!(" ({advice})"));
+        findings.note("database", Err(format!("takes no writes: {}{advice}", with_causes(&error))));
+    }
     findings.stats = Some(repository.stats().await?);
     findings.workers = repository.workers().await?;
     findings.violations = repository.violations().await?;

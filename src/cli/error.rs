@@ -143,9 +143,7 @@ impl CliError {
     fn advice(&self) -> Option<&'static str> {
         match self {
             Self::Config(ConfigError::File { .. }) => Some("every key is described in docs/configuration.md"),
-            Self::Database(RepositoryError::Unavailable(_)) => Some(
-                "is the server running, the address right, the directory writable? `longhaul doctor` looks",
-            ),
+            Self::Database(error @ RepositoryError::Unavailable(_)) => error.advice(),
             Self::NoDatabase { .. } => {
                 Some("--db, DATABASE_URL or [database] in longhaul.toml name another one")
             }

@@ -117,6 +117,29 @@ impl RepositoryError {
         }
     }
 
+    /// What a person can do about a database that is out of reach.
+    pub fn advice(&self) -> Option<&'static str> {
+        let Self::Unavailable(cause) = self else { return None };
+        let refusal = cause.downcast_ref::<sqlx::Error>().and_then(sqlx::Error::as_database_error);
+        let advice = match refusal.and_then(|refusal| refusal.code()).as_deref() {
+            Some("53300") => {
+                "PostgreSQL has no connection left: raise its max_connections, or let each process have fewer \
+                 (`connections` in [database])"
+            }
+            // A statement that another client prepared on the same connection, or did not.
+            Some("42P05" | "26000") => {
+                "a pooler in front of PostgreSQL hands each transaction another connection: let it work by session \
+                 (pgbouncer: pool_mode = session), or connect without it"
+            }
+            Some("25006") => {
+                "PostgreSQL only reads: is the address that of a standby, or default_transaction_read_only on?"
+            }
+            Some("28P01" | "28000") => "PostgreSQL does not let this user in: are name and password right?",
+            _ => "is the server running, the address right, the directory writable? `longhaul doctor` looks",
+        };
+        Some(advice)
+    }
+
     /// Whether the same call can succeed a little later without anybody doing anything.
     pub fn is_passing(&self) -> bool {
         matches!(self, Self::Unavailable(_) | Self::Full(_))

@@ -21,7 +21,7 @@ pub trait Upkeep: Send + Sync {
     async fn violations(&self) -> Result<Vec<Violation>, RepositoryError>;
 
     /// Answers if the database answers, and takes what is written: where the last write was refused for want of
-    /// room or of the database, it tries one.
+    /// room or of the database, or nothing was tried yet, it tries one.
     async fn ping(&self) -> Result<(), RepositoryError>;
 
     /// Which engine it is, with its version, for people.

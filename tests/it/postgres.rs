@@ -2,8 +2,11 @@
 
 use std::time::Duration;
 
-use longhaul::repository::PostgresRepository;
+use longhaul::repository::{PostgresRepository, RepositoryError, Upkeep};
+use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
+
+use crate::program::Program;
 
 /// How long a statement of a test may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -42,5 +45,40 @@ async fn processes_that_start_at_once_on_an_empty_database_all_start() {
         for started in futures::future::join_all(starts).await {
             assert!(started.is_ok(), "round {round}: {started:?}");
         }
+    }
+}
+
+/// As behind a failover that left the address of the standby.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_database_that_only_reads_is_not_well() {
+    let url = fresh_url().await;
+    let program = Program::on(Some(url.clone()), &json!({"rules": []}), "");
+    assert_eq!(program.run(&["migrate"]).0, 0);
+    assert_eq!(program.run(&["doctor"]).0, 0);
+    let mut admin = PgConnection::connect(&url).await.unwrap();
+    let name = url::Url::parse(&url).unwrap().path().trim_start_matches('/').to_owned();
+    let only_reads = format!("ALTER DATABASE {name} SET default_transaction_read_only = on");
+    sqlx::raw_sql(AssertSqlSafe(only_reads)).execute(&mut admin).await.unwrap();
+    let (exit, printed, _) = program.run(&["doctor"]);
+    assert!(exit == 1 && printed.contains("takes no writes") && printed.contains("a standby"), "{printed}");
+    let fresh = PostgresRepository::connect(&url, 2, PATIENCE).await.unwrap();
+    let error = fresh.ping().await.expect_err("a process that has written nothing knows it, too");
+    assert_eq!(error.code(), "database_unavailable");
+}
+
+/// What two clients of a pooler that works by transaction meet on one connection.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_pooler_by_transaction_is_named() {
+    let mut shared = PgConnection::connect(&fresh_url().await).await.unwrap();
+    for (statement, advised) in
+        [("PREPARE s AS SELECT 1", false), ("PREPARE s AS SELECT 1", true), ("EXECUTE t", true)]
+    {
+        let told = sqlx::raw_sql(statement).execute(&mut shared).await.map_err(RepositoryError::from);
+        let advice = told.as_ref().err().and_then(RepositoryError::advice);
+        assert_eq!(
+            advice.is_some_and(|advice| advice.contains("by session")),
+            advised,
+            "{statement}: {told:?}"
+        );
     }
 }

@@ -30,7 +30,9 @@ impl Pools {
     pub(super) async fn connect(url: &str, connections: u32, timeout: Duration) -> Result<Self> {
         let options: PgConnectOptions =
             url.parse().map_err(|_| RepositoryError::Address("DATABASE_URL".to_owned()))?;
-        let options = options.application_name("longhaul").disable_statement_logging();
+        // Poolers refuse whoever asks for digits, and floats do not come as text here.
+        let options =
+            options.application_name("longhaul").extra_float_digits(None).disable_statement_logging();
         // A pool only says that it waited in vain; one connection says what is wrong.
         let first = tokio::time::timeout(CONNECTING, options.connect()).await;
         first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;

@@ -57,14 +57,15 @@ const PING: Duration = Duration::from_secs(3);
 /// Tasks in a database.
 pub struct Store {
     link: Link,
-    /// Whether the last write was refused for want of room or of the database.
+    /// Whether nobody knows that writes are taken: none was tried yet, or the last was refused for want of room or
+    /// of the database.
     refuses: AtomicBool,
     outage: Outage,
 }
 
 impl Store {
     pub(super) fn over(link: Link) -> Self {
-        Self { link, refuses: AtomicBool::new(false), outage: Outage::default() }
+        Self { link, refuses: AtomicBool::new(true), outage: Outage::default() }
     }
 
     pub(super) fn link(&self) -> &Link {
@@ -112,7 +113,7 @@ impl Store {
         asked
     }
 
-    /// Whether the database answers, and takes what is written if it was known not to.
+    /// Whether the database answers, and takes what is written if it is not known to.
     async fn answers(&self) -> Result<()> {
         if self.refuses.load(Ordering::Relaxed) {
             let mut conn = self.link.writer().await?;
