@@ -25,8 +25,12 @@ enum Hurry {
 impl Hurry {
     /// How many bytes of a conversation are kept word for word when it is folded; `None` if it is
     /// not. A fold that would free next to nothing is not tried: it would be tried every turn.
+    ///
+    /// What is kept leaves at least as much room again: in a small window, most of which instructions and
+    /// tools take, the next fold would come two turns later, and each makes the provider read all anew.
     fn keeps(self, window: &Window, tokens: u64, turns: usize) -> Option<usize> {
-        let recent = window.recent_bytes();
+        let beside = tokens.saturating_sub(window.tokens(turns as u64));
+        let recent = window.recent_bytes().min(window.bytes_of(window.full().saturating_sub(beside) / 2));
         let old = window.tokens(turns.saturating_sub(recent) as u64);
         match self {
             Self::Soon => (tokens > window.full() && old > window.limit() / WORTH_PART).then_some(recent),
@@ -192,6 +196,22 @@ mod tests {
                 is_error: false,
             });
         }
+    }
+
+    #[test]
+    fn a_fold_leaves_as_much_room_as_it_keeps_however_much_instructions_and_tools_take() {
+        let model = Scripted::parse("m", r#"{"rules":[{"reply":{"text":"x"}}]}"#).unwrap();
+        let kept = |limit: u64, beside: u64| {
+            let window = Window::of(&model, limit, 4096);
+            let turns = window.bytes_of(window.full() - beside) + 1000;
+            let tokens = beside + window.tokens(turns as u64);
+            let kept = Hurry::Soon.keeps(&window, tokens, turns).expect("it is full");
+            (window.tokens(kept as u64), window)
+        };
+        let (recent, window) = kept(20_000, 7_000);
+        assert!(window.full() - 7_000 - recent >= recent, "{recent}");
+        let (recent, window) = kept(100_000, 7_000);
+        assert_eq!(recent, window.tokens(window.recent_bytes() as u64), "a large one keeps its share");
     }
 
     proptest! {

@@ -28,16 +28,27 @@ pub(crate) struct Recording {
     turns: Turns,
     /// What it says as a summarizer; without it, it refuses.
     summary: Option<String>,
+    thinks: bool,
 }
 
 impl Recording {
     pub(crate) fn new(summary: Option<&str>, turns: Turns) -> Arc<Self> {
-        Arc::new(Self {
+        Arc::new(Self::of(summary, turns, true))
+    }
+
+    /// One that says what it says and nothing besides.
+    pub(crate) fn without_thoughts(summary: Option<&str>, turns: Turns) -> Arc<Self> {
+        Arc::new(Self::of(summary, turns, false))
+    }
+
+    fn of(summary: Option<&str>, turns: Turns, thinks: bool) -> Self {
+        Self {
             name: "scripted/recording".parse().unwrap(),
             asked: Mutex::default(),
             turns,
             summary: summary.map(str::to_owned),
-        })
+            thinks,
+        }
     }
 
     fn asked(&self) -> Vec<Request> {
@@ -94,8 +105,8 @@ impl Model for Recording {
         let usage = Usage { model_calls: 1, ..Usage::default() };
         let requests: Vec<_> = requests.collect();
         let thoughts = vec![Thought::Words(format!("It is turn {turn}.")), Thought::Seal("s".repeat(2_000))];
-        let thinking =
-            (!requests.is_empty()).then(|| Box::new(Thinking { model: self.name.clone(), thoughts }));
+        let thinking = (self.thinks && !requests.is_empty())
+            .then(|| Box::new(Thinking { model: self.name.clone(), thoughts }));
         Ok(Answer { text, requests, thinking, finish: "stop".to_owned(), usage, model: None })
     }
 

@@ -53,7 +53,7 @@ async fn long_conversation(repository: Arc<dyn Repository>, number: usize, does:
         TURNS.. => ("done".to_owned(), Vec::new()),
         turn => does(number * TURNS + turn),
     });
-    let model = Recording::new(Some("It went on."), turns);
+    let model = Recording::without_thoughts(Some("It went on."), turns);
     let limits = Limits { max_turns: 1000, max_tool_calls: 1000, ..Limits::default() };
     let models = Some(Models::with_model(model).unwrap());
     let repository = Some(repository);

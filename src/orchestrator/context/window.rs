@@ -80,6 +80,11 @@ impl Window {
         self.tokens(request.bytes())
     }
 
+    /// Bytes that are no more than so many tokens.
+    pub fn bytes_of(&self, tokens: u64) -> usize {
+        usize::try_from(tokens.saturating_mul(1000) / self.density).unwrap_or(usize::MAX)
+    }
+
     /// Bytes that are no more than so many percent of the window.
     pub fn bytes(&self, percent: u64) -> usize {
         usize::try_from(self.limit * percent * 10 / self.density).unwrap_or(usize::MAX)

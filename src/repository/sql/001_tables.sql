@@ -122,10 +122,11 @@ CREATE TABLE blob (
 CREATE TABLE task_execution_blob (
     task_id {uuid} NOT NULL REFERENCES task_execution (id) ON DELETE CASCADE,
     hash {bytes} NOT NULL,
-    PRIMARY KEY (task_id, hash)
+    PRIMARY KEY (hash, task_id)
 ){clustered};
 
-CREATE INDEX task_execution_blob_by_hash ON task_execution_blob (hash);
+-- All that a task refers to has one key here, which PostgreSQL stores once.
+CREATE INDEX task_execution_blob_by_task ON task_execution_blob (task_id);
 
 -- Conversations and their messages.
 CREATE TABLE chat_thread (

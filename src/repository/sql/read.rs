@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 
 use futures::TryStreamExt as _;
+use serde::de::value::StrDeserializer;
+use serde::de::{DeserializeOwned, IntoDeserializer as _};
 use serde_json::Value;
 use sqlx::Row as _;
 use sqlx::types::Json;
@@ -11,8 +13,8 @@ use super::rows::{StoredInput, text as row_list};
 use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
 use crate::repository::{ListFilter, RepositoryError, Requests, Stats, TaskSummary};
 use crate::task::{
-    BlobHash, Entry, Event, Fault, ForkPoint, Payload, PlannedStep, Priority, State, Status, Step, Task,
-    TaskId, TaskSpec, Timestamp, TraceType, Usage,
+    BlobHash, Entry, Event, Fault, ForkPoint, PlannedStep, Priority, State, Status, Step, Task, TaskId,
+    TaskSpec, Timestamp, TraceType, Usage,
 };
 
 /// How many tasks a list has if nobody says.
@@ -42,23 +44,40 @@ pub(super) async fn tasks_between_steps(conn: &mut Conn, ids: &[TaskId]) -> Resu
 }
 
 /// What the tables of tasks and steps know of a task.
+#[derive(Default)]
 struct Parts {
-    id: TaskId,
-    spec: TaskSpec,
-    state: State,
-    epoch: i64,
-    steps: Vec<Step>,
+    whole: Option<(TaskSpec, State, i64)>,
+    steps: Vec<(i64, Step)>,
 }
 
 impl Parts {
-    fn whole(self) -> Task {
-        let mut task = Task::restore(self.id, self.spec, self.state, self.steps, &[]);
-        task.enter_epoch(self.epoch);
-        task
+    fn add(&mut self, row: &Row) -> Result<()> {
+        let index: Option<i64> = row.try_get(4)?;
+        if index.unwrap_or(0) == 0 {
+            let (Json(spec), Json(state)) = (row.try_get(1)?, row.try_get(2)?);
+            self.whole = Some((spec, state, row.try_get(3)?));
+        }
+        if let Some(index) = index {
+            self.steps.push((index, step(row, 5)?));
+        }
+        Ok(())
+    }
+
+    fn into_task(mut self, id: TaskId) -> Result<Task> {
+        let missing = || RepositoryError::Corrupt { what: format!("the first step of task {id} is missing") };
+        let (spec, state, epoch) = self.whole.ok_or_else(missing)?;
+        self.steps.sort_unstable_by_key(|(index, _)| *index);
+        let steps = self.steps.into_iter().map(|(_, step)| step).collect();
+        let mut task = Task::restore(id, spec, state, steps, &[]);
+        task.enter_epoch(epoch);
+        Ok(task)
     }
 }
 
-/// A row for each step, or one for a task without any. What there is of a task comes with its first row.
+/// A row for each step, or one for a task without any; what there is of the task itself comes with that or
+/// with the first step.
+///
+/// They come in any order: a database that has to sort them sends nothing before it has read the last.
 async fn without_calls(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> {
     const PARTS: &str = concat!(
         "SELECT t.id, CASE WHEN COALESCE(s.step_index, 0) = 0 THEN COALESCE(t.spec, c.data->'spec') END AS spec, ",
@@ -72,62 +91,97 @@ async fn without_calls(conn: &mut Conn, ids: &[TaskId]) -> Result<Vec<Task>> {
         "LEFT JOIN task_execution_step AS s ON s.task_id = t.id ",
         "LEFT JOIN task_execution_trace AS o ON o.task_id = s.task_id AND o.seq = s.output_seq ",
         "WHERE t.id",
-        among!("$1"),
-        " ORDER BY t.id, s.step_index"
+        among!("$1")
     );
     // Row by row: a task may have ten thousand steps.
     let keys = key_list(ids)?;
     let mut rows = sqlx::query(PARTS).bind(keys).fetch(conn);
-    let mut tasks: Vec<Parts> = Vec::new();
+    let mut tasks: BTreeMap<Key, Parts> = BTreeMap::new();
     while let Some(row) = rows.try_next().await? {
-        let id = task_id(row.try_get::<Key, _>(0)?);
-        if tasks.last().is_none_or(|task| task.id != id) {
-            let (Json(spec), Json(state)) = (row.try_get(1)?, row.try_get(2)?);
-            tasks.push(Parts { id, spec, state, epoch: row.try_get(3)?, steps: Vec::new() });
-        }
-        if row.try_get::<Option<i64>, _>(4)?.is_some()
-            && let Some(task) = tasks.last_mut()
-        {
-            task.steps.push(step(&row)?);
-        }
+        tasks.entry(row.try_get(0)?).or_default().add(&row)?;
     }
-    Ok(tasks.into_iter().map(Parts::whole).collect())
+    tasks.into_iter().map(|(id, parts)| parts.into_task(task_id(id))).collect()
 }
 
-fn step(row: &Row) -> Result<Step> {
-    let input = row.try_get::<Option<Json<StoredInput>>, _>("input")?;
+/// The columns of a row one after another. To find twenty of them by their names takes longer than to read
+/// them.
+struct Columns<'r> {
+    row: &'r Row,
+    next: usize,
+}
+
+type Database = <Row as sqlx::Row>::Database;
+
+impl<'r> Columns<'r> {
+    fn take<T: sqlx::Decode<'r, Database> + sqlx::Type<Database>>(&mut self) -> Result<T> {
+        self.next += 1;
+        Ok(self.row.try_get(self.next - 1)?)
+    }
+
+    fn json<T: DeserializeOwned + 'r>(&mut self) -> Result<T> {
+        self.take::<Json<T>>().map(|json| json.0)
+    }
+
+    fn json_if_any<T: DeserializeOwned + 'r>(&mut self) -> Result<Option<T>> {
+        Ok(self.take::<Option<Json<T>>>()?.map(|json| json.0))
+    }
+
+    fn word<T: DeserializeOwned>(&mut self) -> Result<T> {
+        word_of(self.take()?, "a step")
+    }
+
+    fn count(&mut self) -> Result<u32> {
+        count_of(self.take()?, "a step")
+    }
+
+    fn time(&mut self) -> Result<Option<Timestamp>> {
+        time_of(self.take()?, "a step")
+    }
+}
+
+/// A step, whose columns begin at `first` in the order in which they are taken here.
+fn step(row: &Row, first: usize) -> Result<Step> {
+    let mut columns = Columns { row, next: first };
+    let (id, revision) = (columns.take()?, columns.count()?);
+    let (kind, description, status) = (columns.word()?, columns.take()?, columns.word()?);
+    let (optional, replaced) = (columns.take()?, columns.take()?);
+    let depends_on = columns.json()?;
     let StoredInput { tool, retry, model, for_each, when, checks, item } =
-        input.map(|input| input.0).unwrap_or_default();
+        columns.json_if_any()?.unwrap_or_default();
+    let (output_seq, output) = (columns.take()?, columns.json_if_any()?);
+    let verification = columns.json_if_any()?.map(Box::new);
+    let (fault, usage, attempts) = (columns.json_if_any()?, columns.json()?, columns.count()?);
+    let estimated_duration = columns.take::<Option<i64>>()?.map(i64::unsigned_abs);
     let plan = PlannedStep {
-        id: row.try_get("step_id")?,
-        description: row.try_get("description")?,
-        kind: word(row, "type")?,
-        depends_on: row.try_get::<Json<Vec<u32>>, _>("depends_on")?.0,
+        id,
+        description,
+        kind,
+        depends_on,
         tool,
         retry,
         model,
         for_each,
         when,
         checks,
-        estimated_duration: row.try_get::<Option<i64>, _>("estimated_ms")?.map(i64::unsigned_abs),
-        optional: row.try_get("optional")?,
+        estimated_duration,
+        optional,
     };
     Ok(Step {
         plan,
         item,
-        revision: count(row, "revision")?,
-        status: word(row, "status")?,
-        replaced: row.try_get("replaced")?,
-        attempts: count(row, "attempts")?,
-        retry_at: time_in(row, "retry_at")?,
-        output_seq: row.try_get("output_seq")?,
-        output: row.try_get::<Option<Json<Payload>>, _>("output")?.map(|output| output.0),
-        verification: row.try_get::<Option<Json<_>>, _>("verification")?.map(|known| Box::new(known.0)),
-        fault: row.try_get::<Option<Json<Fault>>, _>("error")?.map(|fault| fault.0),
-        usage: row.try_get::<Json<Usage>, _>("usage")?.0,
-        first_seq: row.try_get("first_seq")?,
-        started_at: time_in(row, "started_at")?,
-        completed_at: time_in(row, "completed_at")?,
+        revision,
+        status,
+        replaced,
+        attempts,
+        output_seq,
+        output,
+        verification,
+        fault,
+        usage,
+        first_seq: columns.take()?,
+        retry_at: columns.time()?,
+        started_at: columns.time()?,
+        completed_at: columns.time()?,
         calls: Vec::new(),
         digest: None,
     })
@@ -396,10 +450,13 @@ fn unlistable(error: serde_json::Error) -> RepositoryError {
     RepositoryError::Corrupt { what: format!("a list cannot be written as JSON: {error}") }
 }
 
-pub(super) fn word<T: serde::de::DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
-    let word: String = row.try_get(column)?;
-    serde_json::from_value(Value::String(word))
-        .map_err(|error| RepositoryError::Corrupt { what: format!("{column}: {error}") })
+pub(super) fn word<T: DeserializeOwned>(row: &Row, column: &str) -> Result<T> {
+    word_of(row.try_get(column)?, column)
+}
+
+fn word_of<T: DeserializeOwned>(word: &str, what: &str) -> Result<T> {
+    let word: StrDeserializer<'_, serde_json::Error> = word.into_deserializer();
+    T::deserialize(word).map_err(|error| RepositoryError::Corrupt { what: format!("{what}: {error}") })
 }
 
 fn priority(number: i64) -> Result<Priority> {
@@ -408,14 +465,20 @@ fn priority(number: i64) -> Result<Priority> {
 }
 
 fn count(row: &Row, column: &str) -> Result<u32> {
-    let count: i64 = row.try_get(column)?;
-    u32::try_from(count).map_err(|error| RepositoryError::Corrupt { what: format!("{column}: {error}") })
+    count_of(row.try_get(column)?, column)
+}
+
+fn count_of(count: i64, what: &str) -> Result<u32> {
+    u32::try_from(count).map_err(|error| RepositoryError::Corrupt { what: format!("{what}: {error}") })
 }
 
 /// A moment in a column, if there is one.
 pub(super) fn time_in(row: &Row, column: &str) -> Result<Option<Timestamp>> {
-    let time: Option<Time> = row.try_get(column)?;
+    time_of(row.try_get(column)?, column)
+}
+
+fn time_of(time: Option<Time>, what: &str) -> Result<Option<Timestamp>> {
     time.map(moment)
         .transpose()
-        .map_err(|what| RepositoryError::Corrupt { what: format!("{column}: {what}") })
+        .map_err(|problem| RepositoryError::Corrupt { what: format!("{what}: {problem}") })
 }
