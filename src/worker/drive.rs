@@ -8,11 +8,12 @@ use std::time::Duration;
 
 use futures::future::BoxFuture;
 use futures::stream::FuturesUnordered;
-use futures::{FutureExt, StreamExt};
+use futures::FutureExt;
 use tokio::sync::{OwnedSemaphorePermit, mpsc};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
+use super::ended::next_ended;
 use super::leases::{Arriving, Signals, Taken};
 use super::writer::{Lost, Writer};
 use super::{Shared, until};
@@ -41,6 +42,8 @@ pub(super) struct Drive {
     pub(super) writer: Writer,
     signals: Arc<Signals>,
     pub(super) running: FuturesUnordered<RunningStep>,
+    /// Those of them that have ended already, until what they noted is taken.
+    pub(super) early: VecDeque<EndedStep>,
     /// Steps whose context was too large, until it is smaller.
     pub(super) overflowed: VecDeque<(u32, Fault)>,
     /// The steps in `running` and `overflowed`, with the signal that ends each.
@@ -129,6 +132,7 @@ impl Drive {
             writer,
             signals,
             running: FuturesUnordered::new(),
+            early: VecDeque::new(),
             overflowed: VecDeque::new(),
             cancels: HashMap::new(),
             allowance,
@@ -365,7 +369,7 @@ impl Drive {
                 }
                 () = draining.cancelled() => break,
                 Some(note) = self.notes.recv() => self.take(note).await?,
-                Some(ended) = self.running.next() => {
+                Some(ended) = next_ended(&mut self.early, &mut self.running) => {
                     self.all_ended(ended);
                     self.writer.flush().await?;
                 }
@@ -397,10 +401,12 @@ impl Drive {
     /// Writes that these steps have begun, and begins them. False if not all that was noted was kept.
     async fn spawn_all(&mut self, begun: Vec<u32>) -> Result<bool, Lost> {
         let all_kept = self.writer.flush().await?;
-        let task = self.writer.task.clone();
-        for index in begun.into_iter().filter(|index| is_running(&task, *index)) {
-            self.spawn(index);
+        for index in begun {
+            if is_running(&self.writer.task, index) {
+                self.spawn(index);
+            }
         }
+        self.let_go_of_the_task();
         Ok(all_kept)
     }
 
@@ -441,7 +447,7 @@ impl Drive {
         tokio::select! {
             biased;
             Some(note) = self.notes.recv() => self.take(note).await,
-            Some(ended) = self.running.next() => {
+            Some(ended) = next_ended(&mut self.early, &mut self.running) => {
                 self.all_ended(ended);
                 Ok(())
             }

@@ -1,14 +1,27 @@
 //! What is written when steps have ended.
 
+use std::collections::VecDeque;
 use std::time::Duration;
 
+use futures::stream::FuturesUnordered;
 use futures::{FutureExt, StreamExt};
 use tokio::time::Instant;
 use tokio_util::sync::CancellationToken;
 
-use super::drive::{Drive, EndedStep};
+use super::drive::{Drive, EndedStep, RunningStep};
 use crate::executor::{StepEnd, Stop};
 use crate::task::Event;
+
+/// The next step that has ended.
+pub(super) async fn next_ended(
+    early: &mut VecDeque<EndedStep>,
+    running: &mut FuturesUnordered<RunningStep>,
+) -> Option<EndedStep> {
+    match early.pop_front() {
+        Some(ended) => Some(ended),
+        None => running.next().await,
+    }
+}
 
 impl Drive {
     /// Steps that end at the same time are written with one commit.
@@ -16,7 +29,15 @@ impl Drive {
         let mut next = Some(first);
         while let Some((index, end, events)) = next {
             self.ended(index, end, events);
-            next = self.running.next().now_or_never().flatten();
+            next = next_ended(&mut self.early, &mut self.running).now_or_never().flatten();
+        }
+    }
+
+    /// Steps that have just begun look at the task, and most let go of it before they wait for anything. While one
+    /// of them has it, whatever is noted next would copy all of it, and a plan may have ten thousand steps.
+    pub(super) fn let_go_of_the_task(&mut self) {
+        while let Some(ended) = self.running.next().now_or_never().flatten() {
+            self.early.push_back(ended);
         }
     }
 
