@@ -91,14 +91,12 @@ impl ForEach {
 }
 
 impl PlannedStep {
-    /// The step for one item. It answers to the step of the plan and not to the goal: that one
+    /// The step for one item, made of the step without its list. It answers to the step of the plan and not to the goal: that one
     /// decides what its failure means.
     fn for_item(&self, number: usize, description: &str) -> Self {
         Self {
             id: format!("{}.{number}", self.id),
             description: description.to_owned(),
-            for_each: None,
-            when: None,
             optional: true,
             ..self.clone()
         }
@@ -141,7 +139,9 @@ impl Task {
         if items.len() > most {
             return Err(format!("{} items, at most {most} are allowed", items.len()));
         }
-        let (plan, revision) = (step.plan.clone(), step.revision);
+        // Without the list: each of its items would copy it.
+        let plan = PlannedStep { for_each: None, when: None, ..step.plan.clone() };
+        let revision = step.revision;
         let steps = items.iter().zip(1..).map(|(item, number)| Step {
             item: Some(Item { of: index, value: item.value.clone() }),
             ..Step::new(plan.for_item(number, &item.description), revision)
