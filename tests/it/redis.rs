@@ -409,6 +409,16 @@ async fn a_redis_that_takes_no_writes_is_as_good_as_none() {
     worker.stop().await;
 }
 
+#[tokio::test(flavor = "multi_thread")]
+async fn a_password_that_is_wrong_is_told_as_that() {
+    let server = RedisServer::start();
+    server.ask(&["CONFIG", "SET", "requirepass", "right"]);
+    let url = format!("redis://:wrong@127.0.0.1:{}", server.port());
+    let queue = BullQueue::start(QueueConfig::at(url), Doorbell::default()).unwrap();
+    let trouble = queue.ping().await.expect_err("it is not let in").to_string();
+    assert!(trouble.to_lowercase().contains("auth") && !trouble.contains("wrong@"), "{trouble}");
+}
+
 /// As behind a router that forgot them: nothing comes over them any more, and neither end is told.
 #[tokio::test(flavor = "multi_thread")]
 async fn connections_that_fell_silent_are_made_anew() {

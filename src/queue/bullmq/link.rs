@@ -207,8 +207,17 @@ async fn connect(config: &QueueConfig) -> Result<bullmq::Queue, String> {
     match tokio::time::timeout(CONNECT, bullmq::Queue::with_options(&config.name, options)).await {
         Ok(Ok(queue)) => probe(&queue).await.map(|()| queue),
         Ok(Err(error)) => Err(error.to_string()),
-        // The library goes on trying: what it saw is not known.
-        Err(_) => Err("it cannot be connected to".to_owned()),
+        // The library goes on trying and keeps to itself what it saw.
+        Err(_) => Err(refusal(config).await.unwrap_or_else(|| "it cannot be connected to".to_owned())),
+    }
+}
+
+/// What Redis says to whoever connects, if it says no: that the password is wrong, or nobody listens.
+async fn refusal(config: &QueueConfig) -> Option<String> {
+    let client = redis::Client::open(config.url.as_str()).ok()?;
+    match tokio::time::timeout(ANSWER, client.get_multiplexed_async_connection()).await {
+        Ok(Err(error)) => Some(error.to_string()),
+        Ok(Ok(_)) | Err(_) => None,
     }
 }
 
