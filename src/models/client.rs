@@ -27,6 +27,17 @@ use super::{Answer, Chunk, Model, ModelError, Request, Thinking};
 /// sends more never ends.
 const ANSWER_BYTES: usize = 8 * 1024 * 1024;
 
+/// The same where the model was told how many tokens its answer may have: so many bytes for each, several
+/// times what a token of any language is, and some to begin with. A server that goes on beyond that does not
+/// obey, and what it says is paid for.
+const TOKEN_BYTES: usize = 16;
+const BEGINNING_BYTES: usize = 32 * 1024;
+
+fn longest_answer(max_tokens: Option<u32>) -> usize {
+    let told = max_tokens.map(|tokens| tokens as usize * TOKEN_BYTES + BEGINNING_BYTES);
+    told.map_or(ANSWER_BYTES, |told| told.min(ANSWER_BYTES))
+}
+
 /// One model of one provider.
 pub(super) struct ProviderModel {
     name: ModelName,
@@ -100,6 +111,7 @@ impl ProviderModel {
             adapter,
             expected: Expected::by(request, dialect),
             bytes: 0,
+            longest: longest_answer(options.max_tokens),
             name: self.name.clone(),
             provider: self.provider.clone(),
         })
@@ -202,6 +214,8 @@ struct Reply {
     expected: Expected,
     /// Text that came so far.
     bytes: usize,
+    /// How much of it and of arguments may come.
+    longest: usize,
     name: ModelName,
     provider: Provider,
 }
@@ -230,8 +244,8 @@ impl Reply {
             if let Some(Chunk::Text(text) | Chunk::Reasoning(text)) = &piece {
                 self.bytes += text.len();
             }
-            if self.bytes + self.watch.pieces().bytes() > ANSWER_BYTES {
-                let detail = format!("it is longer than {ANSWER_BYTES} bytes");
+            if self.bytes + self.watch.pieces().bytes() > self.longest {
+                let detail = format!("it is longer than {} bytes, and went on", self.longest);
                 return Err(Stop::Failed(self.diagnosis().malformed(&detail)));
             }
             if let Some(piece) = piece {

@@ -261,6 +261,23 @@ async fn an_answer_that_is_cut_is_malformed() {
 }
 
 #[tokio::test]
+async fn an_answer_that_goes_on_far_beyond_what_was_asked_for_is_not_read_to_its_end() {
+    let piece = delta(json!({"content": "and on ".repeat(500)}));
+    // After the last of these the server says nothing: who reads on waits in vain.
+    let pieces = |count: usize| Act::Events(vec![piece.clone(); count], true);
+    let mut short = question();
+    short.max_output_tokens = Some(1_000);
+    let cut = ask_with([pieces(40)], "", short.clone()).await.unwrap_err();
+    let ModelError::BrokenOff { why, partial } = cut else { panic!("{}", cut.code()) };
+    assert!(why.to_string().contains("longer than"), "{why}");
+    assert!(partial.len() < 120_000, "{}", partial.len());
+    let mut whole = vec![piece.clone(); 10];
+    whole.push(finish("length"));
+    let whole = ask_with([Act::Events(whole, false)], "", short).await.unwrap();
+    assert_eq!(whole.text.len(), 35_000, "some models take their time to end");
+}
+
+#[tokio::test]
 async fn an_error_in_the_middle_of_a_stream_ends_it() {
     let event = format!("data: {}\n\n", json!({"error": {"message": "overloaded", "code": 529}}));
     let (_, url) = Server::start([Act::Events(vec![delta(json!({"content": "a"})), event], false)]).await;
