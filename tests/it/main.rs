@@ -51,7 +51,6 @@ mod postgres;
 mod postgres_server;
 mod presets;
 mod program;
-mod proxy;
 mod queue_clients;
 mod recordings;
 mod redis;

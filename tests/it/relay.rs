@@ -36,6 +36,11 @@ impl Relay {
     pub(crate) fn silence_all_but(&self, first: usize) {
         self.held.send_replace(first..self.made.load(Ordering::SeqCst));
     }
+
+    /// Holds every byte, also of the connections that are still to be made.
+    pub(crate) fn silence_for_good(&self) {
+        self.held.send_replace(0..usize::MAX);
+    }
 }
 
 async fn accept(

@@ -6,7 +6,7 @@ use serde_json::json;
 
 use crate::postgres;
 use crate::program::Program;
-use crate::proxy::Proxy;
+use crate::relay::Relay;
 
 const SHORT: &str = "[database]\ntimeoutMs = 1000\n";
 
@@ -18,25 +18,23 @@ fn script() -> serde_json::Value {
 }
 
 /// A database, and the way to it.
-async fn behind_a_proxy() -> (String, Proxy) {
+async fn behind_a_relay() -> (String, Relay) {
     let mut url = url::Url::parse(&postgres::fresh_url().await).unwrap();
-    let server = format!("{}:{}", url.host_str().unwrap(), url.port().unwrap());
-    let proxy = Proxy::to(server).await;
-    url.set_host(Some("127.0.0.1")).unwrap();
-    url.set_port(Some(proxy.port)).unwrap();
-    (url.to_string(), proxy)
+    let relay = Relay::to(url.port().unwrap()).await;
+    url.set_port(Some(relay.port())).unwrap();
+    (url.to_string(), relay)
 }
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_whose_connections_fell_silent_opens_new_ones_and_goes_on() {
-    let (database, proxy) = behind_a_proxy().await;
+    let (database, relay) = behind_a_relay().await;
     let program = Program::on(Some(database), &script(), SHORT);
     let server = program.serve(&[]).await;
     let before = program.orchestrate(&server, "Say a word").await.unwrap();
     program.until(&server, &before, &["completed"]).await;
 
     for _ in 0..2 {
-        proxy.swallow();
+        relay.silence_all_but(0);
         let body = json!({"goal": "Say another word", "threadId": "thread"});
         let mut created = None;
         program
@@ -55,13 +53,13 @@ async fn a_process_whose_connections_fell_silent_opens_new_ones_and_goes_on() {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_process_ends_in_time_though_its_database_says_nothing() {
-    let (database, proxy) = behind_a_proxy().await;
+    let (database, relay) = behind_a_relay().await;
     let program = Program::on(Some(database), &script(), "");
     program.reconfigure("pollMs = 50", "pollMs = 50\ndrainMs = 500");
     let server = program.serve(&[]).await;
     let task = program.orchestrate(&server, "Say a word").await.unwrap();
     program.until(&server, &task, &["completed"]).await;
-    proxy.swallow_all();
+    relay.silence_for_good();
     // Everybody has asked something meanwhile, and waits.
     tokio::time::sleep(Duration::from_secs(1)).await;
     let ended = tokio::task::spawn_blocking(|| server.terminate());
