@@ -62,15 +62,37 @@ fn texts(parts: &[Value]) -> impl Iterator<Item = (&str, String)> {
     })
 }
 
-/// The pictures among the parts of a message.
-pub(super) fn pictures(parts: &[Value]) -> impl Iterator<Item = Picture> {
+/// A picture that goes with a message, as the message holds it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) struct Attached<'a> {
+    name: &'a str,
+    media_type: &'static str,
+    url: &'a str,
+}
+
+impl Attached<'_> {
+    /// The picture as a model is shown it; none if there is nothing in it.
+    pub(super) fn picture(self) -> Option<Picture> {
+        let bytes = bytes_of(self.url).filter(|bytes| !bytes.is_empty())?;
+        let data = BASE64_STANDARD.encode(bytes);
+        Some(Picture { name: self.name.to_owned(), media_type: self.media_type.to_owned(), data })
+    }
+}
+
+/// What is attached of pictures to the parts of a message. They may have megabytes, so each is decoded only where it
+/// is shown.
+pub(super) fn attached(parts: &[Value]) -> impl Iterator<Item = Attached<'_>> {
     parts.iter().filter(|part| part["type"] == "file").filter_map(|part| {
         let field = |name: &str| part[name].as_str().unwrap_or_default();
         let media_type = PICTURES.into_iter().find(|kind| field("mediaType").eq_ignore_ascii_case(kind))?;
-        let bytes = bytes_of(field("url")).filter(|bytes| !bytes.is_empty())?;
-        let data = BASE64_STANDARD.encode(bytes);
-        Some(Picture { name: field("filename").to_owned(), media_type: media_type.to_owned(), data })
+        let url = Some(field("url")).filter(|url| DataUrl::process(url).is_ok())?;
+        Some(Attached { name: field("filename"), media_type, url })
     })
+}
+
+/// The pictures among the parts of a message.
+pub(super) fn pictures(parts: &[Value]) -> impl Iterator<Item = Picture> {
+    attached(parts).filter_map(Attached::picture)
 }
 
 fn is_text(media_type: &str) -> bool {
@@ -114,6 +136,7 @@ mod tests {
             file("image/png", "https://example.org/a.png"),
             file("image/jpeg", "data:image/jpeg;base64,"),
         ];
+        assert_eq!(attached(&parts).count(), 2, "what is in them is not looked at before they are shown");
         let shown: Vec<Picture> = pictures(&parts).collect();
         assert_eq!(shown.len(), 1, "{shown:?}");
         assert_eq!((shown[0].media_type.as_str(), shown[0].data.as_str()), ("image/png", "aGVsbG8="));

@@ -8,13 +8,13 @@ use std::iter;
 use serde_json::{Value, json};
 use uuid::Uuid;
 
-use crate::models::{Message as ModelMessage, PICTURE_BYTES, Picture};
+use crate::models::{Message as ModelMessage, PICTURE_BYTES};
 use crate::orchestrator::{Window, cut, marked, marks_of, room_within};
 use crate::repository::{Message, Repository, RepositoryError};
 use crate::server::state::AppState;
 use crate::task::{ModelName, Taint, TaskId};
 
-use super::files;
+use super::files::{self, Attached};
 use super::outcome::result;
 use super::request::text_of;
 
@@ -39,17 +39,17 @@ const BEFORE: &str = "conversation";
 
 /// One message, as it is told.
 #[derive(Debug, Clone, PartialEq)]
-struct Told {
+struct Told<'a> {
     id: String,
     is_assistant: bool,
     text: String,
     /// What was shown with it.
-    pictures: Vec<Picture>,
+    pictures: Vec<Attached<'a>>,
     /// Whether whoever said it had read content from outside.
     untrusted: bool,
 }
 
-impl Told {
+impl Told<'_> {
     fn size(&self) -> usize {
         let shown = self.pictures.len() * PICTURE_BYTES;
         self.text.len() + shown + if self.untrusted { marks_of(BEFORE, self.text.len()) } else { 0 }
@@ -79,10 +79,10 @@ fn read_for(message: &Message) -> Taint {
 
 /// What is told of a conversation.
 #[derive(Debug, Default)]
-struct History {
+struct History<'a> {
     /// What stands for the turns before.
     summary: Option<String>,
-    turns: Vec<Told>,
+    turns: Vec<Told<'a>>,
     /// What was read for all of it, what the summary stands for included.
     taint: Taint,
     /// Whether what the summary stands for may hold content from outside.
@@ -127,11 +127,11 @@ pub(in crate::server) async fn within_window(
 }
 
 /// The summary there is, and the turns behind it.
-async fn read(
+async fn read<'a>(
     repository: &dyn Repository,
-    messages: &[Message],
+    messages: &'a [Message],
     until: &str,
-) -> Result<History, RepositoryError> {
+) -> Result<History<'a>, RepositoryError> {
     let mut history = History::default();
     let mut summaries: Vec<(&str, &Value)> = Vec::new();
     for message in messages {
@@ -170,10 +170,10 @@ async fn read(
     Ok(history)
 }
 
-impl History {
+impl<'a> History<'a> {
     /// Takes the older turns out if not all of them fit, and returns them: the newest stay, as far as
     /// they fill half of the room.
-    fn fold(&mut self, room: usize) -> Vec<Told> {
+    fn fold(&mut self, room: usize) -> Vec<Told<'a>> {
         let all: usize = self.turns.iter().map(Told::size).sum();
         let summary = self.summary.as_ref().map_or(0, String::len);
         if all + summary <= room && self.turns.len() <= TURNS {
@@ -189,7 +189,7 @@ impl History {
     }
 
     /// The summary there is and turns, to be made short together.
-    fn as_notes(&self, turns: &[Told]) -> String {
+    fn as_notes(&self, turns: &[Told<'_>]) -> String {
         let mut notes = self.summary.clone().unwrap_or_default();
         for turn in turns {
             let who = if turn.is_assistant { "Assistant" } else { "User" };
@@ -215,7 +215,8 @@ impl History {
             };
             // In as much room as its text they have no place.
             let pictures = if is_cut { Vec::new() } else { turn.pictures };
-            iter::once(said).chain(pictures.into_iter().map(ModelMessage::Picture))
+            let pictures = pictures.into_iter().filter_map(Attached::picture);
+            iter::once(said).chain(pictures.map(ModelMessage::Picture))
         });
         summary.map(ModelMessage::User).into_iter().chain(turns).collect()
     }
@@ -235,8 +236,8 @@ fn shown(text: &str, most: usize, untrusted: bool) -> String {
 }
 
 /// The pictures of a stored message.
-fn shown_with(message: &Message) -> Vec<Picture> {
-    message.parts.as_array().map(|parts| files::pictures(parts).collect()).unwrap_or_default()
+fn shown_with(message: &Message) -> Vec<Attached<'_>> {
+    message.parts.as_array().map(|parts| files::attached(parts).collect()).unwrap_or_default()
 }
 
 /// The text of a stored message.
@@ -275,10 +276,9 @@ mod tests {
             .sum()
     }
 
-    fn told(number: usize, length: usize) -> Told {
+    fn told(number: usize, length: usize, parts: &[Value]) -> Told<'_> {
         let text = format!("{number} {}", "é".repeat(length));
-        let picture = Picture { name: String::new(), media_type: String::new(), data: String::new() };
-        let pictures = if number.is_multiple_of(10) { vec![picture] } else { Vec::new() };
+        let pictures = if number.is_multiple_of(10) { files::attached(parts).collect() } else { Vec::new() };
         let is_assistant = number % 2 == 1;
         Told { id: number.to_string(), is_assistant, text, pictures, untrusted: number % 3 == 1 }
     }
@@ -290,8 +290,9 @@ mod tests {
             summary in prop::option::of(0..20_000usize),
             room in 2000..20_000usize,
         ) {
-            let turns: Vec<Told> =
-                lengths.iter().enumerate().map(|(number, length)| told(number, *length)).collect();
+            let parts = [json!({"type": "file", "mediaType": "image/png", "url": "data:image/png;base64,aGk="})];
+            let turns: Vec<Told<'_>> =
+                lengths.iter().enumerate().map(|(number, length)| told(number, *length, &parts)).collect();
             let summary = summary.map(|length| "s".repeat(length));
             let mut history =
                 History { summary, turns: turns.clone(), untrusted_summary: true, ..History::default() };
