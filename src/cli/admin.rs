@@ -157,8 +157,10 @@ async fn look_at_database(
 }
 
 async fn look_at_queue(findings: &mut Findings, settings: &Settings) {
-    let Some(config) = queue_config(settings, "longhaul-doctor") else {
-        return findings.note("queue", Ok("the database: no Redis is configured".to_owned()));
+    let config = match queue_config(settings, "longhaul-doctor") {
+        Ok(Some(config)) => config,
+        Ok(None) => return findings.note("queue", Ok("the database: no Redis is configured".to_owned())),
+        Err(error) => return findings.note("queue", Err(with_causes(&error))),
     };
     let answered = match BullQueue::start(config, Doorbell::default()) {
         Ok(queue) => queue.ping().await,

@@ -209,7 +209,7 @@ impl Engine {
     pub(super) fn worker_for(&self, task: TaskId) -> Worker {
         let config = self.settings.config.worker.clone();
         let poll = Duration::from_millis(config.poll_ms);
-        let queue: Arc<dyn Queue> = match queue_config(&self.settings, &self.worker_name) {
+        let queue: Arc<dyn Queue> = match &self.settings.config.queue.url {
             Some(_) => Arc::new(DatabaseQueue::new(Doorbell::default(), poll)),
             None => self.orchestrator.queue().clone(),
         };
@@ -258,7 +258,7 @@ async fn connect(tools: &Arc<Toolbox>, goes_on: bool, terminal: &Terminal) {
 /// The queue that is configured: BullMQ if there is a Redis, else the database.
 fn open_queue(settings: &Settings, worker: &str) -> Result<Arc<dyn Queue>, CliError> {
     let doorbell = Doorbell::default();
-    match queue_config(settings, worker) {
+    match queue_config(settings, worker)? {
         Some(config) => Ok(Arc::new(BullQueue::start(config, doorbell).map_err(unusable)?)),
         None => {
             let poll = Duration::from_millis(settings.config.worker.poll_ms);
@@ -268,13 +268,22 @@ fn open_queue(settings: &Settings, worker: &str) -> Result<Arc<dyn Queue>, CliEr
 }
 
 /// The queue in Redis, if one is configured.
-pub(super) fn queue_config(settings: &Settings, worker: &str) -> Option<QueueConfig> {
+pub(super) fn queue_config(settings: &Settings, worker: &str) -> Result<Option<QueueConfig>, CliError> {
     let (table, pace) = (&settings.config.queue, &settings.config.worker);
+    let Some(url) = table.url.clone() else { return Ok(None) };
+    let authority = table.ca_file.as_deref().map(|file| {
+        let unread = |error| ConfigError::Value {
+            key: "queue.caFile",
+            problem: format!("{} cannot be read: {error}", file.display()),
+        };
+        std::fs::read(file).map_err(unread)
+    });
     let limiter = QueueLimiter {
         max: u64::from(pace.limiter.max),
         duration: Duration::from_millis(pace.limiter.duration),
     };
-    Some(QueueConfig {
+    Ok(Some(QueueConfig {
+        authority: authority.transpose()?,
         prefix: table.prefix.clone(),
         name: table.name.clone(),
         worker: worker.to_owned(),
@@ -282,8 +291,8 @@ pub(super) fn queue_config(settings: &Settings, worker: &str) -> Option<QueueCon
         limiter: (limiter.max > 0).then_some(limiter),
         poll: Duration::from_millis(pace.poll_ms),
         lease: Duration::from_millis(pace.lease_ms),
-        ..QueueConfig::at(table.url.clone()?)
-    })
+        ..QueueConfig::at(url)
+    }))
 }
 
 fn unusable(error: QueueError) -> CliError {

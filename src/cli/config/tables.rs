@@ -43,11 +43,13 @@ impl Default for BudgetTable {
 
 /// The `[queue]` table.
 #[derive(Clone, PartialEq, Deserialize)]
-#[serde(default, deny_unknown_fields)]
+#[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct QueueTable {
     /// The address of a Redis, `redis://` or `rediss://user:password@host:port/0`. Without it
     /// the database is the queue.
     pub url: Option<String>,
+    /// A file with the certificate of the only authority to trust, as PEM, for `rediss://`.
+    pub ca_file: Option<PathBuf>,
     /// What the keys of the queue begin with.
     pub prefix: String,
     /// The name of the queue. One queue belongs to one database.
@@ -95,7 +97,7 @@ impl Default for DatabaseConfig {
 
 impl Default for QueueTable {
     fn default() -> Self {
-        Self { url: None, prefix: "bull".to_owned(), name: "chat-tasks".to_owned() }
+        Self { url: None, ca_file: None, prefix: "bull".to_owned(), name: "chat-tasks".to_owned() }
     }
 }
 
@@ -151,6 +153,7 @@ impl fmt::Debug for QueueTable {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("QueueTable")
             .field("url", &self.url.as_deref().map(|_| "[hidden]"))
+            .field("ca_file", &self.ca_file)
             .field("prefix", &self.prefix)
             .field("name", &self.name)
             .finish()

@@ -10,6 +10,8 @@ use url::Url;
 pub struct QueueConfig {
     /// `redis://` or, with TLS, `rediss://user:password@host:port/database`.
     pub url: String,
+    /// The certificate of the only authority to trust with TLS, as PEM; without it the usual public ones.
+    pub authority: Option<Vec<u8>>,
     /// What all keys begin with: `bull` unless the Node side says otherwise.
     pub prefix: String,
     /// The name of the queue. Everybody who uses it must use the same database of tasks.
@@ -40,6 +42,7 @@ impl QueueConfig {
     pub fn at(url: impl Into<String>) -> Self {
         Self {
             url: url.into(),
+            authority: None,
             prefix: "bull".to_owned(),
             name: "chat-tasks".to_owned(),
             worker: "longhaul".to_owned(),

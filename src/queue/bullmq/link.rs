@@ -5,7 +5,8 @@ use std::future::Future;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
-use bullmq::options::{QueueOptions, RedisConnectionOptions};
+use bullmq::options::{QueueOptions, RedisConnectionOptions, TlsCerts};
+use redis::TlsCertificates;
 use tokio::sync::{Notify, watch};
 use tokio_util::sync::{CancellationToken, DropGuard};
 
@@ -214,7 +215,7 @@ async fn connect(config: &QueueConfig) -> Result<bullmq::Queue, String> {
 
 /// What Redis says to whoever connects, if it says no: that the password is wrong, or nobody listens.
 async fn refusal(config: &QueueConfig) -> Option<String> {
-    let client = redis::Client::open(config.url.as_str()).ok()?;
+    let client = client(config).ok()?;
     match tokio::time::timeout(ANSWER, client.get_multiplexed_async_connection()).await {
         Ok(Err(error)) => Some(error.to_string()),
         Ok(Ok(_)) | Err(_) => None,
@@ -222,7 +223,21 @@ async fn refusal(config: &QueueConfig) -> Option<String> {
 }
 
 pub(super) fn connection(config: &QueueConfig) -> RedisConnectionOptions {
-    RedisConnectionOptions::new().url(&config.url)
+    let options = RedisConnectionOptions::new().url(&config.url);
+    match config.authority.clone() {
+        Some(authority) => options.tls_certs(TlsCerts { root_cert: Some(authority), ..TlsCerts::default() }),
+        None => options,
+    }
+}
+
+fn client(config: &QueueConfig) -> redis::RedisResult<redis::Client> {
+    match config.authority.clone() {
+        Some(authority) => redis::Client::build_with_tls(
+            config.url.as_str(),
+            TlsCertificates { client_tls: None, root_cert: Some(authority) },
+        ),
+        None => redis::Client::open(config.url.as_str()),
+    }
 }
 
 fn refuse_nonsense(config: &QueueConfig) -> Result<(), QueueError> {
@@ -232,9 +247,21 @@ fn refuse_nonsense(config: &QueueConfig) -> Result<(), QueueError> {
             "the name and the prefix of the queue must not be empty or hold a colon",
         ));
     }
-    redis::Client::open(config.url.as_str())
-        .map(drop)
-        .map_err(|error| QueueError::caused("the address of Redis must look like redis://host:6379/0", error))
+    redis::Client::open(config.url.as_str()).map_err(|error| {
+        QueueError::caused("the address of Redis must look like redis://host:6379/0", error)
+    })?;
+    let Some(authority) = &config.authority else { return Ok(()) };
+    if !config.url.starts_with("rediss:") {
+        return Err(QueueError::new(
+            "an authority to trust (caFile) is for addresses that begin with rediss://",
+        ));
+    }
+    let is_certificate = authority.windows(27).any(|part| part == b"-----BEGIN CERTIFICATE-----");
+    let refused = "the file of the authority (caFile) must hold its certificate as PEM";
+    if !is_certificate {
+        return Err(QueueError::new(refused));
+    }
+    client(config).map(drop).map_err(|error| QueueError::caused(refused, error))
 }
 
 /// The library asks for the provider of the process when it is given certificates, and panics
@@ -256,6 +283,16 @@ mod tests {
         }
         for url in ["redis://localhost", "rediss://ada:x@redis.example:6380/2"] {
             assert!(refuse_nonsense(&QueueConfig::at(url)).is_ok(), "{url}");
+        }
+        for (url, authority) in [
+            ("redis://localhost", "-----BEGIN CERTIFICATE-----"),
+            ("rediss://localhost", "a certificate"),
+            ("rediss://localhost", "-----BEGIN CERTIFICATE-----\n?\n-----END CERTIFICATE-----\n"),
+        ] {
+            let config = QueueConfig { authority: Some(authority.into()), ..QueueConfig::at(url) };
+            install_tls(&config);
+            let refused = refuse_nonsense(&config).unwrap_err().to_string();
+            assert!(refused.contains("caFile"), "{refused}");
         }
         let colon = QueueConfig { name: "a:b".to_owned(), ..QueueConfig::at("redis://localhost") };
         assert!(refuse_nonsense(&colon).is_err());
