@@ -451,6 +451,9 @@ pub(super) struct RequestArg {
 
 #[derive(Debug, Args)]
 pub(super) struct InboxArgs {
+    /// Only of this task: its id, or at least 4 characters of its beginning or end
+    #[arg(long, value_name = "ID", conflicts_with = "user")]
+    pub(super) task: Option<String>,
     /// Only of tasks of this user
     #[arg(long, value_name = "ID")]
     pub(super) user: Option<String>,

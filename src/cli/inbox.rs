@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::args::{InboxArgs, RequestArg, SteerArg, VerdictWord};
 use super::display::{cut, one_line};
 use super::error::CliError;
-use super::task::{find, new_table, told};
+use super::task::{find, load, new_table, told};
 use super::terminal::{Terminal, cell};
 use super::wiring::Engine;
 use super::{Exit, ids, way_on};
@@ -20,7 +20,10 @@ const CELL: usize = 70;
 
 /// Shows what waits for people, of all users.
 pub(super) async fn list(engine: &Engine, args: &InboxArgs, terminal: &Terminal) -> Result<Exit, CliError> {
-    let open = engine.orchestrator.inbox(args.user.as_deref(), args.limit).await?;
+    let open = match &args.task {
+        Some(task) => engine.orchestrator.open_requests(&load(engine, task).await?).await?,
+        None => engine.orchestrator.inbox(args.user.as_deref(), args.limit).await?,
+    };
     if args.form.json {
         terminal.result(json!(open).to_string());
     } else if open.is_empty() {

@@ -98,7 +98,7 @@ pub(super) async fn find(engine: &Engine, text: &str) -> Result<TaskId, CliError
     ids::resolve(engine.repository().as_ref(), text).await
 }
 
-async fn load(engine: &Engine, text: &str) -> Result<Task, CliError> {
+pub(super) async fn load(engine: &Engine, text: &str) -> Result<Task, CliError> {
     let id = find(engine, text).await?;
     let task = engine.repository().load(id).await?;
     Ok(task.ok_or(RepositoryError::NotFound)?)

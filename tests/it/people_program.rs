@@ -139,6 +139,10 @@ async fn the_command_line_shows_the_inbox_and_answers() {
     let (_, printed, _) = program.run(&["inbox", "--json"]);
     let open: Value = serde_json::from_str(&printed).unwrap();
     let id = open[0]["taskId"].as_str().unwrap();
+    program.run(&["run", "Pay again"]);
+    let (_, printed, _) = program.run(&["inbox", "--task", id, "--json"]);
+    let of_one: Value = serde_json::from_str(&printed).unwrap();
+    assert_eq!(of_one, open, "what others ask is left out");
     let (code, _, errors) = program.run(&["task", "approve", id, "--arguments", r#"{"label": 7}"#]);
     assert!(code == 2 && errors.contains("do not fit world_count: at /label"), "{errors}");
     let (code, printed, errors) = program.run(&["task", "tell", id, "Hurry up"]);
