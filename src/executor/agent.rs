@@ -246,8 +246,9 @@ impl Attempt {
                 Ok(None)
             }
             Err(fault) => {
-                if !fault.may_have_cost() {
-                    reservation.settle(Reserve::default());
+                let free = (!fault.may_have_cost()).then(Reserve::default);
+                if let Some(used) = fault.usage.as_deref().map(Reserve::of).or(free) {
+                    reservation.settle(used);
                 }
                 self.journal.note(Event::CallFailed { step, call, fault: fault.clone(), partial });
                 match fault.code == CONTEXT_OVERFLOW && conversation.overflows(call, attempt) {
@@ -412,7 +413,10 @@ fn request(goal: &str, conversation: &Conversation, told: &Told, note: Option<&S
 /// The answer, unless it asks for calls that cannot be recorded.
 fn recordable(answer: Answer) -> Result<Answer, Fault> {
     match answer.requests.iter().find(|request| is_too_deep(&request.arguments)) {
-        Some(request) => Err(too_deep(FaultClass::Malformed, &request.tool)),
+        Some(request) => Err(Fault {
+            usage: Some(Box::new(answer.usage)),
+            ..too_deep(FaultClass::Malformed, &request.tool)
+        }),
         None => Ok(answer),
     }
 }

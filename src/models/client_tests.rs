@@ -212,7 +212,11 @@ async fn json_that_was_cut_is_malformed_and_whole_json_is_not() {
     let request = Request { schema: Some(schema.clone()), ..question() };
     let (server, url) = Server::start([said("{\"a\": {", "length"), said("{\"a\": {}}", "length")]).await;
     let model = models(&url, "").await.for_role(Role::Plan, None).unwrap();
-    assert_eq!(model.generate(request.clone()).await.unwrap_err().code(), "model_malformed");
+    let cut = model.generate(request.clone()).await.unwrap_err();
+    let spent = cut.usage().expect("it was made, and is on the bill");
+    assert_eq!((cut.code(), spent.input_tokens, spent.output_tokens), ("model_malformed", 11, 3));
+    assert!(spent.unpriced_calls == 1 || !spent.cost_usd.is_zero(), "{spent:?}");
+    assert_eq!(cut.fault().usage, Some(Box::new(spent)));
     assert_eq!(model.generate(request).await.unwrap().finish, "length");
     assert_eq!(server.sent(0)["response_format"]["json_schema"]["schema"], schema);
 }

@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::task::{CIRCUIT_OPEN, CONTEXT_OVERFLOW, Fault, FaultClass, with_causes};
+use crate::task::{CIRCUIT_OPEN, CONTEXT_OVERFLOW, Fault, FaultClass, Usage, with_causes};
 
 /// A cause from below.
 type Source = Box<dyn StdError + Send + Sync>;
@@ -115,6 +115,14 @@ pub enum ModelError {
     /// It is recorded that it failed like this.
     #[error("{}", .0.message)]
     Recorded(Fault),
+    /// An answer was made, and paid for, that cannot be used. In all else this is the error that says why.
+    #[error("{why}")]
+    Spent {
+        /// What was paid for.
+        usage: Usage,
+        /// Why it cannot be used.
+        why: Box<ModelError>,
+    },
     /// An answer broke off after it had begun. In all else this is the error that ended it.
     #[error("{why}")]
     BrokenOff {
@@ -145,22 +153,38 @@ impl ModelError {
             Self::Timeout { .. } => "provider_timeout_total",
             Self::Malformed { .. } => "model_malformed",
             Self::Recorded(_) => "recorded",
-            Self::BrokenOff { why, .. } => why.code(),
+            Self::BrokenOff { why, .. } | Self::Spent { why, .. } => why.code(),
         }
     }
 
     /// What went wrong, whether or not the answer had begun.
     pub fn why(&self) -> &Self {
         match self {
-            Self::BrokenOff { why, .. } => why.why(),
+            Self::BrokenOff { why, .. } | Self::Spent { why, .. } => why.why(),
             other => other,
         }
+    }
+
+    /// What was paid for all the same, as far as it is known.
+    pub fn usage(&self) -> Option<Usage> {
+        match self {
+            Self::Spent { usage, .. } => Some(*usage),
+            Self::BrokenOff { why, .. } => why.usage(),
+            Self::Recorded(fault) => fault.usage.as_deref().copied(),
+            _ => None,
+        }
+    }
+
+    /// The same, with what was paid for in all.
+    pub(super) fn having_spent(self, usage: Usage) -> Self {
+        if usage == Usage::default() { self } else { Self::Spent { usage, why: Box::new(self) } }
     }
 
     /// The text of an answer that broke off.
     pub fn partial(&self) -> Option<&str> {
         match self {
             Self::BrokenOff { partial, .. } => Some(partial),
+            Self::Spent { why, .. } => why.partial(),
             _ => None,
         }
     }
@@ -168,7 +192,7 @@ impl ModelError {
     /// The failure as the journal records it.
     pub fn fault(&self) -> Fault {
         if let Self::Recorded(fault) = self.why() {
-            return fault.clone();
+            return Fault { usage: self.usage().map(Box::new), ..fault.clone() };
         }
         let class = match self.why() {
             Self::RateLimited { .. } => FaultClass::RateLimited,
@@ -178,6 +202,7 @@ impl ModelError {
             _ => FaultClass::Permanent,
         };
         let mut fault = Fault::new(class, self.code(), with_causes(self));
+        fault.usage = self.usage().map(Box::new);
         fault.retry_after_ms = self.retry_after().and_then(|wait| u64::try_from(wait.as_millis()).ok());
         fault
     }

@@ -60,7 +60,7 @@ impl Model for Fallback {
             match model.generate(request.clone()).await {
                 Err(error) if may_help(&error) => note(&mut first_failure, model.name(), error),
                 Ok(answer) if first_failure.is_none() => return Ok(answer),
-                Ok(answer) => return Ok(by(model.name(), answer)),
+                Ok(answer) => return Ok(by(model.name(), answer, first_failure.as_ref())),
                 Err(error) => return Err(told(first_failure, error)),
             }
         }
@@ -77,7 +77,7 @@ impl Model for Fallback {
             match model.speak(request.clone(), hear).await {
                 Err(error) if may_help(&error) => note(&mut first_failure, model.name(), error),
                 Ok(answer) if first_failure.is_none() => return Ok(answer),
-                Ok(answer) => return Ok(by(model.name(), answer)),
+                Ok(answer) => return Ok(by(model.name(), answer, first_failure.as_ref())),
                 Err(error) => return Err(told(first_failure, error)),
             }
         }
@@ -98,7 +98,7 @@ impl Model for Fallback {
                 Ok(pieces) => {
                     let name = model.name().clone();
                     let signed = pieces.map(move |piece| match piece {
-                        Ok(Chunk::End(answer)) => Ok(Chunk::End(by(&name, answer))),
+                        Ok(Chunk::End(answer)) => Ok(Chunk::End(by(&name, answer, first_failure.as_ref()))),
                         other => other,
                     });
                     return Ok(signed.boxed());
@@ -119,25 +119,31 @@ fn may_help(error: &ModelError) -> bool {
 /// that was asked for, and it may carry the provider's wish to wait.
 fn note(first: &mut Option<ModelError>, model: &ModelName, error: ModelError) {
     tracing::warn!(%model, %error, "this model failed; the next of the fallback chain is asked");
-    *first = Some(match first.take() {
-        Some(known) => told(Some(known), error),
-        None => error,
-    });
+    *first = Some(told(first.take(), error));
 }
 
 /// Which of two failures is told. That a model was not asked at all counts only where nobody was: a caller
 /// that hears it takes the attempt for none, and for free.
+///
+/// What all of them took is paid for, whichever is told.
 fn told(first: Option<ModelError>, next: ModelError) -> ModelError {
     let was_asked = |error: &ModelError| !matches!(error.why(), ModelError::CircuitOpen { .. });
-    match first {
-        Some(first) if was_asked(&first) || !was_asked(&next) => first,
-        _ => next,
-    }
+    let Some(first) = first else { return next };
+    let mut spent = paid_for(Some(&first));
+    spent += paid_for(Some(&next));
+    let told = if was_asked(&first) || !was_asked(&next) { first } else { next };
+    told.having_spent(spent)
 }
 
-/// The answer of a model that was not the one that was asked.
-fn by(model: &ModelName, answer: Answer) -> Answer {
-    Answer { model: Some(model.clone()), ..answer }
+fn paid_for(failures: Option<&ModelError>) -> Usage {
+    failures.and_then(ModelError::usage).unwrap_or_default()
+}
+
+/// The answer of a model that was not the one that was asked, with what those before it took for theirs.
+fn by(model: &ModelName, answer: Answer, failures: Option<&ModelError>) -> Answer {
+    let mut usage = answer.usage;
+    usage += paid_for(failures);
+    Answer { model: Some(model.clone()), usage, ..answer }
 }
 
 fn nobody() -> ModelError {
@@ -200,6 +206,41 @@ mod tests {
             let failing = format!(r#"{{"reply":{{"error":{{"kind":"{kind}"}}}}}}"#);
             assert!(ask([&failing, FINE]).await.is_err(), "{kind}");
         }
+    }
+
+    /// Answers with what nobody can use.
+    struct Babbling(ModelName);
+
+    #[async_trait]
+    impl Model for Babbling {
+        fn name(&self) -> &ModelName {
+            &self.0
+        }
+
+        async fn generate(&self, _: Request) -> Result<Answer, ModelError> {
+            let why = ModelError::Malformed { model: self.0.to_string(), detail: "babble".to_owned() };
+            Err(why.having_spent(Usage { output_tokens: 5, model_calls: 1, ..Usage::default() }))
+        }
+
+        async fn stream(
+            &self,
+            request: Request,
+        ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
+            Err(self.generate(request).await.unwrap_err())
+        }
+    }
+
+    #[tokio::test]
+    async fn what_failed_models_took_is_paid_for_whoever_answers() {
+        let babbling = || Arc::new(Babbling("a/babbling".parse().unwrap())) as Arc<dyn Model>;
+        let request = || Request::new(Role::Execute, "g", "", "do");
+        let alone = scripted("second", FINE).generate(request()).await.unwrap().usage;
+        let chain = Fallback::chain(babbling(), vec![scripted("second", FINE)]);
+        let usage = chain.generate(request()).await.unwrap().usage;
+        assert_eq!(usage.output_tokens, alone.output_tokens + 5);
+        assert_eq!(usage.model_calls, alone.model_calls + 1);
+        let failed = Fallback::chain(babbling(), vec![babbling()]).generate(request()).await.unwrap_err();
+        assert_eq!((failed.code(), failed.usage().unwrap().output_tokens), ("model_malformed", 10));
     }
 
     /// Says that its breaker is open.

@@ -131,11 +131,23 @@ impl Priced {
 }
 
 fn with_cost(mut answer: Answer, price: Option<Price>) -> Answer {
-    match price {
-        Some(price) => answer.usage.cost_usd = price.of(&answer.usage),
-        None => answer.usage.unpriced_calls = answer.usage.model_calls,
-    }
+    answer.usage = priced(answer.usage, price);
     answer
+}
+
+/// An answer that cannot be used is paid for, too.
+fn failed_with_cost(error: ModelError, price: Option<Price>) -> ModelError {
+    match error.usage() {
+        Some(usage) => error.having_spent(priced(usage, price)),
+        None => error,
+    }
+}
+
+fn priced(usage: Usage, price: Option<Price>) -> Usage {
+    match price {
+        Some(price) => Usage { cost_usd: price.of(&usage), ..usage },
+        None => Usage { unpriced_calls: usage.model_calls, ..usage },
+    }
 }
 
 #[async_trait]
@@ -153,21 +165,29 @@ impl Model for Priced {
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
-        self.model.generate(request).await.map(|answer| with_cost(answer, self.price))
+        let answer = self.model.generate(request).await;
+        answer
+            .map(|answer| with_cost(answer, self.price))
+            .map_err(|error| failed_with_cost(error, self.price))
     }
 
     async fn speak(&self, request: Request, hear: Hear<'_>) -> Result<Answer, ModelError> {
-        self.model.speak(request, hear).await.map(|answer| with_cost(answer, self.price))
+        let answer = self.model.speak(request, hear).await;
+        answer
+            .map(|answer| with_cost(answer, self.price))
+            .map_err(|error| failed_with_cost(error, self.price))
     }
 
     async fn stream(
         &self,
         request: Request,
     ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
-        let (pieces, price) = (self.model.stream(request).await?, self.price);
+        let price = self.price;
+        let pieces = self.model.stream(request).await.map_err(|error| failed_with_cost(error, price))?;
         let priced = pieces.map(move |piece| match piece {
             Ok(Chunk::End(answer)) => Ok(Chunk::End(with_cost(answer, price))),
-            other => other,
+            Ok(piece) => Ok(piece),
+            Err(error) => Err(failed_with_cost(error, price)),
         });
         Ok(priced.boxed())
     }

@@ -333,8 +333,26 @@ impl Expected {
         }
     }
 
-    /// The answer in our types, or why it cannot be used.
+    /// The answer in our types, or why it cannot be used and what it cost.
     pub(super) fn answer(&self, returned: Returned, diagnosis: &Diagnosis<'_>) -> Result<Answer, ModelError> {
+        let mut spent = usage(returned.usage.as_ref());
+        // A call is never free: what nobody reports is reckoned.
+        if spent.input_tokens == 0 {
+            spent.input_tokens = self.prompt;
+        }
+        if spent.output_tokens == 0 {
+            let asked = returned.calls.iter().map(|call| call.fn_arguments.to_string().len());
+            spent.output_tokens = first_guess((returned.text.len() + asked.sum::<usize>()) as u64);
+        }
+        self.read(returned, spent, diagnosis).map_err(|why| why.having_spent(spent))
+    }
+
+    fn read(
+        &self,
+        returned: Returned,
+        usage: Usage,
+        diagnosis: &Diagnosis<'_>,
+    ) -> Result<Answer, ModelError> {
         let mut text = tool_text::without_thoughts(&returned.text).to_owned();
         let mut requests = Vec::new();
         let was_cut = is_cut(returned.stop.as_ref());
@@ -358,15 +376,6 @@ impl Expected {
         }
         if !self.is_talk && requests.is_empty() && REFUSALS.contains(&finish.as_str()) {
             return Err(diagnosis.refused(&finish, &text));
-        }
-        let mut usage = usage(returned.usage.as_ref());
-        // A call is never free: what nobody reports is reckoned.
-        if usage.input_tokens == 0 {
-            usage.input_tokens = self.prompt;
-        }
-        if usage.output_tokens == 0 {
-            let asked = requests.iter().map(|request| request.arguments.to_string().len());
-            usage.output_tokens = first_guess((text.len() + asked.sum::<usize>()) as u64);
         }
         // Without results of tools to come, nobody wants it back.
         let thinking = returned.thinking.filter(|_| !requests.is_empty());

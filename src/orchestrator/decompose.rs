@@ -164,12 +164,15 @@ impl Orchestrator {
         }
         let answer = match ask(model, request, patience).await {
             Ok(answer) => answer,
-            Err(error) => match error.why() {
-                ModelError::Malformed { detail, .. } => {
-                    return Ok(Err(Refused { text: String::new(), problem: detail.clone() }));
+            Err(error) => {
+                by.usage += error.usage().unwrap_or_default();
+                match error.why() {
+                    ModelError::Malformed { detail, .. } => {
+                        return Ok(Err(Refused { text: String::new(), problem: detail.clone() }));
+                    }
+                    _ => return Err(error.into()),
                 }
-                _ => return Err(error.into()),
-            },
+            }
         };
         by.usage += answer.usage;
         if answer.model.is_some() {

@@ -9,7 +9,7 @@ use super::{Orchestrator, OrchestratorError, cut, marked, plan_text, prompts};
 use crate::models::{Request, Role};
 use crate::task::{
     Event, Exceeded, Fault, FaultClass, FrozenTools, Ledger, Next, Payload, Plan, Planner, Step, StepStatus,
-    StepType, Task, Usage,
+    StepType, Task,
 };
 
 /// Of the planner's window, in percent, for each of the goal, the plan so far and why it is revised: what was
@@ -115,7 +115,7 @@ impl Orchestrator {
             Ok(answer) => (plan_text::read_json::<Verdict>(&answer.text).ok(), answer.usage),
             Err(error) => {
                 tracing::warn!(task = %task.id, %error, "no model judges the result, the plan's end stands");
-                (None, Usage::default())
+                (None, error.usage().unwrap_or_default())
             }
         };
         let by = model.name().to_string();

@@ -352,6 +352,7 @@ impl From<ModelError> for ApiError {
             ModelError::Unauthorized { .. }
             | ModelError::Malformed { .. }
             | ModelError::Recorded(_)
+            | ModelError::Spent { .. }
             | ModelError::BrokenOff { .. } => StatusCode::BAD_GATEWAY,
         };
         tracing::warn!(cause = %with_causes(&error), code = error.code(), "no answer from a model");

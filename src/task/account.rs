@@ -1,7 +1,7 @@
 //! What each event means for the budget: reserve before a call, settle after it.
 
 use super::apply::Verdict;
-use super::{CallState, CallSubject, Event, Ledger, Reserve, Task, Timestamp, Usage};
+use super::{CallState, CallSubject, Event, Fault, Ledger, Reserve, Task, Timestamp, Usage};
 
 /// What an event about a call changes of the account.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,6 +33,9 @@ impl Task {
                 Posting::Nothing
             }
             Event::ModelAnswered { step, call, usage, .. } => {
+                Posting::Settle { reserve: self.reserved_by(*step, *call), used: Reserve::of(usage) }
+            }
+            Event::CallFailed { step, call, fault: Fault { usage: Some(usage), .. }, .. } => {
                 Posting::Settle { reserve: self.reserved_by(*step, *call), used: Reserve::of(usage) }
             }
             Event::CallFailed { step, call, fault, .. } if fault.may_have_cost() => {

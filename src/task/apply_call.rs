@@ -112,6 +112,9 @@ impl Task {
             }
             Event::CallFailed { step, call, fault, .. } => {
                 self.call_in(*step, *call, &CallState::Dispatched)?.state = CallState::Failed(fault.clone());
+                let usage = fault.usage.as_deref().copied().unwrap_or_default();
+                self.steps[*step as usize].usage += usage;
+                self.state.usage += usage;
             }
             Event::CallLost { step, call, .. } => {
                 let known = self.call_in(*step, *call, &CallState::Dispatched)?;

@@ -57,7 +57,7 @@ proptest! {
             let falls = charged(after).tokens < charged(before).tokens;
             let may_fall = match event {
                 Event::ModelAnswered { .. } | Event::ChildEnded { .. } => true,
-                Event::CallFailed { fault, .. } => !fault.may_have_cost(),
+                Event::CallFailed { fault, .. } => fault.usage.is_some() || !fault.may_have_cost(),
                 _ => false,
             };
             assert!(!falls || (accepted && may_fall), "{event:?}");

@@ -3,6 +3,8 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::Usage;
+
 /// The code of a call that was not made because its model has just failed several times in a row.
 pub const CIRCUIT_OPEN: &str = "provider_circuit_open";
 
@@ -50,12 +52,15 @@ pub struct Fault {
     /// The least wait before another attempt, in milliseconds, where the other side named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
+    /// What a model's answer used that could not be used, where its provider said so.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub usage: Option<Box<Usage>>,
 }
 
 impl Fault {
     /// A failure of the given class.
     pub fn new(class: FaultClass, code: &str, message: impl Into<String>) -> Self {
-        Self { class, code: code.to_owned(), message: message.into(), retry_after_ms: None }
+        Self { class, code: code.to_owned(), message: message.into(), retry_after_ms: None, usage: None }
     }
 
     /// A failure that no repetition mends.

@@ -103,7 +103,10 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
         13 | 14 => Event::ToolReturned { step, call, result: Payload::text("r"), is_error: flag },
         15 => {
             let class = if flag { FaultClass::Malformed } else { FaultClass::Transient };
-            Event::CallFailed { step, call, fault: Fault::new(class, "x", "x"), partial: None }
+            let usage = Usage { input_tokens: 3, output_tokens: 1, model_calls: 1, ..Usage::default() };
+            let usage = (attempt % 2 == 0).then(|| Box::new(usage));
+            let fault = Fault { usage, ..Fault::new(class, "x", "x") };
+            Event::CallFailed { step, call, fault, partial: None }
         }
         16 => Event::CallLost { step, call, detail: "d".into() },
         17 => Event::OutcomeDecided { step, call, result: flag.then(|| Payload::text("r")), by: "p".into() },

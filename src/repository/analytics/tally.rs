@@ -156,6 +156,9 @@ impl Tally {
                 }
                 Event::CallFailed { step, call, fault, .. } => {
                     one.unanswered(intent_of(step, call));
+                    if let Some(usage) = &fault.usage {
+                        one.wasted(intent_of(step, call), usage);
+                    }
                     one.failed("call", fault);
                 }
                 Event::CallLost { step, call, .. } => one.unanswered(intent_of(step, call)),
@@ -249,6 +252,13 @@ impl One<'_> {
         self.add(failed, name_of(intent), None);
     }
 
+    /// What an answer took that could not be used: the call is counted already.
+    fn wasted(&mut self, intent: Option<&Intent>, usage: &Usage) {
+        let sum = Sum { events: 0, ..self.consumed(usage) };
+        self.put(Measure::Model, name_of(intent), None, sum);
+        self.by_template(sum);
+    }
+
     fn completed(&mut self, step: Option<&StepFacts>) {
         if let Some(step) = step {
             self.add(Measure::Step, step.kind.as_str(), step.started_at);
@@ -287,7 +297,7 @@ impl One<'_> {
     /// What a model consumed. The cost is read as it is written, in dollars: a journal of before
     /// there were prices has none.
     fn consumed(&self, usage: &Usage) -> Sum {
-        let written = self.data.get("usage").or_else(|| self.data.pointer("/by/usage"));
+        let written = ["/usage", "/by/usage", "/fault/usage"].iter().find_map(|at| self.data.pointer(at));
         let field = |name: &str| written.and_then(|usage| usage.get(name));
         let dollars = field("costUsd").and_then(Value::as_f64).unwrap_or(0.0);
         Sum {
@@ -342,6 +352,7 @@ mod tests {
     use uuid::Uuid;
 
     use super::*;
+    use crate::task::FaultClass;
     use crate::task::{Payload, Reserve};
 
     fn counted() -> Counted {
@@ -429,6 +440,24 @@ mod tests {
         assert_eq!(of(&tally, Measure::ModelFailed), [("a/b", -1, 1)]);
         assert_eq!(of(&tally, Measure::ModelRetried), [("a/b", -1, 1)]);
         assert_eq!(tally.failures.keys().next().unwrap().place, "call");
+    }
+
+    #[test]
+    fn an_answer_that_cannot_be_used_is_one_call_and_its_tokens_count() {
+        let usage = Usage { input_tokens: 7, output_tokens: 2, model_calls: 1, ..Usage::default() };
+        let fault = Fault {
+            usage: Some(Box::new(usage)),
+            ..Fault::new(FaultClass::Malformed, "model_malformed", "cut")
+        };
+        let failed = Event::CallFailed { step: 0, call: 1, fault, partial: None };
+        let mut entries = vec![entry(0, requested(1, 1)), entry(5, failed)];
+        entries[1].1["fault"]["usage"]["costUsd"] = json!(0.25);
+        let tally = tally(&entries);
+        assert_eq!(of(&tally, Measure::Model), [("a/b", -1, 1)]);
+        assert_eq!(of(&tally, Measure::ModelFailed), [("a/b", -1, 1)]);
+        let ever =
+            tally.sums.iter().find(|(key, _)| key.width == 0 && key.measure == Measure::Model).unwrap().1;
+        assert_eq!((ever.input_tokens, ever.output_tokens, ever.cost_nanos), (7, 2, 250_000_000));
     }
 
     #[test]

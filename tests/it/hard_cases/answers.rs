@@ -107,6 +107,8 @@ async fn a_call_whose_arguments_the_limit_of_tokens_cut_is_not_made() {
             let task = run(&world, with_tools()).await;
             assert_eq!(task.status(), Status::Completed, "{format:?}: {:?}", task.state().fault);
             assert!(world.calls().is_empty(), "{format:?}: half a call was made");
+            let usage = task.state().usage;
+            assert_eq!((usage.output_tokens, usage.model_calls), (10, 2), "{format:?}: both are on the bill");
             assert_eq!(failed_calls(&world, &task).await.len(), 1, "{format:?}");
         }
     }

@@ -330,7 +330,11 @@ function aboutCall(story: Story, step: StepState, entry: Entry, data: Data, at: 
     case "tool_returned":
       if (call) Object.assign(call, { result: data.result, isError: data.isError ?? false });
       return end("done");
-    case "call_failed": if (call) call.fault = data.fault; return end("failed");
+    case "call_failed":
+      if (call) Object.assign(call, { fault: data.fault, usage: data.fault?.usage ?? null });
+      add(step.usage, data.fault?.usage);
+      add(story.usage, data.fault?.usage);
+      return end("failed");
     case "call_lost": if (call) call.detail = data.detail; return end("lost");
     case "outcome_decided":
       if (call) call.result = data.result ?? null;
