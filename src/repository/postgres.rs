@@ -211,8 +211,12 @@ impl Link {
         self.pools.reader().await
     }
 
-    /// For what takes as long as it takes.
+    /// For writes that take as long as they take; `survey` is for reads that do.
     async fn unhurried(&self) -> Result<Session, RepositoryError> {
+        self.pools.unhurried().await
+    }
+
+    async fn survey(&self) -> Result<Session, RepositoryError> {
         self.pools.unhurried().await
     }
 }

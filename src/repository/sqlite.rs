@@ -221,9 +221,13 @@ impl Link {
         Ok(writer)
     }
 
-    /// For what takes as long as it takes, as everything does here.
+    /// For writes that take as long as they take, as all may here; `survey` is for reads that do.
     async fn unhurried(&self) -> Result<OwnedMutexGuard<SqliteConnection>, RepositoryError> {
         self.writer().await
+    }
+
+    async fn survey(&self) -> Result<PoolConnection<Sqlite>, RepositoryError> {
+        self.reader().await
     }
 
     async fn snapshot(&self) -> Result<Transaction<'static, Sqlite>, RepositoryError> {

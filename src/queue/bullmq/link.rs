@@ -256,7 +256,7 @@ fn refuse_nonsense(config: &QueueConfig) -> Result<(), QueueError> {
             "an authority to trust (caFile) is for addresses that begin with rediss://",
         ));
     }
-    let is_certificate = authority.windows(27).any(|part| part == b"-----BEGIN CERTIFICATE-----");
+    let is_certificate = String::from_utf8_lossy(authority).contains("-----BEGIN CERTIFICATE-----");
     let refused = "the file of the authority (caFile) must hold its certificate as PEM";
     if !is_certificate {
         return Err(QueueError::new(refused));

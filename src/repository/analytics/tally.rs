@@ -214,9 +214,7 @@ impl One<'_> {
         if let Some(model) = model
             && usage.model_calls > 0
         {
-            let sum = self.consumed(usage);
-            self.put(Measure::Model, &model.to_string(), None, sum);
-            self.by_template(sum);
+            self.model_took(&model.to_string(), None, self.consumed(usage));
         }
     }
 
@@ -224,12 +222,12 @@ impl One<'_> {
     fn answered(&mut self, intent: Option<&Intent>, by: Option<&ModelName>, usage: &Usage) {
         let sum = Sum { events: 1, ..self.consumed(usage) };
         let name = by.map_or_else(|| name_of(intent).to_owned(), ToString::to_string);
-        self.put(Measure::Model, &name, intent.map(|intent| intent.at), sum);
-        self.by_template(sum);
+        self.model_took(&name, intent.map(|intent| intent.at), sum);
     }
 
-    /// The same again, for the template that the task was made from.
-    fn by_template(&mut self, sum: Sum) {
+    /// What a model took, and the same again for the template that the task was made from.
+    fn model_took(&mut self, name: &str, since: Option<Timestamp>, sum: Sum) {
+        self.put(Measure::Model, name, since, sum);
         if let Some(template) = &self.task.template {
             self.put(Measure::Template, template, None, sum);
         }
@@ -254,9 +252,7 @@ impl One<'_> {
 
     /// What an answer took that could not be used: the call is counted already.
     fn wasted(&mut self, intent: Option<&Intent>, usage: &Usage) {
-        let sum = Sum { events: 0, ..self.consumed(usage) };
-        self.put(Measure::Model, name_of(intent), None, sum);
-        self.by_template(sum);
+        self.model_took(name_of(intent), None, Sum { events: 0, ..self.consumed(usage) });
     }
 
     fn completed(&mut self, step: Option<&StepFacts>) {

@@ -37,11 +37,10 @@ impl Pools {
         let first = tokio::time::timeout(CONNECTING, options.connect()).await;
         first.map_err(|_| sqlx::Error::PoolTimedOut)??.close().await?;
         let line = Arc::new(Line::default());
-        let limit = ("statement_timeout", timeout.as_millis().to_string());
         let by_key = (connections * 2 / 3).max(1);
         let asking = connections.saturating_sub(by_key + 1).max(1);
         let pool = |connections, settings: String| pool(connections, settings, line.clone());
-        let limited = settings(&[(limit.0, &limit.1)]);
+        let limited = settings(&[("statement_timeout", &timeout.as_millis().to_string())]);
         Ok(Self {
             by_key: pool(by_key, limited.clone() + &settings(&BY_KEY)).connect_with(options.clone()).await?,
             asking: pool(asking, limited).connect_with(options.clone()).await?,
@@ -52,16 +51,20 @@ impl Pools {
     }
 
     pub(super) async fn writer(&self) -> Result<Session> {
-        Ok(Session::new(self.by_key.acquire().await?, Some(self.patience), self.line.clone()))
+        self.session(&self.by_key, Some(self.patience)).await
     }
 
     pub(super) async fn reader(&self) -> Result<Session> {
-        Ok(Session::new(self.asking.acquire().await?, Some(self.patience), self.line.clone()))
+        self.session(&self.asking, Some(self.patience)).await
     }
 
     /// For new tables, looks at everything, and what retention removes.
     pub(super) async fn unhurried(&self) -> Result<Session> {
-        Ok(Session::new(self.unhurried.acquire().await?, None, self.line.clone()))
+        self.session(&self.unhurried, None).await
+    }
+
+    async fn session(&self, pool: &PgPool, patience: Option<Duration>) -> Result<Session> {
+        Ok(Session::new(pool.acquire().await?, patience, self.line.clone()))
     }
 
     pub(super) async fn open(&self, begin: &'static str) -> Result<Transaction<'static>> {

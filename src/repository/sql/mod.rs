@@ -372,7 +372,7 @@ impl Upkeep for Store {
     }
 
     async fn violations(&self) -> Result<Vec<Violation>> {
-        let mut conn = self.link.unhurried().await?;
+        let mut conn = self.link.survey().await?;
         invariants::violations(&mut conn).await
     }
 

@@ -6,8 +6,8 @@ use futures::TryStreamExt as _;
 use serde::de::value::StrDeserializer;
 use serde::de::{DeserializeOwned, IntoDeserializer as _};
 use serde_json::Value;
-use sqlx::Row as _;
 use sqlx::types::Json;
+use sqlx::{Column as _, Row as _};
 
 use super::rows::{StoredInput, text as row_list};
 use super::{Conn, Key, Result, Row, Time, key, key_list, moment, task_id};
@@ -127,15 +127,20 @@ impl<'r> Columns<'r> {
     }
 
     fn word<T: DeserializeOwned>(&mut self) -> Result<T> {
-        word_of(self.take()?, "a step")
+        word_of(self.take()?, self.taken())
     }
 
     fn count(&mut self) -> Result<u32> {
-        count_of(self.take()?, "a step")
+        count_of(self.take()?, self.taken())
     }
 
     fn time(&mut self) -> Result<Option<Timestamp>> {
-        time_of(self.take()?, "a step")
+        time_of(self.take()?, self.taken())
+    }
+
+    /// The name of the column that was taken last.
+    fn taken(&self) -> &'r str {
+        self.row.column(self.next - 1).name()
     }
 }
 
