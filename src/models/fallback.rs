@@ -208,18 +208,17 @@ mod tests {
         }
     }
 
-    /// Answers with what nobody can use.
-    struct Babbling(ModelName);
+    /// Fails in one way.
+    struct Failing(ModelName, fn(String) -> ModelError);
 
     #[async_trait]
-    impl Model for Babbling {
+    impl Model for Failing {
         fn name(&self) -> &ModelName {
             &self.0
         }
 
         async fn generate(&self, _: Request) -> Result<Answer, ModelError> {
-            let why = ModelError::Malformed { model: self.0.to_string(), detail: "babble".to_owned() };
-            Err(why.having_spent(Usage { output_tokens: 5, model_calls: 1, ..Usage::default() }))
+            Err((self.1)(self.0.to_string()))
         }
 
         async fn stream(
@@ -230,9 +229,28 @@ mod tests {
         }
     }
 
+    fn failing(how: fn(String) -> ModelError) -> Arc<dyn Model> {
+        Arc::new(Failing("a/failing".parse().unwrap(), how))
+    }
+
+    /// Answers with what nobody can use.
+    fn babbling() -> Arc<dyn Model> {
+        failing(|model| {
+            let why = ModelError::Malformed { model, detail: "babble".to_owned() };
+            why.having_spent(Usage { output_tokens: 5, model_calls: 1, ..Usage::default() })
+        })
+    }
+
+    /// Says that its breaker is open.
+    fn skipped() -> Arc<dyn Model> {
+        failing(|model| {
+            let retry_after = std::time::Duration::from_secs(60);
+            ModelError::CircuitOpen { model, retry_after }
+        })
+    }
+
     #[tokio::test]
     async fn what_failed_models_took_is_paid_for_whoever_answers() {
-        let babbling = || Arc::new(Babbling("a/babbling".parse().unwrap())) as Arc<dyn Model>;
         let request = || Request::new(Role::Execute, "g", "", "do");
         let alone = scripted("second", FINE).generate(request()).await.unwrap().usage;
         let chain = Fallback::chain(babbling(), vec![scripted("second", FINE)]);
@@ -243,31 +261,8 @@ mod tests {
         assert_eq!((failed.code(), failed.usage().unwrap().output_tokens), ("model_malformed", 10));
     }
 
-    /// Says that its breaker is open.
-    struct Skipped(ModelName);
-
-    #[async_trait]
-    impl Model for Skipped {
-        fn name(&self) -> &ModelName {
-            &self.0
-        }
-
-        async fn generate(&self, _: Request) -> Result<Answer, ModelError> {
-            let retry_after = std::time::Duration::from_secs(60);
-            Err(ModelError::CircuitOpen { model: self.0.to_string(), retry_after })
-        }
-
-        async fn stream(
-            &self,
-            request: Request,
-        ) -> Result<BoxStream<'static, Result<Chunk, ModelError>>, ModelError> {
-            Err(self.generate(request).await.unwrap_err())
-        }
-    }
-
     #[tokio::test]
     async fn what_a_model_said_is_told_and_not_that_another_was_not_asked() {
-        let skipped = || Arc::new(Skipped("a/skipped".parse().unwrap())) as Arc<dyn Model>;
         let request = || Request::new(Role::Execute, "g", "", "do");
         for kind in ["overflow", "rejected", "malformed", "timeout"] {
             let failing = scripted("m", &format!(r#"{{"reply":{{"error":{{"kind":"{kind}"}}}}}}"#));

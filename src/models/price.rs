@@ -130,12 +130,14 @@ impl Priced {
     }
 }
 
-fn with_cost(mut answer: Answer, price: Option<Price>) -> Answer {
-    answer.usage = priced(answer.usage, price);
-    answer
+/// An answer that cannot be used is paid for, too.
+fn with_cost(answer: Result<Answer, ModelError>, price: Option<Price>) -> Result<Answer, ModelError> {
+    match answer {
+        Ok(answer) => Ok(Answer { usage: priced(answer.usage, price), ..answer }),
+        Err(error) => Err(failed_with_cost(error, price)),
+    }
 }
 
-/// An answer that cannot be used is paid for, too.
 fn failed_with_cost(error: ModelError, price: Option<Price>) -> ModelError {
     match error.usage() {
         Some(usage) => error.having_spent(priced(usage, price)),
@@ -165,17 +167,11 @@ impl Model for Priced {
     }
 
     async fn generate(&self, request: Request) -> Result<Answer, ModelError> {
-        let answer = self.model.generate(request).await;
-        answer
-            .map(|answer| with_cost(answer, self.price))
-            .map_err(|error| failed_with_cost(error, self.price))
+        with_cost(self.model.generate(request).await, self.price)
     }
 
     async fn speak(&self, request: Request, hear: Hear<'_>) -> Result<Answer, ModelError> {
-        let answer = self.model.speak(request, hear).await;
-        answer
-            .map(|answer| with_cost(answer, self.price))
-            .map_err(|error| failed_with_cost(error, self.price))
+        with_cost(self.model.speak(request, hear).await, self.price)
     }
 
     async fn stream(
@@ -185,7 +181,7 @@ impl Model for Priced {
         let price = self.price;
         let pieces = self.model.stream(request).await.map_err(|error| failed_with_cost(error, price))?;
         let priced = pieces.map(move |piece| match piece {
-            Ok(Chunk::End(answer)) => Ok(Chunk::End(with_cost(answer, price))),
+            Ok(Chunk::End(answer)) => with_cost(Ok(answer), price).map(Chunk::End),
             Ok(piece) => Ok(piece),
             Err(error) => Err(failed_with_cost(error, price)),
         });

@@ -166,12 +166,8 @@ impl Orchestrator {
             Ok(answer) => answer,
             Err(error) => {
                 by.usage += error.usage().unwrap_or_default();
-                match error.why() {
-                    ModelError::Malformed { detail, .. } => {
-                        return Ok(Err(Refused { text: String::new(), problem: detail.clone() }));
-                    }
-                    _ => return Err(error.into()),
-                }
+                let ModelError::Malformed { detail, .. } = error.why() else { return Err(error.into()) };
+                return Ok(Err(Refused { text: String::new(), problem: detail.clone() }));
             }
         };
         by.usage += answer.usage;

@@ -91,8 +91,8 @@ impl ForEach {
 }
 
 impl PlannedStep {
-    /// The step for one item, made of the step without its list. It answers to the step of the plan and not to the goal: that one
-    /// decides what its failure means.
+    /// The step for one item, made of the step without its list. It answers to the step of the plan and not to
+    /// the goal: that one decides what its failure means.
     fn for_item(&self, number: usize, description: &str) -> Self {
         Self {
             id: format!("{}.{number}", self.id),
