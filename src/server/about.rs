@@ -97,12 +97,15 @@ struct ServerView {
 
 /// The models that can be asked.
 #[derive(Debug, Serialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
 pub(super) struct ModelList {
     /// The one that is asked if nobody names another.
     default: ModelName,
     /// Whether there is no language model, so that goals are planned by rules.
     offline: bool,
     models: Vec<ModelName>,
+    /// Those that a step of a plan may name (`models.allowed`).
+    for_steps: Vec<ModelName>,
 }
 
 /// `GET /healthz`: the process answers.
@@ -173,5 +176,6 @@ pub(super) async fn models(State(state): State<AppState>) -> Json<ModelList> {
         default: models.default_name().clone(),
         offline: models.is_offline(),
         models: models.known(),
+        for_steps: models.allowed().to_vec(),
     })
 }

@@ -11,8 +11,9 @@ use crate::queue::Job;
 use crate::repository::{Repository, RepositoryError, TaskSummary};
 use crate::task::{
     Asking, Call, CallSubject, Check, Condition, Effect, EffectRecord, EffectState, Entry, Event, Evidence,
-    Fault, ForEach, ForkPoint, Item, Limits, ModelName, Parent, Pause, Payload, Priority, Status, Step,
-    StepStatus, StepType, Task, TaskId, TemplateRef, Timestamp, ToolUse, TraceType, Usage, Verification,
+    Fault, ForEach, ForkPoint, Item, Limits, ModelName, Parent, Pause, Payload, Priority, RetryPolicy,
+    Status, Step, StepStatus, StepType, Task, TaskId, TemplateRef, Timestamp, ToolUse, TraceType, Usage,
+    Verification,
 };
 
 /// Tasks, newest first.
@@ -158,6 +159,12 @@ pub(super) struct StepDetail {
     optional: bool,
     depends_on: Vec<u32>,
     tool: Option<ToolUse>,
+    /// When it is tried again, if otherwise than the task's other steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    retry: Option<RetryPolicy>,
+    /// The model that is asked in it, if its plan names one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    model: Option<ModelName>,
     /// The list it is carried out for.
     #[serde(skip_serializing_if = "Option::is_none")]
     for_each: Option<ForEach>,
@@ -403,6 +410,8 @@ pub(super) async fn step(
         optional: step.plan.optional,
         depends_on: step.plan.depends_on.clone(),
         tool: step.plan.tool.clone(),
+        retry: step.plan.retry.clone(),
+        model: step.plan.model.clone(),
         for_each: step.plan.for_each.clone(),
         item: step.item.clone(),
         when: step.plan.when.clone(),
