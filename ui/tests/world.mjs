@@ -60,9 +60,9 @@ async function freePort() {
 }
 
 export class World {
-  /** A server with a key if one is given, with more in its configuration, and with what its model says. */
-  constructor({ key, more = "", script = rules } = {}) {
-    Object.assign(this, { key, more, script });
+  /** A server with a key if one is given, with more in its configuration and in that of its models, and with what its model says. */
+  constructor({ key, more = "", models = "", script = rules } = {}) {
+    Object.assign(this, { key, more, models, script });
   }
 
   static async start(options) {
@@ -78,7 +78,7 @@ export class World {
     mkdirSync(path("workspace"));
     writeFileSync(path("workspace/notes.md"), "# Notes\n\n1. Who writes?\n2. When?\n3. For whom?\n");
     writeFileSync(path("script.json"), JSON.stringify({ ledger: path("ledger.jsonl"), rules: this.script }));
-    writeFileSync(path("longhaul.toml"), `[models]\ndefault = "scripted/demo"\nscripted = { demo = ${JSON.stringify(path("script.json"))} }\n[worker]\npollMs = 50\nlimiter = { max = 0, duration = 1000 }\n[orchestrator.retry]\nbaseMs = 700\nmaxMs = 900\nmaxAttempts = 5\n[orchestrator.limits]\nmaxReplans = 1\n[tools]\nworkspace = ${JSON.stringify(path("workspace"))}\n${this.more}`);
+    writeFileSync(path("longhaul.toml"), `[models]\ndefault = "scripted/demo"\nscripted = { demo = ${JSON.stringify(path("script.json"))} }\n${this.models}[worker]\npollMs = 50\nlimiter = { max = 0, duration = 1000 }\n[orchestrator.retry]\nbaseMs = 700\nmaxMs = 900\nmaxAttempts = 5\n[orchestrator.limits]\nmaxReplans = 1\n[tools]\nworkspace = ${JSON.stringify(path("workspace"))}\n${this.more}`);
     this.port = await freePort();
     this.url = `http://127.0.0.1:${this.port}`;
     await this.serve();

@@ -1,17 +1,18 @@
 /** Starts a task outright. */
 import { detect, draftPlan, listModels, listTemplates, listTools, startTask, type StartTask } from "#api";
-import { useEffect, useState } from "preact/hooks";
+import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, message } from "../api/client";
 import { useOnce } from "../api/once";
 import { useResource } from "../api/resource";
-import type { Detection, PlanDraft, PlannedStep } from "../api/types";
+import type { Detection, PlanDraft } from "../api/types";
 import { Button, copy, Field } from "../components/basics";
 import { Icon } from "../components/icons";
 import { address, navigate } from "../router";
 import { useShortcuts } from "../state/keys";
+import { planned, type EditedStep } from "../state/plan-steps";
 import { newId } from "../state/session";
 import { curl } from "./actions";
-import { PlanEditor } from "./plan-editor";
+import { blankPlan, edited, PlanEditor, usePlan } from "./plan-editor";
 import { ApprovalFields, BudgetFields, ThreadField, usualTerms, Who, wishOf, type Terms } from "./terms";
 import { ToolPicks, useToolWish, type Picks } from "./tool-picks";
 
@@ -59,7 +60,9 @@ export function NewTaskScreen() {
   const change = (more: Partial<Terms>) => setTerms({ ...terms, ...more });
   const [picks, setPicks] = useState<Picks>({ only: [], subTasks: false });
   const toolWish = useToolWish(picks);
-  const [steps, setSteps] = useState<PlannedStep[] | null>(null);
+  const [steps, setSteps] = useState<EditedStep[] | null>(null);
+  const plan = usePlan(steps ?? [], setSteps);
+  const form = useRef<HTMLFormElement>(null);
   const [by, setBy] = useState<PlanDraft["by"] | null>(null);
   const [key] = useState(newId);
   const once = useOnce();
@@ -68,7 +71,7 @@ export function NewTaskScreen() {
   const verdict = useVerdict(goal);
   const body = (): StartTask => {
     const given: StartTask = { goal: goal.trim(), threadId: terms.thread.trim() || `ui-${key}`, ...wishOf(terms), ...toolWish };
-    if (steps) given.plan = steps;
+    if (steps) given.plan = planned(steps);
     return given;
   };
   /** What goes wrong is said under the goal, and stays there until it is tried again. */
@@ -76,28 +79,30 @@ export function NewTaskScreen() {
     if (busy) return;
     setBusy(what);
     setProblem("");
-    try { await act(); } catch (error) { setProblem(message(error)); }
+    try { await act(); } catch (error) { if (what !== "start" || !plan.refused(message(error))) setProblem(message(error)); }
     setBusy(null);
   };
   const preview = () => run("plan", async () => {
     const { plan: _, ...wish } = body();
     const draft = await ask(draftPlan(wish));
-    setSteps(draft.plan);
+    setSteps(edited(draft.plan));
     setBy(draft.by);
   });
+  const write = () => { setSteps(blankPlan()); setBy(null); };
   const start = () => run("start", async () => {
+    if (steps && !plan.send()) return;
     const task = await ask(once(startTask(body())));
     setGoal("");
     navigate(`/tasks/${task.taskId}`);
   });
-  const unfinished = steps?.some((step) => step.description.trim() === "") ?? false;
-  useShortcuts([{ keys: "Mod+p", what: "Preview the plan", group: "New task", run: () => { if (goal.trim()) void preview(); } }, { keys: "Mod+enter", what: "Start the task", group: "New task", run: () => { if (goal.trim()) void start(); } }]);
+  const unfinished = steps?.some(({ step }) => step.description.trim() === "") ?? false;
+  useShortcuts([{ keys: "Mod+p", what: "Preview the plan", group: "New task", run: () => { if (goal.trim()) void preview(); } }, { keys: "Mod+enter", what: "Start the task", group: "New task", run: () => form.current?.requestSubmit() }]);
   return (
     <section class="screen is-narrow">
       <header class="screen-head"><h1>New task</h1>
         {(templates.data?.templates.length ?? 0) > 0 && <select class="inline-select" aria-label="From a template" value="" onChange={(event) => navigate(`/templates?template=${encodeURIComponent(event.currentTarget.value)}`)}><option value="" disabled>From a template…</option>{templates.data?.templates.map((one) => <option key={one.name} value={one.name}>{one.name}</option>)}</select>}
       </header>
-      <form class="stack" onSubmit={(event) => { event.preventDefault(); void start(); }}>
+      <form class="stack" ref={form} onSubmit={(event) => { event.preventDefault(); if (goal.trim()) void start(); }}>
         <Field label="Goal"><textarea autoFocus rows={4} value={goal} placeholder="Find every TODO comment in this repository and write a report" onInput={(event) => setGoal(event.currentTarget.value)} /></Field>
         {problem && <div class="callout is-bad" role="alert"><Icon name="alert" /><div><strong>{busy ? "" : "This did not start"}</strong><p class="problem-text">{problem}</p></div></div>}
         <Verdict verdict={verdict} />
@@ -114,12 +119,13 @@ export function NewTaskScreen() {
           <section class="stack" aria-label="Preview of the plan">
             <header class="card-head"><h2>Plan</h2><span class="faint">{by?.model ? <>by <code>{by.model}</code></> : null}{by?.degraded ? " · only the best that could be done" : ""}</span><Button kind="ghost" icon="retry" busy={busy === "plan"} onClick={() => void preview()}>Plan anew</Button><Button kind="ghost" icon="cross" aria-label="Without this plan" title="Let it be planned when it starts" onClick={() => setSteps(null)} /></header>
             {by?.reason && <p class="faint">{by.reason}</p>}
-            <PlanEditor steps={steps} change={setSteps} tools={tools.data?.tools ?? []} />
+            <PlanEditor plan={plan} tools={tools.data?.tools ?? []} begin={by === null} />
           </section>
         )}
         <div class="form-foot">
           <Button kind="primary" type="submit" icon="play" busy={busy === "start"} disabled={goal.trim() === "" || unfinished}>{busy === "start" ? (steps ? "Starting…" : "Planning…") : steps ? "Start with this plan" : "Start"}</Button>
           {!steps && <Button icon="tasks" busy={busy === "plan"} disabled={goal.trim() === ""} onClick={() => void preview()}>{busy === "plan" ? "Planning…" : "Preview the plan"}</Button>}
+          {!steps && <Button icon="edit" onClick={write}>Write the plan yourself</Button>}
           <Button icon="copy" kind="ghost" onClick={() => void copy(curl(startTask(body())), "Copied as curl")}>Copy as curl</Button>
         </div>
       </form>

@@ -1,100 +1,142 @@
-/** A plan before it runs: steps that can be rewritten, moved, removed and added. */
-import { useState } from "preact/hooks";
-import type { PlannedStep, StepType, ToolInfo } from "../api/types";
-import { Button, Chip } from "../components/basics";
+/** A plan before it runs: steps that can be rewritten, moved, removed and added, with all that a step can have. */
+import { useLayoutEffect, useRef, useState } from "preact/hooks";
+import type { PlannedStep, ToolInfo } from "../api/types";
+import { Button } from "../components/basics";
 import { Icon } from "../components/icons";
-import { stepIcons, stepWords } from "./task/steps";
+import { refusalAt } from "../state/plan-refusal";
+import { added, awaiting, changed, edited, moved, planned, problemsOf, removed, renamed, typedInto, type EditedStep, type Problem } from "../state/plan-steps";
+import type { StepForm } from "./plan-fields";
+import { chipsOf, StepDetails } from "./plan-step";
+import { stepIcons } from "./task/steps";
 
-/** Moves what steps refer to along with them: `places` tells where the step is now that was at an index, or null. */
-function rewired(steps: PlannedStep[], places: (before: number) => number | null): PlannedStep[] {
-  return steps.map((step, at) => {
-    const needs = (step.dependsOn ?? []).map(places).filter((on): on is number => on !== null && on < at);
-    return { ...step, dependsOn: [...new Set(needs)].sort((one, other) => one - other) };
-  });
+/** A plan that is edited: its steps, what stands against them, and what is to be looked at. */
+export interface PlanDraft {
+  list: readonly EditedStep[];
+  problems: Problem[];
+  /** What is in the way, once somebody wanted to send it or it was refused; a new one each time. */
+  shown: Problem | null;
+  change(list: EditedStep[]): void;
+  /** The steps as they are sent; none, with the first problem shown, if something stands against them. */
+  send(): PlannedStep[] | null;
+  /** Shows why it was refused at the step that this is about; whether it is about one. */
+  refused(message: string): boolean;
 }
 
-export function withoutStep(steps: PlannedStep[], gone: number): PlannedStep[] {
-  const heirs = steps[gone]?.dependsOn ?? [];
-  // Who needed the step that is gone needs what it needed.
-  const inherited = steps.map((step) => (step.dependsOn?.includes(gone) ? { ...step, dependsOn: [...step.dependsOn, ...heirs] } : step));
-  return rewired(inherited.filter((_, at) => at !== gone), (on) => (on === gone ? null : on > gone ? on - 1 : on));
-}
-
-export function swapped(steps: PlannedStep[], at: number): PlannedStep[] {
-  const moved = [...steps];
-  const [one, other] = [steps[at], steps[at + 1]];
-  if (!one || !other) return steps;
-  [moved[at], moved[at + 1]] = [other, one];
-  return rewired(moved, (on) => (on === at ? at + 1 : on === at + 1 ? at : on));
-}
-
-export function freshId(steps: PlannedStep[]): string {
-  const taken = new Set(steps.map((step) => step.id));
-  for (let number = steps.length + 1; ; number += 1) if (!taken.has(`step-${number}`)) return `step-${number}`;
-}
-
-/** What a step has that is not edited here. */
-function beyond({ forEach, when, checks, model }: PlannedStep): string[] {
-  return [forEach && "for each", when && "only if", checks?.length && "checked", model && `by ${typeof model === "string" ? model : "a model"}`].filter((one): one is string => Boolean(one));
-}
-
-export function PlanEditor({ steps, change, tools }: { steps: PlannedStep[]; change: (steps: PlannedStep[]) => void; tools: ToolInfo[] }) {
-  const [open, setOpen] = useState<number | null>(null);
-  const put = (at: number, more: Partial<PlannedStep>) => change(steps.map((step, index) => (index === at ? { ...step, ...more } : step)));
-  const add = () => {
-    const last = steps.length - 1;
-    change([...steps, { id: freshId(steps), description: "", type: "llm-reasoning", dependsOn: last >= 0 ? [last] : [] }]);
-    setOpen(steps.length);
+export function usePlan(list: readonly EditedStep[], put: (list: EditedStep[]) => void): PlanDraft {
+  const [refusal, setRefusal] = useState<Problem | null>(null);
+  const [shown, setShown] = useState<Problem | null>(null);
+  const own = problemsOf(list);
+  return {
+    list, shown, problems: refusal ? [...own, refusal] : own,
+    change: (next) => { setRefusal(null); put(next); },
+    send: () => {
+      setRefusal(null);
+      setShown(own[0] ? { ...own[0] } : null);
+      return own.length > 0 ? null : planned(list);
+    },
+    refused: (message) => {
+      const found = refusalAt(list, planned(list).map(({ id }) => id), message);
+      setRefusal(found);
+      setShown(found && { ...found });
+      return found !== null;
+    },
   };
+}
+
+/** A plan of one step that says nothing yet. */
+export const blankPlan = () => added([]);
+export { edited };
+
+type Act = "up" | "down" | "text" | "more";
+
+export function PlanEditor({ plan, tools, begin }: { plan: PlanDraft; tools: ToolInfo[]; begin?: boolean }) {
+  const { list, change, shown } = plan;
+  const [open, setOpen] = useState<string | null>(null);
+  const [told, setTold] = useState("");
+  const editor = useRef<HTMLElement>(null);
+  /** Where the keyboard is to be once the steps are drawn. */
+  const wanted = useRef<{ key: string; act: Act } | null>(begin ? { key: list[0]?.key ?? "", act: "text" } : null);
+  useLayoutEffect(() => {
+    const want = wanted.current;
+    const row = want && editor.current?.querySelector(`[data-step="${want.key}"]`);
+    if (!want || !row) return;
+    wanted.current = null;
+    const part = (act: Act) => row.querySelector<HTMLButtonElement | HTMLTextAreaElement>(`[data-act="${act}"]:not(:disabled)`);
+    (part(want.act) ?? part(want.act === "up" ? "down" : "up") ?? part("text"))?.focus();
+  });
+  useLayoutEffect(() => {
+    if (!shown) return;
+    if (shown.field !== "description") setOpen(shown.key);
+    // By then what was folded away is drawn.
+    const frame = requestAnimationFrame(() => {
+      const row = editor.current?.querySelector(`[data-step="${shown.key}"]`);
+      const field = [...(row?.querySelectorAll<HTMLElement>("[data-field]") ?? [])].find((one) => one.dataset.field === shown.field) ?? row;
+      const place = (field?.querySelector<HTMLElement>("[aria-invalid=true]") ?? field?.querySelector<HTMLElement>(".plan-group :is(input, textarea, select)") ?? field?.querySelector<HTMLElement>("input, textarea, select, button"));
+      place?.focus();
+      place?.scrollIntoView({ block: "center" });
+    });
+    return () => cancelAnimationFrame(frame);
+  }, [shown]);
+  const move = (key: string, by: -1 | 1, act: Act) => {
+    const to = list.findIndex((one) => one.key === key) + by;
+    if (to < 0 || to >= list.length) return;
+    wanted.current = { key, act };
+    setTold(`Step ${to - by + 1} is step ${to + 1} of ${list.length} now`);
+    change(moved(list, key, by));
+  };
+  const remove = (at: number) => {
+    const next = list[at + 1] ?? list[at - 1];
+    if (next) wanted.current = { key: next.key, act: "text" };
+    setTold(`Step ${at + 1} is removed`);
+    change(removed(list, list[at]?.key ?? ""));
+  };
+  const add = () => {
+    const next = added(list);
+    const key = next.at(-1)?.key ?? "";
+    wanted.current = { key, act: "text" };
+    setOpen(null);
+    change(next);
+  };
+  const formOf = (one: EditedStep, place: number): StepForm => ({
+    one, place, list, problems: plan.problems.filter(({ key }) => key === one.key),
+    put: (more, ...settled) => change(changed(list, one.key, more, ...settled)),
+    type: (path, typed) => change(typedInto(list, one.key, path, typed)),
+  });
   return (
-    <section class="plan-editor" aria-label="Plan">
+    <section class="plan-editor" aria-label="Plan" ref={editor}>
+      <p class="sr-only" role="status">{told}</p>
       <ol class="plain">
-        {steps.map((step, at) => (
-          <li key={step.id} class={`card plan-step${open === at ? " is-open" : ""}`}>
-            <div class="plan-step-head">
-              <span class="mono faint">{at + 1}</span><Icon name={stepIcons[step.type] ?? "dot"} size={14} />
-              <input aria-label={`What step ${at + 1} does`} value={step.description} placeholder="What to do" aria-invalid={step.description.trim() === ""} onInput={(event) => put(at, { description: event.currentTarget.value })} />
-              {step.tool && <code class="tag">{step.tool.name}</code>}{step.optional && <span class="tag">optional</span>}{beyond(step).map((one) => <span key={one} class="tag" title="Kept as it is; it is changed as JSON">{one}</span>)}
-              <span class="plan-step-acts">
-                <Button kind="ghost" aria-label={`Move step ${at + 1} up`} title="Up" disabled={at === 0} onClick={() => { change(swapped(steps, at - 1)); setOpen(null); }}>↑</Button>
-                <Button kind="ghost" aria-label={`Move step ${at + 1} down`} title="Down" disabled={at === steps.length - 1} onClick={() => { change(swapped(steps, at)); setOpen(null); }}>↓</Button>
-                <Button kind="ghost" icon="settings" aria-label={`More of step ${at + 1}`} aria-expanded={open === at} title="More" onClick={() => setOpen(open === at ? null : at)} />
-                <Button kind="ghost" icon="cross" aria-label={`Remove step ${at + 1}`} title="Remove" disabled={steps.length === 1} onClick={() => { change(withoutStep(steps, at)); setOpen(null); }} />
-              </span>
-            </div>
-            {(step.dependsOn ?? []).length > 0 && open !== at && <p class="plan-step-needs faint">after {(step.dependsOn ?? []).map((on) => on + 1).join(", ")}</p>}
-            {open === at && <Details step={step} at={at} steps={steps} tools={tools} put={(more) => put(at, more)} />}
-          </li>
-        ))}
+        {list.map((one, at) => {
+          const form = formOf(one, at);
+          const isOpen = open === one.key;
+          const silent = one.step.description.trim() === "";
+          const hidden = form.problems.filter(({ field }) => field !== "description").length;
+          const keys = (event: KeyboardEvent) => {
+            const by = event.key === "ArrowUp" ? -1 : event.key === "ArrowDown" ? 1 : 0;
+            if (!event.altKey || by === 0) return;
+            event.preventDefault();
+            move(one.key, by, "text");
+          };
+          return (
+            <li key={one.key} data-step={one.key} class={`card plan-step${isOpen ? " is-open" : ""}`}>
+              <div class="plan-step-head">
+                <span class="mono faint">{at + 1}</span><Icon name={stepIcons[one.step.type] ?? "dot"} size={14} />
+                <textarea rows={1} data-act="text" aria-label={`What step ${at + 1} does`} value={one.step.description} placeholder="What to do" aria-invalid={silent} onKeyDown={keys} onInput={(event) => form.put({ description: event.currentTarget.value })} />
+                <span class="plan-step-acts">
+                  <Button kind="ghost" data-act="up" aria-label={`Move step ${at + 1} up`} title="Up (Alt ↑)" disabled={at === 0} onClick={() => move(one.key, -1, "up")}>↑</Button>
+                  <Button kind="ghost" data-act="down" aria-label={`Move step ${at + 1} down`} title="Down (Alt ↓)" disabled={at === list.length - 1} onClick={() => move(one.key, 1, "down")}>↓</Button>
+                  <Button kind="ghost" data-act="more" icon="settings" aria-label={`More of step ${at + 1}`} aria-expanded={isOpen} title="More" onClick={() => setOpen(isOpen ? null : one.key)} />
+                  <Button kind="ghost" icon="cross" aria-label={`Remove step ${at + 1}`} title="Remove" disabled={list.length === 1} onClick={() => remove(at)} />
+                </span>
+              </div>
+              {form.problems.filter(({ field, words }) => field === "description" && (!silent || words === shown?.words)).map(({ words }) => <p key={words} class="field-hint problem plan-step-line" role="alert">{words}</p>)}
+              {!isOpen && <div class="plan-step-line">{hidden > 0 && <button type="button" class="tag is-bad" onClick={() => setOpen(one.key)}>{form.problems.find(({ field }) => field !== "description")?.words}</button>}{chipsOf(list, one).map(({ words, title }) => <span key={words} class="tag" title={title ?? words}>{words}</span>)}</div>}
+              {isOpen && <StepDetails form={form} tools={tools} rename={(id) => change(renamed(list, one.key, id))} wait={(other, on) => change(awaiting(list, one.key, other, on))} />}
+            </li>
+          );
+        })}
       </ol>
       <Button icon="plus" onClick={add}>Add a step</Button>
     </section>
-  );
-}
-
-function Details({ step, at, steps, tools, put }: { step: PlannedStep; at: number; steps: PlannedStep[]; tools: ToolInfo[]; put: (more: Partial<PlannedStep>) => void }) {
-  const [typed, setTyped] = useState(() => JSON.stringify(step.tool?.arguments ?? {}, null, 2));
-  const [problem, setProblem] = useState(false);
-  const needs = new Set(step.dependsOn ?? []);
-  const kinds: StepType[] = ["llm-reasoning", "tool-call", "checkpoint", "summarization"];
-  const kind = (type: StepType) => put({ type, tool: type === "tool-call" ? (step.tool ?? null) : null });
-  const name = (tool: string) => {
-    if (tool === "") { put({ tool: null }); return; }
-    put({ tool: { name: tool, arguments: step.tool?.arguments ?? {} } });
-  };
-  const fill = (text: string) => {
-    setTyped(text);
-    try { put({ tool: { name: step.tool?.name ?? "", arguments: JSON.parse(text) as unknown } }); setProblem(false); } catch { setProblem(true); }
-  };
-  return (
-    <div class="plan-step-more">
-      <div class="fields">
-        <label class="field"><span class="field-label">Kind</span><select value={step.type} onChange={(event) => kind(event.currentTarget.value as StepType)}>{kinds.map((one) => <option key={one} value={one}>{stepWords[one]}</option>)}</select></label>
-        {step.type === "tool-call" && <label class="field"><span class="field-label">Tool</span><select value={step.tool?.name ?? ""} onChange={(event) => name(event.currentTarget.value)}><option value="">a model chooses</option>{tools.map((tool) => <option key={tool.name} value={tool.name}>{tool.name}</option>)}</select></label>}
-        <label class="check"><input type="checkbox" checked={step.optional ?? false} onChange={(event) => put({ optional: event.currentTarget.checked })} /> optional</label>
-      </div>
-      {step.tool && <label class="field"><span class="field-label">Arguments</span><textarea class="mono" rows={3} value={typed} aria-invalid={problem} onInput={(event) => fill(event.currentTarget.value)} />{problem && <span class="field-hint problem">This is not JSON; the arguments are still as before.</span>}</label>}
-      {at > 0 && <div class="chips" role="group" aria-label="Needs"><span class="faint">Starts after</span>{steps.slice(0, at).map((other, on) => <Chip key={other.id} on={needs.has(on)} label={`Step ${on + 1}: ${other.description}`} onClick={() => { if (!needs.delete(on)) needs.add(on); put({ dependsOn: [...needs].sort((one, two) => one - two) }); }}>{on + 1}</Chip>)}</div>}
-    </div>
   );
 }
