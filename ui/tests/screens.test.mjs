@@ -138,8 +138,8 @@ on("tasks are filtered, searched and worked on together, by mouse and keyboard",
   await page.getByRole("button", { name: "Pause 3" }).click();
   await page.locator(".row .badge.is-paused").nth(2).waitFor();
   await page.getByRole("checkbox", { name: "Select all" }).click();
-  page.on("dialog", (dialog) => dialog.accept());
   await page.getByRole("button", { name: "Cancel 3" }).click();
+  await page.getByRole("dialog", { name: "Cancel 3 tasks?" }).getByRole("button", { name: "Cancel 3 tasks" }).click();
   await page.getByRole("group", { name: "Status" }).getByRole("button", { name: "cancelled" }).click();
   await page.locator(".row .badge.is-cancelled").nth(2).waitFor();
   await page.keyboard.press("k");

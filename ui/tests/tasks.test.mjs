@@ -162,6 +162,35 @@ on("what cannot be resumed is not counted", async () => {
   assert.ok(await page.getByRole("button", { name: "Resume", exact: false }).isDisabled());
 });
 
+on("many tasks are cancelled after a question, which keeps the keyboard and can be left with Escape", async () => {
+  const ids = [await world.task("A slow parting, first"), await world.task("A slow parting, second")];
+  for (const id of ids) await world.until(id, "running");
+  for (const id of ids) await world.ask("POST", `/api/tasks/${id}/pause`);
+  for (const id of ids) await world.until(id, "paused");
+  return "/tasks?q=parting";
+}, async (page) => {
+  await page.locator(".row .badge.is-paused").nth(1).waitFor();
+  await page.getByRole("checkbox", { name: "Select all" }).click();
+  const cancel = page.getByRole("button", { name: "Cancel 2", exact: true });
+  await cancel.click();
+  const question = page.getByRole("dialog", { name: "Cancel 2 tasks?" });
+  await question.getByText("What they did to the world is not undone.").waitFor();
+  const focused = () => page.evaluate(() => document.activeElement?.textContent);
+  assert.equal(await focused(), "Let them run", "the harmless answer is the first");
+  for (let times = 0; times < 6; times += 1) {
+    await page.keyboard.press("Tab");
+    // Between the last and the first of a dialog stands the browser itself.
+    assert.ok(await page.evaluate(() => document.activeElement === document.body || document.activeElement?.closest("dialog") !== null), await focused());
+  }
+  await page.keyboard.press("Escape");
+  await question.waitFor({ state: "detached" });
+  assert.equal(await focused(), "Cancel 2", "the keyboard is back where it was");
+  assert.equal(await page.locator(".row .badge.is-paused").count(), 2);
+  await page.keyboard.press("Enter");
+  await question.getByRole("button", { name: "Cancel 2 tasks" }).click();
+  await page.locator(".row .badge.is-cancelled").nth(1).waitFor();
+});
+
 on("on a phone the badges are whole, the step is seen, and a task begins with its views", async () => {
   const id = await world.task("A question on a phone");
   await world.until(id, "paused");

@@ -3,10 +3,10 @@ import { importTask } from "#api";
 import { useEffect, useMemo, useRef, useState } from "preact/hooks";
 import { ask, message } from "../api/client";
 import { isEnded, type Status, type TaskSummary } from "../api/types";
-import { Badge, Button, Chip, Empty, Failure, Loading, Progress, useAction } from "../components/basics";
+import { Badge, Button, Chip, Dialog, Empty, Failure, Loading, Progress, useAction } from "../components/basics";
 import { Icon } from "../components/icons";
 import { steady, Virtual } from "../components/virtual";
-import { ago, cost, duration, number, short, tokens } from "../format";
+import { ago, cost, counted, duration, number, short, tokens } from "../format";
 import { address, navigate, setQuery } from "../router";
 import { useShortcuts } from "../state/keys";
 import { pauseWord } from "../state/pause";
@@ -214,6 +214,7 @@ const Row = steady(function Row({ task, index, active, selected, toggle, now }: 
 
 function Bulk({ chosen, clear }: { chosen: TaskSummary[]; clear: () => void }) {
   const [busy, run] = useAction();
+  const [asking, setAsking] = useState(false);
   const doAll = (action: Action, fits: (task: TaskSummary) => boolean) => run(async () => {
     const ids = chosen.filter(fits).map((task) => task.id);
     const { done, failed, reason } = ids.length === 1 && ids[0] ? await act(ids[0], action).then(() => ({ done: 1, failed: 0, reason: "" })) : await actOnAll(ids, action);
@@ -230,9 +231,13 @@ function Bulk({ chosen, clear }: { chosen: TaskSummary[]; clear: () => void }) {
       <Button icon="pause" busy={busy} disabled={pausable === 0} onClick={() => void doAll("pause", by(canPause))}>{`Pause ${pausable || ""}`}</Button>
       <Button icon="play" busy={busy} disabled={waiting === 0} onClick={() => void doAll("resume", resumable)}>{`Resume ${waiting || ""}`}</Button>
       {retryable > 0 && <Button icon="retry" busy={busy} onClick={() => void doAll("retry", by(canRetry))}>{`Retry ${retryable}`}</Button>}
-      <Button icon="stop" kind="danger" busy={busy} disabled={cancellable === 0} onClick={() => { if (confirm(`Cancel ${cancellable} task${cancellable === 1 ? "" : "s"}? What they did is not undone.`)) void doAll("cancel", by(canCancel)); }}>{`Cancel ${cancellable || ""}`}</Button>
+      <Button icon="stop" kind="danger" busy={busy} disabled={cancellable === 0} onClick={() => setAsking(true)}>{`Cancel ${cancellable || ""}`}</Button>
       {chosen.length === 2 && <Button icon="sort" onClick={() => navigate(`/tasks/${chosen[1]?.id}/compare/${chosen[0]?.id}`)}>Compare</Button>}
       <Button kind="ghost" onClick={clear}>Select none</Button>
+      {asking && <Dialog title={`Cancel ${counted(cancellable, "task")}?`} close={() => setAsking(false)}>
+        <p>Nothing further is started in {cancellable === 1 ? "it" : "them"}. What {cancellable === 1 ? "it" : "they"} did to the world is not undone.</p>
+        <div class="dialog-foot"><Button onClick={() => setAsking(false)}>Let {cancellable === 1 ? "it" : "them"} run</Button><Button kind="danger" icon="stop" disabled={cancellable === 0} onClick={() => { setAsking(false); void doAll("cancel", by(canCancel)); }}>{`Cancel ${counted(cancellable, "task")}`}</Button></div>
+      </Dialog>}
     </div>
   );
 }

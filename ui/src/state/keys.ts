@@ -28,11 +28,19 @@ function typing(target: EventTarget | null): boolean {
   return target instanceof HTMLElement && (target.isContentEditable || /^(INPUT|TEXTAREA|SELECT)$/.test(target.tagName)) && !(target instanceof HTMLInputElement && target.type === "checkbox");
 }
 
+/** Whether a key belongs to the button or the link that the keyboard has been led to. */
+function pressing(event: KeyboardEvent): boolean {
+  return event.key === "Enter" && event.target instanceof Element && event.target.matches(":is(button, a, summary):focus-visible");
+}
+
 export function startKeys(modal: () => boolean): void {
+  /** Where the keyboard was when it moved on by a shortcut: there `Enter` is meant for what was moved to. */
+  let left: EventTarget | null = null;
+  document.addEventListener("focusin", () => { left = null; });
   document.addEventListener("keydown", (event) => {
     const chord = (event.metaKey || event.ctrlKey) && !event.altKey;
     if (event.defaultPrevented || (typing(event.target) && !chord) || (modal() && !chord)) return;
-    if (event.altKey) return;
+    if (event.altKey || (pressing(event) && !chord && event.target !== left)) return;
     const key = chord ? `Mod+${event.key.toLowerCase()}` : event.key;
     const known = shortcuts();
     const wanted = pending && !chord ? `${pending} ${key}` : key;
@@ -41,6 +49,7 @@ export function startKeys(modal: () => boolean): void {
     const found = known.findLast((one) => one.keys === wanted) ?? known.findLast((one) => one.keys === key);
     if (found) {
       event.preventDefault();
+      left = event.target;
       found.run();
       return;
     }
