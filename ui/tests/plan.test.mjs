@@ -296,6 +296,16 @@ on("steps are moved, renamed and removed with the keyboard, which stays with the
   await plan.getByRole("status").filter({ hasText: "Step 2 is step 1 of 3 now" }).waitFor({ state: "attached" });
   await plan.getByRole("button", { name: "Remove step 2" }).click();
   assert.equal(await focused(), "What step 2 does");
+  await plan.getByRole("button", { name: "Bring step 2 back" }).click();
+  assert.deepEqual(await order(), ["Third!", "First", "Second"]);
+  assert.equal(await focused(), "What step 2 does");
+  await plan.getByRole("button", { name: "Remove step 2" }).click();
+  // A task has a goal: the keyboard is led there.
+  await page.getByLabel("Goal").fill("");
+  await plan.getByLabel("What step 1 does").focus();
+  await page.keyboard.press("Control+Enter");
+  await page.keyboard.type("Move the steps");
+  assert.equal(await page.getByLabel("Goal").inputValue(), "Move the steps");
   await page.keyboard.press("Control+Enter");
   await page.waitForURL(/\/tasks\/[0-9a-f-]{36}$/);
   const { steps } = await world.ask("GET", `/api/tasks/${page.url().split("/").at(-1)}/steps`);

@@ -102,7 +102,7 @@ export function NewTaskScreen() {
       <header class="screen-head"><h1>New task</h1>
         {(templates.data?.templates.length ?? 0) > 0 && <select class="inline-select" aria-label="From a template" value="" onChange={(event) => navigate(`/templates?template=${encodeURIComponent(event.currentTarget.value)}`)}><option value="" disabled>From a template…</option>{templates.data?.templates.map((one) => <option key={one.name} value={one.name}>{one.name}</option>)}</select>}
       </header>
-      <form class="stack" ref={form} onSubmit={(event) => { event.preventDefault(); if (goal.trim()) void start(); }}>
+      <form class="stack" ref={form} onSubmit={(event) => { event.preventDefault(); if (goal.trim()) void start(); else event.currentTarget.querySelector("textarea")?.focus(); }}>
         <Field label="Goal"><textarea autoFocus rows={4} value={goal} placeholder="Find every TODO comment in this repository and write a report" onInput={(event) => setGoal(event.currentTarget.value)} /></Field>
         {problem && <div class="callout is-bad" role="alert"><Icon name="alert" /><div><strong>{busy ? "" : "This did not start"}</strong><p class="problem-text">{problem}</p></div></div>}
         <Verdict verdict={verdict} />

@@ -50,7 +50,10 @@ export { edited };
 type Act = "up" | "down" | "text" | "more";
 
 export function PlanEditor({ plan, tools, begin }: { plan: PlanDraft; tools: ToolInfo[]; begin?: boolean }) {
-  const { list, change, shown } = plan;
+  const { list, shown } = plan;
+  /** The steps before one of them was removed, until something else is done. */
+  const [removing, setRemoving] = useState<{ at: number; list: readonly EditedStep[] } | null>(null);
+  const change = (next: EditedStep[]) => { setRemoving(null); plan.change(next); };
   const [open, setOpen] = useState<string | null>(null);
   const [told, setTold] = useState("");
   const editor = useRef<HTMLElement>(null);
@@ -89,6 +92,13 @@ export function PlanEditor({ plan, tools, begin }: { plan: PlanDraft; tools: Too
     if (next) wanted.current = { key: next.key, act: "text" };
     setTold(`Step ${at + 1} is removed`);
     change(removed(list, list[at]?.key ?? ""));
+    setRemoving({ at, list });
+  };
+  const restore = () => {
+    if (!removing) return;
+    wanted.current = { key: removing.list[removing.at]?.key ?? "", act: "text" };
+    setTold(`Step ${removing.at + 1} is back`);
+    change([...removing.list]);
   };
   const add = () => {
     const next = added(list);
@@ -136,7 +146,7 @@ export function PlanEditor({ plan, tools, begin }: { plan: PlanDraft; tools: Too
           );
         })}
       </ol>
-      <Button icon="plus" onClick={add}>Add a step</Button>
+      <div class="row-of-buttons"><Button icon="plus" onClick={add}>Add a step</Button>{removing && <Button kind="ghost" icon="retry" onClick={restore}>{`Bring step ${removing.at + 1} back`}</Button>}</div>
     </section>
   );
 }

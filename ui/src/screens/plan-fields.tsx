@@ -19,10 +19,15 @@ export interface StepForm {
 /** What stands against a field, or a part of it. */
 export function Problems({ form, path }: { form: StepForm; path: string }) {
   const mine = form.problems.filter(({ field }) => field === path);
-  return <>{mine.map(({ words }) => <p key={words} class="field-hint problem" role="alert">{words}</p>)}</>;
+  return mine.length === 0 ? null : <div id={problemsId(form, path)}>{mine.map(({ words }) => <p key={words} class="field-hint problem" role="alert">{words}</p>)}</div>;
 }
 
-export const isWrong = ({ problems }: StepForm, path: string) => problems.some(({ field }) => field === path);
+const problemsId = ({ one }: StepForm, path: string) => `${one.key}-${path}`;
+
+/** What says of a field that it is wrong, and where it stands why. */
+export const wrong = (form: StepForm, path: string) => (isWrong(form, path) ? { "aria-invalid": true, "aria-describedby": problemsId(form, path) } : { "aria-invalid": false });
+
+const isWrong = ({ problems }: StepForm, path: string) => problems.some(({ field }) => field === path);
 
 /** A value as text: as it was typed for as long as that says the same. */
 export function useText<T>(value: T, show: (value: T) => string, read: (text: string) => T): [string, (text: string) => void] {
@@ -46,7 +51,7 @@ export function JsonField({ form, path, label, hint, value, put, placeholder }: 
   const written = broken?.text ?? text;
   return (
     <div class="field-group" data-field={path}>
-      <Field label={label} hint={hint}><textarea class="mono" rows={Math.min(14, Math.max(2, written.split("\n").length))} spellcheck={false} value={written} placeholder={placeholder} aria-invalid={isWrong(form, path)} onInput={(event) => fill(event.currentTarget.value)} /></Field>
+      <Field label={label} hint={hint}><textarea class="mono" rows={Math.min(14, Math.max(2, written.split("\n").length))} spellcheck={false} value={written} placeholder={placeholder} {...wrong(form, path)} onInput={(event) => fill(event.currentTarget.value)} /></Field>
       <Problems form={form} path={path} />
     </div>
   );
@@ -65,7 +70,7 @@ export function NumberField({ form, path, label, value, put, unit = 1, placehold
   };
   return (
     <div class="field-group" data-field={path}>
-      <Field label={label}><input inputMode="decimal" value={broken?.text ?? text} placeholder={placeholder} aria-invalid={isWrong(form, path)} onInput={(event) => fill(event.currentTarget.value)} /></Field>
+      <Field label={label}><input inputMode="decimal" value={broken?.text ?? text} placeholder={placeholder} {...wrong(form, path)} onInput={(event) => fill(event.currentTarget.value)} /></Field>
       <Problems form={form} path={path} />
     </div>
   );
@@ -73,10 +78,10 @@ export function NumberField({ form, path, label, value, put, unit = 1, placehold
 
 /** What is seldom said of a step: its summary tells what is set while it is closed. */
 export function Group({ form, path, also = path, name, said, children }: { form: StepForm; path: string; also?: string; name: string; said: string; children: ComponentChildren }) {
-  const wrong = form.problems.some(({ field }) => field === path || field === also || field.startsWith(`${path}.`));
-  const [open, setOpen] = useState(wrong);
+  const bad = form.problems.some(({ field }) => field === path || field === also || field.startsWith(`${path}.`));
+  const [open, setOpen] = useState(bad);
   // Before the next frame, in which the keyboard is led there.
-  useLayoutEffect(() => { if (wrong) setOpen(true); }, [wrong]);
+  useLayoutEffect(() => { if (bad) setOpen(true); }, [bad]);
   return (
     <details class="more" data-field={path} open={open} onToggle={(event) => setOpen(event.currentTarget.open)}>
       <summary>{name}<span class="plan-said">: {said}</span></summary>

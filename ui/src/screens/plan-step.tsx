@@ -7,7 +7,7 @@ import { asSchema } from "../components/schema-form";
 import { duration } from "../format";
 import { checkWords, conditionWords } from "../state/condition";
 import { usesOf, waitsFor, type EditedStep } from "../state/plan-steps";
-import { isWrong, JsonField, Problems, type StepForm } from "./plan-fields";
+import { JsonField, Problems, wrong, type StepForm } from "./plan-fields";
 import { AttemptGroup, CheckGroup, ConditionGroup, listChip, ListGroup, retryWords } from "./plan-parts";
 import { stepWords } from "./task/steps";
 
@@ -56,10 +56,10 @@ export function StepDetails({ form, tools, rename, wait }: { form: StepForm; too
   return (
     <div class="plan-step-more">
       <div class="plan-pairs">
-        <div class="field-group" data-field="type"><Field label="Kind"><select value={step.type} aria-invalid={isWrong(form, "type")} onChange={(event) => kind(event.currentTarget.value as StepType)}>{kinds.map((type) => <option key={type} value={type}>{stepWords[type]}</option>)}{!kinds.includes(step.type) && <option value={step.type}>{step.type}</option>}</select></Field><Problems form={form} path="type" /></div>
-        {(step.type === "tool-call" || step.tool) && <div class="field-group" data-field="tool"><Field label="Tool"><select value={step.tool?.name ?? ""} aria-invalid={isWrong(form, "tool")} onChange={(event) => name(event.currentTarget.value)}><option value="">a model chooses</option>{[...names].map((tool) => <option key={tool} value={tool}>{tool}</option>)}</select></Field></div>}
-        <div class="field-group" data-field="model"><Field label="Model" hint={models && models.forSteps.length === 0 && !model ? "The configuration lets steps name none (models.allowed)" : undefined}><select value={model} aria-invalid={isWrong(form, "model")} onChange={(event) => put({ model: event.currentTarget.value || undefined })}><option value="">that of the task</option>{[...new Set([...(model ? [model] : []), ...(models?.forSteps ?? [])])].map((other) => <option key={other}>{other}</option>)}</select></Field><Problems form={form} path="model" /></div>
-        <div class="field-group" data-field="id"><Field label="Name"><input class="mono" spellcheck={false} value={one.typed.id?.text ?? step.id} title="By this other steps refer to what it brings" aria-invalid={isWrong(form, "id")} onInput={(event) => rename(event.currentTarget.value)} /></Field><Problems form={form} path="id" /></div>
+        <div class="field-group" data-field="type"><Field label="Kind"><select value={step.type} {...wrong(form, "type")} onChange={(event) => kind(event.currentTarget.value as StepType)}>{kinds.map((type) => <option key={type} value={type}>{stepWords[type]}</option>)}{!kinds.includes(step.type) && <option value={step.type}>{step.type}</option>}</select></Field><Problems form={form} path="type" /></div>
+        {(step.type === "tool-call" || step.tool) && <div class="field-group" data-field="tool"><Field label="Tool"><select value={step.tool?.name ?? ""} {...wrong(form, "tool")} onChange={(event) => name(event.currentTarget.value)}><option value="">a model chooses</option>{[...names].map((tool) => <option key={tool} value={tool}>{tool}</option>)}</select></Field></div>}
+        <div class="field-group" data-field="model"><Field label="Model" hint={models && models.forSteps.length === 0 && !model ? "The configuration lets steps name none (models.allowed)" : undefined}><select value={model} {...wrong(form, "model")} onChange={(event) => put({ model: event.currentTarget.value || undefined })}><option value="">that of the task</option>{[...new Set([...(model ? [model] : []), ...(models?.forSteps ?? [])])].map((other) => <option key={other}>{other}</option>)}</select></Field><Problems form={form} path="model" /></div>
+        <div class="field-group" data-field="id"><Field label="Name"><input class="mono" spellcheck={false} value={one.typed.id?.text ?? step.id} title="By this other steps refer to what it brings" {...wrong(form, "id")} onInput={(event) => rename(event.currentTarget.value)} /></Field><Problems form={form} path="id" /></div>
       </div>
       <Problems form={form} path="tool" />
       {step.tool && <JsonField form={form} path="tool.arguments" label="Arguments" value={step.tool.arguments} put={(value) => put({ tool: { ...step.tool, name: step.tool?.name ?? "", arguments: value } }, "tool.arguments")}

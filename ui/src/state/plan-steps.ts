@@ -171,16 +171,17 @@ export function usesOf(step: EditedStep["step"]): string[] {
 
 /** What stands against the steps as they are, as far as that is known before they are sent. */
 export function problemsOf(list: readonly EditedStep[]): Problem[] {
-  return list.flatMap((one, place) => {
-    const { key, step, typed } = one;
+  const all = new Set(list.map(({ step }) => step.id));
+  const before = new Set<string>();
+  return list.flatMap(({ key, step, typed }) => {
     const problems: Problem[] = Object.entries(typed).map(([field, { words }]) => ({ key, field, words }));
     if (step.description.trim() === "") problems.push({ key, field: "description", words: "Say what is to be done." });
-    if (list.slice(0, place).some((other) => other.step.id === step.id)) problems.push({ key, field: "id", words: `Another step is called ${step.id}.` });
-    const before = new Set(list.slice(0, place).map((other) => other.step.id));
+    if (before.has(step.id)) problems.push({ key, field: "id", words: `Another step is called ${step.id}.` });
     for (const field of REFERRING) {
       const missing = outputsIn(step[field]).find((id) => !before.has(id));
-      if (missing !== undefined) problems.push({ key, field, words: list.some((other) => other.step.id === missing) ? `It uses what ${missing} brings, which stands behind it.` : `It uses what ${missing} brings, and there is no such step.` });
+      if (missing !== undefined) problems.push({ key, field, words: all.has(missing) ? `It uses what ${missing} brings, which stands behind it.` : `It uses what ${missing} brings, and there is no such step.` });
     }
+    before.add(step.id);
     return problems;
   });
 }
