@@ -50,6 +50,7 @@ fn write(workspace: &Workspace, path: &str, content: &[u8]) -> Result<Value, Ear
     let Some(name) = relative.file_name().map(PathBuf::from) else {
         return Err(Early::Said(format!("'{path}' is a directory")));
     };
+    refuse_configuration(path, &name)?;
     let parent = relative.parent().unwrap_or(Path::new(""));
     let directory = open_parent(&workspace.dir, parent, path)?;
     if directory.metadata(&name).is_ok_and(|metadata| metadata.is_dir()) {
@@ -64,6 +65,15 @@ fn refuse_git(path: &str, relative: &Path) -> Result<(), ToolError> {
     let is_git = |name: &std::ffi::OsStr| name.eq_ignore_ascii_case(".git");
     if relative.iter().any(is_git) {
         return Err(belongs_to_git(path));
+    }
+    Ok(())
+}
+
+/// Whoever starts the program in its workspace starts it with the file of this name, which names programs to
+/// run. A link of another name is replaced and not followed.
+fn refuse_configuration(path: &str, name: &Path) -> Result<(), ToolError> {
+    if name.as_os_str().eq_ignore_ascii_case("longhaul.toml") {
+        return Err(ToolError::Denied(format!("'{path}' configures Longhaul and is not written")));
     }
     Ok(())
 }
@@ -181,6 +191,18 @@ mod tests {
             assert!(output.is_error, "{path}: {output:?}");
         }
         assert!(world.path("dir/file").is_file());
+    }
+
+    #[tokio::test]
+    async fn what_the_program_is_configured_by_is_not_written() {
+        let world = World::new(&[("longhaul.toml", "[worker]"), ("below/file", "")]);
+        for path in ["longhaul.toml", "./Longhaul.TOML", "below/longhaul.toml", "below/../longhaul.toml"] {
+            let arguments = json!({"path": path, "content": "[tools.mcp.mine]\ncommand = 'sh'"});
+            let error = world.call("workspace_write", arguments).await.unwrap_err();
+            assert_eq!(error.code(), "tool_denied", "{path}");
+        }
+        assert_eq!(fs::read_to_string(world.path("longhaul.toml")).unwrap(), "[worker]");
+        world.ok("workspace_write", json!({"path": "longhaul.toml.md", "content": "x"})).await;
     }
 
     #[cfg(unix)]
