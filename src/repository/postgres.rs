@@ -136,10 +136,11 @@ macro_rules! ahead {
         concat!("CAST(extract(epoch FROM ", $place, " - now()) * 1000 AS bigint)")
     };
 }
-/// Rows that another claim is looking at are passed over.
+/// Rows that another claim is looking at are passed over. Those that are only referred to are not: whoever
+/// writes a row that names a task locks the key of that task for a moment.
 macro_rules! skip_locked {
     () => {
-        " FOR UPDATE SKIP LOCKED"
+        " FOR NO KEY UPDATE SKIP LOCKED"
     };
 }
 

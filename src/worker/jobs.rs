@@ -20,6 +20,9 @@ use crate::task::{Next, Status, StepStatus, Task, TaskId};
 /// the next one by itself: this is only for a worker that dies instead.
 const TURN: Duration = Duration::from_secs(30);
 
+/// How long a job waits whose task somebody else was just looking at and then did not take.
+const MOMENT: Duration = Duration::from_millis(100);
+
 /// Drives a task, and tells the queue.
 pub(super) async fn serve(
     shared: Arc<Shared>,
@@ -106,11 +109,12 @@ fn due_in(shared: &Shared, task: &Task) -> Duration {
     }
 }
 
-/// Ends a job whose task could not be claimed, and says why; or lets it wait if the task is due, nobody
-/// has it, and its user has as many at work as are allowed.
+/// Ends a job whose task could not be claimed, and says why; or lets it wait if the task is due and nobody
+/// has it: its user may have as many at work as are allowed, or another claim looked at it in that moment.
 pub(super) async fn nothing_to_do(shared: Arc<Shared>, id: TaskId, receipt: Receipt) {
-    if shared.config.per_user > 0 && waits_for_its_user(&shared, id).await.unwrap_or(false) {
-        return receipt.done(JobEnd::Later(TURN));
+    if is_left(&shared, id).await.unwrap_or(false) {
+        let wait = if shared.config.per_user > 0 { TURN } else { MOMENT };
+        return receipt.done(JobEnd::Later(wait));
     }
     let status = match shared.orchestrator.repository().load(id).await {
         // A live one is held elsewhere, or not due yet.
@@ -121,7 +125,8 @@ pub(super) async fn nothing_to_do(shared: Arc<Shared>, id: TaskId, receipt: Rece
     receipt.done(JobEnd::Completed(json!({"status": status, "skipped": true})));
 }
 
-async fn waits_for_its_user(shared: &Shared, id: TaskId) -> Result<bool, RepositoryError> {
+/// Whether a task is due, and no worker has it.
+async fn is_left(shared: &Shared, id: TaskId) -> Result<bool, RepositoryError> {
     let repository = shared.orchestrator.repository();
     let Some(task) = repository.load(id).await? else { return Ok(false) };
     if !task.status().is_live() || !due_in(shared, &task).is_zero() {

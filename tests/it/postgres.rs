@@ -1,12 +1,14 @@
 //! A database of its own for each test, in the cluster that `scripts/test` starts.
 
+use std::sync::Arc;
 use std::time::Duration;
 
-use longhaul::repository::{PostgresRepository, RepositoryError, Upkeep};
+use longhaul::repository::{Claim, Leases, PostgresRepository, RepositoryError, Upkeep};
 use serde_json::json;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 
 use crate::program::Program;
+use crate::world::{Setup, World, call, plan};
 
 /// How long a statement of a test may take.
 pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
@@ -81,4 +83,23 @@ async fn a_pooler_by_transaction_is_named() {
             "{statement}: {told:?}"
         );
     }
+}
+
+/// Whoever counts what happened writes rows that name the task, in a transaction of its own.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_task_that_is_only_referred_to_can_be_claimed() {
+    let url = fresh_url().await;
+    let repository = Arc::new(PostgresRepository::connect(&url, 10, PATIENCE).await.unwrap());
+    repository.prepare().await.unwrap();
+    let world = World::new(Setup { repository: Some(repository.clone()), ..Setup::default() }).await;
+    let task = world.start(plan(vec![call("read", json!({}))])).await;
+    let mut other = PgConnection::connect(&url).await.unwrap();
+    let mut counting = other.begin().await.unwrap();
+    let refer = "INSERT INTO counted (task_id, seq) SELECT id, 1 FROM task_execution";
+    let referred = sqlx::raw_sql(refer).execute(&mut *counting).await.unwrap();
+    assert_eq!(referred.rows_affected(), 1);
+    let lease = Duration::from_secs(15);
+    let claim = Claim { worker: "w", limit: 1, lease, only: Some(task.id), per_user: 0 };
+    assert_eq!(repository.claim(claim).await.unwrap().len(), 1);
+    counting.commit().await.unwrap();
 }
