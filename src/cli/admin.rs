@@ -13,7 +13,7 @@ use super::task::new_table;
 use super::terminal::Terminal;
 use super::wiring::{Database, queue_config, sqlite_path};
 use crate::models::{Models, Role};
-use crate::queue::{BullQueue, Doorbell, Queue};
+use crate::queue::BullQueue;
 use crate::repository::{Presence, Retention, Stats, Violation, WorkerSummary};
 use crate::task::{counted, with_causes};
 use crate::tools::{Secrets, Tool, Toolbox};
@@ -162,10 +162,7 @@ async fn look_at_queue(findings: &mut Findings, settings: &Settings) {
         Ok(None) => return findings.note("queue", Ok("the database: no Redis is configured".to_owned())),
         Err(error) => return findings.note("queue", Err(with_causes(&error))),
     };
-    let answered = match BullQueue::start(config, Doorbell::default()) {
-        Ok(queue) => queue.ping().await,
-        Err(error) => Err(error),
-    };
+    let answered = BullQueue::look_at(&config).await;
     // Work goes on without Redis, only less promptly; that it is away is wrong all the same.
     findings.note("queue", answered.map_err(|error| with_causes(&error)));
 }

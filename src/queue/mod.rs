@@ -82,6 +82,18 @@ pub trait Queue: Send + Sync {
         true
     }
 
+    /// How many of so many tasks a worker may take that no job leads it to, because of such a hint. A queue
+    /// whose jobs are counted counts these: tell [`Queue::not_taken`] of those that were not there.
+    async fn admits(&self, hint: &Hint, tasks: usize) -> usize {
+        let _ = hint;
+        tasks
+    }
+
+    /// Says that so many of the tasks that were admitted last were not taken.
+    async fn not_taken(&self, tasks: usize) {
+        let _ = tasks;
+    }
+
     /// Says that a task wants no attention any more: its waiting jobs go, in the background.
     async fn forget(&self, task: TaskId) {
         let _ = task;

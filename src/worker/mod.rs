@@ -221,6 +221,8 @@ impl Worker {
         let mut drives = JoinSet::new();
         // Whether the last look at what is due filled all room: there may be more then.
         let mut was_full = false;
+        // Whoever looks before it is known whether Redis is there takes what others count.
+        self.queue.settled().await;
         // Work that was due before the first hint is not waited for.
         let mut next = Some(Delivery::look());
         let mut looked = Instant::now();
@@ -299,13 +301,7 @@ impl Worker {
             return false;
         }
         let asked = Instant::now().into_std();
-        let claimed = match self.claim(&delivery.hint, room).await {
-            Ok(claimed) => claimed,
-            Err(error) => {
-                error.tell("no work was claimed");
-                return false;
-            }
-        };
+        let Some(claimed) = self.take(&delivery.hint, room).await else { return false };
         let mut receipt = delivery.receipt;
         // One for all of a batch: whoever asks for a second one may wait for somebody who waits for the first.
         let arriving = match claimed.iter().any(|claimed| drive::is_suspect(&claimed.task, claimed.crashes)) {
@@ -339,6 +335,23 @@ impl Worker {
                 false
             }
         }
+    }
+
+    /// Claims what the hint leads to; without a job, no more than the queue admits. `None` if the database
+    /// does not answer.
+    async fn take(&self, hint: &Hint, room: usize) -> Option<Vec<Claimed>> {
+        let is_counted = matches!(hint, Hint::Task(_));
+        let admitted = if is_counted { room } else { self.queue.admits(hint, room).await };
+        if admitted == 0 {
+            return Some(Vec::new());
+        }
+        let claimed =
+            self.claim(hint, admitted).await.map_err(|error| error.tell("no work was claimed")).ok();
+        let left = admitted - claimed.as_ref().map_or(0, Vec::len).min(admitted);
+        if !is_counted && left > 0 {
+            self.queue.not_taken(left).await;
+        }
+        claimed
     }
 
     async fn claim(&self, hint: &Hint, room: usize) -> Result<Vec<Claimed>, RepositoryError> {

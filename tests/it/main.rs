@@ -35,6 +35,7 @@ mod folds;
 mod forks;
 mod frozen;
 mod hard_cases;
+mod hints;
 mod idle;
 mod image;
 mod judge;

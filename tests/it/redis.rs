@@ -34,13 +34,13 @@ fn jobs_only() -> QueueConfig {
     QueueConfig { poll: NEVER, lease: NEVER, ..config_of_its_own() }
 }
 
-async fn connected(config: QueueConfig) -> Arc<BullQueue> {
+pub(crate) async fn connected(config: QueueConfig) -> Arc<BullQueue> {
     let queue = Arc::new(BullQueue::start(config, Doorbell::default()).unwrap());
     patiently("Redis is connected", async || queue.is_connected()).await;
     queue
 }
 
-async fn patiently(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
+pub(crate) async fn patiently(what: &str, mut wanted: impl AsyncFnMut() -> bool) {
     let waiting = async {
         while !wanted().await {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -467,7 +467,7 @@ async fn a_queue_that_waits_for_jobs_closes_at_once() {
 }
 
 /// One step that a model answers.
-fn script() -> Value {
+pub(crate) fn script() -> Value {
     json!({"rules": [
         {"role": "plan", "reply": {"json": {"steps": [{"id": "a", "description": "Answer", "type": "llm-reasoning"}]}}},
         {"role": "execute", "reply": {"text": "The answer."}},

@@ -8,6 +8,7 @@ use std::time::Duration;
 use bullmq::options::{QueueOptions, RedisConnectionOptions, TlsCerts};
 use redis::TlsCertificates;
 use tokio::sync::{Notify, watch};
+use tokio::time::Instant;
 use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::QueueConfig;
@@ -17,8 +18,16 @@ use crate::queue::QueueError;
 const CONNECT: Duration = Duration::from_secs(2);
 /// How long it may take to answer before it counts as away.
 pub(super) const ANSWER: Duration = Duration::from_secs(1);
+/// How long it may take for a job to be worth its while: one that is written and handed out more slowly
+/// comes later than a look into the database. One slow answer says nothing, so many in a row do.
+const SLOW: Duration = Duration::from_millis(500);
+const SLOW_ANSWERS: u32 = 3;
 /// How often it is asked whether it is there, and how soon again once it is not.
 const BEATS: (Duration, Duration) = (Duration::from_secs(1), Duration::from_millis(500));
+/// How long it has to be well to count as steady. One that goes sooner is trusted again later each time,
+/// and at last after this while.
+const STEADY: Duration = Duration::from_secs(60);
+const LATEST: Duration = Duration::from_secs(30);
 
 /// A script that writes nothing, for its key is never there. It is refused whenever a job would be: by a
 /// Redis that is full or reads only, that may run no scripts, or cannot save what it is told.
@@ -112,24 +121,26 @@ impl Link {
             Err(_) => Err(QueueError::new(format!("{} does not answer", self.config.place()))),
         }
     }
+}
 
-    /// Connects afresh, so that the answer is about now, and tells which Redis it is.
-    pub(super) async fn introduce(&self) -> Result<String, QueueError> {
-        let queue = connect(&self.config)
-            .await
-            .map_err(|trouble| QueueError::new(format!("{}: {trouble}", self.config.place())))?;
-        let asked = async {
-            let mut info = redis::cmd("INFO");
-            let info: String = queue.connection().cmd(&mut info).await?;
-            Ok::<_, bullmq::Error>(info)
-        };
-        let info = match tokio::time::timeout(ANSWER, asked).await {
-            Ok(Ok(info)) => info,
-            // A server that hides INFO is a server all the same.
-            Ok(Err(_)) | Err(_) => String::new(),
-        };
-        Ok(introduction(&self.config, &info))
-    }
+/// Connects afresh, so that the answer is about now, and tells which Redis it is.
+pub(super) async fn introduce(config: &QueueConfig) -> Result<String, QueueError> {
+    refuse_nonsense(config)?;
+    install_tls(config);
+    let queue =
+        connect(config).await.map_err(|trouble| QueueError::new(format!("{}: {trouble}", config.place())))?;
+    let asked = async {
+        let mut info = redis::cmd("INFO");
+        let info: String = queue.connection().cmd(&mut info).await?;
+        Ok::<_, bullmq::Error>((info, queue.is_paused().await?))
+    };
+    let (info, is_paused) = match tokio::time::timeout(ANSWER, asked).await {
+        Ok(Ok(answered)) => answered,
+        // A server that hides INFO is a server all the same.
+        Ok(Err(_)) | Err(_) => (String::new(), queue.is_paused().await.unwrap_or(false)),
+    };
+    let paused = if is_paused { "; the queue is paused: tasks wait until it is resumed" } else { "" };
+    Ok(introduction(config, &info) + paused)
 }
 
 fn introduction(config: &QueueConfig, info: &str) -> String {
@@ -155,49 +166,88 @@ struct Kept {
 
 /// Connects, watches, and connects again, for ever.
 async fn keep(kept: Kept, doubt: Arc<Notify>) {
-    let mut was_told = false;
-    let redis = kept.config.place();
+    let mut log = Log::default();
     loop {
         let trouble = match connect(&kept.config).await {
             Ok(queue) => {
-                tracing::info!(%redis, queue = %kept.config.name, "jobs go through Redis");
-                was_told = false;
+                let since = Instant::now();
+                log.is_well(&kept.config, since);
                 kept.connected.send_replace(Some(Arc::new(queue.clone())));
                 kept.tried.send_replace(true);
-                watch_over(&queue, &doubt).await
+                let trouble = watch_over(&queue, &doubt, || log.is_well(&kept.config, since)).await;
+                log.falls += 1;
+                trouble
             }
             Err(trouble) => trouble,
         };
         kept.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone_from(&trouble);
         kept.connected.send_replace(None);
         kept.tried.send_replace(true);
-        if !was_told {
-            tracing::warn!(%redis, trouble, "jobs do not go through Redis: the database is the queue");
-            was_told = true;
-        }
-        tokio::time::sleep(BEATS.1).await;
+        log.is_away(&kept.config, &trouble);
+        tokio::time::sleep(log.wait()).await;
     }
 }
 
-/// Returns what went wrong once something does.
-async fn watch_over(queue: &bullmq::Queue, doubt: &Notify) -> String {
+/// What was told of it. A Redis that comes and goes is told of twice, and again when it is steady.
+#[derive(Debug, Default)]
+struct Log {
+    is_told_as: Option<bool>,
+    /// How often it went since it was steady last.
+    falls: u32,
+}
+
+impl Log {
+    fn is_well(&mut self, config: &QueueConfig, since: Instant) {
+        if since.elapsed() >= STEADY {
+            self.falls = 0;
+        }
+        if self.is_told_as != Some(true) && self.falls <= 1 {
+            tracing::info!(redis = %config.place(), queue = %config.name, "jobs go through Redis");
+            self.is_told_as = Some(true);
+        }
+    }
+
+    fn is_away(&mut self, config: &QueueConfig, trouble: &str) {
+        if self.is_told_as != Some(false) {
+            let redis = config.place();
+            tracing::warn!(%redis, trouble, "jobs do not go through Redis: the database is the queue");
+            self.is_told_as = Some(false);
+        }
+    }
+
+    /// How long to leave it alone.
+    fn wait(&self) -> Duration {
+        (BEATS.1 * 2_u32.pow(self.falls.saturating_sub(1).min(10))).min(LATEST)
+    }
+}
+
+/// Returns what went wrong once something does; says after each look that nothing has.
+async fn watch_over(queue: &bullmq::Queue, doubt: &Notify, mut is_well: impl FnMut()) -> String {
+    let mut slow = 0;
     loop {
         tokio::select! {
             () = tokio::time::sleep(BEATS.0) => {}
             () = doubt.notified() => {}
         }
-        if let Err(trouble) = probe(queue).await {
-            return trouble;
+        match probe(queue).await {
+            Ok(took) if took > SLOW => slow += 1,
+            Ok(_) => slow = 0,
+            Err(trouble) => return trouble,
         }
+        if slow == SLOW_ANSWERS {
+            return too_slow();
+        }
+        is_well();
     }
 }
 
-/// Whether Redis would take a job.
-async fn probe(queue: &bullmq::Queue) -> Result<(), String> {
+/// Whether Redis would take a job, and how long it takes to say so.
+async fn probe(queue: &bullmq::Queue) -> Result<Duration, String> {
     let mut script = redis::cmd("EVAL");
     script.arg(PROBE).arg(1).arg(queue.keys().get("longhaul-probe"));
+    let asked = Instant::now();
     match tokio::time::timeout(ANSWER, queue.connection().cmd::<()>(&mut script)).await {
-        Ok(Ok(())) => Ok(()),
+        Ok(Ok(())) => Ok(asked.elapsed()),
         Ok(Err(error)) => Err(error.to_string()),
         Err(_) => Err("it does not answer".to_owned()),
     }
@@ -206,11 +256,25 @@ async fn probe(queue: &bullmq::Queue) -> Result<(), String> {
 async fn connect(config: &QueueConfig) -> Result<bullmq::Queue, String> {
     let options = QueueOptions::new().connection(connection(config)).prefix(&config.prefix);
     match tokio::time::timeout(CONNECT, bullmq::Queue::with_options(&config.name, options)).await {
-        Ok(Ok(queue)) => probe(&queue).await.map(|()| queue),
+        Ok(Ok(queue)) => is_quick(&queue).await.map(|()| queue),
         Ok(Err(error)) => Err(error.to_string()),
         // The library goes on trying and keeps to itself what it saw.
         Err(_) => Err(refusal(config).await.unwrap_or_else(|| "it cannot be connected to".to_owned())),
     }
+}
+
+/// Whether Redis does what it is told, and not too slowly.
+async fn is_quick(queue: &bullmq::Queue) -> Result<(), String> {
+    for _ in 0..SLOW_ANSWERS {
+        if probe(queue).await? <= SLOW {
+            return Ok(());
+        }
+    }
+    Err(too_slow())
+}
+
+fn too_slow() -> String {
+    format!("it takes more than {} ms to answer", SLOW.as_millis())
 }
 
 /// What Redis says to whoever connects, if it says no: that the password is wrong, or nobody listens.

@@ -10,6 +10,7 @@
 //! away like one that does not answer. The library itself waits forty seconds for a server that is
 //! gone, so every wait on it here has its own end.
 
+mod allowance;
 mod config;
 mod intake;
 mod link;
@@ -23,15 +24,17 @@ use std::time::Duration;
 use async_trait::async_trait;
 use tokio::time::Instant;
 
-use super::{Delivery, Doorbell, Job, JobState, Queue, QueueError, Wake};
+use super::{Delivery, Doorbell, Hint, Job, JobState, Queue, QueueError, Wake};
 use crate::task::TaskId;
+use allowance::Allowance;
 use intake::Intake;
 use link::{ANSWER, Link};
 use pusher::Pusher;
 
 pub use config::{QueueConfig, QueueLimiter};
 
-/// How long a job may cost if its hint was lost while Redis is well.
+/// How often tasks are taken without their jobs although jobs wait: those that Redis would let wait for
+/// ever behind more urgent ones, and those whose jobs nobody hands out.
 const SWEEP: Duration = Duration::from_secs(5);
 
 /// Jobs in BullMQ, and the database where they fail.
@@ -40,8 +43,10 @@ pub struct BullQueue {
     pusher: Pusher,
     intake: Intake,
     doorbell: Doorbell,
+    allowance: Allowance,
     poll: Duration,
     sweep: Duration,
+    looked: Mutex<Instant>,
     swept: Mutex<Instant>,
 }
 
@@ -55,11 +60,18 @@ impl BullQueue {
             pusher: Pusher::start(link.clone(), doorbell.clone()),
             intake: Intake::new(config.clone(), link.clone()),
             doorbell,
+            allowance: Allowance::default(),
             poll: config.poll,
             sweep: SWEEP.min(config.lease / 3).max(config.poll),
+            looked: Mutex::new(Instant::now()),
             swept: Mutex::new(Instant::now()),
             link,
         })
+    }
+
+    /// Connects once, and tells which Redis it is, as [`Queue::ping`] does.
+    pub async fn look_at(config: &QueueConfig) -> Result<String, QueueError> {
+        link::introduce(config).await
     }
 
     /// Whether Redis answers at the moment and takes what is written.
@@ -67,14 +79,23 @@ impl BullQueue {
         self.link.queue().is_some()
     }
 
-    fn next_sweep(&self) -> Instant {
-        let swept = *self.swept.lock().unwrap_or_else(PoisonError::into_inner);
-        swept + if self.is_connected() { self.sweep } else { self.poll }
+    fn next_look(&self) -> Instant {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) + self.poll
     }
 
-    fn swept(&self, delivery: Delivery) -> Delivery {
-        *self.swept.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
+    fn looked(&self, delivery: Delivery) -> Delivery {
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) = Instant::now();
         delivery
+    }
+
+    /// Whether it is time to take tasks although jobs wait; if so, it was.
+    fn sweeps(&self) -> bool {
+        let mut swept = self.swept.lock().unwrap_or_else(PoisonError::into_inner);
+        let is_time = swept.elapsed() >= self.sweep;
+        if is_time {
+            *swept = Instant::now();
+        }
+        is_time
     }
 }
 
@@ -91,15 +112,10 @@ impl Queue for BullQueue {
     }
 
     async fn next(&self) -> Delivery {
-        let mut connected = self.link.watch();
-        loop {
-            tokio::select! {
-                delivery = self.intake.next() => return delivery,
-                () = tokio::time::sleep_until(self.next_sweep()) => return self.swept(Delivery::look()),
-                () = self.doorbell.rung() => return self.swept(Delivery::due()),
-                // The time of the next sweep depends on it.
-                _ = connected.changed() => {}
-            }
+        tokio::select! {
+            delivery = self.intake.next() => delivery,
+            () = tokio::time::sleep_until(self.next_look()) => self.looked(Delivery::look()),
+            () = self.doorbell.rung() => self.looked(Delivery::due()),
         }
     }
 
@@ -107,6 +123,20 @@ impl Queue for BullQueue {
         // Jobs that wait come by themselves. What is due without a job is looked for until no
         // more is found.
         !self.is_connected() || (was_full && self.intake.is_drained())
+    }
+
+    async fn admits(&self, hint: &Hint, tasks: usize) -> usize {
+        let insists = *hint != Hint::Look || self.sweeps();
+        let limiter = self.link.config().limiter;
+        let asked =
+            self.link.ask(async |queue| self.allowance.take(&queue, limiter, tasks, insists).await).await;
+        // A Redis that is away, or does not answer, limits nobody.
+        asked.unwrap_or(tasks)
+    }
+
+    async fn not_taken(&self, tasks: usize) {
+        // What is not given back counts for a moment longer.
+        let _ = self.link.ask(async |queue| self.allowance.give_back(&queue, tasks).await).await;
     }
 
     async fn forget(&self, task: TaskId) {
@@ -137,7 +167,7 @@ impl Queue for BullQueue {
     }
 
     async fn ping(&self) -> Result<String, QueueError> {
-        self.link.introduce().await
+        link::introduce(self.link.config()).await
     }
 
     async fn get_job_status(&self, job_id: &str) -> Result<Option<Job>, QueueError> {
