@@ -11,6 +11,7 @@ mod args;
 mod bench;
 mod beside;
 mod budget;
+mod clock;
 pub mod config;
 mod context;
 mod display;

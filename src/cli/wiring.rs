@@ -6,11 +6,12 @@ use std::time::Duration;
 
 use uuid::Uuid;
 
+use super::clock::clock_of;
 use super::config::{ConfigError, Durability, Environment, Settings};
 use super::error::CliError;
 use super::terminal::Terminal;
 use crate::models::{Models, Offline};
-use crate::orchestrator::{Orchestrator, system_clock};
+use crate::orchestrator::Orchestrator;
 use crate::queue::{BullQueue, DatabaseQueue, Doorbell, Queue, QueueConfig, QueueError, QueueLimiter};
 use crate::repository::{
     PostgresRepository, Repository, RepositoryError, SqliteDurability, SqliteRepository,
@@ -158,7 +159,7 @@ impl Engine {
         let tools = Toolbox::unconnected(&settings.config.tools, secrets)?;
         let tools = Arc::new(tools);
         connect(&tools, stays || models.is_offline(), terminal).await;
-        Self::over(settings, database, models, tools)
+        Self::over(settings, database, models, tools).await
     }
 
     /// Opens the database only: enough to look at tasks and to steer them. Nothing is started
@@ -170,11 +171,11 @@ impl Engine {
         let models = named.or_else(|_| Models::with_model(Arc::new(Offline::new())))?;
         // Whoever works with them says what is wrong with their configuration.
         let tools = Toolbox::unconnected(&settings.config.tools, Secrets::default()).unwrap_or_default();
-        Self::over(settings, database, models, Arc::new(tools))
+        Self::over(settings, database, models, Arc::new(tools)).await
     }
 
     /// Puts the rooms over each other.
-    pub(super) fn over(
+    pub(super) async fn over(
         settings: Settings,
         database: Database,
         models: Models,
@@ -184,8 +185,9 @@ impl Engine {
         let queue = open_queue(&settings, &worker_name)?;
         let config = settings.config.of_orchestrator();
         let probes = Probes::open(&settings.config.checks).map_err(ConfigError::from)?;
+        let clock = clock_of(&database).await;
         let orchestrator =
-            Orchestrator::new(database.repository(), queue, Arc::new(models), tools, config, system_clock())
+            Orchestrator::new(database.repository(), queue, Arc::new(models), tools, config, clock)
                 .with_probes(probes);
         Ok(Self { settings, database, orchestrator, worker_name })
     }

@@ -236,4 +236,11 @@ impl PostgresRepository {
         let bytes: i64 = query.fetch_one(&mut conn).await?;
         Ok(u64::try_from(bytes).unwrap_or(0))
     }
+
+    /// What time it is by the clock of the database.
+    pub async fn now(&self) -> Result<Timestamp, RepositoryError> {
+        let mut conn = self.link().reader().await?;
+        let query = sqlx::query_scalar("SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS bigint)");
+        Ok(Timestamp::from_millis(query.fetch_one(&mut conn).await?))
+    }
 }

@@ -99,7 +99,8 @@ impl Arena {
         let noop = Arc::new(Noop::new(load.payload));
         let models = Models::with_model(Arc::new(Offline::new()))?;
         let toolbox = Toolbox::with_tools(vec![noop.clone()])?;
-        let engine = Engine::over(self.settings.clone(), self.database.clone(), models, Arc::new(toolbox))?;
+        let engine =
+            Engine::over(self.settings.clone(), self.database.clone(), models, Arc::new(toolbox)).await?;
         let before = self.database.size().await?;
         let failed_before = count(&engine.repository().stats().await?, Status::Failed);
         let (began, cpu) = (Instant::now(), process::cpu_time());
@@ -134,7 +135,8 @@ impl Arena {
     pub(super) async fn claims(&self, waiting: u32, per_user: u32) -> Result<Vec<Duration>, CliError> {
         let models = Models::with_model(Arc::new(Offline::new()))?;
         let toolbox = Toolbox::with_tools(vec![Arc::new(Noop::new(0))])?;
-        let engine = Engine::over(self.settings.clone(), self.database.clone(), models, Arc::new(toolbox))?;
+        let engine =
+            Engine::over(self.settings.clone(), self.database.clone(), models, Arc::new(toolbox)).await?;
         let load = Load { tasks: waiting, steps: 1, payload: 0, concurrency: 1 };
         let others = if per_user == 0 { 0 } else { waiting / 100 };
         let mut made = make(&engine, &load, waiting - others, |_| "bench".to_owned()).await?;
