@@ -244,6 +244,8 @@ on("why a plan is refused is said at the field it is about, until that is change
   const field = rowOf(plan, 2).getByLabel("Attempts at most");
   await page.waitForFunction(() => document.activeElement?.closest("[data-field]")?.dataset.field === "retry.maxAttempts");
   assert.equal(await field.getAttribute("aria-invalid"), "true");
+  const why = await field.getAttribute("aria-describedby");
+  assert.match(await page.locator(`[id="${why}"]`).textContent(), /Must be at most 100/, "it is tied to the field");
   await field.fill("2.5");
   await alert.waitFor({ state: "detached" });
   await page.keyboard.press("Control+Enter");

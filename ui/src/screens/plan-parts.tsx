@@ -150,8 +150,8 @@ export function AttemptGroup({ form }: { form: StepForm }) {
   return (
     <Group form={form} path="retry" also="estimatedDuration" name="Attempts" said={retry ? retryWords(retry) : "as configured"}>
       <div class="plan-pairs">
-        {field("maxAttempts", "Attempts at most", retry ? "5" : "as configured")}{field("baseMs", "First wait, seconds", retry ? "5" : "as configured", 1000)}
-        {field("factor", "Each next one ×", retry ? "2" : "as configured")}{field("maxMs", "Longest wait, seconds", retry ? "300" : "as configured", 1000)}
+        {field("maxAttempts", "Attempts at most", retry ? "5" : "as configured")}{field("baseMs", "First wait (s)", retry ? "5" : "as configured", 1000)}
+        {field("factor", "Each next one ×", retry ? "2" : "as configured")}{field("maxMs", "Longest wait (s)", retry ? "300" : "as configured", 1000)}
       </div>
       <p class="faint">{retry ? "What is left empty is as its field says." : "While all are empty, the step is tried as the others of the task are."}</p>
       <div class="plan-pairs"><NumberField form={form} path="estimatedDuration" label="Seconds it will take" placeholder="30" unit={1000} value={estimatedDuration} put={(value) => form.put({ estimatedDuration: value }, "estimatedDuration")} /></div>
