@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::time::Duration;
 
+use futures::StreamExt;
 use serde_json::{Value, json};
 
 use crate::postgres;
@@ -209,4 +210,51 @@ async fn who_runs_a_task_is_told_which_sub_task_waits_for_a_person() {
     let (code, text, errors) = program.run(&["run", "--resume", id]);
     assert_eq!(code, 0, "{text}\n{errors}");
     assert_eq!(program.ledger("tool-ledger.jsonl").len(), 1);
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn a_chat_is_told_what_a_sub_task_asks_while_it_is_read() {
+    let steps = |tool: &str, arguments: Value| {
+        let step = json!({"id": "a", "description": "Do it", "type": "tool-call",
+            "tool": {"name": tool, "arguments": arguments}});
+        json!({"json": {"steps": [step]}})
+    };
+    let script = json!({"rules": [
+        {"role": "plan", "goalContains": "Count below", "reply": steps("world_count", json!({"label": "below"}))},
+        {"role": "plan", "reply": steps("sub_task", json!({"goal": "Count below"}))}]});
+    let more =
+        "[orchestrator]\noffer = ['sub_task']\n[orchestrator.approval]\ntools = { world_count = true }\n";
+    let program = Program::on(None, &script, more);
+    let server = program.serve(&[]).await;
+    let goal = "Read everything here and then hand over all of it, and the rest";
+    let message = json!({"id": "m", "role": "user", "parts": [{"type": "text", "text": goal}]});
+    let body = json!({"id": "chat", "message": message, "words": true});
+    let request = program.request("POST", &server, "/api/chat").header("accept", "text/event-stream");
+    let mut bytes = request.json(&body).send().await.unwrap().bytes_stream();
+    let (mut text, mut answered) = (String::new(), false);
+    let asked = |text: &str| -> Vec<Value> {
+        let whole = text.rfind('\n').map_or("", |end| &text[..end]);
+        let lines = whole.lines().filter_map(|line| line.strip_prefix("data: "));
+        let chunks = lines.filter_map(|line| serde_json::from_str::<Value>(line).ok());
+        chunks.filter(|chunk| chunk["type"] == "data-request").collect()
+    };
+    while let Some(piece) = bytes.next().await {
+        text += &String::from_utf8_lossy(&piece.unwrap());
+        if let Some(open) = asked(&text).first().filter(|_| !answered) {
+            let path = format!("/api/inbox/{}", open["id"].as_str().unwrap());
+            let (status, reply) =
+                program.post(&server, &path, &json!({"decision": "approve"})).await.unwrap();
+            assert_eq!(status, 200, "{reply}");
+            answered = true;
+        }
+    }
+    let told = asked(&text);
+    let states: Vec<&Value> = told.iter().map(|chunk| &chunk["data"]["state"]).collect();
+    assert_eq!(states, ["open", "answered"], "{text}");
+    assert_eq!(told[0]["id"], told[1]["id"]);
+    let child = told[0]["data"]["taskId"].as_str().unwrap();
+    let (_, detail) = program.get(&server, &format!("/api/tasks/{child}")).await;
+    assert_eq!(detail["goal"], "Count below", "the request is that of the sub-task: {detail}");
+    assert_eq!(program.ledger("tool-ledger.jsonl").len(), 1, "{text}");
+    assert!(text.contains("[DONE]"), "the stream goes on to its end: {text}");
 }

@@ -77,6 +77,11 @@ impl Asked {
         chunks
     }
 
+    /// Nothing of it is open any more.
+    pub(super) fn close(self) -> Vec<UiChunk> {
+        self.open.iter().map(|request| chunk(request, State::Closed, None)).collect()
+    }
+
     fn fold(&mut self, entry: &Entry) {
         let folded = match &mut self.task {
             None => Task::begin(self.id, entry).map(|task| self.task = Some(task)),

@@ -5,6 +5,7 @@ mod answer;
 mod answer_frames;
 mod asked;
 mod begin;
+mod below;
 mod files;
 mod history;
 mod kept;

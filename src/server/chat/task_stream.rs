@@ -6,6 +6,7 @@ use super::super::follow::{Follower, Next, Slow, is_end};
 use super::super::state::AppState;
 use super::super::ui_stream::UiChunk;
 use super::asked::Asked;
+use super::below::Below;
 use super::message_id;
 use super::task_frames::TaskFrames;
 use crate::orchestrator::Orchestrator;
@@ -21,6 +22,8 @@ struct TaskStream {
     follower: Follower,
     frames: TaskFrames,
     asked: Asked,
+    /// What the tasks below it ask, where words are told.
+    below: Option<Below>,
     /// The beginning of the message, until it was told.
     beginning: Vec<UiChunk>,
     is_over: bool,
@@ -31,8 +34,8 @@ struct TaskStream {
 ///
 /// If the server stops before, they stop without an end: whoever reads them comes back for the rest.
 ///
-/// With `words`, what models say is between them as it comes. How many chunks that takes depends on
-/// who hears it when.
+/// With `words`, what models say is between them as it comes, and what sub-tasks ask. How many chunks that takes
+/// depends on who hears it when.
 pub(super) fn whole(
     state: &AppState,
     task: &Task,
@@ -62,6 +65,7 @@ fn chunks(
         follower: Follower::new(&state.feeds, task, 0, Slow::MayRead),
         frames: TaskFrames::of_task(task.id, words),
         asked: Asked::by(task.id),
+        below: words.then(|| Below::of(&state.feeds, &state.orchestrator)),
         beginning,
         is_over: false,
     };
@@ -77,7 +81,11 @@ impl TaskStream {
         if self.is_over {
             return None;
         }
-        let note = match self.follower.next().await {
+        let next = match self.next_entry().await {
+            Ok(next) => next,
+            Err(asked_below) => return Some(asked_below),
+        };
+        let note = match next {
             Next::Note(note) => Some(note),
             // Whoever hears it is at the end of the journal, so the beginning of the message was told.
             Next::Said(piece) => return Some(self.frames.said(&piece.said)),
@@ -92,7 +100,13 @@ impl TaskStream {
             }
             return Some(chunks);
         };
-        let asked = self.asked.take(&self.orchestrator, &note.entry).await;
+        let mut asked = self.asked.take(&self.orchestrator, &note.entry).await;
+        if let Some(below) = &mut self.below {
+            below.note(self.id, &note.entry.event);
+            if is_end(&note.entry.event) {
+                asked.extend(below.close());
+            }
+        }
         // A task that was an answer begins with what was said of that.
         let mut chunks = match &note.entry.event {
             Event::Created { .. } => return Some(Vec::new()),
@@ -112,6 +126,22 @@ impl TaskStream {
             chunks.extend(TaskFrames::end(failure(&entry.event)));
         }
         Some(chunks)
+    }
+
+    /// How the journal goes on; or what a task below it asks meanwhile.
+    async fn next_entry(&mut self) -> Result<Next, Vec<UiChunk>> {
+        let Some(below) = &mut self.below else { return Ok(self.follower.next().await) };
+        loop {
+            tokio::select! {
+                biased;
+                next = self.follower.next() => return Ok(next),
+                () = below.wait() => {}
+            }
+            let chunks = below.told().await;
+            if !chunks.is_empty() {
+                return Err(chunks);
+            }
+        }
     }
 
     /// Whether the task rests with this pause. One that was resumed since is history, also if another one
