@@ -253,7 +253,7 @@ impl Attempt {
                 self.journal.note(Event::CallFailed { step, call, fault: fault.clone(), partial });
                 match fault.code == CONTEXT_OVERFLOW && conversation.overflows(call, attempt) {
                     true => Ok(Some(fault)),
-                    false => Err(Stop::Failed(fault)),
+                    false => Err(Stop::Failed(fault.counted())),
                 }
             }
         }

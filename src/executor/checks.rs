@@ -146,8 +146,12 @@ impl Attempt {
             answer = model.generate(request) => answer,
             () = self.cancel.cancelled() => return Err(Stop::Interrupted),
         };
-        let answer = answer.map_err(|error| Stop::Failed(error.fault()))?;
-        reservation.settle(Reserve::of(&answer.usage));
+        let answer = answer.map_err(|error| Fault { model: Some(model.name().clone()), ..error.fault() });
+        let used = answer.as_ref().map_or_else(|fault| fault.usage.as_deref(), |answer| Some(&answer.usage));
+        if let Some(used) = used.map(Reserve::of) {
+            reservation.settle(used);
+        }
+        let answer = answer.map_err(Stop::Failed)?;
         let Judgement { passed, reason } = Judgement::read(&answer.text);
         Ok(Found {
             passed,

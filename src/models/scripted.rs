@@ -85,6 +85,8 @@ struct ScriptedError {
     kind: ErrorKind,
     retry_after_ms: Option<u64>,
     message: Option<String>,
+    /// What is on the bill all the same, in tokens of output.
+    output_tokens: Option<u64>,
 }
 
 #[derive(Debug, Clone, Copy, Deserialize)]
@@ -179,7 +181,7 @@ impl Scripted {
         let model = self.name.to_string();
         let detail = error.message.clone().unwrap_or_else(|| "the script says so".to_owned());
         let retry_after = error.retry_after_ms.map(Duration::from_millis);
-        match error.kind {
+        let why = match error.kind {
             ErrorKind::RateLimited => ModelError::RateLimited { model, retry_after },
             ErrorKind::Unavailable => ModelError::Unavailable { model, detail, retry_after, source: None },
             ErrorKind::Timeout => ModelError::Timeout { model, phase: "total" },
@@ -188,6 +190,12 @@ impl Scripted {
             ErrorKind::Refused => ModelError::Refused { model, detail },
             ErrorKind::Quota => ModelError::Quota { model, detail },
             ErrorKind::Overflow => ModelError::ContextOverflow { model, detail },
+        };
+        match error.output_tokens {
+            Some(output_tokens) => {
+                why.having_spent(Usage { output_tokens, model_calls: 1, ..Usage::default() })
+            }
+            None => why,
         }
     }
 

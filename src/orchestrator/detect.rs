@@ -96,7 +96,7 @@ impl Orchestrator {
         if is_short(message) || is_clear || self.models.is_offline() {
             return detection;
         }
-        self.ask_about(message, model, &detection).await.unwrap_or(detection)
+        self.ask_about(message, model, detection).await
     }
 
     /// The same by the rules alone: at once, and for nothing.
@@ -117,19 +117,14 @@ impl Orchestrator {
         }
     }
 
-    async fn ask_about(
-        &self,
-        message: &str,
-        model: Option<&ModelName>,
-        rules: &Detection,
-    ) -> Option<Detection> {
+    async fn ask_about(&self, message: &str, model: Option<&ModelName>, rules: Detection) -> Detection {
         #[derive(Deserialize)]
         struct Verdict {
             complex: bool,
             #[serde(default)]
             reason: String,
         }
-        let model = self.models.for_role(Role::Detect, model).ok()?;
+        let Ok(model) = self.models.for_role(Role::Detect, model) else { return rules };
         let mut request = Request::new(Role::Detect, message, prompts::DETECT, message);
         request.max_output_tokens = Some(200);
         request.schema = Some(serde_json::json!({
@@ -140,14 +135,14 @@ impl Orchestrator {
             Ok(answer) => answer,
             Err(error) => {
                 tracing::warn!(%error, "no model decides about a doubtful message, the rules stand");
-                return None;
+                return Detection { usage: error.usage().unwrap_or_default(), ..rules };
             }
         };
-        let verdict: Verdict = super::plan_text::read_json(&answer.text).ok()?;
-        let mut features = rules.features.clone();
+        let rules = Detection { usage: answer.usage, ..rules };
+        let Ok(verdict) = super::plan_text::read_json::<Verdict>(&answer.text) else { return rules };
+        let mut features = rules.features;
         features.push(format!("the model's reason: {}", verdict.reason));
-        let by = model.name().to_string();
-        Some(Detection { orchestrate: verdict.complex, features, by, usage: answer.usage, ..rules.clone() })
+        Detection { orchestrate: verdict.complex, features, by: model.name().to_string(), ..rules }
     }
 }
 

@@ -140,22 +140,23 @@ impl Orchestrator {
     ) -> Result<Summary, OrchestratorError> {
         let (mut digest, all) = taken_apart(pieces, compression.earlier);
         let input = BlobHash::of(notes_of(&all, usize::MAX).as_bytes());
-        let told = self.told(&all, compression, limit).await?;
-        let (prose, by, usage) = told
-            .unwrap_or_else(|| (notes_of(&all, compression.room), "truncation".to_owned(), Usage::default()));
+        let (told, usage) = self.told(&all, compression, limit).await?;
+        let (prose, by) = told.unwrap_or_else(|| (notes_of(&all, compression.room), "truncation".to_owned()));
         digest.prose = prose.trim().to_owned();
         let text = digest.text(compression.room);
         Ok(Summary { text, by, prompt: prompts::version(prompts::SUMMARIZE), input, usage })
     }
 
-    /// What a model makes of it. `None` if none answers.
+    /// What a model makes of it, and which; `None` if none answers. And what that took.
     async fn told(
         &self,
         pieces: &[Piece],
         compression: Compression<'_>,
         limit: u64,
-    ) -> Result<Option<(String, String, Usage)>, OrchestratorError> {
-        let Ok(model) = self.models.for_role(Role::Summarize, compression.wish) else { return Ok(None) };
+    ) -> Result<(Option<(String, String)>, Usage), OrchestratorError> {
+        let Ok(model) = self.models.for_role(Role::Summarize, compression.wish) else {
+            return Ok((None, Usage::default()));
+        };
         let mut request = compression.request(model.as_ref(), limit, self.models.output_reserve(), pieces);
         let window = Window::of(model.as_ref(), limit, self.models.output_reserve());
         let tokens = window.tokens(compression.room as u64).max(64);
@@ -166,13 +167,11 @@ impl Orchestrator {
             ledger.reserve(reserve, self.now()).map_err(OrchestratorError::OutOfBudget)?;
         }
         Ok(match model.generate(request).await {
-            Ok(answer) if !answer.text.trim().is_empty() => {
-                Some((answer.text, model.name().to_string(), answer.usage))
-            }
-            Ok(_) => None,
+            Ok(answer) if answer.text.trim().is_empty() => (None, answer.usage),
+            Ok(answer) => (Some((answer.text, model.name().to_string())), answer.usage),
             Err(error) => {
                 tell_of(&error);
-                None
+                (None, error.usage().unwrap_or_default())
             }
         })
     }

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::Usage;
+use super::{ModelName, Usage};
 
 /// The code of a call that was not made because its model has just failed several times in a row.
 pub const CIRCUIT_OPEN: &str = "provider_circuit_open";
@@ -52,15 +52,26 @@ pub struct Fault {
     /// The least wait before another attempt, in milliseconds, where the other side named one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub retry_after_ms: Option<u64>,
-    /// What a model's answer used that could not be used, where its provider said so.
+    /// What a model's answer used that could not be used, where its provider said so. Each failure that is
+    /// recorded says it once: that of the call, or if there was none, that of the step.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub usage: Option<Box<Usage>>,
+    /// The model whose answer that was, where no call names it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub model: Option<ModelName>,
 }
 
 impl Fault {
     /// A failure of the given class.
     pub fn new(class: FaultClass, code: &str, message: impl Into<String>) -> Self {
-        Self { class, code: code.to_owned(), message: message.into(), retry_after_ms: None, usage: None }
+        Self {
+            class,
+            code: code.to_owned(),
+            message: message.into(),
+            retry_after_ms: None,
+            usage: None,
+            model: None,
+        }
     }
 
     /// A failure that no repetition mends.
@@ -77,6 +88,12 @@ impl Fault {
     #[must_use]
     pub fn for_good(step: &str, cause: &Self) -> Self {
         Self::permanent(&cause.code, format!("Step '{step}'{FOR_GOOD}{}", cause.message))
+    }
+
+    /// The failure of a step because of a call: what was paid for is in the failure of the call.
+    #[must_use]
+    pub fn counted(self) -> Self {
+        Self { usage: None, ..self }
     }
 
     /// What was said where it happened, of which [`for_good`](Self::for_good) may have made more.

@@ -373,6 +373,7 @@ fn spend_nothing(entry: &mut Entry) {
         | Event::StepVerified { usage, .. }
         | Event::ConversationSummarized { usage, .. }
         | Event::ContextSummarized { usage, .. } => *usage = Usage::default(),
+        Event::StepFailed { fault, .. } => fault.usage = None,
         _ => {}
     }
 }

@@ -6,6 +6,7 @@ use longhaul::task::{
 };
 use serde_json::{Value, json};
 
+use crate::replay::is_the_same;
 use crate::world::{Setup, World, call, plan, step};
 
 fn checked(checks: Value, step: PlannedStep) -> PlannedStep {
@@ -337,4 +338,35 @@ async fn a_claim_survives_its_worker_and_is_not_made_again() {
     assert_eq!(claims, 1, "the second worker judges the claim of the first one");
     assert_eq!(task.steps()[0].status, StepStatus::Completed);
     world.is_sound(task.id).await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_judge_took_is_paid_for_though_nobody_can_use_it() {
+    let unusable = json!({"error": {"kind": "malformed", "outputTokens": 50}});
+    let rules = json!([
+        {"role": "evaluate", "times": 1, "reply": unusable},
+        {"role": "evaluate", "reply": {"json": {"passed": true, "reason": "long"}}},
+        {"role": "execute", "reply": {"text": "long"}},
+    ]);
+    let world = scripted(rules, Limits::default()).await;
+    let task = world.start(writes(json!([{"judge": "it is long"}]))).await;
+    let _working = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{task:#?}");
+    let failed = world.journal(task.id).await.into_iter().find_map(|entry| match entry.event {
+        Event::StepFailed { fault, .. } => Some(fault),
+        _ => None,
+    });
+    let failed = failed.expect("nobody judged");
+    assert_eq!(
+        (failed.code.as_str(), failed.model),
+        ("model_malformed", Some("scripted/test".parse().unwrap()))
+    );
+    let answers = world.kinds(task.id).await.iter().filter(|kind| **kind == "model_answered").count() as u32;
+    let usage = task.state().usage;
+    assert_eq!(usage.model_calls, answers + 2, "the judge was asked twice");
+    let verdict = "{\"passed\":true,\"reason\":\"long\"}".len().div_ceil(4) as u64;
+    assert_eq!(usage.output_tokens, 50 + verdict + u64::from(answers));
+    world.is_sound(task.id).await;
+    is_the_same(&world, task.id, answers + 2, 0).await;
 }

@@ -8,6 +8,7 @@ use longhaul::task::{Event, Limits, Payload, RetryPolicy, Status, StepType};
 use serde_json::{Value, json};
 
 use crate::program::Program;
+use crate::replay::is_the_same;
 use crate::world::{Setup, World, call, plan, step};
 
 async fn bare() -> World {
@@ -255,7 +256,7 @@ async fn defect_13_the_users_message_is_stored_when_it_becomes_a_task() {
 #[tokio::test(flavor = "multi_thread")]
 async fn defect_14_a_summariser_that_fails_leaves_the_notes_and_not_a_placeholder() {
     let script = json!({"rules": [
-        {"role": "summarize", "reply": {"error": {"kind": "unavailable"}}},
+        {"role": "summarize", "reply": {"error": {"kind": "malformed", "outputTokens": 40}}},
         {"role": "execute", "contains": "needle-1", "reply": {"text": "found it"}},
     ]});
     let limits = Limits { context_window_limit: 4_000, ..Limits::default() };
@@ -267,14 +268,15 @@ async fn defect_14_a_summariser_that_fails_leaves_the_notes_and_not_a_placeholde
     let _worker = world.work("w");
     let task = world.ended(task.id).await;
     assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
-    let by: Vec<String> = world
+    let by: Vec<(String, u64)> = world
         .journal(task.id)
         .await
         .into_iter()
         .filter_map(|entry| match entry.event {
-            Event::ContextSummarized { by, .. } => Some(by),
+            Event::ContextSummarized { by, usage, .. } => Some((by, usage.output_tokens)),
             _ => None,
         })
         .collect();
-    assert_eq!(by, ["truncation"]);
+    assert_eq!(by, [("truncation".to_owned(), 40)], "what it took is on the bill");
+    is_the_same(&world, task.id, 2, 6).await;
 }

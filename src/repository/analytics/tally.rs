@@ -137,7 +137,9 @@ impl Tally {
                     one.add(Measure::Wait, "", Some(task.created_at));
                 }
                 Event::Planned { by, .. } => one.thought(by.model.as_ref(), &by.usage),
-                Event::Evaluated { by, usage, .. }
+                Event::Detected { by, usage, .. }
+                | Event::StepVerified { by, usage, .. }
+                | Event::Evaluated { by, usage, .. }
                 | Event::ContextSummarized { by, usage, .. }
                 | Event::ConversationSummarized { by, usage, .. } => {
                     one.thought(Some(by), usage);
@@ -165,6 +167,9 @@ impl Tally {
                 Event::StepCompleted { step, .. } => one.completed(steps.get(step)),
                 Event::StepFailed { step, fault, retry_at } => {
                     one.step_failed(steps.get(step), retry_at.is_some());
+                    if let Some(usage) = &fault.usage {
+                        one.thought(fault.model.as_ref(), usage);
+                    }
                     one.failed("step", fault);
                 }
                 Event::Failed { fault } => {

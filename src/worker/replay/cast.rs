@@ -65,9 +65,11 @@ impl Model for Recorded {
                     None => why,
                 }
             }),
-            None => self.stage.told(&request).ok_or_else(|| {
-                ModelError::Recorded(Fault::permanent("not_recorded", "no answer to this is recorded"))
-            }),
+            None => {
+                let unknown = || Fault::permanent("not_recorded", "no answer to this is recorded");
+                let told = self.stage.told(&request).unwrap_or_else(|| Err(unknown()));
+                told.map_err(ModelError::Recorded)
+            }
         }
     }
 

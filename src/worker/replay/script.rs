@@ -119,6 +119,10 @@ impl Script {
             Event::StepVerified { step, by, .. } if by != "schema" => {
                 self.verdicts.entry(*step).or_default().push_back(at);
             }
+            // A judge had no usable answer.
+            Event::StepFailed { step, fault, .. } if fault.model.is_some() => {
+                self.verdicts.entry(*step).or_default().push_back(at);
+            }
             Event::ToolChanged(notice) => {
                 self.changes.entry((notice.step, notice.call, notice.attempt)).or_default().push_back(at);
             }

@@ -260,8 +260,8 @@ impl Stage {
         ))
     }
 
-    /// What a model said that was asked for no call of a step.
-    pub(super) fn told(&self, request: &Request) -> Option<Answer> {
+    /// What a model said that was asked for no call of a step. `Err` is how it failed.
+    pub(super) fn told(&self, request: &Request) -> Option<Result<Answer, Fault>> {
         let step = request.at.map(|at| at.step);
         let mut state = self.state();
         state.steps += 1;
@@ -271,7 +271,7 @@ impl Stage {
             (Role::Evaluate, None) => script.evaluations.pop_front()?,
             // The planner had no usable answer.
             (Role::Plan, _) if script.plans.is_empty() && script.ends_without_plan() => {
-                return Some(Answer::text("no plan"));
+                return Some(Ok(Answer::text("no plan")));
             }
             (Role::Plan, _) => script.plans.pop_front()?,
             (Role::Summarize, Some(step)) => script.digests.get_mut(&step)?.pop_front()?,
@@ -280,7 +280,10 @@ impl Stage {
         };
         let entry = script.journal.get(at)?.clone();
         let ids: Vec<String> = known_ids(&script.journal, at);
-        let answer = answer_of(&entry.event, &ids)?;
+        let answer = match &entry.event {
+            Event::StepFailed { fault, .. } => Err(at_once(fault.clone())),
+            event => Ok(answer_of(event, &ids)?),
+        };
         state.models += 1;
         drop(state);
         self.it_is(entry.at);
@@ -498,11 +501,11 @@ fn answer_of(event: &Event, known: &[String]) -> Option<Answer> {
             });
             (json!({"reason": "", "steps": steps.collect::<Vec<_>>()}).to_string(), by.usage)
         }
-        Event::ContextSummarized { by, .. } | Event::ConversationSummarized { by, .. }
+        Event::ContextSummarized { by, usage, .. } | Event::ConversationSummarized { by, usage, .. }
             if by == "truncation" =>
         {
             // Nobody answered, or with nothing: the notes are cut for either.
-            (String::new(), Usage::default())
+            (String::new(), *usage)
         }
         Event::ContextSummarized { summary, usage, .. }
         | Event::ConversationSummarized { summary, usage, .. } => {

@@ -89,7 +89,10 @@ function take(story: Story, entry: Entry, at: number): void {
       story.from = at;
       return;
     case "forked": return forked(story, data.steps ?? [], at);
-    case "detected": story.detected = { by: data.by, score: data.score, threshold: data.threshold, features: data.features ?? [] }; return;
+    case "detected":
+      add(story.usage, data.usage);
+      story.detected = { by: data.by, score: data.score, threshold: data.threshold, features: data.features ?? [] };
+      return;
     case "planned": return planned(story, entry, data, at);
     case "restored": return restored(story, entry, data, at);
     case "claimed": story.claims.push({ at, worker: data.worker, crashes: data.crashes ?? 0 }); return;
@@ -207,6 +210,9 @@ function aboutStep(story: Story, step: StepState, entry: Entry, data: Data, at: 
       return close(story, step, "completed", entry, at);
     case "step_failed":
       step.status = "failed";
+      // A judge of its check had no usable answer.
+      add(step.usage, data.fault?.usage);
+      add(story.usage, data.fault?.usage);
       close(story, step, "failed", entry, at);
       { const attempt = step.attempts.at(-1);
         if (attempt) { attempt.fault = data.fault; attempt.retryAt = data.retryAt ? Date.parse(data.retryAt) : null; }
