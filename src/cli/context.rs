@@ -133,7 +133,7 @@ pub(super) async fn restore(
     if let Some(seq) = task.state().messages.last()
         && let Some(notice) = engine.orchestrator.message(id, *seq).await?
     {
-        terminal.note(notice);
+        terminal.note(notice.text);
     }
     terminal.tell_who_goes_on(id);
     told(engine, &task, named.form, terminal).await

@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 
 use super::terminal::Terminal;
 use super::{duration, ids};
-use crate::task::{Entry, Event, Payload, Plan, Planner, Step, Task};
+use crate::task::{Entry, Event, Payload, Plan, Planner, Step, Task, counted};
 
 /// How much of the arguments of a call is shown: the journal has all of them.
 const ARGUMENTS: usize = 80;
@@ -80,7 +80,8 @@ impl Display {
         let done = self.task.state().completed;
         let steps = self.task.steps().iter().filter(|step| !step.replaced);
         self.list(steps.map(|step| step.plan.description.as_str()));
-        self.terminal.progress(format!("{done} of {} steps are done.", self.task.total_steps()));
+        let all = counted(self.task.total_steps(), "step");
+        self.terminal.progress(format!("{done} of {all} done."));
     }
 
     /// Takes the spinner away.

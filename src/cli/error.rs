@@ -166,7 +166,7 @@ impl CliError {
             Self::Refused(OrchestratorError::NoSchedule) => {
                 Some("`longhaul schedule list` shows the schedules")
             }
-            Self::Refused(OrchestratorError::NoTemplate) => {
+            Self::Refused(OrchestratorError::NoTemplate(_)) => {
                 Some("`longhaul template list` shows the templates")
             }
             Self::Refused(OrchestratorError::Closed) => Some("`longhaul inbox` shows what is open"),

@@ -142,7 +142,7 @@ impl Attempt {
                 _ => false,
             };
             let newest = call.heard.filter(|_| call.state == CallState::Committed).unwrap_or(heard);
-            let texts = self.written(heard, newest).await?;
+            let written = self.written(heard, newest).await?;
             heard = heard.max(newest);
             recorded.push(Recorded {
                 number: call.number,
@@ -154,7 +154,7 @@ impl Attempt {
                 is_error: call.is_error || was_told,
                 is_cut: call.is_cut,
                 untrusted: comes_from_outside(task, call),
-                heard: (texts, newest),
+                heard: (written, newest),
                 refusal: refusals
                     .iter()
                     .find(|(after, _)| *after == call.number)
@@ -404,6 +404,7 @@ fn request(goal: &str, conversation: &Conversation, told: &Told, note: Option<&S
     let first = context.first_message(conversation.digest.as_deref(), conversation.is_digest_untrusted());
     let mut request = Request::new(Role::Execute, goal, &context.system, first);
     request.background.clone_from(&context.background);
+    request.messages.extend(context.pictures.iter().cloned().map(Message::Picture));
     request.messages.extend(conversation.messages.iter().cloned());
     request.messages.extend(note.cloned().map(Message::User));
     request.tools.clone_from(&told.tools);

@@ -146,7 +146,8 @@ impl Attempt {
             answer = model.generate(request) => answer,
             () = self.cancel.cancelled() => return Err(Stop::Interrupted),
         };
-        let answer = answer.map_err(|error| Fault { model: Some(model.name().clone()), ..error.fault() });
+        let answer =
+            answer.map_err(|error| Fault { model: Some(Box::new(model.name().clone())), ..error.fault() });
         let used = answer.as_ref().map_or_else(|fault| fault.usage.as_deref(), |answer| Some(&answer.usage));
         if let Some(used) = used.map(Reserve::of) {
             reservation.settle(used);

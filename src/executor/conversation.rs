@@ -70,7 +70,7 @@ pub(super) struct Recorded {
     /// Whether what it brought came from outside.
     pub(super) untrusted: bool,
     /// Messages of people that a model turn read first, oldest first; and the newest of them.
-    pub(super) heard: (Vec<String>, i64),
+    pub(super) heard: (Vec<Message>, i64),
     /// What a model turn was told afterwards, if it claimed to be done and was not.
     pub(super) refusal: Option<String>,
 }
@@ -110,8 +110,8 @@ impl Conversation {
             self.calls = call.number;
             match (&call.subject, &call.state) {
                 (CallSubject::Model { .. }, CallState::Committed) => {
-                    let (texts, newest) = call.heard;
-                    self.hear(texts, newest, call.number);
+                    let (written, newest) = call.heard;
+                    self.hear(written, newest, call.number);
                     self.answered(call.number, call.said, call.is_cut);
                     call.refusal.into_iter().for_each(|words| self.tell(words));
                 }
@@ -163,9 +163,9 @@ impl Conversation {
     }
 
     /// Adds what people wrote before a call.
-    pub(super) fn hear(&mut self, texts: Vec<String>, newest: i64, before: u32) {
-        for text in texts {
-            self.add(Message::User(text), before);
+    pub(super) fn hear(&mut self, written: Vec<Message>, newest: i64, before: u32) {
+        for message in written {
+            self.add(message, before);
         }
         self.heard = self.heard.max(newest);
     }
@@ -380,7 +380,7 @@ mod tests {
 
     #[test]
     fn what_people_wrote_stands_before_the_turn_that_read_it() {
-        let late = Recorded { heard: (vec!["Be brief".into()], 9), ..model(3, "ok", &[]) };
+        let late = Recorded { heard: (vec![Message::User("Be brief".into())], 9), ..model(3, "ok", &[]) };
         let calls = vec![model(1, "", &["a"]), tool(2, "a", CallState::Committed), late];
         let conversation = recall(calls);
         assert_eq!(conversation.messages[2], Message::User("Be brief".into()));
@@ -440,7 +440,7 @@ mod tests {
 
     #[test]
     fn a_fold_leaves_what_was_said_since_and_the_numbers_of_the_calls() {
-        let late = Recorded { heard: (vec!["Be brief".into()], 9), ..model(3, "", &["b"]) };
+        let late = Recorded { heard: (vec![Message::User("Be brief".into())], 9), ..model(3, "", &["b"]) };
         let calls = vec![
             model(1, "", &["a"]),
             tool(2, "a", CallState::Committed),

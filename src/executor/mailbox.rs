@@ -4,6 +4,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use super::conversation::Conversation;
 use super::{Attempt, Stop};
+use crate::models::Message;
 
 /// The numbers of the entries that hold messages to a task, oldest first. Clones share them: who
 /// drives the task puts them in, and its running steps look before each model turn.
@@ -39,21 +40,24 @@ impl Attempt {
     /// if it holds any beyond its opening.
     pub(super) async fn read_mail(&self, conversation: &mut Conversation) -> Result<Option<i64>, Stop> {
         let newest = self.mailbox.after(conversation.heard).last().copied().unwrap_or(conversation.heard);
-        let texts = self.written(conversation.heard, newest).await?;
+        let written = self.written(conversation.heard, newest).await?;
         let before = conversation.next_number();
-        conversation.hear(texts, newest, before);
+        conversation.hear(written, newest, before);
         let opening = self.step.first_seq.unwrap_or_default();
         Ok(Some(newest).filter(|newest| *newest > opening))
     }
 
-    /// What people wrote behind one entry and up to another.
-    pub(super) async fn written(&self, after: i64, through: i64) -> Result<Vec<String>, Stop> {
-        let mut texts = Vec::new();
+    /// What people wrote behind one entry and up to another, with the pictures that go with it.
+    pub(super) async fn written(&self, after: i64, through: i64) -> Result<Vec<Message>, Stop> {
+        let mut messages = Vec::new();
         let numbers = self.mailbox.after(after);
         for seq in numbers.into_iter().filter(|seq| *seq <= through) {
-            let text = self.orchestrator.message(self.task_id, seq).await?;
-            texts.extend(text);
+            let Some(written) = self.orchestrator.message(self.task_id, seq).await? else { continue };
+            messages.push(Message::User(written.text));
+            for shown in &written.pictures {
+                messages.push(Message::Picture(self.orchestrator.picture(shown).await?));
+            }
         }
-        Ok(texts)
+        Ok(messages)
     }
 }

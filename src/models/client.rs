@@ -86,8 +86,10 @@ impl ProviderModel {
             }
             Err(Stop::Failed(error)) => Err(error),
             Err(Stop::NoStream) => {
+                let whole = self.whole_as_stream(request).await?;
+                // What a gateway says of a failure comes in one piece, too.
                 self.provider.answers_whole.store(true, Ordering::Relaxed);
-                self.whole_as_stream(request).await
+                Ok(whole)
             }
         }
     }
@@ -122,10 +124,16 @@ impl ProviderModel {
         let target = self.provider.target(&self.name.model);
         let dialect = self.dialect(target.model.adapter_kind);
         let chat = translate::chat_request(request, &self.name, dialect);
-        let options = translate::options(request, dialect);
+        let options = translate::options(request, dialect).with_capture_raw_body(true);
         let call = self.library.exec_chat(target, chat, Some(&options));
         let response = watch.wait_whole(call).await.map_err(|phase| self.diagnosis().timeout(phase))?;
         let response = response.map_err(|error| self.diagnosis().of(error))?;
+        // Some gateways tell of a failure with the status of an answer.
+        let failure =
+            response.captured_raw_body.filter(|body| body.get("error").is_some_and(Value::is_object));
+        if let Some(body) = failure.filter(|_| response.content.is_empty()) {
+            return Err(self.diagnosis().of_event(&body));
+        }
         let returned = Returned {
             thinking: Thinking::of(&self.name, &response.content, response.reasoning_content, &[]),
             text: response.content.texts().concat(),
@@ -297,6 +305,9 @@ impl Reply {
     }
 
     fn stop(&self, error: genai::Error) -> Stop {
+        if let Some(reason) = self.watch.pieces().blocked() {
+            return Stop::Failed(self.diagnosis().refused(reason, "the prompt was blocked"));
+        }
         let error = self.diagnosis().of(error);
         match &error {
             ModelError::Rejected { detail, .. } | ModelError::Unavailable { detail, .. }

@@ -162,7 +162,7 @@ impl Diagnosis<'_> {
     }
 
     /// What an error inside of a stream means: it has no status, or one in its body.
-    fn of_event(&self, body: &Value) -> ModelError {
+    pub(super) fn of_event(&self, body: &Value) -> ModelError {
         let text = body.to_string();
         let inner = body.get("error").unwrap_or(body);
         let status = ["code", "status"].iter().find_map(|key| inner.get(*key)?.as_u64());

@@ -13,6 +13,8 @@ use serde_json::Value;
 pub(super) struct CallPieces {
     calls: Vec<CallSoFar>,
     thoughts: Vec<Value>,
+    /// Why the prompt was not let through, in a word of Gemini's: of that the library tells nothing.
+    blocked: Option<String>,
     bytes: usize,
 }
 
@@ -29,13 +31,23 @@ impl CallPieces {
     /// Takes what one event of the stream brings.
     pub(super) fn take(&mut self, event: &str) {
         // Most events bring text, and there are thousands of them.
-        if !["\"tool_calls\"", "\"reasoning_details\""].iter().any(|name| event.contains(name)) {
+        if !["\"tool_calls\"", "\"reasoning_details\"", "\"blockReason\""]
+            .iter()
+            .any(|name| event.contains(name))
+        {
             return;
         }
         let Ok(event) = serde_json::from_str::<Value>(event) else { return };
         let pieces = |of: &str| event.pointer(of).and_then(Value::as_array).into_iter().flatten();
         pieces("/choices/0/delta/tool_calls").for_each(|piece| self.add(piece));
         pieces("/choices/0/delta/reasoning_details").for_each(|piece| self.think(piece));
+        let blocked = event.pointer("/promptFeedback/blockReason").and_then(Value::as_str);
+        self.blocked = blocked.map(str::to_owned).or(self.blocked.take());
+    }
+
+    /// Why the prompt was not let through.
+    pub(super) fn blocked(&self) -> Option<&str> {
+        self.blocked.as_deref()
     }
 
     /// The blocks of thoughts that came, as they go back.

@@ -142,7 +142,7 @@ impl Message {
                 text.len() + asked.sum::<usize>() + thinking.as_ref().map_or(0, |thinking| thinking.bytes())
             }
             Self::ToolResult { id, tool, content, .. } => id.len() + tool.len() + content.len(),
-            Self::Picture(picture) => picture.name.len() + PICTURE_BYTES,
+            Self::Picture(picture) => picture.bytes(),
         }
     }
 }
@@ -183,7 +183,7 @@ pub enum Message {
 }
 
 /// A picture as a model is shown it.
-#[derive(Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Picture {
     /// What its file is called; may be empty.
     pub name: String,
@@ -194,6 +194,11 @@ pub struct Picture {
 }
 
 impl Picture {
+    /// How many bytes of a prompt it counts as.
+    pub fn bytes(&self) -> usize {
+        self.name.len() + PICTURE_BYTES
+    }
+
     /// What stands for it where it cannot be shown.
     pub fn in_words(&self) -> String {
         let name = if self.name.is_empty() { "without a name" } else { &self.name };

@@ -5,7 +5,7 @@ use super::context::{Window, cut};
 use super::patience::{Patience, ask};
 use super::plan_text::{PlanText, read_json, schema};
 use super::{Orchestrator, OrchestratorError, prompts};
-use crate::models::{Message, Model, ModelError, Request, Role, ToolSpec};
+use crate::models::{Message, Model, ModelError, Picture, Request, Role, ToolSpec};
 use crate::task::{
     CheckKind, Fault, Ground, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType,
     Task, TaskSpec, is_too_deep,
@@ -45,6 +45,8 @@ pub(super) struct Planning<'a> {
     pub(super) ground: Ground<'a>,
     /// What the planner is told: the goal, and for a revision what happened so far.
     pub(super) brief: String,
+    /// What it is shown besides.
+    pub(super) pictures: Vec<Picture>,
     /// Why a plan is wanted, for the journal.
     pub(super) reason: String,
 }
@@ -53,13 +55,14 @@ impl Orchestrator {
     /// Breaks the goal of a new task down into steps. Fails only if no model answers: an
     /// answer that is no plan leads to a one-step plan marked as degraded.
     pub async fn decompose_goal(&self, spec: &TaskSpec) -> Result<(Plan, Planner), OrchestratorError> {
-        self.first_plan(spec, Again::Here).await
+        self.first_plan(spec, &[], Again::Here).await
     }
 
-    /// The same, with who asks again if no model answers.
+    /// The same, with pictures that go with the goal, and who asks again if no model answers.
     pub(super) async fn first_plan(
         &self,
         spec: &TaskSpec,
+        pictures: &[Picture],
         again: Again,
     ) -> Result<(Plan, Planner), OrchestratorError> {
         let tools = self.tool_specs(spec).await?;
@@ -73,6 +76,7 @@ impl Orchestrator {
             revised: None,
             ground: Ground::default(),
             brief: format!("Goal:\n{}", spec.goal),
+            pictures: pictures.to_vec(),
             reason: String::new(),
         };
         let mut by = Planner::default();
@@ -257,12 +261,25 @@ impl Planning<'_> {
         let mut request = Request::new(Role::Plan, &self.spec.goal, system, &self.brief);
         request.schema = Some(schema(self.models, self.probes));
         request.tools = self.tools.to_vec();
+        let pictures = self.shown(window.pictures_bytes());
+        request.messages.extend(pictures.clone());
         let others = request.bytes() - self.brief.len() as u64;
         let least = window.bytes(LEAST_PERCENT);
         let room = window.bytes(100 * window.room() / window.limit() - REPAIR_PERCENT * 5 / 4);
         let room = room.saturating_sub(usize::try_from(others).unwrap_or(usize::MAX)).max(least);
         request.messages = vec![Message::User(cut(&self.brief, room))];
+        request.messages.extend(pictures);
         request
+    }
+
+    /// The first pictures that fit into so many bytes.
+    fn shown(&self, room: usize) -> Vec<Message> {
+        let mut left = room;
+        let fitting = self.pictures.iter().map_while(|picture| {
+            left = left.checked_sub(picture.bytes())?;
+            Some(Message::Picture(picture.clone()))
+        });
+        fitting.collect()
     }
 
     /// What stands against a plan: its shape, its size, tools that do not exist, or that it has failed already.
@@ -365,6 +382,7 @@ mod tests {
                 revised: None,
                 ground: Ground::default(),
                 brief: "x".repeat(brief),
+                pictures: Vec::new(),
                 reason: String::new(),
             };
             let request = planning.request(&window);

@@ -28,8 +28,8 @@ pub enum OrchestratorError {
     #[error("there is a schedule '{0}' already: change it, or call this one otherwise (name, --name)")]
     ScheduleExists(String),
     /// No such template, or not for this user.
-    #[error("Template not found")]
-    NoTemplate,
+    #[error("Template not found: {0}")]
+    NoTemplate(String),
     /// The task is somebody else's.
     #[error("Forbidden")]
     Forbidden,
@@ -89,7 +89,7 @@ impl OrchestratorError {
             Self::NotFound => "task_not_found",
             Self::NoSchedule => "schedule_not_found",
             Self::ScheduleExists(_) => "schedule_exists",
-            Self::NoTemplate => "template_not_found",
+            Self::NoTemplate(_) => "template_not_found",
             Self::Forbidden => "forbidden",
             Self::NotNow { .. } => "task_status",
             Self::WouldRepeat(_) => "effects_would_repeat",

@@ -5,7 +5,7 @@ use serde::Deserialize;
 
 use super::decompose::{Again, Planning, describe_fault};
 use super::frozen::frozen;
-use super::{Orchestrator, OrchestratorError, cut, marked, plan_text, prompts};
+use super::{Orchestrator, OrchestratorError, Window, cut, marked, plan_text, prompts};
 use crate::models::{Request, Role};
 use crate::task::{
     Event, Exceeded, Fault, FaultClass, FrozenTools, Ledger, Next, Payload, Plan, Planner, Step, StepStatus,
@@ -155,6 +155,8 @@ impl Orchestrator {
         by: &mut Planner,
     ) -> Result<Plan, OrchestratorError> {
         let tools = self.tool_specs(task.spec()).await?;
+        let model = self.models.for_role(Role::Plan, task.spec().chat_model.as_ref())?;
+        let window = self.window(model.as_ref(), task.spec());
         let planning = Planning {
             spec: task.spec(),
             tools: &tools,
@@ -164,22 +166,26 @@ impl Orchestrator {
             probes: self.probes(),
             revised: Some(task),
             ground: task.ground(),
-            brief: self.revision_brief(task, reason).await?,
+            brief: self.revision_brief(task, reason, &window).await?,
+            pictures: self.pictures_of(task, window.pictures_bytes()).await?,
             reason: reason.to_owned(),
         };
         self.make_plan(planning, by).await
     }
 
-    async fn revision_brief(&self, task: &Task, reason: &str) -> Result<String, OrchestratorError> {
+    async fn revision_brief(
+        &self,
+        task: &Task,
+        reason: &str,
+        window: &Window,
+    ) -> Result<String, OrchestratorError> {
         let spec = task.spec();
         // Why a step failed is told in the words of its tool.
         let reason = match task.state().untrusted_from {
             Some(_) => marked("failure", reason),
             None => reason.to_owned(),
         };
-        let model = self.models.for_role(Role::Plan, spec.chat_model.as_ref())?;
-        let window = self.window(model.as_ref(), spec);
-        let notes = self.notes(task, &window).await?;
+        let notes = self.notes(task, window).await?;
         let part = |text: &str| cut(text, window.bytes(BRIEF_PERCENT));
         let done: Vec<String> = task
             .steps()

@@ -246,7 +246,8 @@ impl Orchestrator {
         entries.push(task.record(now, forked)?);
         if let Some(prompt) = &wish.prompt {
             let text = Payload::text(super::messages::message_text(prompt)?);
-            entries.push(task.record(now, Event::MessageReceived { text, by: by.to_owned() })?);
+            let told = Event::MessageReceived { text, pictures: Vec::new(), by: by.to_owned() };
+            entries.push(task.record(now, told)?);
         }
         Ok((task, entries))
     }

@@ -10,6 +10,7 @@ use super::frozen::frozen;
 use super::outcome::unknown_call;
 use super::promote::told;
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
+use crate::models::Picture;
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
@@ -39,14 +40,15 @@ impl Orchestrator {
         again: Again,
     ) -> Result<Task, OrchestratorError> {
         let (request, spec, offered) = self.prepared(request).await?;
-        let (plan, by) = self.plan_of(&spec, request.plan, again).await?;
+        let (plan, by) = self.plan_of(&spec, request.plan, &request.shown, again).await?;
         let thread = self.open_thread(&spec).await?;
         let detection = request.detection.unwrap_or_else(Detection::by_caller);
         let id = request.id.unwrap_or_else(|| TaskId(Uuid::now_v7()));
         let tools = frozen(&offered, &plan);
         let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
-        let besides = request.told.iter().map(|text| told(text));
-        let first = std::iter::once(made).chain(besides).collect();
+        let besides = request.told.iter().map(|text| told(text, &[]));
+        let shown = Some(told("", &request.shown)).filter(|_| !request.shown.is_empty());
+        let first = std::iter::once(made).chain(besides).chain(shown).collect();
         let (task, entries) = self.first_entries(id, spec, &detection, first)?;
         self.know_tools(&task, tools);
         let answer = request.key.as_ref().map(|key| key.answer(&task));
@@ -81,11 +83,12 @@ impl Orchestrator {
         &self,
         spec: &TaskSpec,
         brought: Option<Plan>,
+        pictures: &[Picture],
         again: Again,
     ) -> Result<(Plan, Planner), OrchestratorError> {
         match brought {
             Some(plan) => Ok((self.accept_plan(spec, plan).await?, Planner::default())),
-            None => self.first_plan(spec, again).await,
+            None => self.first_plan(spec, pictures, again).await,
         }
     }
 

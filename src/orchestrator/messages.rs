@@ -3,10 +3,22 @@
 use super::context::{is_pin_of_nothing, pin_in};
 use super::lifecycle::expect;
 use super::{Orchestrator, OrchestratorError};
-use crate::task::{Event, Payload, Status, Task, TaskId};
+use crate::models::Picture;
+use crate::task::{Event, Payload, ShownPicture, Status, Task, TaskId};
 
 /// Longest reason and message, in bytes. Longer material belongs into a file that is named.
 const MAX_TEXT_BYTES: usize = 64 * 1024;
+
+/// What somebody wrote to a task.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Written {
+    /// The number of its entry.
+    pub seq: i64,
+    /// The words.
+    pub text: String,
+    /// What goes with them.
+    pub pictures: Vec<ShownPicture>,
+}
 
 impl Orchestrator {
     /// Sends a message to a task that has not ended. Models that work on it read it at their next
@@ -21,21 +33,27 @@ impl Orchestrator {
                 text: Payload::text(fact),
                 by: by.clone(),
             });
-            let received = Event::MessageReceived { text: Payload::text(&text), by };
+            let received = Event::MessageReceived { text: Payload::text(&text), pictures: Vec::new(), by };
             Ok(std::iter::once(received).chain(pinned).collect())
         })
         .await
     }
 
-    /// The text of a message that a task received, by the number of its entry.
-    pub async fn message(&self, id: TaskId, seq: i64) -> Result<Option<String>, OrchestratorError> {
+    /// A message that a task received, by the number of its entry.
+    pub async fn message(&self, id: TaskId, seq: i64) -> Result<Option<Written>, OrchestratorError> {
         let entries = self.repository.journal(id, seq - 1, 1).await?;
-        match entries.first().map(|entry| &entry.event) {
-            Some(Event::MessageReceived { text, .. } | Event::Restored { notice: text, .. }) => {
-                Ok(Some(self.text_of(text).await?))
-            }
-            _ => Ok(None),
-        }
+        let (text, pictures) = match entries.into_iter().next().map(|entry| entry.event) {
+            Some(Event::MessageReceived { text, pictures, .. }) => (text, pictures),
+            Some(Event::Restored { notice, .. }) => (notice, Vec::new()),
+            _ => return Ok(None),
+        };
+        Ok(Some(Written { seq, text: self.text_of(&text).await?, pictures }))
+    }
+
+    /// A picture as a model is shown it.
+    pub async fn picture(&self, shown: &ShownPicture) -> Result<Picture, OrchestratorError> {
+        let data = self.text_of(&shown.content).await?;
+        Ok(Picture { name: shown.name.clone(), media_type: shown.media_type.clone(), data })
     }
 }
 

@@ -81,6 +81,7 @@ pub use fork::{ForkAt, ForkWish, RetryWish};
 pub use frozen::ShownChange;
 pub use inbox::{OpenRequest, RequestKind};
 pub use judge::Judgement;
+pub use messages::Written;
 pub use outcome::{OutcomeDecision, requests_about_outcomes};
 pub use patience::Patience;
 pub(crate) use patience::dice;

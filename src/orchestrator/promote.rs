@@ -3,11 +3,11 @@
 
 use super::workflow::is_delegate;
 use super::{Orchestrator, OrchestratorError, TaskRequest, cut};
-use crate::models::{Answer, Thinking, ToolSpec};
+use crate::models::{Answer, Picture, Thinking, ToolSpec};
 use crate::queue::Wake;
 use crate::task::{
     Budget, Effect, Entry, Event, Fault, FrozenTools, Labels, Limits, ModelName, Payload, Plan, PlannedStep,
-    Planner, RecordedRequest, StepType, Taint, Task, TaskId, TaskSpec, Timestamp, ToolRequest,
+    Planner, RecordedRequest, ShownPicture, StepType, Taint, Task, TaskId, TaskSpec, Timestamp, ToolRequest,
 };
 use crate::tools::{ToolDescription, ToolOutput, is_question};
 
@@ -16,6 +16,9 @@ const STEP: &str = "Carry on with the answer that was begun in the chat, to its 
 
 /// Who says what was said in the chat before, people and models.
 pub(in crate::orchestrator) const FROM_CHAT: &str = "chat";
+
+/// What is said with pictures of a message that has no other words beside its goal.
+const WITH_THE_GOAL: &str = "What goes with the goal:";
 
 /// The one step that was begun.
 const INDEX: u32 = 0;
@@ -172,16 +175,23 @@ fn opening(grown: &Grown, tools: &FrozenTools) -> Vec<Event> {
     let by = Planner { reason: grown.reason.clone(), ..Planner::default() };
     let (plan, tools) = (Plan { steps: vec![step] }, Some(tools.content()));
     let mut events = vec![detected, Event::Planned { revision: 1, plan, by, tools }];
-    if !grown.before.is_empty() {
-        events.push(told(&grown.before));
+    if !(grown.before.is_empty() && grown.request.shown.is_empty()) {
+        events.push(told(&grown.before, &grown.request.shown));
     }
     events.push(Event::StepStarted { step: INDEX, attempt: 1 });
     events
 }
 
 /// What a task is told of the chat that it comes from. Not all of it was written by a person.
-pub(super) fn told(text: &str) -> Event {
-    Event::MessageReceived { text: Payload::text(text), by: FROM_CHAT.to_owned() }
+pub(super) fn told(text: &str, shown: &[Picture]) -> Event {
+    let text = if text.is_empty() { WITH_THE_GOAL } else { text };
+    let pictures = shown.iter().map(|picture| ShownPicture {
+        name: picture.name.clone(),
+        media_type: picture.media_type.clone(),
+        content: Payload::text(&picture.data),
+    });
+    let (text, pictures) = (Payload::text(text), pictures.collect());
+    Event::MessageReceived { text, pictures, by: FROM_CHAT.to_owned() }
 }
 
 impl GrownCall {

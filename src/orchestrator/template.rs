@@ -60,6 +60,11 @@ pub struct TemplateUse {
     pub parameters: Map<String, Value>,
 }
 
+/// How one that is missing is told.
+fn name_of(name: &str, version: Option<u32>) -> String {
+    version.map_or_else(|| name.to_owned(), |version| format!("{name}, version {version}"))
+}
+
 impl Orchestrator {
     /// Writes the next version of a template; the same content again is the same version.
     pub async fn put_template(
@@ -99,14 +104,14 @@ impl Orchestrator {
         version: Option<u32>,
     ) -> Result<TemplateVersion, OrchestratorError> {
         let found = self.repository.templates().get(user_id, name, version).await?;
-        found.ok_or(OrchestratorError::NoTemplate)
+        found.ok_or_else(|| OrchestratorError::NoTemplate(name_of(name, version)))
     }
 
     /// Forgets all versions of a template. Its tasks stay as they are.
     pub async fn delete_template(&self, user_id: &str, name: &str) -> Result<(), OrchestratorError> {
         match self.repository.templates().remove(user_id, name).await? {
             true => Ok(()),
-            false => Err(OrchestratorError::NoTemplate),
+            false => Err(OrchestratorError::NoTemplate(name_of(name, None))),
         }
     }
 

@@ -273,7 +273,7 @@ impl From<OrchestratorError> for ApiError {
                 let message = format!("no plan could be made: {cause}");
                 return Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message);
             }
-            OrchestratorError::NoSchedule | OrchestratorError::NoTemplate => StatusCode::NOT_FOUND,
+            OrchestratorError::NoSchedule | OrchestratorError::NoTemplate(_) => StatusCode::NOT_FOUND,
             OrchestratorError::Invalid { .. } => StatusCode::BAD_REQUEST,
             OrchestratorError::Recording(RecordingError::NoJournal) => StatusCode::CONFLICT,
             OrchestratorError::Recording(RecordingError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,

@@ -8,8 +8,8 @@ use serde::{Deserialize, Serialize};
 
 use super::{
     BlobHash, Budget, CallAt, CheckDecision, Effect, FannedItem, Fault, ForkPoint, Labels, ModelName,
-    OnExpiry, Pause, Payload, Plan, Planner, Priority, Prompt, RecordedRequest, Reserve, Status, Summary,
-    Taint, TaskId, TaskSpec, TemplateRef, Timestamp, ToolNotice, TopUp, Usage, View,
+    OnExpiry, Pause, Payload, Plan, Planner, Priority, Prompt, RecordedRequest, Reserve, ShownPicture,
+    Status, Summary, Taint, TaskId, TaskSpec, TemplateRef, Timestamp, ToolNotice, TopUp, Usage, View,
 };
 
 /// A fact about a task. `step` is always the index of a step, `call` its number within it.
@@ -373,6 +373,9 @@ pub enum Event {
     MessageReceived {
         /// What was written.
         text: Payload,
+        /// Pictures that go with it.
+        #[serde(default, skip_serializing_if = "Vec::is_empty")]
+        pictures: Vec<ShownPicture>,
         /// Who wrote.
         by: String,
     },

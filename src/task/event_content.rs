@@ -26,7 +26,9 @@ impl Event {
             | Self::InputRequested { arguments, .. } => vec![arguments],
             Self::ApprovalGiven { arguments, .. } => arguments.iter_mut().collect(),
             Self::InputGiven { answer, .. } => vec![answer],
-            Self::MessageReceived { text, .. } => vec![text],
+            Self::MessageReceived { text, pictures, .. } => {
+                std::iter::once(text).chain(pictures.iter_mut().map(|shown| &mut shown.content)).collect()
+            }
             Self::ToolReturned { result, .. } | Self::ChildEnded { result, .. } => vec![result],
             Self::OutcomeDecided { result, .. } => result.iter_mut().collect(),
             Self::StepCompleted { output, .. } | Self::StepClaimed { output, .. } => {

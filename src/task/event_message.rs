@@ -44,7 +44,7 @@ impl Event {
             Self::InputDeclined { reason, by, .. } => denied_message("an answer", reason, by),
             Self::PlanApproved { revision, by } => format!("{by} approved revision {revision} of the plan"),
             Self::PlanDenied { reason, by, .. } => denied_message("the plan", reason, by),
-            Self::MessageReceived { text, by } => format!("{by} wrote: {}", text.preview()),
+            Self::MessageReceived { text, by, .. } => format!("{by} wrote: {}", text.preview()),
             Self::StepCompleted { step, .. } => format!("Step {} completed", step + 1),
             Self::StepFailed { step, fault, retry_at } => failed_message(*step, fault, *retry_at),
             Self::FannedOut { step, items } => {

@@ -58,7 +58,7 @@ pub struct Fault {
     pub usage: Option<Box<Usage>>,
     /// The model whose answer that was, where no call names it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub model: Option<ModelName>,
+    pub model: Option<Box<ModelName>>,
 }
 
 impl Fault {

@@ -68,7 +68,7 @@ pub enum ForkError {
     #[error("{0} is not the number of an entry that a fork can follow: they go from {1} to {2}")]
     NoEntry(i64, i64, i64),
     /// There is no such step.
-    #[error("there is no step with index {0}")]
+    #[error("there is no step {} (its index would be {})", .0 + 1, .0)]
     NoStep(u32),
     /// There is no such result.
     #[error("call {} of step {} has no result that could be replaced", .0.call, .0.step + 1)]

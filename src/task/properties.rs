@@ -298,7 +298,7 @@ fn people_event(kind: u8, step: u32, call: u32, attempt: u32, flag: bool) -> Eve
         },
         32 => Event::InputGiven { step, call, answer: Payload::text("a"), by: "p".into() },
         33 => Event::InputDeclined { step, call, reason: String::new(), by: "p".into() },
-        34 => Event::MessageReceived { text: Payload::text("m"), by: "p".into() },
+        34 => Event::MessageReceived { text: Payload::text("m"), pictures: Vec::new(), by: "p".into() },
         _ => Event::Paused { pause: Pause::new(PauseReason::Approval, "d"), by: "p".into() },
     }
 }

@@ -28,6 +28,9 @@ pub struct View {
     /// Ranges of steps whose outputs are shown: the index of the first and of the last of each.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub outputs: Vec<(u32, u32)>,
+    /// Pictures that are shown: the entry of the message that each goes with, and its place among those of it.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub pictures: Vec<(i64, u32)>,
     /// How many bytes there was room for.
     pub room: u64,
     /// How many bytes of one output were shown at most.

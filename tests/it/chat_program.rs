@@ -99,3 +99,32 @@ async fn a_question_that_cannot_be_asked_makes_no_task() {
     let stream = reply.text().await.unwrap();
     assert!(stream.contains("nothing.") && !stream.contains("taskId"), "{stream}");
 }
+
+#[tokio::test(flavor = "multi_thread")]
+async fn an_answer_that_grows_into_a_task_keeps_what_it_was_shown() {
+    let reads = json!({"toolCalls": [{"tool": "world_read", "arguments": {"label": "first"}}]});
+    let rules = json!([
+        {"role": "chat", "contains": "[shown: cat.png]", "reply": reads},
+        {"role": "execute", "reply": {"text": "It is a cat."}},
+    ]);
+    let program = program(&rules, "\n[server.chat]\ntaskAfterTokens = 1\n");
+    let server = program.serve(&[]).await;
+    let picture = json!({
+        "type": "file", "filename": "cat.png", "mediaType": "image/png", "url": "data:image/png;base64,aGVsbG8=",
+    });
+    let parts = json!([{"type": "text", "text": "What is this?"}, picture]);
+    let body = json!({"id": "thread", "message": {"id": "m", "role": "user", "parts": parts}});
+    let reply = program.request("POST", &server, "/api/chat").json(&body).send().await.unwrap();
+    let stream = reply.text().await.unwrap();
+    let id = stream.split("\"taskId\":\"").nth(1).and_then(|rest| rest.split('"').next()).expect(&stream);
+    let task = program.until(&server, id, &["completed", "failed"]).await;
+    assert_eq!(task["status"], "completed", "{task:#}");
+    let (_, trace) = program.get(&server, &format!("/api/tasks/{id}/traces")).await;
+    let traces = trace["traces"].as_array().unwrap();
+    let told = traces
+        .iter()
+        .find(|entry| entry["kind"] == "message_received")
+        .unwrap_or_else(|| panic!("{trace:#}"));
+    let data = &told["data"];
+    assert_eq!((&data["pictures"][0]["name"], &data["by"]), (&json!("cat.png"), &json!("chat")), "{told:#}");
+}

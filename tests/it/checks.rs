@@ -360,7 +360,7 @@ async fn what_a_judge_took_is_paid_for_though_nobody_can_use_it() {
     let failed = failed.expect("nobody judged");
     assert_eq!(
         (failed.code.as_str(), failed.model),
-        ("model_malformed", Some("scripted/test".parse().unwrap()))
+        ("model_malformed", Some(Box::new("scripted/test".parse().unwrap())))
     );
     let answers = world.kinds(task.id).await.iter().filter(|kind| **kind == "model_answered").count() as u32;
     let usage = task.state().usage;

@@ -7,15 +7,18 @@ use std::sync::{Arc, Mutex};
 use async_trait::async_trait;
 use futures::StreamExt;
 use futures::stream::{self, BoxStream};
-use longhaul::models::{Answer, Chunk, Message, Model, ModelError, Models, Request, Role, Thinking, Thought};
-use longhaul::orchestrator::RestoreWish;
+use longhaul::models::{
+    Answer, Chunk, Message, Model, ModelError, Models, Picture, Request, Role, Thinking, Thought,
+};
+use longhaul::orchestrator::{ForkAt, ForkWish, RestoreWish, TaskRequest};
 use longhaul::repository::Repository;
 use longhaul::task::{Event, Limits, ModelName, Payload, Status, StepType, Task, TaskId, ToolRequest, Usage};
 use serde_json::{Value, json};
 use tokio::sync::Notify;
 
 use crate::faults::{Fault, Faulty};
-use crate::world::{Setup, World, call, plan, sqlite, step};
+use crate::replay::is_the_same;
+use crate::world::{Setup, World, call, plan, request, sqlite, step};
 use crate::wrapped::Wrapped;
 
 /// What a model does at its n-th turn in a step: text and tools.
@@ -226,16 +229,22 @@ fn uncounted(text: &str) -> String {
     parts.fold(first, |text, part| text + part.trim_start_matches(|c: char| c.is_ascii_digit()))
 }
 
+fn picture(name: &str) -> Picture {
+    Picture { name: name.into(), media_type: "image/png".into(), data: "aGVsbG8=".into() }
+}
+
 /// The requests of a run in which a call of the database fails or kills the worker.
 async fn asked_with(fault: Fault, at: usize) -> (bool, Vec<String>) {
     let (_directory, inner) = sqlite().await;
     let died = Arc::new(Notify::new());
     let interference = Faulty { fault, left: AtomicUsize::new(at), died: died.clone() };
     let faulty = Arc::new(Wrapped { inner, interference });
-    let model = Recording::new(Some("So far so good."), reads(9, 1_500));
-    let world = world(&model, 4_000, Some(faulty.clone())).await;
-    let task =
-        world.start(plan(vec![call("read", json!({})), step(StepType::ToolCall, "Read it all")])).await;
+    let model = Recording::new(Some("So far so good."), reads(7, 9_000));
+    let world = world(&model, 24_000, Some(faulty.clone())).await;
+    let steps = plan(vec![call("read", json!({})), step(StepType::ToolCall, "Read it all")]);
+    let shown = vec![picture("cat.png"), picture("dog.png")];
+    let wanted = TaskRequest { plan: Some(steps), shown, ..request("Do it") };
+    let task = world.orchestrator.start(wanted).await.unwrap();
     let worker = world.work("first");
     let ended = tokio::select! {
         () = died.notified() => false,
@@ -259,13 +268,20 @@ async fn asked_with(fault: Fault, at: usize) -> (bool, Vec<String>) {
 async fn after_a_crash_anywhere_the_conversation_is_the_same_folded_or_not() {
     let (_, expected) = asked_with(Fault::FailBefore, 100_000).await;
     assert!(expected.iter().any(|asked| asked.contains("So far so good.")), "nothing was folded");
+    for asked in &expected {
+        assert!(asked.contains("cat.png, shown below") && asked.contains("\"name\":\"cat.png\""), "{asked}");
+    }
     for fault in [Fault::DieBefore, Fault::DieAfter] {
         let mut at = 1;
         loop {
             let (hit, asked) = asked_with(fault, at).await;
             assert_eq!(asked.len(), expected.len(), "{fault:?} at call {at}");
             for (asked, expected) in asked.iter().zip(&expected) {
-                assert_eq!(asked, expected, "{fault:?} at call {at}");
+                let same =
+                    asked.bytes().zip(expected.bytes()).take_while(|(one, other)| one == other).count();
+                let around =
+                    |text: &str| text.chars().skip(same.saturating_sub(100)).take(200).collect::<String>();
+                assert_eq!(around(asked), around(expected), "{fault:?} at call {at}");
             }
             if !hit {
                 break;
@@ -274,6 +290,30 @@ async fn after_a_crash_anywhere_the_conversation_is_the_same_folded_or_not() {
         }
         assert!(at > 10, "{fault:?}: only {at} calls were tried");
     }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn planners_and_steps_are_shown_what_goes_with_the_goal_and_so_are_those_of_a_fork() {
+    let think = |id: &str| json!({"id": id, "description": "Look at it", "type": "llm-reasoning"});
+    let rules = json!([
+        {"role": "plan", "contains": "[shown: cat.png]", "reply": {"json": {"steps": [think("a"), think("b")]}}},
+        {"role": "execute", "contains": "[shown: cat.png]", "reply": {"text": "A cat."}},
+    ]);
+    let world = World::new(Setup { script: json!({"rules": rules}), ..Setup::default() }).await;
+    let wanted = TaskRequest { shown: vec![picture("cat.png")], ..request("What is it?") };
+    let task = world.orchestrator.start(wanted).await.unwrap();
+    let view = world.orchestrator.context_view(&task).await.unwrap();
+    let part = view.parts.iter().find(|part| part.name == "pictures").expect("it is in the window");
+    assert!(part.tokens > 1_000 && part.text.is_none(), "{part:?}");
+    let _worker = world.work("w");
+    let task = world.ended(task.id).await;
+    assert_eq!(task.status(), Status::Completed, "{:?}", task.state().fault);
+    is_the_same(&world, task.id, 2, 0).await;
+    let wish = ForkWish::at(ForkAt::Step(0));
+    let fork = world.orchestrator.fork(task.id, wish, "ada").await.unwrap();
+    let fork = world.ended(fork.id).await;
+    assert_eq!(fork.status(), Status::Completed, "{:?}", fork.state().fault);
+    assert_eq!(fork.state().messages.len(), 1);
 }
 
 #[tokio::test(flavor = "multi_thread")]

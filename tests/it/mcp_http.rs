@@ -75,12 +75,17 @@ async fn answer(State(seen): State<Seen>, headers: HeaderMap, Json(message): Jso
             {"name": "large", "inputSchema": {"type": "object"}},
             {"name": "hang", "inputSchema": {"type": "object"}},
             {"name": "broken", "inputSchema": {"type": "object"}},
+            {"name": "refuses", "inputSchema": {"type": "object"}},
         ]}),
         ("tools/call", "echo") => {
             json!({"content": [{"type": "text", "text": message["params"]["arguments"].to_string()}]})
         }
         ("tools/call", "large") => json!({"content": [{"type": "text", "text": "x".repeat(20_000_000)}]}),
         ("tools/call", "hang") => std::future::pending().await,
+        ("tools/call", "refuses") => {
+            let status = message["params"]["arguments"]["status"].as_u64().unwrap() as u16;
+            return (StatusCode::from_u16(status).unwrap(), "the token has expired").into_response();
+        }
         ("tools/call", "broken") => return StatusCode::INTERNAL_SERVER_ERROR.into_response(),
         _ => {
             return Json(
@@ -99,7 +104,7 @@ async fn tools_on_all_pages_are_called_with_headers_and_key() {
     let world = World::new().await;
     let status = world.toolbox.servers().remove(0);
     assert!(status.connected, "{status:?}");
-    assert_eq!(status.tools, ["web_echo", "web_large", "web_hang", "web_broken"]);
+    assert_eq!(status.tools, ["web_echo", "web_large", "web_hang", "web_broken", "web_refuses"]);
     let output = world.call("web_echo", json!({"a": 1}), LONG).await.unwrap();
     assert_eq!(output, ToolOutput::ok(r#"{"a":1}"#));
     let seen = world.seen.lock().unwrap().clone();
@@ -118,6 +123,23 @@ async fn what_goes_wrong_has_its_own_error() {
     let late = world.call("web_hang", json!({}), Duration::from_millis(200)).await.unwrap_err();
     assert_eq!(late.code(), "tool_timeout", "{late:?}");
     world.call("web_echo", json!({}), LONG).await.unwrap();
+}
+
+#[tokio::test]
+async fn a_request_that_is_turned_away_had_no_effect_and_the_status_is_told() {
+    let world = World::new().await;
+    for (status, may_have_taken_effect, told) in [
+        (401, false, "HTTP 401 Unauthorized: the token has expired"),
+        (403, false, "HTTP 403"),
+        (429, false, "HTTP 429"),
+        (400, true, "HTTP 400 Bad Request: the token has expired"),
+        (503, true, "HTTP 503"),
+    ] {
+        let error = world.call("web_refuses", json!({"status": status}), LONG).await.unwrap_err();
+        assert_eq!(error.may_have_taken_effect(), may_have_taken_effect, "{status}: {error}");
+        assert_eq!(error.is_out_of_reach(), !may_have_taken_effect, "{status}: {error}");
+        assert!(error.to_string().contains(told), "{status}: {error}");
+    }
 }
 
 #[tokio::test]

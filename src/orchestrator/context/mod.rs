@@ -11,6 +11,7 @@ mod digest;
 mod excerpt;
 mod facts;
 mod opening;
+mod pictures;
 mod recorded;
 mod untrusted;
 mod view;
@@ -18,8 +19,9 @@ mod window;
 
 use serde_json::Value;
 
+use super::messages::Written;
 use super::{Orchestrator, OrchestratorError, prompts};
-use crate::models::{Model, Role, ToolSpec};
+use crate::models::{Model, Picture, Role, ToolSpec};
 use crate::task::{Event, Opening, Payload, Step, StepStatus, Task, TaskSpec, TraceType, View, as_text};
 
 pub(crate) use digest::{Digest, Piece, fold_point, notes_of, prose_of};
@@ -52,6 +54,8 @@ pub struct StepContext {
     pub pins: String,
     /// Plan, messages, and the step itself.
     pub brief: String,
+    /// Pictures that go with the messages.
+    pub pictures: Vec<Picture>,
     /// What the background shows.
     pub shows: View,
 }
@@ -119,15 +123,19 @@ impl Orchestrator {
         }
         let whole = window.opening_bytes();
         let pins = opening::pins(&self.pins_before(task, step).await?);
-        let brief = opening::brief(task, step, &self.messages_before(task, step).await?, whole);
+        let messages = self.messages_before(task, step).await?;
+        let shown = pictures::newest(&messages, window.pictures_bytes());
+        let brief = opening::brief(task, step, &pictures::told(&messages, &shown), whole);
+        let pictures = self.pictures_at(task, &shown).await?;
         let taken: usize = tools.unwrap_or_default().iter().map(ToolSpec::bytes).sum();
+        let taken = taken + pictures.iter().map(Picture::bytes).sum::<usize>();
         let room = whole.saturating_sub(taken + system.len() + pins.len() + brief.len());
         let (share, _) = window.result_bytes();
         let summary = task.state().summary.as_ref().map(|summary| summary.through);
         let outputs = ranges(task);
-        let shows = View { summary, outputs, room: room as u64, share: share as u64 };
+        let shows = View { summary, outputs, pictures: shown, room: room as u64, share: share as u64 };
         let background = self.background(task, &shows).await?;
-        Ok(StepContext { system, background, pins, brief, shows })
+        Ok(StepContext { system, background, pins, brief, pictures, shows })
     }
 
     /// The opening as it was recorded.
@@ -142,6 +150,7 @@ impl Orchestrator {
             background: self.background(task, &opening.shows).await?,
             pins: self.text_of(pins).await?,
             brief: self.text_of(brief).await?,
+            pictures: self.pictures_at(task, &opening.shows.pictures).await?,
             shows: opening.shows.clone(),
         }))
     }
@@ -216,18 +225,18 @@ impl Orchestrator {
 
     /// What people wrote before the step was started first. What they wrote since is part of the
     /// step's own conversation: its opening must stay what it was.
-    async fn messages_before(
-        &self,
-        task: &Task,
-        step: &Step,
-    ) -> Result<Vec<(i64, String)>, OrchestratorError> {
-        let started = step.first_seq.unwrap_or(i64::MAX);
-        let mut messages = Vec::new();
-        for seq in task.state().messages.iter().filter(|seq| **seq < started) {
-            messages.extend(self.message(task.id, *seq).await?.map(|text| (*seq, text)));
-        }
+    async fn messages_before(&self, task: &Task, step: &Step) -> Result<Vec<Written>, OrchestratorError> {
+        let mut messages = self.messages_until(task, step.first_seq.unwrap_or(i64::MAX)).await?;
         // What they pinned stands among what is pinned.
-        messages.retain(|(_, text)| pin_in(text).is_none());
+        messages.retain(|written| pin_in(&written.text).is_none());
+        Ok(messages)
+    }
+
+    async fn messages_until(&self, task: &Task, seq: i64) -> Result<Vec<Written>, OrchestratorError> {
+        let mut messages = Vec::new();
+        for before in task.state().messages.iter().filter(|before| **before < seq) {
+            messages.extend(self.message(task.id, *before).await?);
+        }
         Ok(messages)
     }
 

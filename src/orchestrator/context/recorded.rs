@@ -64,7 +64,7 @@ impl Orchestrator {
             let entries = self.repository.journal(id, seq - 1, 1).await?;
             match entries.first().map(|entry| &entry.event) {
                 // What was said in a chat before is also what a model said.
-                Some(Event::MessageReceived { text, by }) if by != FROM_CHAT => {
+                Some(Event::MessageReceived { text, by, .. }) if by != FROM_CHAT => {
                     said.push(self.text_of(text).await?);
                 }
                 _ => {}
@@ -110,7 +110,7 @@ impl Orchestrator {
         }
         let message = handle.strip_prefix(MESSAGE).and_then(|seq| seq.parse().ok());
         if let Some(seq) = message.filter(|seq| task.state().messages.contains(seq)) {
-            return self.message(task.id, seq).await;
+            return Ok(self.message(task.id, seq).await?.map(|written| written.text));
         }
         let Some((step, call)) = handle.rsplit_once('/') else { return Ok(None) };
         match (named(step), call.parse()) {

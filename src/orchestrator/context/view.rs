@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{StepContext, Window, opening};
-use crate::models::{Model, Offline, Role, ToolSpec};
+use crate::models::{Model, Offline, Picture, Role, ToolSpec};
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::task::{
     BlobHash, CallState, Event, ModelName, Payload, Step, StepStatus, StepType, Task, Timestamp, TraceType,
@@ -46,13 +46,13 @@ pub struct ContextView {
 #[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct ContextPart {
-    /// What it is: `instructions`, `tools`, `background`, `pins`, `step`, `digest`, `conversation`.
+    /// What it is: `instructions`, `tools`, `background`, `pins`, `step`, `pictures`, `digest`, `conversation`.
     pub name: &'static str,
     /// Its size in bytes.
     pub bytes: u64,
     /// The same in estimated tokens.
     pub tokens: u64,
-    /// How it reads; none for the turns of a conversation, which the journal has.
+    /// How it reads; none for pictures, and for the turns of a conversation, which the journal has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -134,7 +134,7 @@ impl Orchestrator {
             Some(opening) => self.recorded_context(task, opening).await?,
             None => None,
         };
-        let StepContext { system, background, pins, brief, .. } = match recorded {
+        let StepContext { system, background, pins, brief, pictures, .. } = match recorded {
             Some(context) => context,
             None => self.step_context(task, step, window, tools.as_deref()).await?,
         };
@@ -149,6 +149,7 @@ impl Orchestrator {
             text("background", background, window),
             text("pins", pins, window),
             text("step", brief, window),
+            sized("pictures", pictures.iter().map(Picture::bytes).sum(), window),
             text("digest", digest, window),
             sized("conversation", conversation_bytes(step, window.result_bytes().0), window),
         ];

@@ -15,6 +15,9 @@ const RECENT_PERCENT: u64 = 30;
 /// What a summary may take, in percent.
 const SUMMARY_PERCENT: u64 = 10;
 
+/// What pictures may take of what a prompt begins with, in percent of the window.
+const PICTURES_PERCENT: u64 = 20;
+
 /// One tool result, and one output of a step, may take this part of the window.
 const RESULT_PART: u64 = 8;
 
@@ -93,6 +96,11 @@ impl Window {
     /// Bytes that a prompt may begin with, instructions and tools included.
     pub fn opening_bytes(&self) -> usize {
         self.bytes(OPENING_PERCENT)
+    }
+
+    /// Bytes for the pictures that a prompt begins with.
+    pub fn pictures_bytes(&self) -> usize {
+        self.bytes(PICTURES_PERCENT)
     }
 
     /// Bytes of recent turns that are kept word for word.

@@ -168,7 +168,7 @@ impl Tally {
                 Event::StepFailed { step, fault, retry_at } => {
                     one.step_failed(steps.get(step), retry_at.is_some());
                     if let Some(usage) = &fault.usage {
-                        one.thought(fault.model.as_ref(), usage);
+                        one.thought(fault.model.as_deref(), usage);
                     }
                     one.failed("step", fault);
                 }

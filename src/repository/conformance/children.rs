@@ -127,7 +127,8 @@ async fn due(world: World) -> Verdict {
     };
     ensure!(claimed.crashes == 0, "{} crashes", claimed.crashes);
     let mut held = world.load(parent.id).await?;
-    let message = Event::MessageReceived { text: Payload::text("m"), by: "p".to_owned() };
+    let message =
+        Event::MessageReceived { text: Payload::text("m"), pictures: Vec::new(), by: "p".to_owned() };
     world.commit(&mut held, vec![message], Lease::Due).await?;
     ensure!(world.claim(parent.id, "thief", minute).await?.is_none(), "it was taken from its worker");
     end(&world, held, child).await

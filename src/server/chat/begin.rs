@@ -156,6 +156,7 @@ async fn start(
         preset: turn.preset.clone(),
         detection: Some(detection),
         told: files::told(&turn.parts),
+        shown: files::pictures(&turn.parts).collect(),
         id: Some(id),
         key: key.map(keeping),
         ..TaskRequest::default()

@@ -6,7 +6,7 @@ use super::answer::{Answering, Cut};
 use super::live::Saying;
 use super::task_frames::TaskFrames;
 use super::turns::Work;
-use crate::models::Message as ModelMessage;
+use crate::models::{Message as ModelMessage, Picture};
 use crate::orchestrator::{Grown, TaskRequest};
 use crate::task::Task;
 
@@ -57,7 +57,7 @@ impl Answering {
     /// The question as a request for a task that goes on with the model that has begun to answer, even
     /// where steps would be given to another one.
     fn with_its_model(&self) -> TaskRequest {
-        let mut request = self.as_task();
+        let mut request = TaskRequest { shown: self.shown(), ..self.as_task() };
         let of_steps = self.state.orchestrator.models().for_step(request.chat_model.as_ref(), 0);
         if of_steps.is_ok_and(|model| model.name() != self.model.name()) {
             request.chat_model = Some(self.model.name().clone());
@@ -79,6 +79,15 @@ impl Answering {
             taint: self.read.clone(),
             ..TaskRequest::default()
         }
+    }
+
+    /// The pictures of the conversation and of the question.
+    fn shown(&self) -> Vec<Picture> {
+        let before = self.history.iter().filter_map(|message| match message {
+            ModelMessage::Picture(picture) => Some(picture),
+            _ => None,
+        });
+        before.chain(&self.pictures).cloned().collect()
     }
 
     /// What was said before, as one text.

@@ -111,7 +111,7 @@ async fn a_task_is_told_what_is_in_the_files_of_its_message() {
     body["attachments"] = json!([
         {"filename": "notes.md", "mediaType": "text/markdown", "url": "data:text/markdown,Who%20writes%3F"},
         {"filename": "long.txt", "mediaType": "text/plain", "url": format!("data:text/plain,{}", long.replace('\n', "%0A"))},
-        {"filename": "a.png", "mediaType": "image/png", "url": "data:image/png;base64,AAAA"},
+        {"filename": "a.png", "mediaType": "image/png", "url": "data:image/png;base64,aGVsbG8="},
     ]);
     let started = post(&fixture, body).await;
     assert_eq!(started.status, 200, "{}", started.text);
@@ -119,11 +119,13 @@ async fn a_task_is_told_what_is_in_the_files_of_its_message() {
     let orchestrator = &fixture.orchestrator;
     let task = fixture.repository().load(id).await.unwrap().unwrap();
     assert!(task.spec().goal.starts_with(COMPLEX) && task.spec().goal.len() < 200, "files are not the goal");
-    assert_eq!(task.state().messages.len(), 2);
+    assert_eq!(task.state().messages.len(), 3, "two texts, and a picture");
     let model = orchestrator.models().for_role(Role::Execute, None).unwrap();
     let window = orchestrator.window(model.as_ref(), task.spec());
     let context = orchestrator.step_context(&task, task.step(0).unwrap(), &window, None).await.unwrap();
     assert!(context.brief.contains("The file notes.md:\nWho writes?"), "{}", context.brief);
+    assert!(context.brief.contains("[a picture: a.png, shown below]"), "{}", context.brief);
+    assert!(matches!(&context.pictures[..], [shown] if shown.data == "aGVsbG8="), "{:?}", context.pictures);
     let handle = format!("message-{}", task.state().messages[1]);
     assert!(context.brief.contains(&format!("context_read {{\"handle\": \"{handle}\"")), "{}", context.brief);
     assert!(context.is_cut() && context.brief.len() < long.len() / 2);
@@ -131,7 +133,7 @@ async fn a_task_is_told_what_is_in_the_files_of_its_message() {
     assert!(rest.text.ends_with("the very end"), "{}", rest.text);
     let journal = fixture.repository().journal(id, 0, 100).await.unwrap();
     let large = journal.iter().any(|entry| {
-        matches!(&entry.event, Event::MessageReceived { text: Payload::Blob { .. }, by } if by == "chat")
+        matches!(&entry.event, Event::MessageReceived { text: Payload::Blob { .. }, by, .. } if by == "chat")
     });
     assert!(large, "a large file is stored by its name");
     let written = orchestrator.read_recorded(id, "message-1", 0, None).await;

@@ -291,22 +291,30 @@ fn response(result: ServerResult) -> Result<CallToolResponse, ServiceError> {
     }
 }
 
-/// What it means that a request could not be sent. Only where it was held back, or no connection
-/// was made at all, is it certain that the server knows nothing of it.
+/// The statuses with which a request is turned away before anybody looks at what it asks for: no key or the wrong
+/// one, nothing at that address, not in this form, too many of them.
+const AT_THE_DOOR: [u16; 7] = [401, 403, 404, 405, 413, 415, 429];
+
+/// What it means that a request could not be sent. Only where it was held back, no connection
+/// was made at all, or it was turned away, is it certain that the server knows nothing of it.
 fn not_sent(error: DynamicTransportError, limit: u64) -> ToolError {
     let refused = error.error.downcast_ref::<io::Error>().and_then(io::Error::get_ref);
     if refused.is_some_and(|refused| refused.is::<HeldBack>()) {
         return ToolError::HeldBack;
     }
-    match error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>() {
+    let answer = error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>();
+    let was_turned_away = plain::status_of(&error).is_some_and(|status| AT_THE_DOOR.contains(&status));
+    match answer {
         Some(StreamableHttpError::ResponseBodyTooLarge { .. }) => ToolError::OutputTooLarge { limit },
-        Some(StreamableHttpError::Client(cause)) if cause.is_connect() => {
-            // The server's name is filled in by who knows it.
-            let (server, detail) = (String::new(), plain::of_transport(&error));
-            ToolError::Unreachable { server, detail, source: None }
-        }
-        _ => lost("the request failed", Some(plain::of_transport(&error).into())),
+        Some(StreamableHttpError::Client(cause)) if cause.is_connect() => out_of_reach(&error),
+        _ if was_turned_away => out_of_reach(&error),
+        _ => lost(&plain::of_transport(&error), None),
     }
+}
+
+/// The server's name is filled in by who knows it.
+fn out_of_reach(error: &DynamicTransportError) -> ToolError {
+    ToolError::Unreachable { server: String::new(), detail: plain::of_transport(error), source: None }
 }
 
 fn lost(detail: &str, source: Option<Box<dyn StdError + Send + Sync>>) -> ToolError {

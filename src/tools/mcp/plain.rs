@@ -11,6 +11,12 @@ use rmcp::transport::streamable_http_client::StreamableHttpError;
 use crate::task::with_causes;
 use crate::tools::text::without_nul;
 
+/// What the library's words about a status begin with.
+const HTTP: &str = "HTTP ";
+
+/// How much of an answer is told, in characters.
+const SAID: usize = 300;
+
 /// Why no connection came to be.
 pub(super) fn of_start(error: &ClientInitializeError) -> String {
     match error {
@@ -39,8 +45,30 @@ pub(super) fn of_transport(error: &DynamicTransportError) -> String {
         Some(StreamableHttpError::AuthRequired(_)) => {
             "it asks who we are (401): give it a key in `headers`".to_owned()
         }
+        Some(StreamableHttpError::HttpStatus(answer)) => match &answer.retry_after {
+            Some(wait) => format!("it answered {answer} and asks to wait ({wait})"),
+            None => format!("it answered {answer}"),
+        },
+        Some(StreamableHttpError::UnexpectedServerResponse(said)) if said.starts_with(HTTP) => {
+            let said: String = without_keys(said).chars().take(SAID).collect();
+            format!("it answered {said}")
+        }
         Some(other) => without_keys(&with_causes(other)),
         None => without_keys(&with_causes(error.error.as_ref())),
+    }
+}
+
+/// The status with which a server refused a request.
+pub(super) fn status_of(error: &DynamicTransportError) -> Option<u16> {
+    match error.error.downcast_ref::<StreamableHttpError<reqwest::Error>>()? {
+        StreamableHttpError::AuthRequired(_) => Some(401),
+        StreamableHttpError::InsufficientScope(_) => Some(403),
+        StreamableHttpError::HttpStatus(answer) => Some(answer.status),
+        // The library tells the others in words alone.
+        StreamableHttpError::UnexpectedServerResponse(said) => {
+            said.strip_prefix(HTTP)?.split(|c: char| !c.is_ascii_digit()).next()?.parse().ok()
+        }
+        _ => None,
     }
 }
 

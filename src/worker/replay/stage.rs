@@ -12,7 +12,7 @@ use crate::models::{Answer, Request, Role, Thinking};
 use crate::orchestrator::{RecordedDelegate, wrap_up};
 use crate::task::{
     CallAt, Divergence, Entry, Event, Exceeded, Fault, ModelName, Pause, Payload, Place, Prompt,
-    RecordedRequest, Reserve, Resource, Timestamp, ToolChange, ToolRequest, Usage,
+    RecordedRequest, Reserve, Resource, Timestamp, ToolChange, ToolRequest,
 };
 use crate::tools::Finding;
 
