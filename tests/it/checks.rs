@@ -320,7 +320,7 @@ async fn each_item_of_a_list_is_checked_and_a_person_may_accept_those_that_did_n
 #[tokio::test]
 async fn a_claim_survives_its_worker_and_is_not_made_again() {
     let rules = json!([
-        {"role": "evaluate", "delayMs": 400, "reply": {"json": {"passed": false, "reason": "too short"}}, "times": 1},
+        {"role": "evaluate", "delayMs": 20_000, "reply": {"json": {"passed": false, "reason": "too short"}}, "times": 1},
         {"role": "evaluate", "reply": {"json": {"passed": true, "reason": "long"}}},
         {"role": "execute", "contains": "too short", "reply": {"text": "long"}},
         {"role": "execute", "reply": {"text": "short"}, "times": 1},
