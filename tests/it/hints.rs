@@ -4,7 +4,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
-use longhaul::queue::{BullQueue, Queue, QueueConfig, QueueLimiter};
+use longhaul::queue::{BullQueue, Hint, Queue, QueueConfig, QueueLimiter};
 use longhaul::repository::Repository;
 use longhaul::task::{Limits, RetryPolicy, Status, Task};
 use serde_json::json;
@@ -163,6 +163,18 @@ async fn tasks_without_jobs_count_for_the_limiter_of_the_queue() {
         two.begun(&tasks).await == tasks.len()
     })
     .await;
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_was_admitted_and_not_taken_is_there_for_others() {
+    let limiter = QueueLimiter { max: 4, duration: Duration::from_secs(3600) };
+    let queue = connected(QueueConfig { limiter: Some(limiter), ..config_of_its_own() }).await;
+    for not_taken in [4, 3] {
+        assert_eq!(queue.admits(&Hint::Due, 10).await, 4);
+        queue.not_taken(not_taken).await;
+    }
+    assert_eq!(queue.admits(&Hint::Due, 10).await, 3);
+    assert_eq!(queue.admits(&Hint::Due, 10).await, 0);
 }
 
 #[tokio::test(flavor = "multi_thread")]

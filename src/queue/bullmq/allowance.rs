@@ -30,7 +30,7 @@ return {granted, redis.call('PTTL', KEYS[3])}";
 
 /// Counts less, if that is still counted.
 const RETURN: &str = r"
-if tonumber(redis.call('GET', KEYS[1]) or '0') > tonumber(ARGV[1]) then redis.call('DECRBY', KEYS[1], ARGV[1]) end";
+if tonumber(redis.call('GET', KEYS[1]) or '0') >= tonumber(ARGV[1]) then redis.call('DECRBY', KEYS[1], ARGV[1]) end";
 
 /// What was granted last.
 #[derive(Debug, Default)]
