@@ -26,6 +26,10 @@ pub trait Conversations: Send + Sync {
     /// The newest message with this id, in whatever conversation; one that was replaced counts too.
     async fn message(&self, id: &str) -> Result<Option<Message>, RepositoryError>;
 
+    /// The newest answers of a conversation that name no task, oldest of them first, at most `limit`; those that
+    /// were put aside or replaced count too.
+    async fn without_task(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>, RepositoryError>;
+
     /// Conversations of a user, the one that was written to last first, at most `limit`: those behind
     /// the one with the id `behind`, if it is named.
     async fn threads(

@@ -79,11 +79,15 @@ async fn anew(world: World) -> Verdict {
         Ok(messages.iter().map(|message| (text(message), message.task_id)).collect())
     };
     // While it is answered, the conversation is as it was, and it may go on.
-    conversations.put_aside(&message(&thread, &id("answer"), "half")).await?;
-    world.repository.put_message(&message(&thread, &id("answer"), "nearly")).await?;
+    let answer = |text| Message { role: "assistant".to_owned(), ..message(&thread, &id("answer"), text) };
+    conversations.put_aside(&answer("half")).await?;
+    world.repository.put_message(&answer("nearly")).await?;
     let before = read().await?;
     let was = ["question", "old answer", "more"].map(|name| (name.to_owned(), Some(old)));
     ensure!(before == was, "{before:?}");
+    let taskless = conversations.without_task(&thread, 9).await?;
+    let taskless: Vec<String> = taskless.iter().map(text).collect();
+    ensure!(taskless == ["nearly"], "what is aside names no task: {taskless:?}");
     let aside = conversations.message(&id("answer")).await?;
     ensure!(aside.as_ref().map(text).as_deref() == Some("nearly"), "what is aside is found: {aside:?}");
     world.repository.put_message(&message(&thread, &id("later"), "later")).await?;

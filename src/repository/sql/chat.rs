@@ -197,6 +197,18 @@ pub(super) async fn messages(conn: &mut Conn, thread_id: &str, limit: u32) -> Re
     rows.iter().rev().map(message).collect()
 }
 
+/// The newest answers that name no task, those that were put aside or replaced too, oldest of them first.
+pub(super) async fn without_task(conn: &mut Conn, thread_id: &str, limit: u32) -> Result<Vec<Message>> {
+    const NEWEST: &str = concat!(
+        "SELECT ",
+        message_columns!(),
+        " FROM chat_message WHERE thread_id = $1 AND role = 'assistant' AND task_id IS NULL ",
+        "ORDER BY position DESC LIMIT $2"
+    );
+    let rows = sqlx::query(NEWEST).bind(thread_id).bind(i64::from(limit)).fetch_all(conn).await?;
+    rows.iter().rev().map(message).collect()
+}
+
 /// The newest message with this id.
 pub(super) async fn message_with(conn: &mut Conn, id: &str) -> Result<Option<Message>> {
     const ONE: &str = concat!(

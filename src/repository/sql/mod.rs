@@ -414,6 +414,11 @@ impl Conversations for Store {
         chat::message_with(&mut conn, id).await
     }
 
+    async fn without_task(&self, thread_id: &str, limit: u32) -> Result<Vec<Message>> {
+        let mut conn = self.link.reader().await?;
+        chat::without_task(&mut conn, thread_id, limit).await
+    }
+
     async fn threads(&self, user_id: &str, behind: Option<&str>, limit: u32) -> Result<Vec<Thread>> {
         let mut conn = self.link.reader().await?;
         chat::threads(&mut conn, user_id, behind, limit).await

@@ -7,6 +7,7 @@ mod asked;
 mod begin;
 mod below;
 mod files;
+mod grown;
 mod history;
 mod kept;
 mod live;
@@ -73,6 +74,8 @@ pub(super) async fn post(
     if let Some(again) = replay(&state, &caller, &headers, &turn, key.as_ref()).await? {
         return Ok(again);
     }
+    // Of two that come at once the second one finds what the first has begun.
+    let alone = state.starts.alone(&turn).await;
     let said = open_thread(&state, &caller, &turn).await?;
     place::refuse_taken(&state, &turn, &said).await?;
     turn.is_anew = place::is_anew(&turn, &said);
@@ -98,7 +101,10 @@ pub(super) async fn post(
         state.repository().put_message(&place::question(&state, &turn, None)).await?;
     }
     match detect(&state, &turn).await {
-        Some(detection) => begin(state, caller, &headers, turn, detection, key).await,
+        Some(detection) => {
+            drop(alone);
+            begin(state, caller, &headers, turn, detection, key).await
+        }
         None => {
             // An answer that was cut is no answer: if nothing was said behind it, the next one takes its place.
             let is_last = |cut: &&Message| said.last().is_some_and(|last| last.id == cut.id);
@@ -152,10 +158,12 @@ async fn open_thread(state: &AppState, caller: &Caller, turn: &Turn) -> Result<V
 /// because it heard no answer must not start the work twice.
 async fn known_task(state: &AppState, turn: &Turn, said: &[Message]) -> Result<Option<Task>, ApiError> {
     let same = said.iter().find(|message| message.id == turn.message_id && message.role == "user");
-    let same = same.filter(|message| !turn.is_repeated && history::stored_text(message) == turn.text);
-    match same.and_then(|message| message.task_id) {
+    let Some(asked) = same.filter(|_| !turn.is_repeated) else { return Ok(None) };
+    // Its answer is named first where that became a task.
+    let named = asked.task_id.or_else(|| place::said_to(turn, said)?.task_id);
+    match named.filter(|_| history::stored_text(asked) == turn.text) {
         Some(id) => Ok(state.repository().load(id).await?),
-        None => Ok(None),
+        None => grown::task_of(state, asked, &turn.text).await,
     }
 }
 

@@ -15,14 +15,13 @@ use futures::stream::BoxStream;
 use futures::{StreamExt, stream};
 use schemars::JsonSchema;
 use serde::Deserialize;
-use serde_json::Value;
 
-use super::answer::{ANSWERING, Question};
+use super::answer::Question;
 use super::begin::begin_stream;
 use super::live::Saying;
 use super::request::{Turn, check_id};
 use super::task_frames::TaskFrames;
-use super::{ANSWER, answer, detect, heartbeat, history, kept, message_id, task_stream};
+use super::{ANSWER, answer, detect, grown, heartbeat, history, kept, message_id, task_stream};
 use crate::repository::{Message, Presence};
 use crate::server::auth::Caller;
 use crate::server::error::ApiError;
@@ -95,7 +94,15 @@ pub(in crate::server) async fn stream(
             (id, stream::iter(TaskFrames::end(Some(LOST.to_owned()))).boxed())
         }
         Found::Kept(id, message) => (id, stream::iter(kept::chunks(&message)).boxed()),
-        Found::Lost(id, lost) => (id, again(state, caller, id, *lost, words).await?),
+        Found::Lost(id, lost) => {
+            // Of two readers that come back at once, the second one hears what the first has begun.
+            let (message, question) = lost.as_ref();
+            let _alone = state.starts.alone_with(&message.thread_id, &question.message_id).await;
+            match state.answers.get(id) {
+                Some(saying) => (id, saying.chunks(state, 0, words).boxed()),
+                None => (id, again(state, caller, id, *lost, words).await?),
+            }
+        }
     };
     Ok(countable(respond(chunks, heartbeat), id, words))
 }
@@ -166,9 +173,7 @@ async fn find_named(state: &AppState, caller: &Caller, id: TaskId) -> Result<Opt
 
 /// Whether this is an answer that nobody gives any more.
 async fn lost(state: &AppState, id: TaskId, message: Message) -> Result<Result<Found, Message>, ApiError> {
-    let data = message.parts.get(0).filter(|part| part["type"] == ANSWERING).map(|part| part["data"].clone());
-    let question = data.and_then(|data: Value| serde_json::from_value::<Question>(data).ok());
-    let Some(question) = question else { return Ok(Err(message)) };
+    let Some(question) = Question::marked_in(&message) else { return Ok(Err(message)) };
     if is_given_elsewhere(state, &question, &message).await? {
         return Ok(Err(message));
     }
@@ -176,7 +181,7 @@ async fn lost(state: &AppState, id: TaskId, message: Message) -> Result<Result<F
 }
 
 /// Whether another process may still be giving an answer.
-async fn is_given_elsewhere(
+pub(super) async fn is_given_elsewhere(
     state: &AppState,
     question: &Question,
     message: &Message,
@@ -204,7 +209,10 @@ async fn again(
     let Some(asked) = asked else {
         return Ok(stream::iter(TaskFrames::end(Some(LOST.to_owned()))).boxed());
     };
-    let turn = Turn::again(asked, question, words);
+    let turn = Turn::again(asked.clone(), question, words);
+    if let Some(task) = grown::task_of(&state, &asked, &turn.text).await? {
+        return Ok(task_stream::whole(&state, &task, words).boxed());
+    }
     Ok(match detect(&state, &turn).await {
         Some(detection) => begin_stream(state, caller, turn, detection, id, None).await?.boxed(),
         None => answer(state, caller, turn, id).await?.boxed(),

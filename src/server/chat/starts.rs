@@ -17,17 +17,23 @@ use crate::task::TaskId;
 /// A thread and a message of it.
 type Said = (String, String);
 
-/// The messages for which this process is starting tasks.
+/// The messages that this process is beginning to answer, or starting tasks for.
 #[derive(Clone, Default)]
 pub(in crate::server) struct Starts(Arc<Mutex<HashMap<Said, Weak<Turnstile<()>>>>>);
 
 impl Starts {
-    /// Waits until nobody else starts a task for the message. It is free again when this is dropped.
+    /// Waits until nobody else begins to answer the message, or starts a task for it. It is free again when this is
+    /// dropped.
     pub(super) async fn alone(&self, turn: &Turn) -> OwnedMutexGuard<()> {
+        self.alone_with(&turn.thread_id, &turn.message_id).await
+    }
+
+    /// The same for a message by its name.
+    pub(super) async fn alone_with(&self, thread_id: &str, message_id: &str) -> OwnedMutexGuard<()> {
         let turnstile = {
             let mut starts = self.0.lock().unwrap_or_else(PoisonError::into_inner);
             starts.retain(|_, turnstile| turnstile.strong_count() > 0);
-            let said = (turn.thread_id.clone(), turn.message_id.clone());
+            let said = (thread_id.to_owned(), message_id.to_owned());
             let known = starts.get(&said).and_then(Weak::upgrade);
             known.unwrap_or_else(|| {
                 let new = Arc::default();

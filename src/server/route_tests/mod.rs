@@ -4,6 +4,7 @@ mod access;
 mod analytics;
 mod budget;
 mod chat;
+mod chat_grown;
 mod chat_starts;
 mod events;
 mod forks;
