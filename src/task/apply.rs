@@ -369,14 +369,17 @@ impl Task {
         if attempt == 1 {
             self.fits_step().map_err(|exceeded| exceeded.to_string())?;
         }
+        let told = self.state.messages.last().copied();
         let step = &mut self.steps[index as usize];
-        let due = step.status == StepStatus::Pending || step.retry_at.is_some();
+        let due =
+            step.status == StepStatus::Pending || step.retry_at.is_some() || step.is_told_otherwise(told);
         if !due || attempt != step.attempts + 1 {
             return Err(format!("step {index} is {} after {} attempts", step.status, step.attempts));
         }
         step.status = StepStatus::Running;
         step.attempts = attempt;
         step.retry_at = None;
+        step.completed_at = None;
         step.first_seq.get_or_insert(entry.seq);
         step.started_at.get_or_insert(entry.at);
         self.state.status = Status::Running;

@@ -46,7 +46,12 @@ impl Task {
         let mut runnable: Vec<u32> = among(is_running).take(most).collect();
         let room = most - runnable.len();
         let busy = [runnable.as_slice(), &waiting].concat();
-        let ready: Vec<u32> = self.within_lists(&busy, among(is_ready)).take(room).collect();
+        let told = self.state().messages.last().copied();
+        let is_ready = |index: &u32| {
+            self.step(*index).is_some_and(|step| is_ready(step, now) || step.is_told_otherwise(told))
+        };
+        let ready = self.frontier().iter().copied().filter(is_ready);
+        let ready: Vec<u32> = self.within_lists(&busy, ready).take(room).collect();
         runnable.extend(ready);
         if !runnable.is_empty() {
             return Next::Run(runnable);

@@ -5,7 +5,8 @@ use std::fmt;
 use serde::{Deserialize, Serialize};
 
 use super::{
-    Call, CallState, Fault, Item, Payload, PlannedStep, RetryPolicy, Timestamp, Usage, Verification,
+    Call, CallState, Fault, Item, NO_PROGRESS, Payload, PlannedStep, RetryPolicy, Timestamp, Usage,
+    Verification,
 };
 
 /// What kind of work a step is.
@@ -188,6 +189,14 @@ impl Step {
     /// Whether it failed, will not be tried again, and is in the way of the goal.
     pub fn is_dead_end(&self) -> bool {
         self.status == StepStatus::Failed && self.retry_at.is_none() && self.is_required()
+    }
+
+    /// Whether it failed because its model repeated itself, and that one has not read the newest message of a
+    /// person yet: told what to do otherwise, it may get on. What it did is known to it, so nothing is done twice.
+    pub fn is_told_otherwise(&self, newest: Option<i64>) -> bool {
+        let goes_round = self.fault.as_ref().is_some_and(|fault| fault.code == NO_PROGRESS);
+        let heard = self.calls.iter().filter_map(|call| call.heard).max();
+        self.is_dead_end() && goes_round && newest > heard.max(self.first_seq)
     }
 
     /// Whether one of its calls waits for a person: nothing can be done for it meanwhile.

@@ -187,30 +187,40 @@ fn rests(task: &Task) -> bool {
 
 #[tokio::test(flavor = "multi_thread")]
 async fn a_model_that_repeats_itself_goes_on_when_it_is_told_what_to_do_otherwise() {
-    let limits = longhaul::task::Limits { max_replans: 0, ..Default::default() };
-    let script = json!({"rules": [
-        {"role": "execute", "contains": "Just answer", "reply": {"text": "as told"}},
-        {"role": "execute", "reply": {"toolCalls": [{"tool": "broken", "arguments": {}}]}},
-    ]});
-    let world = World::new(Setup { script, limits, ..Setup::default() }).await;
-    let task = world.start(plan(vec![step(StepType::ToolCall, "Loop")])).await;
-    let _worker = world.work("w");
-    let task = world.until(task.id, rests).await;
-    let pause = task.state().pause.clone().expect("it waits for a person");
-    assert_eq!(pause.reason, PauseReason::NoProgress);
-    assert!(
-        !pause.detail.contains("longhaul"),
-        "what can be done is not for the journal to say: {}",
-        pause.detail
-    );
-    world.orchestrator.send_message(task.id, "Just answer", "p").await.unwrap();
-    world.orchestrator.resume(task.id, "p").await.unwrap();
-    let task = world.ended(task.id).await;
-    assert_eq!(
-        (task.status(), task.state().output.clone()),
-        (Status::Completed, Some(Payload::text("as told")))
-    );
-    world.is_sound(task.id).await;
+    // With revisions left, too: the planner finds no other way, and is not asked again for what the step is told.
+    for max_replans in [0, 3] {
+        let limits = longhaul::task::Limits { max_replans, ..Default::default() };
+        let script = json!({"rules": [
+            {"role": "plan", "times": 1, "reply": {"text": "I know no other way."}},
+            {"role": "execute", "contains": "Just answer", "reply": {"text": "as told"}},
+            {"role": "execute", "reply": {"toolCalls": [{"tool": "broken", "arguments": {}}]}},
+        ]});
+        let world = World::new(Setup { script, limits, ..Setup::default() }).await;
+        let task = world.start(plan(vec![step(StepType::ToolCall, "Loop")])).await;
+        let _worker = world.work("w");
+        let task = world.until(task.id, rests).await;
+        let pause = task.state().pause.clone().expect("it waits for a person");
+        assert_eq!(pause.reason, PauseReason::NoProgress);
+        assert!(
+            !pause.detail.contains("longhaul"),
+            "what can be done is not for the journal to say: {}",
+            pause.detail
+        );
+        world.orchestrator.send_message(task.id, "Just answer", "p").await.unwrap();
+        world.orchestrator.resume(task.id, "p").await.unwrap();
+        let task = world.ended(task.id).await;
+        assert_eq!(
+            (task.status(), task.state().output.clone()),
+            (Status::Completed, Some(Payload::text("as told"))),
+            "{max_replans} revisions"
+        );
+        assert_eq!(
+            task.steps().len(),
+            1,
+            "{max_replans} revisions: it is the same step, which knows what it did"
+        );
+        world.is_sound(task.id).await;
+    }
 }
 
 #[tokio::test(flavor = "multi_thread")]
