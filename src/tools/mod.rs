@@ -6,6 +6,7 @@
 mod allowance;
 mod app;
 mod config;
+mod disguise;
 mod error;
 mod fence;
 mod jsonc;

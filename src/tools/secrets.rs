@@ -9,20 +9,17 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use base64::Engine as _;
-use base64::prelude::{BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD};
 use secrecy::{ExposeSecret, SecretString};
 use serde::Deserialize;
 use serde_json::Value;
 
 use super::config::is_host;
+use super::disguise::{SHORTEST, disguises};
 use super::{CallContext, Origin, Tool, ToolDescription, ToolError, ToolOutput, ToolboxError};
 use crate::task::{Fault, SECRET, secrets_in, unmarked, with_causes};
 
 const OPENING: &str = SECRET.0;
 const CLOSING: &str = SECRET.1;
-/// A shorter value is found in texts that have nothing to do with it.
-const SHORTEST: usize = 6;
 
 /// One secret, as the `[secrets]` table of the configuration has it: where its value is, and who
 /// may be given it. It is in the variable `LONGHAUL_SECRET_NAME` if nothing is said.
@@ -240,72 +237,6 @@ fn read(
     Ok(value.to_owned())
 }
 
-/// What a value becomes where it is sent or said back: in a form, in the query and the path of an
-/// address, within JSON, HTML and Base64; and each of its lines.
-fn disguises(value: &str) -> Vec<SecretString> {
-    const ADDRESSES: [&str; 2] = ["http://host/?", "http://host/"];
-    let in_form: String = url::form_urlencoded::byte_serialize(value.as_bytes()).collect();
-    let in_addresses = ADDRESSES.iter().filter_map(|before| {
-        let whole = url::Url::parse(&format!("{before}{value}")).ok()?;
-        whole.as_str().strip_prefix(before).map(str::to_owned)
-    });
-    let lines = value.lines().map(str::trim).filter(|line| line.len() >= LINE).map(str::to_owned);
-    let mut forms: Vec<String> = in_addresses.chain([in_form, in_html(value)]).chain(lines).collect();
-    forms.extend(in_json(value));
-    forms.extend(in_base64(value));
-    // The longest first: of one that is within another nothing may be left over.
-    forms.sort_by_key(|form| std::cmp::Reverse(form.len()));
-    forms.dedup();
-    // An address may leave out parts of what is put into it.
-    forms.into_iter().filter(|form| form != value && form.len() >= SHORTEST).map(Into::into).collect()
-}
-
-/// A shorter line of a value of several lines says nothing by itself.
-const LINE: usize = 16;
-
-/// Within the texts of JSON, as the usual writers have it: letters beyond ASCII as they are or by number,
-/// and with or without a mark before a slash; some do not write `<`, `>` and `&`.
-fn in_json(value: &str) -> impl Iterator<Item = String> {
-    let text = Value::from(value).to_string();
-    let text = text[1..text.len() - 1].to_owned();
-    let numbered = |text: &str, which: fn(char) -> bool, upper: bool| {
-        let mut units = [0; 2];
-        text.chars().fold(String::new(), |mut all, letter| {
-            match which(letter) {
-                true => letter.encode_utf16(&mut units).iter().for_each(|unit| {
-                    all += &if upper { format!("\\u{unit:04X}") } else { format!("\\u{unit:04x}") };
-                }),
-                false => all.push(letter),
-            }
-            all
-        })
-    };
-    let marks: fn(char) -> bool = |letter| matches!(letter, '<' | '>' | '&');
-    let foreign: fn(char) -> bool = |letter| !letter.is_ascii();
-    let unmarked = [text.clone(), numbered(&text, marks, false), numbered(&text, marks, true)];
-    let written = unmarked
-        .into_iter()
-        .flat_map(move |text| [numbered(&text, foreign, false), numbered(&text, foreign, true), text]);
-    written.flat_map(|text| [text.replace('/', "\\/"), text])
-}
-
-fn in_html(value: &str) -> String {
-    let value = value.replace('&', "&amp;").replace('<', "&lt;").replace('>', "&gt;");
-    value.replace('"', "&quot;").replace('\'', "&#39;")
-}
-
-/// Within Base64 of either alphabet, at each of the three places where it may begin there: as much of it as
-/// does not depend on what stands beside it.
-fn in_base64(value: &str) -> impl Iterator<Item = String> {
-    [BASE64_STANDARD_NO_PAD, BASE64_URL_SAFE_NO_PAD].into_iter().flat_map(move |alphabet| {
-        [0, 1, 2].map(|before| {
-            let text = alphabet.encode([&[0; 2][..before], value.as_bytes()].concat());
-            let cut = usize::from(!(before + value.len()).is_multiple_of(3));
-            text[[0, 2, 3][before]..text.len() - cut].to_owned()
-        })
-    })
-}
-
 /// `LONGHAUL_SECRET_GITHUB_TOKEN` for `github-token`.
 fn usual_variable(name: &str) -> String {
     let letter =
@@ -371,6 +302,9 @@ impl Tool for Guarded {
 #[cfg(test)]
 mod tests {
     use serde_json::json;
+
+    use base64::Engine as _;
+    use base64::prelude::BASE64_STANDARD_NO_PAD;
 
     use super::*;
     use crate::task::Effect;
@@ -536,6 +470,24 @@ mod tests {
         assert!(in_query.contains("%20%22") && in_path.contains("%7B") && in_form.contains("+%22"));
         for text in [in_query, in_path, in_form, in_json] {
             let told = secrets.redacted(text.clone());
+            assert!(told.contains("{{secret:token}}") && !told.contains("word"), "{text}: {told}");
+        }
+    }
+
+    #[test]
+    fn a_value_is_found_as_client_libraries_write_parameters() {
+        let value = "a b&c/d~e!f(g)'h#word";
+        let config = serde_json::from_value(json!({"token": {}})).unwrap();
+        let secrets = Secrets::load(&config, &|_| Some(value.to_owned())).unwrap();
+        for text in [
+            // encodeURIComponent, encodeURI, Python's quote with and without safe="", Go's PathEscape.
+            "?key=a%20b%26c%2Fd~e!f(g)'h%23word",
+            "?key=a%20b&c/d~e!f(g)'h#word",
+            "/a%20b%26c/d~e%21f%28g%29%27h%23word",
+            "/a%20b%26c%2Fd~e%21f%28g%29%27h%23word",
+            "/a%20b%26c%2fd~e%21f%28g%29%27h%23word",
+        ] {
+            let told = secrets.redacted(text.to_owned());
             assert!(told.contains("{{secret:token}}") && !told.contains("word"), "{text}: {told}");
         }
     }
