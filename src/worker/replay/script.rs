@@ -63,7 +63,32 @@ pub(super) struct Outside {
     pub(super) rests: bool,
 }
 
+/// Whether an entry stands between two attempts of a call whose worker was lost.
+fn is_between_attempts(event: &Event) -> bool {
+    matches!(
+        event,
+        Event::ConversationSummarized { .. } | Event::ModelRequested { .. } | Event::CallLost { .. }
+    )
+}
+
 impl Script {
+    /// The request for which the conversation was folded that this one goes on with: an earlier attempt, if the
+    /// worker that folded was lost with it. What a model was taken to have room for was another thing then.
+    pub(super) fn folded_for(&self, asked: usize) -> usize {
+        let step = self.journal[asked].event.step();
+        let is_own = |at: &usize| self.journal[*at].event.step() == step;
+        let before = (0..asked).rev().filter(is_own);
+        let before = before.take_while(|at| is_between_attempts(&self.journal[*at].event));
+        let is = |at: usize, wanted: fn(&Event) -> bool| wanted(&self.journal[at].event);
+        let fold =
+            before.filter(|at| is(*at, |event| matches!(event, Event::ConversationSummarized { .. }))).last();
+        let request = fold.and_then(|fold| {
+            let mut behind = (fold..asked).filter(is_own);
+            behind.find(|at| is(*at, |event| matches!(event, Event::ModelRequested { .. })))
+        });
+        request.unwrap_or(asked)
+    }
+
     /// Reads a journal; large contents must be in their places. The error says why it cannot be
     /// replayed.
     pub(super) fn of(id: TaskId, journal: Vec<Entry>) -> Result<Self, String> {
@@ -374,4 +399,66 @@ fn comes_from_outside(event: &Event, status: Status) -> bool {
 /// Whether it may be part of what somebody decided.
 fn may_go_along(event: &Event) -> bool {
     matches!(event, Event::StepFailed { .. } | Event::StepSkipped { .. } | Event::Failed { .. })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::task::{BlobHash, Payload, Reserve, Timestamp, Usage};
+
+    fn asked(call: u32, attempt: u32) -> Event {
+        Event::ModelRequested {
+            step: 0,
+            call,
+            attempt,
+            model: "scripted/x".parse().unwrap(),
+            base: None,
+            heard: None,
+            shows: None,
+            parts: Vec::new(),
+            prompt: None,
+            reserve: Reserve::default(),
+        }
+    }
+
+    fn lost(call: u32) -> Event {
+        Event::CallLost { step: 0, call, detail: String::new() }
+    }
+
+    fn folded() -> Event {
+        Event::ConversationSummarized {
+            step: 0,
+            from: 1,
+            through: 2,
+            summary: Payload::text("s"),
+            by: "truncation".into(),
+            prompt: String::new(),
+            input: BlobHash::of(b""),
+            tokens_before: 2,
+            tokens_after: 1,
+            usage: Usage::default(),
+        }
+    }
+
+    fn elsewhere() -> Event {
+        Event::Claimed { worker: "w".into(), crashes: 1 }
+    }
+
+    #[test]
+    fn what_was_folded_for_an_attempt_that_was_lost_goes_by_that_one() {
+        let brought =
+            || Event::ToolReturned { step: 0, call: 2, result: Payload::text("r"), is_error: false };
+        for (events, at, expected) in [
+            (vec![brought(), folded(), asked(3, 1)], 2, 2),
+            (vec![brought(), folded(), asked(3, 1), elsewhere(), lost(3), asked(3, 2)], 5, 2),
+            (vec![brought(), asked(3, 1), elsewhere(), lost(3), folded(), asked(3, 2)], 5, 5),
+            (vec![brought(), asked(3, 1), elsewhere(), lost(3), asked(3, 2)], 4, 4),
+            (vec![folded(), asked(1, 1), brought(), asked(3, 1), lost(3), asked(3, 2)], 5, 5),
+        ] {
+            let entry = |(seq, event): (i64, Event)| Entry { seq, epoch: 1, at: Timestamp::default(), event };
+            let journal = (1..).zip(events).map(entry).collect();
+            let script = Script { journal, ..Script::default() };
+            assert_eq!(script.folded_for(at), expected, "{:#?}", script.journal);
+        }
+    }
 }

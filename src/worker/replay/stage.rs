@@ -435,7 +435,7 @@ impl Stage {
             let all = script.calls.iter().filter(|((of, _), _)| step.is_none_or(|step| step == *of));
             let next = all.filter_map(|(_, attempts)| attempts.front()).map(|attempt| attempt.asked);
             let next = next.filter(|at| asked(&script.journal[*at].event).is_some()).min();
-            next.and_then(|at| asked(&script.journal[at].event))
+            next.and_then(|at| asked(&script.journal[script.folded_for(at)].event))
                 .or_else(|| script.journal.iter().find_map(|entry| asked(&entry.event)))
         })
     }
