@@ -54,6 +54,8 @@ impl Attempt {
             if conversation.turns >= self.spec.limits.max_turns {
                 return Err(Stop::Failed(too_many_turns(conversation.turns)));
             }
+            // What its provider reported of the last prompt counts for the next one already.
+            told.window = self.orchestrator.window(model.as_ref(), &self.spec);
             if let Some(overflow) = self.ask(model.as_ref(), &mut conversation, &told).await? {
                 told.window = self.orchestrator.window(model.as_ref(), &self.spec);
                 if !self.after_overflow(&told.window, &mut conversation).await? {

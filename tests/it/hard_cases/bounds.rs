@@ -86,6 +86,11 @@ async fn a_context_that_the_provider_finds_too_long_is_summarised_once_and_asked
 
 /// A provider that takes no more than so many bytes, whatever is configured, and reads on for so many turns.
 async fn narrow(format: Format, most: usize, turns: usize) -> Provider {
+    reading(format, most, turns, 250).await
+}
+
+/// The same, which counts so many tokens for a thousand bytes.
+async fn reading(format: Format, most: usize, turns: usize, density: usize) -> Provider {
     let answered = AtomicUsize::new(0);
     Provider::start(move |asked| {
         let bytes = asked.body.to_string().len();
@@ -95,7 +100,7 @@ async fn narrow(format: Format, most: usize, turns: usize) -> Provider {
         }
         let whole = |said| {
             let reported = |event: String| {
-                let count = |name: &str| format!("\"{name}\":{}", bytes / 4);
+                let count = |name: &str| format!("\"{name}\":{}", bytes * density / 1000);
                 let event = event.replace("\"prompt_tokens\":9", &count("prompt_tokens"));
                 event.replace("\"input_tokens\":9", &count("input_tokens"))
             };
@@ -162,6 +167,33 @@ async fn a_conversation_that_the_provider_finds_too_long_is_folded_and_the_small
         assert_eq!(next.status(), Status::Completed, "{format:?}: {:?}", next.state().fault);
         let kinds = world.kinds(next.id).await;
         assert!(!kinds.contains(&"call_failed"), "{format:?}: {kinds:?}");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_a_provider_counts_holds_for_the_next_turn_of_the_same_step() {
+    const LIMIT: u64 = 16_000;
+    /// Nearly twice the first guess.
+    const DENSITY: usize = 600;
+    for format in FORMATS {
+        let provider = reading(format, usize::MAX, 30, DENSITY).await;
+        let models = Some(provider.models(format, "").await);
+        let limits = Limits { max_turns: 40, context_window_limit: LIMIT, ..Limits::default() };
+        let world = super::world(Setup { models, limits, ..Setup::default() }).await;
+        let task = world.start(plan(vec![step(StepType::ToolCall, "Read it all")])).await;
+        let _worker = world.work("w");
+        let task = world.ended(task.id).await;
+        assert_eq!(task.status(), Status::Completed, "{format:?}: {:?}", task.state().fault);
+        let asked = provider.asked();
+        let tokens = asked.iter().map(|asked| asked.body.to_string().len() * DENSITY / 1000);
+        let largest = tokens.max().unwrap_or_default();
+        assert!(largest as u64 <= LIMIT, "{format:?}: {largest} tokens were sent");
+        let kinds = world.kinds(task.id).await;
+        let folds = kinds.iter().filter(|kind| **kind == "conversation_summarized").count();
+        assert!(folds > 2, "{format:?}: {folds} folds");
+        let recording = crate::replay::recording(&world, task.id).await;
+        let found = crate::replay::again(&recording).await;
+        assert!(found.is_same(), "{format:?}: {found:#?}");
     }
 }
 
