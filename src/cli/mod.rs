@@ -113,7 +113,10 @@ async fn dispatch(command: Command, global: &Global, terminal: &Terminal) -> Res
         Command::Prune(args) => admin::prune(&settings, &environment, &args, terminal).await,
         Command::Bench(args) => bench::run(&settings, &environment, &args, terminal).await,
         Command::Task(command) => {
-            let engine = Engine::steering(settings, &environment).await?;
+            let engine = match command {
+                TaskCommand::Context { .. } => Engine::looking(settings, &environment).await?,
+                _ => Engine::steering(settings, &environment).await?,
+            };
             let ended = task::run(&engine, command, global.model.clone(), terminal).await;
             engine.close().await;
             ended

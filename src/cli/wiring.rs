@@ -167,8 +167,27 @@ impl Engine {
     pub(super) async fn steering(settings: Settings, environment: &Environment) -> Result<Self, CliError> {
         let database = Database::open(&settings, environment).await?;
         database.prepare().await?;
-        let named = Models::to_name(&settings.config.models, &|name| environment.get(name));
-        let models = named.or_else(|_| Models::with_model(Arc::new(Offline::new())))?;
+        let models = models_to_name(&settings, environment)?;
+        Self::with_tools_at_rest(settings, database, models).await
+    }
+
+    /// The same with the models that workers would ask: for whoever looks at what they are told.
+    pub(super) async fn looking(settings: Settings, environment: &Environment) -> Result<Self, CliError> {
+        let database = Database::open(&settings, environment).await?;
+        database.prepare().await?;
+        let models = match Models::open(&settings.config.models, &|name| environment.get(name)).await {
+            Ok(models) => models,
+            // What cannot be asked can still be looked at.
+            Err(_) => models_to_name(&settings, environment)?,
+        };
+        Self::with_tools_at_rest(settings, database, models).await
+    }
+
+    async fn with_tools_at_rest(
+        settings: Settings,
+        database: Database,
+        models: Models,
+    ) -> Result<Self, CliError> {
         // Whoever works with them says what is wrong with their configuration.
         let tools = Toolbox::unconnected(&settings.config.tools, Secrets::default()).unwrap_or_default();
         Self::over(settings, database, models, Arc::new(tools)).await
@@ -230,6 +249,12 @@ impl Engine {
         self.orchestrator.queue().close().await;
         self.orchestrator.tools().close().await;
     }
+}
+
+/// The configured models by name, and the rules for everything else.
+fn models_to_name(settings: &Settings, environment: &Environment) -> Result<Models, CliError> {
+    let named = Models::to_name(&settings.config.models, &|name| environment.get(name));
+    Ok(named.or_else(|_| Models::with_model(Arc::new(Offline::new())))?)
 }
 
 /// Connects to the MCP servers, and says so where that takes longer than a person waits without asking why.

@@ -12,6 +12,7 @@ use super::fallback::Fallback;
 use super::gauge::{Gauged, Gauges};
 use super::price::{Priced, Prices};
 use super::provider::{self, Provider};
+use super::unasked::Unasked;
 use super::windows::Windows;
 use super::{Model, ModelError, Offline, Role, RoleModels, Scripted, discovery, transport};
 
@@ -142,6 +143,17 @@ impl Models {
         }
         let name = self.name_for(role, wanted);
         Ok(Fallback::chain(self.model(name)?, self.behind(role, name)?))
+    }
+
+    /// The same to be looked at: what it is called, how much it takes, and what is known of that. It need not be
+    /// there, and there need be no key.
+    pub fn to_look_at(&self, role: Role, wanted: Option<&ModelName>) -> Arc<dyn Model> {
+        self.for_role(role, wanted).unwrap_or_else(|_| {
+            let name = self.name_for(role, wanted);
+            let is_public = self.providers.get(&name.provider).is_some_and(Provider::is_public);
+            let window = self.windows.find(name, is_public);
+            Arc::new(Gauged::new(Arc::new(Unasked(name.clone())), window, self.gauges.clone()))
+        })
     }
 
     /// What is left of the fallback chain behind the first model for `role`: for an answer that

@@ -147,3 +147,30 @@ fn a_task_goes_back_on_the_command_line_and_a_kill_while_it_goes_on_takes_nothin
     let (code, printed, _) = program.run(&["doctor"]);
     assert_eq!(code, 0, "{printed}");
 }
+
+/// Whoever looks may be elsewhere, without the key of the model.
+#[test]
+fn the_window_that_is_looked_at_is_that_of_the_model_which_the_task_is_given_to() {
+    let ask = json!({"tool": "ask_person", "arguments": {"question": "Which?"}});
+    let program = Program::new(&json!({"rules": [
+        {"role": "plan", "reply": {"json": {"steps": [{"id": "a", "description": "Ask", "type": "tool-call"}]}}},
+        {"role": "execute", "reply": {"toolCalls": [ask]}},
+    ]}));
+    let (code, printed, said) = program.run(&["run", "--json", "Ask and ask again, then write it down"]);
+    assert_eq!(code, 6, "{printed}{said}");
+    let result: Value = serde_json::from_str(printed.lines().last().unwrap()).unwrap();
+    let shown = |name: &str, limit: u64| {
+        let (code, printed, said) =
+            program.run(&["task", "context", result["taskId"].as_str().unwrap(), "--json"]);
+        assert_eq!(code, 0, "{said}");
+        let view: Value = serde_json::from_str(&printed).unwrap();
+        assert_eq!((&view["model"], &view["limit"]), (&json!(name), &json!(limit)), "{view}");
+        assert_eq!(view["step"], "step-1", "{view}");
+    };
+    shown("scripted/test", 100_000);
+    program.reconfigure(
+        "default = \"scripted/test\"",
+        "default = \"anthropic/own\"\nwindows = { \"anthropic/own\" = 32000 }",
+    );
+    shown("anthropic/own", 32_000);
+}

@@ -4,7 +4,7 @@ use schemars::JsonSchema;
 use serde::Serialize;
 
 use super::{StepContext, Window, opening};
-use crate::models::{Model, Offline, Picture, Role, ToolSpec};
+use crate::models::{Picture, Role, ToolSpec};
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::task::{
     BlobHash, CallState, Event, ModelName, Payload, Step, StepStatus, StepType, Task, Timestamp, TraceType,
@@ -93,9 +93,7 @@ impl Orchestrator {
         let named = step.and_then(|step| step.plan.model.as_ref());
         let named = named.filter(|name| self.models.allowed().contains(name));
         // Whoever looks wants to see, also where the key of the model is missing.
-        let model = self.models.for_role(Role::Execute, named.or(spec.chat_model.as_ref()));
-        let rules = Offline::new();
-        let model = model.or_else(|_| self.models.for_role(Role::Execute, Some(rules.name())))?;
+        let model = self.models.to_look_at(Role::Execute, named.or(spec.chat_model.as_ref()));
         let window = self.window(model.as_ref(), spec);
         let parts = match step {
             Some(step) => self.parts_of_step(task, step, &window).await?,
