@@ -129,10 +129,10 @@ impl ProviderModel {
         let response = watch.wait_whole(call).await.map_err(|phase| self.diagnosis().timeout(phase))?;
         let response = response.map_err(|error| self.diagnosis().of(error))?;
         // Some gateways tell of a failure with the status of an answer.
-        let failure =
-            response.captured_raw_body.filter(|body| body.get("error").is_some_and(Value::is_object));
+        let is_failure = |body: &&Value| body.get("error").is_some_and(|error| !error.is_null());
+        let failure = response.captured_raw_body.as_ref().filter(is_failure);
         if let Some(body) = failure.filter(|_| response.content.is_empty()) {
-            return Err(self.diagnosis().of_event(&body));
+            return Err(self.diagnosis().of_event(body));
         }
         let returned = Returned {
             thinking: Thinking::of(&self.name, &response.content, response.reasoning_content, &[]),

@@ -15,6 +15,7 @@ use serde_json::{Value, json};
 use super::{Answer, Chunk, Message, ModelError, Models, ModelsConfig, Picture, Request, Role, ToolSpec};
 use crate::task::ToolRequest;
 
+mod declined;
 mod thinking;
 
 /// What the server does with one request.
@@ -321,17 +322,6 @@ async fn a_server_that_does_not_stream_is_asked_again_without_and_remembered() {
 }
 
 #[tokio::test]
-async fn a_failure_with_the_status_of_an_answer_is_one_and_says_nothing_about_streams() {
-    let failure = || Act::Json(200, None, json!({"error": {"message": "Rate limit reached", "code": 429}}));
-    let (server, url) = Server::start([failure(), failure(), said("hi", "stop")]).await;
-    let model = models(&url, "").await.for_role(Role::Chat, None).unwrap();
-    let failed = model.generate(question()).await.unwrap_err();
-    assert_eq!((failed.code(), failed.usage()), ("provider_rate_limited", None));
-    assert_eq!(model.generate(question()).await.unwrap().text, "hi");
-    assert_eq!(server.sent(2)["stream"], true, "it was never seen to answer whole");
-}
-
-#[tokio::test]
 async fn a_server_that_refuses_schemas_is_told_in_words() {
     let refusal = || error(400, "This response_format type is unavailable now");
     let (server, url) = Server::start([refusal(), said("{}", "stop"), said("{}", "stop")]).await;
@@ -503,13 +493,6 @@ async fn gemini_answers_are_understood_and_its_cut_is_seen() {
     assert_eq!(answer.unwrap().text, "hi");
     let (_, answer) = ask_kind("gemini", [Act::Events(vec![part(None)], false)], question()).await;
     assert_eq!(answer.unwrap_err().code(), "model_malformed");
-    let blocked =
-        json!({"promptFeedback": {"blockReason": "SAFETY"}, "usageMetadata": {"promptTokenCount": 3}});
-    let blocked = Act::Events(vec![format!("data: {blocked}\n\n")], false);
-    let (_, answer) = ask_kind("gemini", [blocked], question()).await;
-    let refused = answer.unwrap_err();
-    assert_eq!(refused.code(), "model_refused");
-    assert!(refused.to_string().contains("SAFETY"), "{refused}");
 }
 
 #[tokio::test]

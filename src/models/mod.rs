@@ -4,6 +4,7 @@
 //! this room. [`Models`] knows which model answers for which [`Role`].
 
 mod breaker;
+mod call_ids;
 mod client;
 #[cfg(test)]
 mod client_tests;
@@ -26,6 +27,7 @@ mod thinking;
 mod tool_text;
 mod translate;
 mod transport;
+mod unasked;
 mod windows;
 
 use async_trait::async_trait;

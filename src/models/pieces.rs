@@ -31,18 +31,17 @@ impl CallPieces {
     /// Takes what one event of the stream brings.
     pub(super) fn take(&mut self, event: &str) {
         // Most events bring text, and there are thousands of them.
-        if !["\"tool_calls\"", "\"reasoning_details\"", "\"blockReason\""]
-            .iter()
-            .any(|name| event.contains(name))
-        {
+        const NAMES: [&str; 3] = ["\"tool_calls\"", "\"reasoning_details\"", "\"blockReason\""];
+        if !NAMES.iter().any(|name| event.contains(name)) {
             return;
         }
         let Ok(event) = serde_json::from_str::<Value>(event) else { return };
+        if let Some(why) = event.pointer("/promptFeedback/blockReason").and_then(Value::as_str) {
+            self.blocked = Some(why.to_owned());
+        }
         let pieces = |of: &str| event.pointer(of).and_then(Value::as_array).into_iter().flatten();
         pieces("/choices/0/delta/tool_calls").for_each(|piece| self.add(piece));
         pieces("/choices/0/delta/reasoning_details").for_each(|piece| self.think(piece));
-        let blocked = event.pointer("/promptFeedback/blockReason").and_then(Value::as_str);
-        self.blocked = blocked.map(str::to_owned).or(self.blocked.take());
     }
 
     /// Why the prompt was not let through.

@@ -11,6 +11,7 @@ use serde_json::{Value, json};
 
 use crate::task::{CUT_SHORT, ModelName, ToolRequest, Usage};
 
+use super::call_ids::CallIds;
 use super::failure::Diagnosis;
 use super::gauge::first_guess;
 use super::tool_text;
@@ -223,9 +224,10 @@ fn messages(request: &Request, name: &ModelName, dialect: Dialect) -> Vec<ChatMe
 fn conversation(messages: &[Message], name: &ModelName, dialect: Dialect) -> Vec<ChatMessage> {
     let mut chat = Vec::with_capacity(messages.len());
     let mut results: Vec<ToolResponse> = Vec::new();
+    let mut ids = CallIds::default();
     for message in messages {
         if let Message::ToolResult { id, tool, content, is_error } = message {
-            results.push(tool_response(id, tool, content, *is_error));
+            results.push(tool_response(&ids.of_result(id), tool, content, *is_error));
             continue;
         }
         flush(&mut results, &mut chat);
@@ -233,7 +235,7 @@ fn conversation(messages: &[Message], name: &ModelName, dialect: Dialect) -> Vec
             Message::User(text) => chat.push(ChatMessage::user(text.as_str())),
             Message::Assistant { text, requests, thinking } => {
                 let thinking = thinking.as_deref().filter(|thinking| thinking.model == *name);
-                chat.extend(assistant(text, requests, thinking, dialect));
+                chat.extend(assistant(text, requests, thinking, dialect, &mut ids));
             }
             Message::Picture(picture) => show(picture, &mut chat),
             Message::ToolResult { .. } => {}
@@ -271,6 +273,7 @@ fn assistant(
     requests: &[ToolRequest],
     thinking: Option<&Thinking>,
     dialect: Dialect,
+    ids: &mut CallIds,
 ) -> Option<ChatMessage> {
     // What servers with OpenAI's interface do not ask for, many of them refuse.
     let with_words = dialect.wants_thinking || dialect.adapter != AdapterKind::OpenAI;
@@ -285,7 +288,7 @@ fn assistant(
     }
     parts.extend(requests.iter().enumerate().map(|(position, request)| {
         let mut call = ToolCall {
-            call_id: request.id.clone(),
+            call_id: ids.of_call(&request.id, dialect.adapter),
             fn_name: request.tool.clone(),
             fn_arguments: request.arguments.clone(),
             thought_signatures: None,
@@ -371,11 +374,14 @@ impl Expected {
         if self.json && finish == CUT_SHORT && !tool_text::is_json(&text) {
             return Err(diagnosis.malformed("the limit of output tokens cut the JSON"));
         }
-        if requests.is_empty() && text.trim().is_empty() {
-            return Err(diagnosis.malformed(&format!("it is empty (finish reason: {finish})")));
-        }
-        if !self.is_talk && requests.is_empty() && REFUSALS.contains(&finish.as_str()) {
+        let is_empty = requests.is_empty() && text.trim().is_empty();
+        // Most of those who decline say nothing besides. What they do say, a person can read.
+        let is_told = self.is_talk && !is_empty;
+        if requests.is_empty() && !is_told && REFUSALS.contains(&finish.as_str()) {
             return Err(diagnosis.refused(&finish, &text));
+        }
+        if is_empty {
+            return Err(diagnosis.malformed(&format!("it is empty (finish reason: {finish})")));
         }
         // Without results of tools to come, nobody wants it back.
         let thinking = returned.thinking.filter(|_| !requests.is_empty());
