@@ -4,6 +4,7 @@
 use super::context::{Window, cut};
 use super::patience::{Patience, ask};
 use super::plan_text::{PlanText, read_json, schema};
+use super::told_tools::Detail;
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Picture, Request, Role, ToolSpec};
 use crate::task::{
@@ -91,7 +92,15 @@ impl Orchestrator {
     ) -> Result<Plan, OrchestratorError> {
         let model = self.models.for_role(Role::Plan, planning.spec.chat_model.as_ref())?;
         let window = self.window(model.as_ref(), planning.spec);
-        let mut request = planning.request(&window);
+        let mut request = match planning.request(model.as_ref(), &window) {
+            Ok(request) => request,
+            // The limits of a task do not change any more: there is no other plan.
+            Err(error) if planning.is_revision() => {
+                let refused = Refused { text: String::new(), problem: error.to_string() };
+                return Ok(planning.degraded(&refused, by));
+            }
+            Err(error) => return Err(error.into()),
+        };
         by.model = Some(model.name().clone());
         let first =
             match self.ask_for_plan(model.as_ref(), &request, &planning, by, planning.patience()).await? {
@@ -223,6 +232,12 @@ impl Orchestrator {
     }
 }
 
+/// The beginning of a text in so many bytes, with the words that say so.
+fn cut_within(text: &str, most: usize) -> String {
+    const SAYING: usize = 80;
+    if text.len() <= most { text.to_owned() } else { cut(text, most.saturating_sub(SAYING)) }
+}
+
 /// An answer that is no plan.
 struct Refused {
     text: String,
@@ -252,24 +267,39 @@ impl Planning<'_> {
         self.single_step()
     }
 
-    /// What the planner is asked. A brief that has no room beside instructions and tools, and what a second
-    /// round would add, is told by its beginning; the journal has all of it.
-    fn request(&self, window: &Window) -> Request {
+    /// What the planner is asked. Tools that have no room, and what a second round would add, are told in
+    /// short, and so is a brief that has none beside them; the journal has all of it.
+    ///
+    /// # Errors
+    /// Where even the names of the tools have no room: no request is larger than the window.
+    fn request(&self, model: &dyn Model, window: &Window) -> Result<Request, ModelError> {
         let limits = &self.spec.limits;
-        let room = limits.max_steps.saturating_sub(self.ground.planned as u32);
-        let system = prompts::plan(self.tools, self.models, self.probes, room);
-        let mut request = Request::new(Role::Plan, &self.spec.goal, system, &self.brief);
-        request.schema = Some(schema(self.models, self.probes));
-        request.tools = self.tools.to_vec();
-        let pictures = self.shown(window.pictures_bytes());
-        request.messages.extend(pictures.clone());
-        let others = request.bytes() - self.brief.len() as u64;
-        let least = window.bytes(LEAST_PERCENT);
+        let steps = limits.max_steps.saturating_sub(self.ground.planned as u32);
+        let schema = schema(self.models, self.probes);
         let room = window.bytes(100 * window.room() / window.limit() - REPAIR_PERCENT * 5 / 4);
-        let room = room.saturating_sub(usize::try_from(others).unwrap_or(usize::MAX)).max(least);
-        request.messages = vec![Message::User(cut(&self.brief, room))];
+        let least = window.bytes(LEAST_PERCENT).min(self.brief.len());
+        // The tools stand in the instructions.
+        let instructions = |detail: Detail| {
+            let system = prompts::plan(&detail.of(self.tools), self.models, self.probes, steps);
+            let left = room.checked_sub(system.len() + schema.to_string().len())?;
+            (left >= least).then_some((system, left))
+        };
+        let Some((system, left)) = Detail::ALL.into_iter().find_map(instructions) else {
+            let detail = format!(
+                "the instructions and the names of {} tools have no room in {} tokens (limits.contextWindowLimit, \
+                 or the model's own window): raise the limit, offer fewer tools, or choose a model with a larger window",
+                self.tools.len(),
+                window.limit()
+            );
+            return Err(ModelError::ContextOverflow { model: model.name().to_string(), detail });
+        };
+        let pictures = self.shown(window.pictures_bytes().min(left - least));
+        let left = left - pictures.iter().map(Message::bytes).sum::<usize>();
+        let mut request = Request::new(Role::Plan, &self.spec.goal, system, cut_within(&self.brief, left));
         request.messages.extend(pictures);
-        request
+        request.schema = Some(schema);
+        request.tools = self.tools.to_vec();
+        Ok(request)
     }
 
     /// The first pictures that fit into so many bytes.
@@ -365,30 +395,76 @@ mod tests {
     use super::*;
     use crate::models::Scripted;
 
+    fn asked(
+        spec: &TaskSpec,
+        tools: &[ToolSpec],
+        brief: &str,
+        window: &Window,
+    ) -> Result<Request, ModelError> {
+        let planning = Planning {
+            spec,
+            tools,
+            ledger: None,
+            again: Again::Here,
+            models: &[],
+            probes: &Probes::default(),
+            revised: None,
+            ground: Ground::default(),
+            brief: brief.to_owned(),
+            pictures: vec![Picture { name: "p".into(), media_type: "image/png".into(), data: "AAAA".into() }],
+            reason: String::new(),
+        };
+        planning.request(&model(), window)
+    }
+
+    fn model() -> Scripted {
+        Scripted::parse("x", r#"{"rules": []}"#).unwrap()
+    }
+
+    fn spec() -> TaskSpec {
+        let spec = serde_json::json!({"goal": "g".repeat(60_000), "userId": "u", "threadId": "t"});
+        serde_json::from_value(spec).unwrap()
+    }
+
+    /// Tokens of what is sent: a planner is offered no tools beside those in its instructions.
+    fn tokens(request: &Request, window: &Window) -> u64 {
+        let tools: usize = request.tools.iter().map(ToolSpec::bytes).sum();
+        window.tokens(request.bytes() - tools as u64)
+    }
+
     #[test]
     fn a_planner_is_asked_within_its_window_whatever_there_is_to_tell() {
-        let spec = serde_json::json!({"goal": "g".repeat(60_000), "userId": "u", "threadId": "t"});
-        let spec: TaskSpec = serde_json::from_value(spec).unwrap();
-        let model = Scripted::parse("x", r#"{"rules": []}"#).unwrap();
-        let window = Window::of(&model, 20_000, 4_096);
+        let window = Window::of(&model(), 20_000, 4_096);
         for brief in [500, 60_000, 500_000] {
-            let planning = Planning {
-                spec: &spec,
-                tools: &[],
-                ledger: None,
-                again: Again::Here,
-                models: &[],
-                probes: &Probes::default(),
-                revised: None,
-                ground: Ground::default(),
-                brief: "x".repeat(brief),
-                pictures: Vec::new(),
-                reason: String::new(),
-            };
-            let request = planning.request(&window);
-            let tokens = window.of_request(&request);
+            let brief = "x".repeat(brief);
+            let request = asked(&spec(), &[], &brief, &window).unwrap();
+            let tokens = tokens(&request, &window);
             assert!(tokens + window.tokens(window.bytes(REPAIR_PERCENT) as u64) <= window.room(), "{tokens}");
-            assert_eq!(request.messages == vec![Message::User(planning.brief.clone())], brief == 500);
+            assert_eq!(request.messages[0] == Message::User(brief.clone()), brief.len() == 500);
         }
+    }
+
+    #[test]
+    fn a_planner_is_told_of_many_tools_in_short_and_of_too_many_not_at_all() {
+        let tool = |number: u32| ToolSpec {
+            name: format!("tool_{number}"),
+            description: "It does one thing of many. ".repeat(40),
+            schema: serde_json::json!({"type": "object", "properties": {"a": {"type": "string"}}}),
+        };
+        let window = Window::of(&model(), 8_000, 4_096);
+        for (count, shown) in
+            [(2, "of many. It does one thing of many. It"), (30, "\"a\""), (300, "tool_299:")]
+        {
+            let tools: Vec<ToolSpec> = (0..count).map(tool).collect();
+            let request = asked(&spec(), &tools, &"x".repeat(60_000), &window).unwrap();
+            let tokens = tokens(&request, &window);
+            assert!(tokens + window.tokens(window.bytes(REPAIR_PERCENT) as u64) <= window.room(), "{tokens}");
+            assert!(request.system.contains(shown), "{count}: {}", request.system);
+            assert_eq!(request.tools.len(), tools.len());
+        }
+        let tools: Vec<ToolSpec> = (0..5_000).map(tool).collect();
+        let refused = asked(&spec(), &tools, "x", &window).unwrap_err();
+        assert_eq!(refused.code(), crate::task::CONTEXT_OVERFLOW);
+        assert!(refused.to_string().contains("offer fewer tools"), "{refused}");
     }
 }

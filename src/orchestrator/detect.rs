@@ -5,13 +5,16 @@ use serde::{Deserialize, Serialize};
 
 use super::patience::ask;
 use super::signs::{SIGNS, Sign, extent, is_foreign};
-use super::{Orchestrator, prompts};
+use super::{Orchestrator, cut, prompts};
 use crate::models::{Request, Role};
 use crate::task::{Event, ModelName, Usage};
 
 /// Messages up to this many characters are never tasks: greetings and follow-ups. Of Chinese, Japanese and Korean ones,
 /// which say more, it takes fewer.
 const SHORT: usize = 20;
+
+/// Of its window, in percent, what a model sees of a message: its beginning says what is wanted.
+const SHOWN_PERCENT: u64 = 25;
 
 /// Said of a message whose words the rules do not know, and which a model is asked about for that reason alone.
 const FOREIGN: &str = "a language that the rules do not know";
@@ -125,7 +128,8 @@ impl Orchestrator {
             reason: String,
         }
         let Ok(model) = self.models.for_role(Role::Detect, model) else { return rules };
-        let mut request = Request::new(Role::Detect, message, prompts::DETECT, message);
+        let most = self.chat_window(model.as_ref()).bytes(SHOWN_PERCENT);
+        let mut request = Request::new(Role::Detect, message, prompts::DETECT, cut(message, most));
         request.max_output_tokens = Some(200);
         request.schema = Some(serde_json::json!({
             "type": "object", "additionalProperties": false, "required": ["complex", "reason"],

@@ -16,6 +16,9 @@ use crate::task::{
 /// brought needs the rest.
 const BRIEF_PERCENT: u64 = 5;
 
+/// Of the judge's window, in percent, for the goal.
+const GOAL_PERCENT: u64 = 10;
+
 /// How a task goes on.
 #[derive(Debug, Clone, PartialEq)]
 pub enum Evaluation {
@@ -101,12 +104,17 @@ impl Orchestrator {
         };
         let window = self.window(model.as_ref(), spec);
         let notes = self.notes(task, &window).await.unwrap_or_default();
-        let user = format!("Goal:\n{}\n\nWhat the steps brought:\n{notes}", spec.goal);
+        let goal = cut(&spec.goal, window.bytes(GOAL_PERCENT));
+        let user = format!("Goal:\n{goal}\n\nWhat the steps brought:\n{notes}");
         let mut request = Request::new(Role::Evaluate, &spec.goal, prompts::EVALUATE, user);
         request.schema = Some(serde_json::json!({
             "type": "object", "additionalProperties": false, "required": ["verdict", "reason"],
             "properties": {"verdict": {"enum": ["done", "replan", "fail"]}, "reason": {"type": "string"}},
         }));
+        if window.of_request(&request) > window.room() {
+            tracing::warn!(task = %task.id, "the judge's window has no room for it, the plan's end stands");
+            return (Evaluation::Done, None);
+        }
         let reserve = self.reserve_for(model.as_ref(), &request);
         if let Err(exceeded) = Ledger::of(task).reserve(reserve, self.now()) {
             return (Evaluation::OutOfBudget(exceeded), None);
@@ -203,10 +211,19 @@ impl Orchestrator {
             ),
         };
         let reason = part(&reason);
+        let written = self.messages(task, i64::MAX).await?;
+        let written: Vec<String> = written.into_iter().map(|written| format!("- {}", written.text)).collect();
+        let written = match written.is_empty() {
+            true => String::new(),
+            false => format!(
+                "\n\nWhat people said since, the newest last:\n{}",
+                newest_of(&written, window.bytes(BRIEF_PERCENT))
+            ),
+        };
         Ok(format!(
             "Goal:\n{}\n\nA plan was made and has to be revised: {reason}\n\nThe plan so far:\n{}\n\nCompleted steps \
-             stay. Plan only the steps that are to follow them, and go another way than the one that failed.{owed}\n\n\
-             What completed steps brought:\n{notes}",
+             stay. Plan only the steps that are to follow them, and go another way than the one that failed.{owed}\
+             {written}\n\nWhat completed steps brought:\n{notes}",
             part(&spec.goal),
             part(&done.join("\n")),
         ))
@@ -222,4 +239,19 @@ impl Orchestrator {
         let last = brought.find(is_answer);
         last.and_then(|step| step.output.clone()).unwrap_or_else(|| Payload::text(""))
     }
+}
+
+/// The newest of these lines that have room, oldest of them first; of a longer one its beginning.
+fn newest_of(lines: &[String], most: usize) -> String {
+    let mut left = most;
+    let mut shown: Vec<String> = Vec::new();
+    for line in lines.iter().rev() {
+        if !shown.is_empty() && line.len() > left {
+            break;
+        }
+        shown.push(cut(line, left));
+        left = left.saturating_sub(line.len());
+    }
+    shown.reverse();
+    shown.join("\n")
 }

@@ -49,6 +49,7 @@ mod speech;
 mod summarize;
 mod template;
 mod template_steps;
+mod told_tools;
 mod unverified;
 mod waits;
 mod workflow;

@@ -226,7 +226,12 @@ impl Orchestrator {
     /// What people wrote before the step was started first. What they wrote since is part of the
     /// step's own conversation: its opening must stay what it was.
     async fn messages_before(&self, task: &Task, step: &Step) -> Result<Vec<Written>, OrchestratorError> {
-        let mut messages = self.messages_until(task, step.first_seq.unwrap_or(i64::MAX)).await?;
+        self.messages(task, step.first_seq.unwrap_or(i64::MAX)).await
+    }
+
+    /// What people wrote before this entry, oldest first.
+    pub(super) async fn messages(&self, task: &Task, before: i64) -> Result<Vec<Written>, OrchestratorError> {
+        let mut messages = self.messages_until(task, before).await?;
         // What they pinned stands among what is pinned.
         messages.retain(|written| pin_in(&written.text).is_none());
         Ok(messages)

@@ -198,6 +198,35 @@ async fn what_a_provider_counts_holds_for_the_next_turn_of_the_same_step() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn who_judges_goals_and_messages_is_asked_within_the_window_too() {
+    const LIMIT: u64 = 8_000;
+    let verdicts = |asked: &Asked| match asked.body.to_string().contains("complex") {
+        true => text("{\"complex\": false, \"reason\": \"no\"}"),
+        false => text("{\"verdict\": \"done\", \"reason\": \"yes\"}"),
+    };
+    let provider = Provider::start(move |asked| Reply::events(&Format::OpenAi.events(verdicts(asked)))).await;
+    let models = Some(provider.models(Format::OpenAi, "").await);
+    let limits = Limits { context_window_limit: LIMIT, ..Limits::default() };
+    let world = super::world(Setup { models, limits, judge: true, ..Setup::default() }).await;
+    let goal = "Look at it from every side. ".repeat(2_000);
+    let steps = plan(vec![call("read", json!({}))]);
+    let request = TaskRequest { plan: Some(steps), ..request(&goal) };
+    let id = world.orchestrator.start(request).await.unwrap().id;
+    let _worker = world.work("w");
+    assert_eq!(world.ended(id).await.status(), Status::Completed);
+    // The rules do not know the language, so a model is asked about the message.
+    let foreign = "Сравни это и напиши, что ты нашёл. ".repeat(1_000);
+    world.orchestrator.should_orchestrate(&foreign, 0, None).await;
+    let asked = provider.asked();
+    assert_eq!(asked.len(), 2, "the judge and the detector");
+    for asked in asked {
+        // As it is counted before anything is known of a model.
+        let tokens = asked.body.to_string().len() as u64 * 340 / 1000;
+        assert!(tokens <= LIMIT, "{tokens} tokens were sent");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_conversation_that_stays_too_long_is_given_up() {
     let answered = AtomicUsize::new(0);
     let provider = Provider::start(move |asked| {
