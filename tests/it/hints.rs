@@ -178,6 +178,27 @@ async fn what_was_admitted_and_not_taken_is_there_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_delayed_job_whose_time_comes_is_waited_for() {
+    let config = config_of_its_own();
+    let queue = connected(config.clone()).await;
+    let redis = operator(&config).await;
+    let due_in = async |millis: i64| {
+        let now =
+            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
+        let mut add = redis::cmd("ZADD");
+        add.arg(redis.keys().delayed()).arg((now + millis) * 0x1000).arg("a-job");
+        redis.connection().cmd::<()>(&mut add).await.unwrap();
+    };
+    due_in(3_600_000).await;
+    assert_eq!(queue.admits(&Hint::Look, 3).await, 3, "it is of no use for a long time");
+    for millis in [0, -200] {
+        due_in(millis).await;
+        assert_eq!(queue.admits(&Hint::Look, 3).await, 0, "{millis}: it comes by itself");
+        assert_eq!(queue.admits(&Hint::Due, 3).await, 3, "{millis}: whoever is told does not wait for it");
+    }
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_redis_that_answers_too_slowly_to_be_of_use_is_away() {
     let server = RedisServer::start();
     let relay = Relay::to(server.port()).await;
