@@ -30,7 +30,7 @@ pub(crate) fn config_of_its_own() -> QueueConfig {
 }
 
 /// The same without polling: whatever happens, a job led to it.
-fn jobs_only() -> QueueConfig {
+pub(crate) fn jobs_only() -> QueueConfig {
     QueueConfig { poll: NEVER, lease: NEVER, ..config_of_its_own() }
 }
 
