@@ -196,7 +196,12 @@ pub struct Picture {
 impl Picture {
     /// How many bytes of a prompt it counts as.
     pub fn bytes(&self) -> usize {
-        self.name.len() + PICTURE_BYTES
+        Self::bytes_of(&self.name)
+    }
+
+    /// The same of one that is called so and not read yet.
+    pub fn bytes_of(name: &str) -> usize {
+        name.len() + PICTURE_BYTES
     }
 
     /// What stands for it where it cannot be shown.

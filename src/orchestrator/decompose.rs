@@ -1,7 +1,7 @@
 //! From a goal to a plan: asked for by schema, read leniently, checked strictly, mended once,
 //! asked of another model, and if all that fails a single honest step.
 
-use super::context::{Window, cut};
+use super::context::{Window, cut, newest_within};
 use super::patience::{Patience, ask};
 use super::plan_text::{PlanText, read_json, schema};
 use super::told_tools::Detail;
@@ -47,7 +47,7 @@ pub(super) struct Planning<'a> {
     /// What the planner is told: the goal, and for a revision what happened so far.
     pub(super) brief: String,
     /// What it is shown besides.
-    pub(super) pictures: Vec<Picture>,
+    pub(super) pictures: &'a [Picture],
     /// Why a plan is wanted, for the journal.
     pub(super) reason: String,
 }
@@ -77,7 +77,7 @@ impl Orchestrator {
             revised: None,
             ground: Ground::default(),
             brief: format!("Goal:\n{}", spec.goal),
-            pictures: pictures.to_vec(),
+            pictures,
             reason: String::new(),
         };
         let mut by = Planner::default();
@@ -293,23 +293,14 @@ impl Planning<'_> {
             );
             return Err(ModelError::ContextOverflow { model: model.name().to_string(), detail });
         };
-        let pictures = self.shown(window.pictures_bytes().min(left - least));
-        let left = left - pictures.iter().map(Message::bytes).sum::<usize>();
+        let room = window.pictures_bytes().min(left - least);
+        let pictures = newest_within(self.pictures.iter(), |picture| picture.bytes(), room);
+        let left = left - pictures.iter().map(|picture| picture.bytes()).sum::<usize>();
         let mut request = Request::new(Role::Plan, &self.spec.goal, system, cut_within(&self.brief, left));
-        request.messages.extend(pictures);
+        request.messages.extend(pictures.into_iter().cloned().map(Message::Picture));
         request.schema = Some(schema);
         request.tools = self.tools.to_vec();
         Ok(request)
-    }
-
-    /// The first pictures that fit into so many bytes.
-    fn shown(&self, room: usize) -> Vec<Message> {
-        let mut left = room;
-        let fitting = self.pictures.iter().map_while(|picture| {
-            left = left.checked_sub(picture.bytes())?;
-            Some(Message::Picture(picture.clone()))
-        });
-        fitting.collect()
     }
 
     /// What stands against a plan: its shape, its size, tools that do not exist, or that it has failed already.
@@ -411,10 +402,20 @@ mod tests {
             revised: None,
             ground: Ground::default(),
             brief: brief.to_owned(),
-            pictures: vec![Picture { name: "p".into(), media_type: "image/png".into(), data: "AAAA".into() }],
+            pictures: &pictures(),
             reason: String::new(),
         };
         planning.request(&model(), window)
+    }
+
+    /// More than there is room for, oldest first.
+    fn pictures() -> Vec<Picture> {
+        let picture = |number: u32| Picture {
+            name: number.to_string(),
+            media_type: "image/png".into(),
+            data: "AAAA".into(),
+        };
+        (0..10).map(picture).collect()
     }
 
     fn model() -> Scripted {
@@ -441,6 +442,10 @@ mod tests {
             let tokens = tokens(&request, &window);
             assert!(tokens + window.tokens(window.bytes(REPAIR_PERCENT) as u64) <= window.room(), "{tokens}");
             assert_eq!(request.messages[0] == Message::User(brief.clone()), brief.len() == 500);
+            let all: Vec<Message> = pictures().into_iter().map(Message::Picture).collect();
+            let shown = &request.messages[1..];
+            assert!(!shown.is_empty() && shown.len() < all.len(), "{}", shown.len());
+            assert!(all.ends_with(shown), "the newest are shown: {shown:?}");
         }
     }
 

@@ -5,6 +5,7 @@ use serde::Deserialize;
 
 use super::decompose::{Again, Planning, describe_fault};
 use super::frozen::frozen;
+use super::messages::Written;
 use super::{Orchestrator, OrchestratorError, Window, cut, marked, plan_text, prompts};
 use crate::models::{Request, Role};
 use crate::task::{
@@ -165,6 +166,8 @@ impl Orchestrator {
         let tools = self.tool_specs(task.spec()).await?;
         let model = self.models.for_role(Role::Plan, task.spec().chat_model.as_ref())?;
         let window = self.window(model.as_ref(), task.spec());
+        let written = self.messages(task, i64::MAX).await?;
+        let pictures = self.newest_pictures(&written, window.pictures_bytes()).await?;
         let planning = Planning {
             spec: task.spec(),
             tools: &tools,
@@ -174,8 +177,8 @@ impl Orchestrator {
             probes: self.probes(),
             revised: Some(task),
             ground: task.ground(),
-            brief: self.revision_brief(task, reason, &window).await?,
-            pictures: self.pictures_of(task, window.pictures_bytes()).await?,
+            brief: self.revision_brief(task, reason, &written, &window).await?,
+            pictures: &pictures,
             reason: reason.to_owned(),
         };
         self.make_plan(planning, by).await
@@ -185,6 +188,7 @@ impl Orchestrator {
         &self,
         task: &Task,
         reason: &str,
+        written: &[Written],
         window: &Window,
     ) -> Result<String, OrchestratorError> {
         let spec = task.spec();
@@ -211,8 +215,7 @@ impl Orchestrator {
             ),
         };
         let reason = part(&reason);
-        let written = self.messages(task, i64::MAX).await?;
-        let written: Vec<String> = written.into_iter().map(|written| format!("- {}", written.text)).collect();
+        let written: Vec<String> = written.iter().map(|written| format!("- {}", written.text)).collect();
         let written = match written.is_empty() {
             true => String::new(),
             false => format!(

@@ -29,6 +29,7 @@ pub(crate) use excerpt::{cut, excerpt};
 pub(crate) use facts::{is_pin_of_nothing, pin_in};
 pub use opening::StepOutput;
 use opening::Told;
+pub(in crate::orchestrator) use pictures::newest_within;
 pub use recorded::Recorded;
 pub(crate) use untrusted::{is_marked, marked, marks_of, room_within};
 pub use view::{ContextPart, ContextView, FoldedRange};
@@ -126,7 +127,7 @@ impl Orchestrator {
         let messages = self.messages_before(task, step).await?;
         let shown = pictures::newest(&messages, window.pictures_bytes());
         let brief = opening::brief(task, step, &pictures::told(&messages, &shown), whole);
-        let pictures = self.pictures_at(task, &shown).await?;
+        let pictures = self.pictures_among(&messages, &shown).await?;
         let taken: usize = tools.unwrap_or_default().iter().map(ToolSpec::bytes).sum();
         let taken = taken + pictures.iter().map(Picture::bytes).sum::<usize>();
         let room = whole.saturating_sub(taken + system.len() + pins.len() + brief.len());
@@ -231,17 +232,12 @@ impl Orchestrator {
 
     /// What people wrote before this entry, oldest first.
     pub(super) async fn messages(&self, task: &Task, before: i64) -> Result<Vec<Written>, OrchestratorError> {
-        let mut messages = self.messages_until(task, before).await?;
+        let mut messages = Vec::new();
+        for seq in task.state().messages.iter().filter(|seq| **seq < before) {
+            messages.extend(self.message(task.id, *seq).await?);
+        }
         // What they pinned stands among what is pinned.
         messages.retain(|written| pin_in(&written.text).is_none());
-        Ok(messages)
-    }
-
-    async fn messages_until(&self, task: &Task, seq: i64) -> Result<Vec<Written>, OrchestratorError> {
-        let mut messages = Vec::new();
-        for before in task.state().messages.iter().filter(|before| **before < seq) {
-            messages.extend(self.message(task.id, *before).await?);
-        }
         Ok(messages)
     }
 

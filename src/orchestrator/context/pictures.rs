@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::super::messages::Written;
 use super::{Orchestrator, OrchestratorError};
-use crate::models::{PICTURE_BYTES, Picture};
+use crate::models::Picture;
 use crate::task::{ShownPicture, Task};
 
 /// A picture of a task: the entry of the message that it goes with, and its place among those of it.
@@ -12,14 +12,25 @@ type At = (i64, u32);
 
 /// Those that are shown in so many bytes, oldest first.
 pub(super) fn newest(messages: &[Written], room: usize) -> Vec<At> {
-    let (mut left, mut shown) = (room, Vec::new());
-    for (at, picture) in messages.iter().rev().flat_map(|written| placed(written).rev()) {
-        let Some(rest) = left.checked_sub(PICTURE_BYTES + picture.name.len()) else { break };
-        left = rest;
-        shown.push(at);
-    }
-    shown.reverse();
-    shown
+    let all = messages.iter().flat_map(placed);
+    let shown = newest_within(all, |(_, picture)| Picture::bytes_of(&picture.name), room);
+    shown.into_iter().map(|(at, _)| at).collect()
+}
+
+/// The last of some pictures that fit into so many bytes together, in their order.
+pub(in crate::orchestrator) fn newest_within<T>(
+    pictures: impl DoubleEndedIterator<Item = T>,
+    bytes: impl Fn(&T) -> usize,
+    room: usize,
+) -> Vec<T> {
+    let mut left = room;
+    let fitting = pictures.rev().map_while(|picture| {
+        left = left.checked_sub(bytes(&picture))?;
+        Some(picture)
+    });
+    let mut newest: Vec<T> = fitting.collect();
+    newest.reverse();
+    newest
 }
 
 /// The words of messages, each with what is said of the pictures that go with it.
@@ -48,32 +59,43 @@ impl Orchestrator {
         task: &Task,
         places: &[At],
     ) -> Result<Vec<Picture>, OrchestratorError> {
-        let mut pictures = Vec::with_capacity(places.len());
+        let mut messages = Vec::new();
         for of_message in places.chunk_by(|one, other| one.0 == other.0) {
             let Some((seq, _)) = of_message.first() else { continue };
-            let Some(written) = self.message(task.id, *seq).await? else { continue };
-            for (_, place) in of_message {
-                let Some(shown) = written.pictures.get(*place as usize) else { continue };
+            messages.extend(self.message(task.id, *seq).await?);
+        }
+        self.pictures_among(&messages, places).await
+    }
+
+    /// The pictures that are at these places among those of some messages.
+    pub(super) async fn pictures_among(
+        &self,
+        messages: &[Written],
+        places: &[At],
+    ) -> Result<Vec<Picture>, OrchestratorError> {
+        let mut pictures = Vec::with_capacity(places.len());
+        for (at, shown) in messages.iter().flat_map(placed) {
+            if places.contains(&at) {
                 pictures.push(self.picture(shown).await?);
             }
         }
         Ok(pictures)
     }
 
-    /// What a planner is shown of a task: the newest pictures in so many bytes.
-    pub(in crate::orchestrator) async fn pictures_of(
+    /// What a planner is shown of messages: the newest pictures in so many bytes.
+    pub(in crate::orchestrator) async fn newest_pictures(
         &self,
-        task: &Task,
+        messages: &[Written],
         room: usize,
     ) -> Result<Vec<Picture>, OrchestratorError> {
-        let messages = self.messages_until(task, i64::MAX).await?;
-        self.pictures_at(task, &newest(&messages, room)).await
+        self.pictures_among(messages, &newest(messages, room)).await
     }
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::models::PICTURE_BYTES;
     use crate::task::Payload;
 
     fn written(seq: i64, names: &[&str]) -> Written {
