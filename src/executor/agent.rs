@@ -248,8 +248,7 @@ impl Attempt {
                 Ok(None)
             }
             Err(fault) => {
-                let free = (!fault.may_have_cost()).then(Reserve::default);
-                if let Some(used) = fault.usage.as_deref().map(Reserve::of).or(free) {
+                if let Some(used) = fault.used() {
                     reservation.settle(used);
                 }
                 self.journal.note(Event::CallFailed { step, call, fault: fault.clone(), partial });

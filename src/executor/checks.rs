@@ -148,8 +148,8 @@ impl Attempt {
         };
         let answer =
             answer.map_err(|error| Fault { model: Some(Box::new(model.name().clone())), ..error.fault() });
-        let used = answer.as_ref().map_or_else(|fault| fault.usage.as_deref(), |answer| Some(&answer.usage));
-        if let Some(used) = used.map(Reserve::of) {
+        let used = answer.as_ref().map_or_else(Fault::used, |answer| Some(Reserve::of(&answer.usage)));
+        if let Some(used) = used {
             reservation.settle(used);
         }
         let answer = answer.map_err(Stop::Failed)?;

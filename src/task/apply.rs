@@ -417,7 +417,6 @@ impl Task {
         let step = self.running_step(index)?;
         step.has_no_child_at_work()?;
         step.fault = Some(fault.clone());
-        let used = fault.usage.as_deref().copied().unwrap_or_default();
         step.retry_at = retry_at;
         step.status = StepStatus::Failed;
         if fault.spares_attempt() && retry_at.is_some() {
@@ -432,7 +431,7 @@ impl Task {
         } else if retry_at.is_none() {
             step.completed_at = Some(at);
         }
-        self.charge(&used)
+        self.charge(&fault.usage.as_deref().copied().unwrap_or_default())
     }
 
     fn step_skipped(&mut self, index: u32, at: Timestamp) -> Verdict {

@@ -3,7 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use super::{ModelName, Usage};
+use super::{ModelName, Reserve, Usage};
 
 /// The code of a call that was not made because its model has just failed several times in a row.
 pub const CIRCUIT_OPEN: &str = "provider_circuit_open";
@@ -110,6 +110,12 @@ impl Fault {
             FaultClass::Timeout => self.code != "provider_timeout_connect",
             _ => false,
         }
+    }
+
+    /// What a model call that failed so took; none if nobody knows.
+    pub fn used(&self) -> Option<Reserve> {
+        let free = (!self.may_have_cost()).then(Reserve::default);
+        self.usage.as_deref().map(Reserve::of).or(free)
     }
 
     /// Whether the attempt that failed so does not count: nobody was asked.
