@@ -10,7 +10,8 @@ use super::QueueLimiter;
 
 /// Asks the queue as BullMQ asks it for the next job, and counts what is granted where jobs are counted.
 /// None is granted while the queue is paused, or, unless the caller insists, while jobs wait or the time of delayed
-/// ones has come or comes in a moment: they come by themselves. Gives how many, or -1 while it is paused, and for how many milliseconds they count.
+/// ones has come or comes in a moment: they come by themselves. Gives how many, or -1 while it is paused, and for how
+/// many milliseconds they count.
 const GRANT: &str = r"
 local meta = redis.call('HMGET', KEYS[1], 'paused', 'concurrency', 'max', 'duration')
 if meta[1] then return {-1, 0} end

@@ -11,7 +11,7 @@ use super::answer::Question;
 use super::request::Turn;
 use super::task_frames::TaskFrames;
 use super::{
-    files, heartbeat, history, introduction, known_task, message_id, orchestrated, place, replay, resume,
+    files, heartbeat, history, introduced, known_task, message_id, orchestrated, place, replay, resume,
     starts, task_stream,
 };
 use crate::orchestrator::{Detection, OrchestratorError, TaskRequest};
@@ -178,15 +178,9 @@ async fn start(
 
 /// Keeps what the message is answered with.
 async fn announce(state: &AppState, turn: &Turn, task: &Task) -> Result<(), RepositoryError> {
-    let text = introduction(task.id, task.total_steps() as usize);
-    let parts = json!([{"type": "text", "text": text}]);
-    let answer = place::answer(state, &turn.thread_id, task.id, parts, Some(task.id));
+    let answer = place::answer(state, &turn.thread_id, task.id, introduced(task), Some(task.id));
     let question = place::question(state, turn, Some(task.id));
-    if turn.is_anew {
-        return state.repository().conversations().answer_anew(&question, &answer).await.map(drop);
-    }
-    state.repository().put_message(&question).await?;
-    state.repository().put_message(&answer).await
+    place::put_both(state, &question, &answer, turn.is_anew).await
 }
 
 /// What a message is answered with that has its task already.

@@ -1,14 +1,14 @@
 //! The task that an answer has become although its thread does not say so: whoever promoted it was lost before
 //! that was written. A message that is sent again must not start the work twice.
 
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use super::answer::{ANSWERING, Question};
 use super::answer_frames::AnswerFrames;
 use super::history::stored_text;
 use super::request::text_of;
 use super::resume::is_given_elsewhere;
-use super::{ANSWER, introduction};
+use super::{ANSWER, introduced, place};
 use crate::models::Chunk;
 use crate::repository::{Message, RepositoryError};
 use crate::server::error::ApiError;
@@ -62,19 +62,15 @@ async fn mention(
     answer: Message,
     task: &Task,
 ) -> Result<(), RepositoryError> {
-    let repository = state.repository();
-    let parts = Value::Array(match said(state, task.id).await? {
-        Some(said) => parts_of(said),
-        None => vec![json!({"type": "text", "text": introduction(task.id, task.total_steps() as usize)})],
-    });
+    let parts = match said(state, task.id).await? {
+        Some(said) => Value::Array(parts_of(said)),
+        None => introduced(task),
+    };
     let answer = Message { parts, task_id: Some(task.id), ..answer };
-    let asked = Message { task_id: Some(task.id), ..asked.clone() };
-    if let Some(parts) = question.anew {
-        let asked = Message { parts: Value::Array(parts), ..asked };
-        return repository.conversations().answer_anew(&asked, &answer).await.map(drop);
-    }
-    repository.put_message(&asked).await?;
-    repository.put_message(&answer).await
+    let is_anew = question.anew.is_some();
+    let parts = question.anew.map_or_else(|| asked.parts.clone(), Value::Array);
+    let asked = Message { parts, task_id: Some(task.id), ..asked.clone() };
+    place::put_both(state, &asked, &answer, is_anew).await
 }
 
 /// What clients were told before it was a task; none if it was one from the beginning.

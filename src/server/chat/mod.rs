@@ -30,6 +30,7 @@ use axum::response::Response;
 use futures::{Stream, stream};
 use schemars::JsonSchema;
 use serde::Serialize;
+use serde_json::{Value, json};
 use uuid::Uuid;
 
 use self::answer::{Answering, Question};
@@ -197,6 +198,11 @@ fn introduction(id: TaskId, steps: usize) -> String {
         steps => format!("{steps} steps are planned"),
     };
     format!("I'll work on this as a long-running task. {steps}. Task: {id}")
+}
+
+/// The same of a task that was just made, as the parts of a message.
+fn introduced(task: &Task) -> Value {
+    json!([{"type": "text", "text": introduction(task.id, task.total_steps() as usize)}])
 }
 
 /// The answer to a complex message as JSON.

@@ -86,6 +86,21 @@ pub(super) fn answer(
     }
 }
 
+/// Stores a message with what it is answered with; if it is answered anew, in the place of what followed it.
+pub(super) async fn put_both(
+    state: &AppState,
+    question: &Message,
+    answer: &Message,
+    is_anew: bool,
+) -> Result<(), RepositoryError> {
+    let repository = state.repository();
+    if is_anew {
+        return repository.conversations().answer_anew(question, answer).await.map(drop);
+    }
+    repository.put_message(question).await?;
+    repository.put_message(answer).await
+}
+
 /// Stores an answer as far as it is known.
 pub(super) async fn put(state: &AppState, answer: &Message, is_anew: bool) -> Result<(), RepositoryError> {
     let repository = state.repository();

@@ -26,6 +26,13 @@ async fn a_message_that_is_sent_twice_in_one_moment_is_answered_once() {
     assert_eq!(kept(&fixture).await.len(), 2);
 }
 
+/// A thread, and a model that would give another answer.
+async fn in_thread() -> Fixture {
+    let fixture = Fixture::scripted(json!([{"role": "chat", "reply": {"text": "Rome."}}])).await;
+    fixture.repository().open_thread("thread", USER, "title").await.unwrap();
+    fixture
+}
+
 /// The task that an answer to "m1" became, in a thread that does not say so: its server was lost in between.
 async fn unmentioned(fixture: &Fixture, anew: Option<Value>) -> Task {
     let id = TaskId(Uuid::now_v7());
@@ -78,8 +85,7 @@ async fn names_it_alone(fixture: &Fixture, task: &Task) {
 async fn an_answer_that_became_a_task_unseen_is_found_when_its_message_is_sent_again() {
     let asked = json!([{"type": "text", "text": QUESTION}]);
     for anew in [None, Some(asked)] {
-        let fixture = Fixture::scripted(json!([{"role": "chat", "reply": {"text": "Rome."}}])).await;
-        fixture.repository().open_thread("thread", USER, "title").await.unwrap();
+        let fixture = in_thread().await;
         let task = unmentioned(&fixture, anew).await;
         let reply = post(&fixture, body("m1", QUESTION)).await;
         assert_eq!(reply.json()["taskId"], json!(task.id), "{}", reply.text);
@@ -89,8 +95,7 @@ async fn an_answer_that_became_a_task_unseen_is_found_when_its_message_is_sent_a
 
 #[tokio::test]
 async fn a_task_that_its_answer_names_and_its_question_does_not_is_found_when_the_message_is_sent_again() {
-    let fixture = Fixture::scripted(json!([{"role": "chat", "reply": {"text": "Rome."}}])).await;
-    fixture.repository().open_thread("thread", USER, "title").await.unwrap();
+    let fixture = in_thread().await;
     let task = unmentioned(&fixture, None).await;
     let answer = fixture.repository().messages("thread", 10).await.unwrap().remove(1);
     fixture.repository().put_message(&Message { task_id: Some(task.id), ..answer }).await.unwrap();
@@ -103,8 +108,7 @@ async fn a_task_that_its_answer_names_and_its_question_does_not_is_found_when_th
 async fn an_answer_that_became_a_task_unseen_is_found_when_its_stream_is_read_on() {
     let asked = json!([{"type": "text", "text": QUESTION}]);
     for anew in [None, Some(asked)] {
-        let fixture = Fixture::scripted(json!([{"role": "chat", "reply": {"text": "Rome."}}])).await;
-        fixture.repository().open_thread("thread", USER, "title").await.unwrap();
+        let fixture = in_thread().await;
         let task = unmentioned(&fixture, anew).await;
         fixture.orchestrator.cancel(task.id, USER).await.unwrap();
         let reply = fixture.get("/api/chat/thread/stream").await;
