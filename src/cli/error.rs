@@ -131,6 +131,7 @@ impl CliError {
             Self::Models(_) | Self::NotUnderstood(_) | Self::NoAnswer(_) => Exit::NoModel,
             Self::Refused(
                 OrchestratorError::Invalid { .. }
+                | OrchestratorError::Plan { .. }
                 | OrchestratorError::Ambiguous(_)
                 | OrchestratorError::Recording(_),
             )
@@ -227,7 +228,8 @@ mod tests {
 
     #[test]
     fn causes_are_not_told_twice() {
-        let error = CliError::Refused(OrchestratorError::Plan(crate::task::PlanError::Empty));
+        let cause = crate::task::PlanError::Empty;
+        let error = CliError::Refused(OrchestratorError::Plan { list: "plan", error: cause });
         assert_eq!(error.render().matches("no steps").count(), 1, "{}", error.render());
     }
 

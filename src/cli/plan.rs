@@ -19,7 +19,7 @@ pub(super) fn read(path: &Path) -> Result<Plan, CliError> {
     let refused = |problem: String| CliError::usage("plan_file", format!("{}: {problem}", path.display()));
     let text = std::fs::read_to_string(path).map_err(|error| refused(error.to_string()))?;
     let brought: Value = serde_json::from_str(&text).map_err(|error| refused(error.to_string()))?;
-    Plan::read(brought).map_err(|problem| refused(format!("the plan {problem}")))
+    Plan::read(brought).map_err(|error| refused(error.told("plan")))
 }
 
 /// Shows what each revision kept, dropped and added.

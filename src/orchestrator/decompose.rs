@@ -3,13 +3,13 @@
 
 use super::context::{Window, cut, newest_within};
 use super::patience::{Patience, ask};
-use super::plan_text::{PlanText, read_json, schema};
+use super::plan_text::{PlanText, STEPS, schema};
 use super::told_tools::Detail;
 use super::{Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Picture, Request, Role, ToolSpec};
 use crate::task::{
-    CheckKind, Fault, Ground, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlannedStep, Planner, StepType,
-    Task, TaskSpec, is_too_deep,
+    CheckKind, Fault, Ground, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlanError, PlannedStep, Planner,
+    StepProblem, StepType, Task, TaskSpec, is_too_deep,
 };
 use crate::tools::Probes;
 
@@ -188,12 +188,12 @@ impl Orchestrator {
             by.model = answer.model.clone();
         }
         let refused = |problem: String| Ok(Err(Refused { text: answer.text.clone(), problem }));
-        let text: PlanText = match read_json(&answer.text) {
+        let text = match PlanText::read(&answer.text) {
             Ok(text) => text,
-            Err(error) => return refused(format!("it is not the JSON that was asked for ({error})")),
+            Err(problem) => return refused(problem),
         };
         if let Some(problem) = text.out_of_order() {
-            return refused(problem);
+            return refused(PlanError::from(problem).told(STEPS));
         }
         by.reason = [planning.reason.as_str(), text.reason.as_str()]
             .into_iter()
@@ -206,7 +206,10 @@ impl Orchestrator {
             step.model = step.model.take().filter(|name| planning.models.contains(name));
         }
         let problem = match planning.problem_with(&plan) {
-            None => self.misfits(&plan, planning.spec, &self.tools.offered(&planning.spec.tools)?).await?,
+            None => {
+                let offered = self.tools.offered(&planning.spec.tools)?;
+                self.misfits(&plan, planning.spec, &offered).await?.map(|error| error.told(STEPS))
+            }
             problem => problem,
         };
         match problem {
@@ -308,9 +311,9 @@ impl Planning<'_> {
         if self.revised.is_some_and(|task| task.has_failed_with(plan)) {
             return Some("it is the plan that has just failed: go another way".to_owned());
         }
-        check_plan(plan, &self.ground, &self.spec.limits, self.probes, |name| {
-            self.tools.iter().any(|tool| tool.name == name)
-        })
+        let is_tool = |name: &str| self.tools.iter().any(|tool| tool.name == name);
+        let checked = check_plan(plan, &self.ground, &self.spec.limits, self.probes, is_tool);
+        checked.err().map(|error| error.told(STEPS))
     }
 
     /// The whole goal as one step: with tools if there are any.
@@ -321,53 +324,62 @@ impl Planning<'_> {
     }
 }
 
-/// What stands against a plan, if anything does.
+/// Whether a plan could be carried out: its form, and what is known beyond it.
 pub(super) fn check_plan(
     plan: &Plan,
     ground: &Ground<'_>,
     limits: &Limits,
     probes: &Probes,
     is_tool: impl Fn(&str) -> bool,
-) -> Option<String> {
-    if let Err(error) = plan.validate(ground, limits) {
-        return Some(error.to_string());
+) -> Result<(), PlanError> {
+    plan.validate(ground, limits)?;
+    let steps = || plan.steps.iter().enumerate();
+    let problem = |(place, step)| {
+        part_problem(step, limits, probes).map(|(field, words)| StepProblem::new(place, field, words))
+    };
+    if let Some(problem) = steps().find_map(problem) {
+        return Err(problem.into());
     }
-    if let Some(problem) = plan.steps.iter().find_map(|step| part_problem(step, limits, probes)) {
-        return Some(problem);
-    }
-    let named = plan.steps.iter().filter_map(|step| step.tool.as_ref());
-    if let Some(tool) = named.clone().find(|tool| is_too_deep(&tool.arguments)) {
-        return Some(format!("the arguments for {} are nested deeper than {MAX_DEPTH} levels", tool.name));
-    }
-    let unknown: Vec<&str> = named.map(|tool| tool.name.as_str()).filter(|name| !is_tool(name)).collect();
-    if !unknown.is_empty() {
-        return Some(format!("there is no tool {}", unknown.join(", ")));
-    }
-    None
+    let unknown = |(place, step): (usize, &PlannedStep)| {
+        let tool = step.tool.as_ref().filter(|tool| !is_tool(&tool.name))?;
+        Some(StepProblem::new(place, "tool.name", format!("there is no tool {}", tool.name)))
+    };
+    let unknown: Vec<StepProblem> = steps().filter_map(unknown).collect();
+    if unknown.is_empty() { Ok(()) } else { Err(PlanError::Steps(unknown)) }
 }
 
-/// What stands against the tool, the list, the condition and the checks of a step beyond their form.
-fn part_problem(step: &PlannedStep, limits: &Limits, probes: &Probes) -> Option<String> {
+/// What stands against the tool, the list, the condition and the checks of a step beyond their form: the
+/// field, and what is wrong with it.
+fn part_problem(step: &PlannedStep, limits: &Limits, probes: &Probes) -> Option<(String, String)> {
     if let Some(tool) = step.tool.as_ref().filter(|_| step.kind != StepType::ToolCall) {
-        return Some(format!(
-            "step '{}' is of type {}, which calls no tools and asks nobody, and names the tool '{}': make it a step of \
-             type tool-call, and let a step behind it think over what that brings",
-            step.id, step.kind, tool.name
-        ));
+        let words = format!(
+            "names '{}' in a step of type {}, which calls no tools and asks nobody: make it a step of type tool-call, \
+             and let a step behind it think over what that brings",
+            tool.name, step.kind
+        );
+        return Some(("tool".to_owned(), words));
     }
-    let part = serde_json::json!([&step.for_each, &step.when, &step.checks]);
-    if is_too_deep(&part) {
-        return Some(format!("step '{}' is nested deeper than {MAX_DEPTH} levels", step.id));
+    let parts = [
+        ("tool.arguments", step.tool.as_ref().map(|tool| tool.arguments.clone())),
+        ("forEach", step.for_each.as_ref().map(|list| serde_json::json!(list))),
+        ("when", step.when.as_ref().map(|condition| serde_json::json!(condition))),
+        ("checks", Some(serde_json::json!(step.checks))),
+    ];
+    if let Some((field, _)) = parts.iter().find(|(_, part)| part.as_ref().is_some_and(is_too_deep)) {
+        return Some(((*field).to_owned(), format!("is nested deeper than {MAX_DEPTH} levels")));
     }
-    if let Some(problem) = step.for_each.as_ref().and_then(|list| list.beyond(limits)) {
-        return Some(format!("forEach of step '{}': {problem}", step.id));
+    if let Some((part, words)) = step.for_each.as_ref().and_then(|list| list.beyond(limits)) {
+        return Some((format!("forEach.{part}"), words));
     }
-    step.checks.iter().find_map(|check| match &check.kind {
-        CheckKind::Schema(schema) => crate::tools::validator(schema)
-            .err()
-            .map(|error| format!("the schema that step '{}' is checked by cannot be used: {error}", step.id)),
+    step.checks.iter().enumerate().find_map(|(at, check)| match &check.kind {
+        CheckKind::Schema(schema) => crate::tools::validator(schema).err().map(|error| {
+            (format!("checks[{at}].schema"), format!("cannot be used as a JSON Schema: {error}"))
+        }),
         CheckKind::Probe(name) if !probes.names().any(|known| known == name) => {
-            Some(format!("there is no probe '{name}' ([checks.{name}] in the configuration)"))
+            let words = format!(
+                "names the probe '{name}', which there is not ([checks.{name}] in the configuration)"
+            );
+            Some((format!("checks[{at}].probe"), words))
         }
         CheckKind::Probe(_) | CheckKind::Judge(_) => None,
     })

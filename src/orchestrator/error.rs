@@ -53,9 +53,14 @@ pub enum OrchestratorError {
     /// Several calls have an unknown outcome, and nobody said which one is meant.
     #[error("the task has several open requests: name one (request, --request): {}", .0.join(", "))]
     Ambiguous(Vec<String>),
-    /// There is no plan.
-    #[error("no plan could be made")]
-    Plan(#[from] PlanError),
+    /// The plan cannot be carried out.
+    #[error("{}", .error.told(.list))]
+    Plan {
+        /// What the list of its steps is called in the request: `plan`, `steps`.
+        list: &'static str,
+        /// What is wrong with it.
+        error: PlanError,
+    },
     /// A model is needed and does not answer.
     #[error("{0}")]
     Model(#[from] ModelError),
@@ -85,7 +90,7 @@ impl OrchestratorError {
     /// The stable code.
     pub fn code(&self) -> &'static str {
         match self {
-            Self::Invalid { .. } => "invalid_request",
+            Self::Invalid { .. } | Self::Plan { .. } => "invalid_request",
             Self::NotFound => "task_not_found",
             Self::NoSchedule => "schedule_not_found",
             Self::ScheduleExists(_) => "schedule_exists",
@@ -95,7 +100,6 @@ impl OrchestratorError {
             Self::WouldRepeat(_) => "effects_would_repeat",
             Self::Closed => "request_closed",
             Self::Ambiguous(_) => "request_ambiguous",
-            Self::Plan(_) => "plan_invalid",
             Self::Model(error) => error.code(),
             Self::OutOfBudget(_) => "budget_used_up",
             Self::Tools(_) => "tools_unavailable",

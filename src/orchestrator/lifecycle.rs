@@ -15,7 +15,7 @@ use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
     Blob, Call, EffectRecord, Effects, Entry, Event, FrozenTools, Ground, Pause, PauseReason, Payload, Plan,
-    Planner, Priority, Status, Task, TaskId, TaskSpec,
+    PlannedStep, Planner, Priority, Status, StepProblem, Task, TaskId, TaskSpec,
 };
 use crate::tools::Tool;
 
@@ -98,18 +98,19 @@ impl Orchestrator {
         let is_tool = |name: &str| {
             spec.tools.delegates(name) || offered.iter().any(|tool| tool.description().name == name)
         };
-        let mut named = plan.steps.iter().filter_map(|step| step.model.as_ref());
-        if let Some(model) = named.find(|name| !self.models.allowed().contains(name)) {
+        let refused = |error| OrchestratorError::Plan { list: "plan", error };
+        let unknown = |(place, step): (usize, &PlannedStep)| {
+            let model = step.model.as_ref().filter(|name| !self.models.allowed().contains(name))?;
             let problem = format!("{model} is not one of the models a step may name (models.allowed)");
-            return Err(OrchestratorError::Invalid { field: "plan", problem });
-        }
-        let problem = match check_plan(&plan, &Ground::default(), &spec.limits, self.probes(), is_tool) {
-            None => self.misfits(&plan, spec, &offered).await?,
-            problem => problem,
+            Some(StepProblem::new(place, "model", problem))
         };
-        match problem {
+        if let Some(problem) = plan.steps.iter().enumerate().find_map(unknown) {
+            return Err(refused(problem.into()));
+        }
+        check_plan(&plan, &Ground::default(), &spec.limits, self.probes(), is_tool).map_err(refused)?;
+        match self.misfits(&plan, spec, &offered).await? {
             None => Ok(plan),
-            Some(problem) => Err(OrchestratorError::Invalid { field: "plan", problem }),
+            Some(error) => Err(refused(error)),
         }
     }
 

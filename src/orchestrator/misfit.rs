@@ -5,7 +5,7 @@ use std::sync::Arc;
 use serde_json::Value;
 
 use super::{Orchestrator, OrchestratorError};
-use crate::task::{Plan, Task, TaskSpec, ToolUse, is_open, secrets_in};
+use crate::task::{Plan, PlanError, StepProblem, Task, TaskSpec, ToolUse, is_open, secrets_in};
 use crate::tools::{ArgumentSchema, Tool};
 
 /// Problems that a planner is told at once: it has one round to mend them.
@@ -19,19 +19,19 @@ impl Orchestrator {
         plan: &Plan,
         spec: &TaskSpec,
         offered: &[Arc<dyn Tool>],
-    ) -> Result<Option<String>, OrchestratorError> {
+    ) -> Result<Option<PlanError>, OrchestratorError> {
         let mut problems = Vec::new();
-        for step in &plan.steps {
+        for (place, step) in plan.steps.iter().enumerate() {
             let Some(call) = &step.tool else { continue };
             if let Some(problem) = self.misfit(call, spec, offered).await? {
-                problems
-                    .push(format!("the arguments of step '{}' do not fit {}: {problem}", step.id, call.name));
+                let words = format!("do not fit {}: {problem}", call.name);
+                problems.push(StepProblem::new(place, "tool.arguments", words));
             }
             if problems.len() == PROBLEMS {
                 break;
             }
         }
-        Ok((!problems.is_empty()).then(|| problems.join("; ")))
+        Ok((!problems.is_empty()).then_some(PlanError::Steps(problems)))
     }
 
     /// What is wrong with the arguments to which a person changed those of a call, if anything is.

@@ -8,9 +8,13 @@ use serde_json::Value;
 
 pub(super) use crate::task::json_in as read_json;
 use crate::task::{
-    Check, Condition, ForEach, ModelName, Plan, PlannedStep, StepType, ToolUse, is_literal, outputs_in,
+    Check, Condition, ForEach, ModelName, Plan, PlannedStep, StepProblem, StepType, ToolUse, is_literal,
+    outputs_used,
 };
 use crate::tools::Probes;
+
+/// What a model is told that its list of steps is called.
+pub(super) const STEPS: &str = "steps";
 
 /// A plan as a model wrote it.
 #[derive(Debug, Deserialize)]
@@ -104,21 +108,33 @@ fn check_schema(probes: &Probes) -> Value {
 }
 
 impl PlanText {
+    /// Reads what a model wrote, or says what is wrong with it: in which field, where that is known.
+    pub(super) fn read(text: &str) -> Result<Self, String> {
+        read_json(text).map_err(|error| {
+            let value = read_json::<Value>(text).ok().filter(Value::is_object);
+            let problem = value.and_then(|value| crate::task::read_json::<Self>(value).err());
+            problem.unwrap_or_else(|| format!("it is not the JSON that was asked for ({error})"))
+        })
+    }
+
     /// What is wrong with the order of the steps: one that waits for itself or for a later one, or uses what
     /// such a one brings, is in the way of its own, as in a circle.
-    pub(super) fn out_of_order(&self) -> Option<String> {
+    pub(super) fn out_of_order(&self) -> Option<StepProblem> {
         let ids: Vec<Option<String>> = self.steps.iter().map(|step| step.id.as_ref().map(name_of)).collect();
         self.steps.iter().enumerate().find_map(|(position, step)| {
             let is_late = |name: &String| ids[position..].iter().flatten().any(|id| id == name);
             let named = step.depends_on.iter().flatten().map(name_of);
-            let named = named.map(|name| ("depends on", name));
-            let used = step.outputs_used().into_iter().map(|id| ("uses the output of", id.trim().to_owned()));
-            let (how, late) = named.chain(used).find(|(_, name)| is_late(name))?;
+            let named = named.map(|name| ("dependsOn", "depends on", name));
+            let used = outputs_used(step.tool.as_ref(), step.when.as_ref(), step.for_each.as_ref());
+            let used =
+                used.into_iter().map(|(field, id)| (field, "uses the output of", id.trim().to_owned()));
+            let (field, how, late) = named.chain(used).find(|(.., name)| is_late(name))?;
             let own = ids[position].as_deref().unwrap_or_default();
-            Some(format!(
+            let words = format!(
                 "step '{own}' {how} '{late}', which does not come before it: put each step behind those it depends \
                  on"
-            ))
+            );
+            Some(StepProblem::new(position, field, words))
         })
     }
 
@@ -145,14 +161,6 @@ impl PlanText {
 }
 
 impl StepText {
-    fn outputs_used(&self) -> Vec<&str> {
-        let mut ids = Vec::new();
-        self.tool.iter().for_each(|tool| outputs_in(&tool.arguments, &mut ids));
-        self.for_each.iter().for_each(|for_each| outputs_in(&for_each.items, &mut ids));
-        self.when.iter().for_each(|when| when.outputs(&mut ids));
-        ids
-    }
-
     fn into_planned(self, index: u32, first: u32, names: &HashMap<String, u32>) -> PlannedStep {
         let before = || if index > first { vec![index - 1] } else { Vec::new() };
         let named = self.depends_on.map(|ids| ids.iter().map(name_of).collect::<Vec<_>>());
@@ -241,6 +249,16 @@ mod tests {
     }
 
     #[test]
+    fn an_answer_that_is_no_plan_is_told_with_the_field_that_is_wrong() {
+        let read = |text: &str| PlanText::read(text).unwrap_err();
+        let kind = read(r#"Here: {"steps": [{"description": "a", "type": "think"}]}"#);
+        assert!(kind.starts_with("steps[0].type: 'think' is none of llm-reasoning, "), "{kind}");
+        let silent = read(r#"{"steps": [{"description": "a", "type": "tool-call"}, {"type": "tool-call"}]}"#);
+        assert_eq!(silent, "steps[1].description: is missing");
+        assert!(read("I would begin with a search.").starts_with("it is not the JSON that was asked for ("));
+    }
+
+    #[test]
     fn without_dependencies_steps_follow_each_other() {
         let plan = plan(json!({"steps": [
             {"description": "a", "type": "llm-reasoning"},
@@ -253,7 +271,8 @@ mod tests {
     #[test]
     fn steps_that_wait_for_themselves_or_for_later_ones_are_told() {
         let told = |steps: Value| {
-            read_json::<PlanText>(&json!({"steps": steps}).to_string()).unwrap().out_of_order()
+            let text = read_json::<PlanText>(&json!({"steps": steps}).to_string()).unwrap();
+            text.out_of_order().map(|problem| crate::task::PlanError::from(problem).told(STEPS))
         };
         let step = |id: &str, on: &[&str]| json!({"id": id, "description": "d", "type": "llm-reasoning", "dependsOn": on});
         assert_eq!(
@@ -261,7 +280,10 @@ mod tests {
             None
         );
         let circle = told(json!([step("a", &["b"]), step("b", &["a"])])).unwrap();
-        assert!(circle.starts_with("step 'a' depends on 'b', which does not come before it"), "{circle}");
+        assert!(
+            circle.starts_with("steps[0].dependsOn: step 'a' depends on 'b', which does not come before it"),
+            "{circle}"
+        );
         assert!(told(json!([step("a", &["a"])])).unwrap().contains("'a' depends on 'a'"));
         let user = |id: &str, of: &str| {
             json!({"id": id, "description": "d", "type": "tool-call", "tool":
@@ -269,7 +291,12 @@ mod tests {
         };
         assert_eq!(told(json!([step("a", &[]), user("b", "a")])), None);
         let late = told(json!([user("b", "a"), step("a", &[])])).unwrap();
-        assert!(late.starts_with("step 'b' uses the output of 'a', which does not come before it"), "{late}");
+        assert!(
+            late.starts_with(
+                "steps[0].tool.arguments: step 'b' uses the output of 'a', which does not come before it"
+            ),
+            "{late}"
+        );
         assert!(told(json!([user("b", "b")])).is_some());
     }
 

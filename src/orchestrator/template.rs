@@ -126,7 +126,8 @@ impl Orchestrator {
         let template = &found.template;
         let values = checked(template, &using.parameters)?;
         let (goal, plan) = template.fill(&values).map_err(|error| {
-            invalid("parameters", format!("do not fit the steps of the template: {error}"))
+            let problem = format!("do not fit the steps of the template: {}", error.told("steps"));
+            invalid("parameters", problem)
         })?;
         if request.goal.trim().is_empty() {
             request.goal = goal;
@@ -144,7 +145,7 @@ impl Orchestrator {
             return Err(invalid("replace", "goes with fromTask".to_owned()));
         }
         let goal = wish.goal.unwrap_or_default();
-        let steps = template_steps::read(wish.steps).map_err(|problem| invalid("steps", problem))?;
+        let steps = template_steps::read(wish.steps).map_err(|problem| wrong_steps(problem.into()))?;
         Ok(Template {
             name: wish.name,
             description: wish.description.unwrap_or_default(),
@@ -215,8 +216,8 @@ impl Orchestrator {
         if !template.steps.steps.is_empty() {
             // A list or a condition may be a parameter: those are looked at when it is run.
             match template.steps.validate(&Ground::default(), &self.config.limits) {
-                Ok(()) | Err(PlanError::Part { .. }) => {}
-                Err(problem) => return Err(invalid("steps", problem.to_string())),
+                Err(error) if !may_be_parameter(&error) => return Err(wrong_steps(error)),
+                Ok(()) | Err(_) => {}
             }
         }
         let bytes = serde_json::to_string(template).map_or(0, |text| text.len());
@@ -327,6 +328,17 @@ fn with_placeholders(found: &str, texts: &mut [Parameter<'_>]) -> String {
         }
     }
     whole
+}
+
+fn wrong_steps(error: PlanError) -> OrchestratorError {
+    OrchestratorError::Plan { list: "steps", error }
+}
+
+/// Whether a step is only wrong until its parameters are filled in.
+fn may_be_parameter(error: &PlanError) -> bool {
+    let PlanError::Steps(problems) = error else { return false };
+    let parts = ["forEach", "when", "checks"];
+    problems.iter().all(|problem| parts.iter().any(|part| problem.is_about(part)))
 }
 
 fn invalid(field: &'static str, problem: String) -> OrchestratorError {

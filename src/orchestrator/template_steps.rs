@@ -2,44 +2,44 @@
 
 use std::collections::HashMap;
 
-use schemars::generate::SchemaSettings;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 
-use crate::task::{Plan, PlannedStep, Step, is_literal, read_json};
+use crate::task::{
+    Plan, PlannedStep, Step, StepProblem, is_literal, is_taken, keys_of_step as keys, read_json,
+};
 
 /// The key of a reference to what a step brought.
 const OUTPUT: &str = "$output";
 
 /// Reads steps. A step without an id is `step-1`, `step-2`, … by its place; one that names no
-/// dependency waits for the one before it, and each waits for the steps whose outputs it uses. The
-/// error says which step is wrong, and why.
-pub(super) fn read(steps: Vec<Value>) -> Result<Plan, String> {
+/// dependency waits for the one before it, and each waits for the steps whose outputs it uses.
+pub(super) fn read(steps: Vec<Value>) -> Result<Plan, StepProblem> {
     let ids = ids(&steps)?;
     let places: HashMap<&str, u32> = (0..).zip(&ids).map(|(place, id)| (id.as_str(), place)).collect();
     let mut read = Vec::with_capacity(steps.len());
-    for (place, step) in (0u32..).zip(steps) {
-        let step = step_of(place, step, &ids, &places);
-        read.push(step.map_err(|problem| format!("step {}: {problem}", place + 1))?);
+    for (place, step) in steps.into_iter().enumerate() {
+        read.push(step_of(place, step, &ids, &places)?);
     }
     Ok(Plan { steps: read })
 }
 
-fn ids(steps: &[Value]) -> Result<Vec<String>, String> {
+fn ids(steps: &[Value]) -> Result<Vec<String>, StepProblem> {
     let mut ids: Vec<String> = Vec::with_capacity(steps.len());
-    for (number, step) in (1..).zip(steps) {
-        let usual = format!("step-{number}");
+    for (place, step) in steps.iter().enumerate() {
+        let wrong = |words: String| Err(StepProblem::new(place, "id", words));
+        let usual = format!("step-{}", place + 1);
         let id = match step.get("id") {
-            None => usual,
+            None => usual.clone(),
             Some(Value::String(id)) if !id.trim().is_empty() => id.trim().to_owned(),
-            Some(_) => return Err(format!("step {number}: id is a text")),
+            Some(_) => return wrong("must be a text that is not empty".to_owned()),
         };
         // A later revision of the plan goes on with these names.
         let is_reserved = id.strip_prefix("step-").is_some_and(|rest| rest.parse::<u32>().is_ok());
-        if is_reserved && id != format!("step-{number}") {
-            return Err(format!("step {number}: '{id}' is the name of another place: call it otherwise"));
+        if is_reserved && id != usual {
+            return wrong(format!("'{id}' is the name of another place: call it otherwise"));
         }
         if ids.contains(&id) {
-            return Err(format!("step {number}: there is a step '{id}' already"));
+            return wrong(is_taken(&id));
         }
         ids.push(id);
     }
@@ -47,28 +47,37 @@ fn ids(steps: &[Value]) -> Result<Vec<String>, String> {
 }
 
 fn step_of(
-    place: u32,
+    place: usize,
     step: Value,
     ids: &[String],
     places: &HashMap<&str, u32>,
-) -> Result<PlannedStep, String> {
-    let Value::Object(mut step) = step else { return Err("is an object".to_owned()) };
-    if let Some(unknown) = unknown_key(&step) {
-        return Err(format!("there is no field '{unknown}'"));
-    }
-    let mut depends_on = match step.remove("dependsOn") {
-        None => place.checked_sub(1).into_iter().collect(),
-        Some(Value::Array(named)) => {
-            named.iter().map(|on| place_of(on, ids, places)).collect::<Result<Vec<u32>, String>>()?
-        }
-        Some(_) => return Err("dependsOn is a list of the ids of steps".to_owned()),
+) -> Result<PlannedStep, StepProblem> {
+    let Value::Object(mut step) = step else {
+        let said = read_json::<PlannedStep>(step).err().unwrap_or_default();
+        return Err(StepProblem::of_reading(place, &said));
     };
-    used(&Value::Object(step.clone()), places, &mut depends_on)?;
+    let known = keys();
+    if let Some(unknown) = step.keys().find(|key| !known.contains(*key)) {
+        return Err(StepProblem::unknown_key(place, unknown, known.iter()));
+    }
+    let wrong = |field: &str, words: String| StepProblem::new(place, field, words);
+    let mut depends_on = match step.remove("dependsOn") {
+        None => place.checked_sub(1).map(|before| before as u32).into_iter().collect(),
+        Some(Value::Array(named)) => {
+            let named = named.iter().map(|on| place_of(on, ids, places));
+            named.collect::<Result<Vec<u32>, String>>().map_err(|words| wrong("dependsOn", words))?
+        }
+        Some(_) => return Err(wrong("dependsOn", "must be a list of the ids of steps".to_owned())),
+    };
+    for (field, value) in &step {
+        let path = if field == "tool" { "tool.arguments" } else { field };
+        used(value, places, &mut depends_on).map_err(|words| wrong(path, words))?;
+    }
     depends_on.sort_unstable();
     depends_on.dedup();
-    step.insert("id".to_owned(), json!(ids[place as usize]));
+    step.insert("id".to_owned(), json!(ids[place]));
     step.insert("dependsOn".to_owned(), json!(depends_on));
-    read_json(Value::Object(step))
+    read_json(Value::Object(step)).map_err(|said| StepProblem::of_reading(place, &said))
 }
 
 fn place_of(on: &Value, ids: &[String], places: &HashMap<&str, u32>) -> Result<u32, String> {
@@ -78,7 +87,7 @@ fn place_of(on: &Value, ids: &[String], places: &HashMap<&str, u32>) -> Result<u
         Value::Number(number) => number.as_u64().and_then(by_number),
         _ => None,
     };
-    place.ok_or_else(|| format!("depends on {on}, which is no step of the template"))
+    place.ok_or_else(|| format!("{on} is no step of the template"))
 }
 
 /// Adds the steps whose outputs a value refers to.
@@ -96,13 +105,6 @@ fn used(value: &Value, places: &HashMap<&str, u32>, depends_on: &mut Vec<u32>) -
         Value::Array(items) => items.iter().try_for_each(|item| used(item, places, depends_on)),
         _ => Ok(()),
     }
-}
-
-/// A misspelt key would be passed over: a plan is read as a newer version may have written it.
-fn unknown_key(step: &Map<String, Value>) -> Option<&String> {
-    let schema = SchemaSettings::draft2020_12().into_generator().into_root_schema_for::<PlannedStep>();
-    let known = schema.get("properties").and_then(Value::as_object);
-    step.keys().find(|key| known.is_none_or(|known| !known.contains_key(*key)))
 }
 
 /// The steps of a plan that was carried out, as a plan of its own: those that were replaced, and
@@ -147,8 +149,9 @@ fn rename(value: &mut Value, names: &HashMap<&str, String>) {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::task::PlanError;
 
-    fn steps(value: Value) -> Result<Plan, String> {
+    fn steps(value: Value) -> Result<Plan, StepProblem> {
         read(value.as_array().unwrap().clone())
     }
 
@@ -177,17 +180,20 @@ mod tests {
             json!([good, step])
         };
         for (bad, said) in [
-            (with("dependOn", json!([])), "step 2: there is no field 'dependOn'"),
-            (with("dependsOn", json!(["ghost"])), "step 2: depends on \"ghost\""),
-            (with("type", json!("think")), "step 2: type: 'think' is none of llm-reasoning, "),
-            (with("id", json!("step-1")), "step 2: 'step-1' is the name of another place"),
+            (with("dependOn", json!([])), "steps[1].dependOn: there is no such field; there is checks, "),
+            (with("dependsOn", json!(["ghost"])), "steps[1].dependsOn: \"ghost\" is no step of the template"),
+            (with("dependsOn", json!("ghost")), "steps[1].dependsOn: must be a list"),
+            (with("type", json!("think")), "steps[1].type: 'think' is none of llm-reasoning, "),
+            (with("id", json!("step-1")), "steps[1].id: 'step-1' is the name of another place"),
+            (with("id", json!(7)), "steps[1].id: must be a text"),
             (
                 with("tool", json!({"name": "t", "arguments": {"$output": "x"}})),
-                "step 2: uses the output of 'x'",
+                "steps[1].tool.arguments: uses the output of 'x'",
             ),
-            (json!([{"type": "llm-reasoning"}]), "step 1: description: is missing"),
+            (json!([{"type": "llm-reasoning"}]), "steps[0].description: is missing"),
+            (json!([good, 7]), "steps[1]: must be an object, not the number 7"),
         ] {
-            let problem = steps(bad).unwrap_err();
+            let problem = PlanError::from(steps(bad).unwrap_err()).told("steps");
             assert!(problem.starts_with(said), "{problem}");
         }
     }

@@ -269,12 +269,8 @@ impl From<OrchestratorError> for ApiError {
             OrchestratorError::Model(cause) => return cause.into(),
             OrchestratorError::Repository(cause) => return cause.into(),
             OrchestratorError::NotFound => return Self::task_not_found(),
-            OrchestratorError::Plan(cause) => {
-                let message = format!("no plan could be made: {cause}");
-                return Self::new(StatusCode::UNPROCESSABLE_ENTITY, code, message);
-            }
             OrchestratorError::NoSchedule | OrchestratorError::NoTemplate(_) => StatusCode::NOT_FOUND,
-            OrchestratorError::Invalid { .. } => StatusCode::BAD_REQUEST,
+            OrchestratorError::Invalid { .. } | OrchestratorError::Plan { .. } => StatusCode::BAD_REQUEST,
             OrchestratorError::Recording(RecordingError::NoJournal) => StatusCode::CONFLICT,
             OrchestratorError::Recording(RecordingError::TooLarge(_)) => StatusCode::PAYLOAD_TOO_LARGE,
             OrchestratorError::Recording(_) => StatusCode::UNPROCESSABLE_ENTITY,

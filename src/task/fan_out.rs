@@ -60,31 +60,33 @@ pub(super) struct FanOut {
 }
 
 impl ForEach {
-    /// What stands against it under these limits, as far as that is known before the list is.
-    pub fn beyond(&self, limits: &Limits) -> Option<String> {
+    /// What stands against it under these limits, as far as that is known before the list is: the field, and
+    /// what is wrong with it.
+    pub fn beyond(&self, limits: &Limits) -> Option<(&'static str, String)> {
         let most = limits.max_items;
         if let Some(wanted) = self.max_items.filter(|wanted| *wanted > most) {
-            return Some(format!("maxItems is {wanted}, at most {most} are allowed (limits.maxItems)"));
+            return Some(("maxItems", format!("is {wanted}, at most {most} are allowed (limits.maxItems)")));
         }
         let most = self.max_items.unwrap_or(most) as usize;
         let items = self.items.as_array().map_or(0, Vec::len);
         (items > most).then(|| {
-            format!(
+            let words = format!(
                 "the list has {items} items, at most {most} are allowed (limits.maxItems, forEach.maxItems)"
-            )
+            );
+            ("items", words)
         })
     }
 
-    pub(super) fn problem(&self) -> Option<&'static str> {
+    pub(super) fn problem(&self) -> Option<(&'static str, &'static str)> {
         let none = |limit: Option<u32>| limit == Some(0);
         let is_list = match &self.items {
             Value::Array(_) => true,
             reference => reference.get("$output").is_some(),
         };
         match self {
-            _ if !is_list => Some("items must be a list, or refer to one: {\"$output\": \"step-1\"}"),
-            _ if none(self.max_items) => Some("maxItems must be at least 1"),
-            _ if none(self.parallel) => Some("parallel must be at least 1"),
+            _ if !is_list => Some(("items", "must be a list, or refer to one: {\"$output\": \"step-1\"}")),
+            _ if none(self.max_items) => Some(("maxItems", "must be at least 1")),
+            _ if none(self.parallel) => Some(("parallel", "must be at least 1")),
             _ => None,
         }
     }

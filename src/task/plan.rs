@@ -5,8 +5,8 @@ use std::collections::{HashMap, HashSet};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
-use thiserror::Error;
 
+use super::plan_error::{PlanError, StepProblem};
 use super::reference::outputs_in;
 use super::{Check, CheckKind, Condition, ForEach, Limits, ModelName, RetryPolicy, StepType, Task, Usage};
 
@@ -77,68 +77,6 @@ pub struct ToolUse {
     pub arguments: Value,
 }
 
-/// Why a plan cannot be carried out.
-#[derive(Debug, Clone, PartialEq, Eq, Error)]
-pub enum PlanError {
-    /// A check that has to be met is in none of its steps.
-    #[error(
-        "the check {0} has still to be met, and no step of the plan that has to be done is checked by it: give it to \
-         the step that brings what it looks at"
-    )]
-    DropsCheck(String),
-    /// There is nothing to do.
-    #[error("the plan has no steps")]
-    Empty,
-    /// More steps than the task may have.
-    #[error("the plan has {steps} steps, at most {limit} are allowed (limits.maxSteps)")]
-    TooManySteps {
-        /// How many the task would have, earlier revisions included.
-        steps: usize,
-        /// How many it may have.
-        limit: u32,
-    },
-    /// A step waits for itself or a later one, so a cycle would be possible.
-    #[error("step {step} depends on step {on}, which does not come before it")]
-    ForwardDependency {
-        /// The index of the step.
-        step: u32,
-        /// The index it names.
-        on: u32,
-    },
-    /// Two steps have one id.
-    #[error("two steps are called '{0}'")]
-    DuplicateId(String),
-    /// A step is to be tried again in a way that makes no sense.
-    #[error("retry of step {step}: {problem}")]
-    Retry {
-        /// The index of the step.
-        step: u32,
-        /// What is wrong and what would be right.
-        problem: &'static str,
-    },
-    /// A step looks at what it does not wait for.
-    #[error("step {step} refers to the output of '{id}', which is no step that it waits for")]
-    Reference {
-        /// The index of the step.
-        step: u32,
-        /// The id it names.
-        id: String,
-    },
-    /// A list, a condition or a check that makes no sense.
-    #[error("{part} of step {step}: {problem}")]
-    Part {
-        /// The index of the step.
-        step: u32,
-        /// `forEach`, `when` or `checks`.
-        part: &'static str,
-        /// What is wrong and what would be right.
-        problem: String,
-    },
-    /// A step says nothing.
-    #[error("step {0} has no description")]
-    NoDescription(u32),
-}
-
 /// What a plan continues: the steps of earlier revisions.
 #[derive(Debug, Clone, Default, PartialEq)]
 pub struct Ground<'a> {
@@ -205,11 +143,11 @@ impl Plan {
         {
             return Err(PlanError::DropsCheck(serde_json::json!(dropped).to_string()));
         }
-        let mut ids = std::collections::HashSet::new();
+        let mut ids = HashSet::new();
         for (position, step) in self.steps.iter().enumerate() {
-            step.validate((kept + position) as u32)?;
+            step.validate(position, (kept + position) as u32)?;
             if !ids.insert(step.id.as_str()) {
-                return Err(PlanError::DuplicateId(step.id.clone()));
+                return Err(StepProblem::new(position, "id", is_taken(&step.id)).into());
             }
         }
         self.validate_references(ground)
@@ -225,13 +163,14 @@ impl Plan {
         let before: HashSet<&str> = ground.ids.iter().copied().collect();
         let own: HashMap<&str, u32> =
             (kept..).zip(&self.steps).map(|(at, step)| (step.id.as_str(), at)).collect();
-        for (index, step) in (kept..).zip(&self.steps) {
+        for (position, step) in self.steps.iter().enumerate() {
             let is_there = |id: &str| match own.get(id) {
                 Some(on) => step.depends_on.contains(on),
                 None => before.contains(id),
             };
-            if let Some(id) = step.outputs_used().into_iter().find(|id| !is_there(id)) {
-                return Err(PlanError::Reference { step: index, id: id.to_owned() });
+            if let Some((field, id)) = step.outputs_used().into_iter().find(|(_, id)| !is_there(id)) {
+                let words = format!("refers to the output of '{id}', which is no step that it waits for");
+                return Err(StepProblem::new(position, field, words).into());
             }
         }
         Ok(())
@@ -244,7 +183,7 @@ impl Plan {
             (0u32..).zip(&self.steps).map(|(at, step)| (step.id.clone(), at)).collect();
         for (index, step) in (0u32..).zip(&mut self.steps) {
             let used: Vec<u32> =
-                step.outputs_used().into_iter().filter_map(|id| own.get(id).copied()).collect();
+                step.outputs_used().into_iter().filter_map(|(_, id)| own.get(id).copied()).collect();
             for on in used.into_iter().filter(|on| *on < index) {
                 if !step.depends_on.contains(&on) {
                     step.depends_on.push(on);
@@ -288,47 +227,73 @@ impl PlannedStep {
         }
     }
 
-    /// Ids of the steps whose outputs decide whether, for what and with what it is carried out.
-    fn outputs_used(&self) -> Vec<&str> {
-        let mut ids = Vec::new();
-        self.tool.iter().for_each(|tool| outputs_in(&tool.arguments, &mut ids));
-        self.when.iter().for_each(|when| when.outputs(&mut ids));
-        self.for_each.iter().for_each(|for_each| outputs_in(&for_each.items, &mut ids));
-        ids
+    /// Ids of the steps whose outputs decide whether, for what and with what it is carried out, each with the
+    /// field that refers to it.
+    fn outputs_used(&self) -> Vec<(&'static str, &str)> {
+        outputs_used(self.tool.as_ref(), self.when.as_ref(), self.for_each.as_ref())
     }
 
-    fn validate_parts(&self, step: u32) -> Result<(), PlanError> {
-        let part = |part, problem: String| Err(PlanError::Part { step, part, problem });
-        if let Some(problem) = self.for_each.as_ref().and_then(ForEach::problem) {
-            return part("forEach", problem.to_owned());
+    /// What is wrong with its list, its condition and its checks: the field, and the words.
+    fn part_problem(&self) -> Option<(String, String)> {
+        if let Some((part, problem)) = self.for_each.as_ref().and_then(ForEach::problem) {
+            return Some((format!("forEach.{part}"), problem.to_owned()));
         }
         if let Some(problem) = self.when.as_ref().and_then(Condition::problem) {
-            return part("when", problem);
+            return Some(("when".to_owned(), problem));
         }
         if self.checks.len() > MAX_CHECKS {
-            return part("checks", format!("at most {MAX_CHECKS} are allowed"));
+            let problem = format!("has {} checks, at most {MAX_CHECKS} are allowed", self.checks.len());
+            return Some(("checks".to_owned(), problem));
         }
-        let says_nothing = |check: &Check| match &check.kind {
-            CheckKind::Schema(_) => false,
-            CheckKind::Probe(text) | CheckKind::Judge(text) => text.trim().is_empty(),
+        let nothing = |(at, check): (usize, &Check)| {
+            let (kind, text) = match &check.kind {
+                CheckKind::Schema(_) => return None,
+                CheckKind::Probe(text) => ("probe", text),
+                CheckKind::Judge(text) => ("judge", text),
+            };
+            let problem = || (format!("checks[{at}].{kind}"), "says nothing".to_owned());
+            text.trim().is_empty().then(problem)
         };
-        match self.checks.iter().find(|check| says_nothing(check)) {
-            Some(check) => part("checks", format!("{} says nothing", check.name().trim_end())),
-            None => Ok(()),
-        }
+        self.checks.iter().enumerate().find_map(nothing)
     }
 
-    fn validate(&self, index: u32) -> Result<(), PlanError> {
-        self.validate_parts(index)?;
-        if self.description.trim().is_empty() {
-            return Err(PlanError::NoDescription(index));
+    /// Checks the step at this place of its plan, which is the one with this index of its task.
+    fn validate(&self, position: usize, index: u32) -> Result<(), StepProblem> {
+        if let Some((field, problem)) = self.part_problem() {
+            return Err(StepProblem::new(position, field, problem));
         }
-        if let Some(problem) = self.retry.as_ref().and_then(RetryPolicy::problem) {
-            return Err(PlanError::Retry { step: index, problem });
+        if self.description.trim().is_empty() {
+            let problem = "is empty: say what is to be done";
+            return Err(StepProblem::new(position, "description", problem));
+        }
+        if let Some((part, problem)) = self.retry.as_ref().and_then(RetryPolicy::problem) {
+            return Err(StepProblem::new(position, format!("retry.{part}"), problem));
         }
         match self.depends_on.iter().find(|on| **on >= index) {
-            Some(on) => Err(PlanError::ForwardDependency { step: index, on: *on }),
+            Some(on) => {
+                let problem = format!("step {on}, counted from 0, does not come before it");
+                Err(StepProblem::new(position, "dependsOn", problem))
+            }
             None => Ok(()),
         }
     }
+}
+
+/// What is said of an id that another step has.
+pub(crate) fn is_taken(id: &str) -> String {
+    format!("there is a step '{id}' already")
+}
+
+/// Ids of the steps whose outputs these parts of a step refer to, each with its field.
+pub(crate) fn outputs_used<'a>(
+    tool: Option<&'a ToolUse>,
+    when: Option<&'a Condition>,
+    for_each: Option<&'a ForEach>,
+) -> Vec<(&'static str, &'a str)> {
+    let (mut called, mut compared, mut listed) = (Vec::new(), Vec::new(), Vec::new());
+    tool.into_iter().for_each(|tool| outputs_in(&tool.arguments, &mut called));
+    when.into_iter().for_each(|when| when.outputs(&mut compared));
+    for_each.into_iter().for_each(|for_each| outputs_in(&for_each.items, &mut listed));
+    let named = [("tool.arguments", called), ("when", compared), ("forEach.items", listed)];
+    named.into_iter().flat_map(|(field, ids)| ids.into_iter().map(move |id| (field, id))).collect()
 }

@@ -32,15 +32,17 @@ impl Default for RetryPolicy {
 }
 
 impl RetryPolicy {
-    /// What stands against this policy, if anything does.
-    pub fn problem(&self) -> Option<&'static str> {
+    /// What stands against this policy, if anything does: the field, and what it must be.
+    pub fn problem(&self) -> Option<(&'static str, &'static str)> {
+        const A_DAY: &str = "must be at most a day (86400000)";
         match self {
-            Self { max_attempts: 0, .. } => Some("maxAttempts must be at least 1"),
-            Self { max_attempts: 101.., .. } => Some("maxAttempts must be at most 100"),
-            Self { factor, .. } if !factor.is_finite() || *factor < 1.0 => Some("factor must be 1.0 or more"),
-            Self { base_ms, max_ms, .. } if *base_ms.max(max_ms) > LONGEST_ASKED_MS => {
-                Some("baseMs and maxMs must be at most a day (86400000)")
+            Self { max_attempts: 0, .. } => Some(("maxAttempts", "must be at least 1")),
+            Self { max_attempts: 101.., .. } => Some(("maxAttempts", "must be at most 100")),
+            Self { factor, .. } if !factor.is_finite() || *factor < 1.0 => {
+                Some(("factor", "must be 1.0 or more"))
             }
+            Self { base_ms, .. } if *base_ms > LONGEST_ASKED_MS => Some(("baseMs", A_DAY)),
+            Self { max_ms, .. } if *max_ms > LONGEST_ASKED_MS => Some(("maxMs", A_DAY)),
             _ => None,
         }
     }

@@ -10,8 +10,9 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
-use super::Plan;
+use super::plan_error::{PlanError, StepProblem};
 use super::reference::{as_given, has_place, without_places};
+use super::{Plan, PlannedStep, wording};
 
 /// The key of an object that stands for the value of a parameter.
 const PARAM: &str = "$param";
@@ -88,11 +89,16 @@ impl Template {
     ///
     /// # Errors
     /// If the steps are none any more: a value stands where only some other can.
-    pub fn fill(&self, values: &Map<String, Value>) -> Result<(String, Plan), serde_json::Error> {
-        let goal = filled_text(&self.goal, values);
-        let steps = self.steps.steps.iter().map(|step| Ok(filled_step(serde_json::to_value(step)?, values)));
-        let steps = steps.collect::<Result<_, serde_json::Error>>()?;
-        Ok((goal, serde_json::from_value(Value::Array(steps))?))
+    pub fn fill(&self, values: &Map<String, Value>) -> Result<(String, Plan), PlanError> {
+        let filled = |step: &PlannedStep| {
+            let step = serde_json::to_value(step).map_err(|error| error.to_string())?;
+            wording::read(filled_step(step, values))
+        };
+        let steps = self.steps.steps.iter().enumerate();
+        let steps = steps
+            .map(|(place, step)| filled(step).map_err(|said| StepProblem::of_reading(place, &said)))
+            .collect::<Result<_, _>>()?;
+        Ok((filled_text(&self.goal, values), Plan { steps }))
     }
 }
 

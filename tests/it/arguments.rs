@@ -88,7 +88,7 @@ async fn a_plan_whose_calls_do_not_fit_is_refused_with_step_tool_place_and_what_
     let refused = |steps| async {
         let request = TaskRequest { plan: Some(plan(steps)), ..request("File it") };
         match world.orchestrator.start(request).await {
-            Err(OrchestratorError::Invalid { field: "plan", problem }) => problem,
+            Err(refused @ OrchestratorError::Plan { .. }) => refused.to_string(),
             other => panic!("{other:?}"),
         }
     };
@@ -96,8 +96,8 @@ async fn a_plan_whose_calls_do_not_fit_is_refused_with_step_tool_place_and_what_
     let both = vec![call("issue", json!({"title": 7})), call("issue", json!({"votes": 1}))];
     assert_eq!(
         refused(both).await,
-        "the arguments of step 'step-1' do not fit issue: at /title: value is not of type \"string\"; \
-         the arguments of step 'step-2' do not fit issue: \"title\" is a required property"
+        "plan[0].tool.arguments: do not fit issue: at /title: value is not of type \"string\"; \
+         plan[1].tool.arguments: do not fit issue: \"title\" is a required property"
     );
     // What is not there yet is judged when it is there; what is missing beside it is missing already.
     let open = vec![call("issue", json!({"title": "a"})), call("issue", json!({"title": title, "note": 1}))];
@@ -112,7 +112,8 @@ async fn a_planner_is_told_and_mends_its_plan() {
         json!({"steps": [{"id": "file", "description": "File it", "type": "tool-call",
             "tool": {"name": "issue", "arguments": arguments}}]})
     };
-    let told = "This cannot be used: the arguments of step 'step-1' do not fit issue: \"title\" is a required property";
+    let told =
+        "This cannot be used: steps[0].tool.arguments: do not fit issue: \"title\" is a required property";
     let world = world(json!([
         {"role": "plan", "contains": told, "reply": {"json": steps(json!({"title": "It leaks"}))}},
         {"role": "plan", "reply": {"json": steps(json!({"votes": 3}))}},
@@ -131,8 +132,8 @@ async fn a_planner_that_gives_a_tool_to_a_step_that_thinks_is_told_what_to_do() 
         json!({"steps": [{"id": "file", "description": "File it", "type": kind,
             "tool": {"name": "issue", "arguments": {"title": "It leaks"}}}]})
     };
-    let told = "step 'step-1' is of type llm-reasoning, which calls no tools and asks nobody, and names the tool \
-        'issue': make it a step of type tool-call";
+    let told = "cannot be used: steps[0].tool: names 'issue' in a step of type llm-reasoning, which calls no tools and asks \
+                nobody: make it a step of type tool-call";
     let world = world(json!([
         {"role": "plan", "contains": told, "reply": {"json": steps("tool-call")}},
         {"role": "plan", "reply": {"json": steps("llm-reasoning")}},
@@ -250,7 +251,10 @@ async fn a_plan_that_uses_what_no_step_before_brings_is_refused() {
     ] {
         let asked = TaskRequest { plan: Some(plan(steps)), ..request("File it") };
         let refused = world.orchestrator.start(asked).await.unwrap_err().to_string();
-        assert!(refused.contains(&format!("step 0 refers to the output of '{id}'")), "{refused}");
+        assert!(
+            refused.contains(&format!("plan[0].tool.arguments: refers to the output of '{id}'")),
+            "{refused}"
+        );
     }
 }
 
@@ -262,7 +266,7 @@ async fn a_planner_that_uses_what_no_step_before_brings_is_told() {
     };
     let forward = json!({"steps": [step("f", json!({"$output": "g"})), step("g", json!("a"))]});
     let mended = json!({"steps": [step("g", json!("a")), step("h", json!("b"))]});
-    let told = "step 'f' uses the output of 'g', which does not come before it";
+    let told = "steps[0].tool.arguments: step 'f' uses the output of 'g', which does not come before it";
     let world = world(json!([
         {"role": "plan", "contains": told, "reply": {"json": mended}},
         {"role": "plan", "reply": {"json": forward}},

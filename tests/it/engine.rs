@@ -85,7 +85,7 @@ async fn a_bad_plan_is_mended_once_and_otherwise_becomes_one_honest_step() {
         "tool": {"name": "no_such_tool", "arguments": {}}}]});
     let good = json!({"steps": [{"id": "a", "description": "x", "type": "llm-reasoning"}]});
     let mended = world(json!({"rules": [
-        {"role": "plan", "contains": "cannot be used: there is no tool no_such_tool", "reply": {"json": good}},
+        {"role": "plan", "contains": "cannot be used: steps[0].tool.name: there is no tool no_such_tool", "reply": {"json": good}},
         {"role": "plan", "reply": {"json": cycle}},
     ]}))
     .await;

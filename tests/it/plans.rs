@@ -140,10 +140,13 @@ async fn a_list_that_is_too_long_is_refused_with_its_plan_where_that_can_be_coun
     for (list, problem) in [
         (
             json!({"items": [1, 2, 3], "maxItems": 2}),
-            "the list has 3 items, at most 2 are allowed".to_owned(),
+            "plan[0].forEach.items: the list has 3 items, at most 2 are allowed".to_owned(),
         ),
         (json!({"items": vec![1; most as usize + 1]}), format!("at most {most} are allowed")),
-        (json!({"items": [1], "maxItems": most + 1}), format!("maxItems is {}, at most {most}", most + 1)),
+        (
+            json!({"items": [1], "maxItems": most + 1}),
+            format!("plan[0].forEach.maxItems: is {}, at most {most}", most + 1),
+        ),
     ] {
         let plan = free(vec![for_each(list, call("read", json!({})))]);
         let request = TaskRequest { plan: Some(plan), ..request("Go through a list") };
@@ -260,12 +263,12 @@ async fn a_plan_that_refers_to_nothing_is_refused_with_the_reason() {
     for (plan, words) in [
         (free(vec![when(json!({"exists": ghost}), call("read", json!({})))]), "'ghost'"),
         (free(vec![for_each(json!({"items": ghost}), call("read", json!({})))]), "'ghost'"),
-        (free(vec![for_each(long, call("read", json!({})))]), "items must be a list"),
-        (free(vec![when(json!({"all": []}), call("read", json!({})))]), "when of step 0"),
+        (free(vec![for_each(long, call("read", json!({})))]), "plan[0].forEach.items: must be a list"),
+        (free(vec![when(json!({"all": []}), call("read", json!({})))]), "plan[0].when: 'all' and 'any' need"),
     ] {
         let wanted = TaskRequest { plan: Some(plan), ..request("Do it") };
         let refused = world.orchestrator.start(wanted).await.unwrap_err();
-        assert!(matches!(refused, OrchestratorError::Invalid { field: "plan", .. }), "{refused}");
+        assert!(matches!(refused, OrchestratorError::Plan { list: "plan", .. }), "{refused}");
         assert!(refused.to_string().contains(words), "{refused}");
     }
 }

@@ -11,7 +11,7 @@ const compilerOptions = { module: typescript.ModuleKind.ESNext, target: typescri
 const state = (name) => import(`data:text/javascript,${encodeURIComponent(typescript.transpileModule(readFileSync(new URL(`../src/state/${name}.ts`, import.meta.url), "utf8"), { compilerOptions }).outputText)}`);
 const { added, awaiting, changed, edited, freeName, moved, planned, problemsOf, removed, renamed, waitsFor } = await state("plan-steps");
 const { asTyped, conditionOf, readTyped, rowsOf } = await state("condition-rows");
-const { refusalAt } = await state("plan-refusal");
+const { refusalsIn } = await state("plan-refusal");
 
 const step = (id, dependsOn, more = {}) => ({ id, description: `Do ${id}`, type: "llm-reasoning", dependsOn, ...more });
 const call = (id, dependsOn, args, more = {}) => step(id, dependsOn, { type: "tool-call", tool: { name: "t", arguments: args }, ...more });
@@ -98,8 +98,8 @@ async function refused(steps, path, body) {
   assert.ok(answer.status >= 400, `${JSON.stringify(steps)} is not refused`);
   const { error, detail } = await answer.json();
   const list = edited(steps);
-  const found = refusalAt(list, steps.map(({ id }) => id), error ?? detail);
-  return [error ?? detail, found && [list.findIndex(({ key }) => key === found.key), found.field, found.words]];
+  const places = refusalsIn(list, error ?? detail).map((found) => [list.findIndex(({ key }) => key === found.key), found.field, found.words]);
+  return [error ?? detail, places[0] ?? null, places];
 }
 
 test("each refusal of a plan is shown at the step and the field that it is about", async () => {
@@ -110,22 +110,22 @@ test("each refusal of a plan is shown at the step and the field that it is about
     [step("x", [0], { retry: { factor: 0.5 } }), 1, "retry.factor", /^Must be 1\.0 or more/],
     [step("x", [0], { retry: { often: 2 } }), 1, "retry", /often/],
     [step("x", [0], { type: "think" }), 1, "type", /'think' is none of/],
-    [step("x", [1]), 1, "dependsOn", /^It depends on/],
-    [step("x", [0], { description: " " }), 1, "description", /^It has no description/],
-    [step("look", [0]), 1, "id", /called 'look'/],
-    [list({ glob: { $output: "nowhere" } }), 1, "tool", /'nowhere'/],
+    [step("x", [1]), 1, "dependsOn", /^Step 1, counted from 0, does not come before it$/],
+    [step("x", [0], { description: " " }), 1, "description", /^Is empty: say what is to be done$/],
+    [step("look", [0]), 1, "id", /^There is a step 'look' already$/],
+    [list({ glob: { $output: "nowhere" } }), 1, "tool.arguments", /'nowhere'/],
     [step("x", [0], { when: { exists: { $output: "nowhere" } } }), 1, "when", /'nowhere'/],
     [step("x", [0], { when: { matches: [{ $output: "look" }, "("] } }), 1, "when", /unclosed group/],
     [step("x", [0], { when: { resembles: [1, 2] } }), 1, "when", /resembles/],
-    [step("x", [0], { forEach: { items: 3 } }), 1, "forEach", /^Items must be a list/],
+    [step("x", [0], { forEach: { items: 3 } }), 1, "forEach", /^items: must be a list/],
     [step("x", [0], { forEach: { items: [], parallel: 0 } }), 1, "forEach.parallel", /^Must be at least 1/],
     [step("x", [0], { forEach: { items: [], maxItems: 100_000 } }), 1, "forEach.maxItems", /^Is 100000, at most/],
-    [step("x", [0], { checks: [{ judge: " " }] }), 1, "checks", /says nothing/],
-    [step("x", [0], { checks: [{ probe: "nowhere" }] }), 1, "checks", /no probe 'nowhere'/],
-    [step("x", [0], { checks: [{ schema: { type: "nothing" } }] }), 1, "checks", /cannot be used/],
+    [step("x", [0], { checks: [{ judge: " " }] }), 1, "checks", /^Check 1: says nothing$/],
+    [step("x", [0], { checks: [{ probe: "nowhere" }] }), 1, "checks", /^Check 1: names the probe 'nowhere'/],
+    [step("x", [0], { checks: [{ schema: { type: "nothing" } }] }), 1, "checks", /^Check 1: cannot be used/],
     [step("x", [0], { tool: { name: "workspace_list", arguments: {} } }), 1, "tool", /calls no tools/],
     [call("x", [0], {}), 1, "tool", /no tool t/],
-    [list({ glob: 3 }), 1, "tool", /do not fit workspace_list/],
+    [list({ glob: 3 }), 1, "tool.arguments", /^Do not fit workspace_list/],
     [step("x", [0], { model: "somebody/else" }), 1, "model", /models\.allowed/],
     [step("x", [0], { model: "nobody" }), 1, "model", /'nobody' does not name a model/],
     [step("x", [0], { estimatedDuration: -1 }), 1, "estimatedDuration", /-1/],
@@ -135,6 +135,9 @@ test("each refusal of a plan is shown at the step and the field that it is about
     assert.deepEqual(place?.slice(0, 2), [at, field], said);
     assert.match(place[2], words);
   }
+  const strangers = [call("a", [], {}), call("b", [0], {})];
+  const [said, , places] = await refused(strangers, "/api/chat/orchestrate", { goal: "Be refused", threadId: "refused", plan: strangers });
+  assert.deepEqual(places, [[0, "tool", "There is no tool t"], [1, "tool", "There is no tool t"]], said);
   const many = Array.from({ length: 200 }, (_, number) => step(`s${number}`, []));
   assert.equal((await refused(many, "/api/chat/orchestrate", { goal: "Be refused", threadId: "refused", plan: many }))[1], null, "it is about no step");
 });
@@ -142,8 +145,8 @@ test("each refusal of a plan is shown at the step and the field that it is about
 test("each refusal of the steps of a template is shown where it belongs", async () => {
   for (const [second, field, words] of [
     [step("step-7", [0]), "id", /name of another place/], [step("look", [0]), "id", /there is a step 'look'/i], [step("x", [0], { retry: { maxAttempts: 2.5 } }), "retry.maxAttempts", /2\.5/],
-    [step("x", [0], { retry: { maxAttempts: 101 } }), "retry.maxAttempts", /^Must be at most 100/], [step("x", [9]), "dependsOn", /^Depends on 9/], [step("x", [0], { later: 1 }), "", /no field 'later'/],
-    [call("x", [0], { a: { $output: "nowhere" } }), "tool", /'nowhere'/], [step("x", [0], { when: { exists: { $output: "nowhere" } } }), "when", /'nowhere'/], [step("x", [0], { checks: [{ judge: 3 }] }), "checks", /3/],
+    [step("x", [0], { retry: { maxAttempts: 101 } }), "retry.maxAttempts", /^Must be at most 100/], [step("x", [9]), "dependsOn", /^9 is no step of the template$/], [step("x", [0], { later: 1 }), "", /^later: there is no such field; there is checks, /],
+    [call("x", [0], { a: { $output: "nowhere" } }), "tool.arguments", /'nowhere'/], [step("x", [0], { when: { exists: { $output: "nowhere" } } }), "when", /'nowhere'/], [step("x", [0], { checks: [{ judge: 3 }] }), "checks", /3/],
   ]) {
     const steps = [step("look", []), second];
     const [said, place] = await refused(steps, "/api/templates", { name: "refused", goal: "Be refused", steps });
@@ -256,7 +259,7 @@ on("why a plan is refused is said at the field it is about, until that is change
   await checks.getByLabel("Done if").selectOption("probe");
   await checks.getByRole("textbox", { name: /^Probe/ }).fill("nowhere");
   await page.keyboard.press("Control+Enter");
-  await checks.getByRole("alert").filter({ hasText: "There is no probe 'nowhere'" }).waitFor();
+  await checks.getByRole("alert").filter({ hasText: "Check 1: names the probe 'nowhere', which there is not" }).waitFor();
   await checks.getByRole("button", { name: "Remove check 1" }).click();
   // What cannot be sent is not sent, and the keyboard is led there, also where it is folded away.
   await more(plan, 1).click();

@@ -122,8 +122,11 @@ async fn templates_that_make_no_sense_are_refused_with_the_field() {
             with("parameters", json!({"properties": {"a b": {}, "topic": {}, "words": {}}})),
             "parameters: 'a b'",
         ),
-        (with("steps", json!([{"description": "d"}])), "steps: step 1: type: is missing"),
-        (with("steps", json!([{"description": " ", "type": "llm-reasoning"}])), "steps: step 0 has no"),
+        (with("steps", json!([{"description": "d"}])), "steps[0].type: is missing"),
+        (
+            with("steps", json!([{"description": " ", "type": "llm-reasoning"}])),
+            "steps[0].description: is empty",
+        ),
         (with("replace", json!({"topic": "x"})), "replace: goes with fromTask"),
         (with("fromTask", json!(UNKNOWN)), "fromTask: brings goal and steps"),
     ] {

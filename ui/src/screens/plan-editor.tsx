@@ -3,7 +3,7 @@ import { useLayoutEffect, useRef, useState } from "preact/hooks";
 import type { PlannedStep, ToolInfo } from "../api/types";
 import { Button } from "../components/basics";
 import { Icon } from "../components/icons";
-import { refusalAt } from "../state/plan-refusal";
+import { refusalsIn } from "../state/plan-refusal";
 import { added, awaiting, changed, edited, moved, planned, problemsOf, removed, renamed, typedInto, type EditedStep, type Problem } from "../state/plan-steps";
 import type { StepForm } from "./plan-fields";
 import { chipsOf, StepDetails } from "./plan-step";
@@ -18,27 +18,27 @@ export interface PlanDraft {
   change(list: EditedStep[]): void;
   /** The steps as they are sent; none, with the first problem shown, if something stands against them. */
   send(): PlannedStep[] | null;
-  /** Shows why it was refused at the step that this is about; whether it is about one. */
+  /** Shows why it was refused at the steps that this is about; whether it is about any. */
   refused(message: string): boolean;
 }
 
 export function usePlan(list: readonly EditedStep[], put: (list: EditedStep[]) => void): PlanDraft {
-  const [refusal, setRefusal] = useState<Problem | null>(null);
+  const [refusals, setRefusals] = useState<Problem[]>([]);
   const [shown, setShown] = useState<Problem | null>(null);
   const own = problemsOf(list);
   return {
-    list, shown, problems: refusal ? [...own, refusal] : own,
-    change: (next) => { setRefusal(null); put(next); },
+    list, shown, problems: [...own, ...refusals],
+    change: (next) => { setRefusals([]); put(next); },
     send: () => {
-      setRefusal(null);
+      setRefusals([]);
       setShown(own[0] ? { ...own[0] } : null);
       return own.length > 0 ? null : planned(list);
     },
     refused: (message) => {
-      const found = refusalAt(list, planned(list).map(({ id }) => id), message);
-      setRefusal(found);
-      setShown(found && { ...found });
-      return found !== null;
+      const found = refusalsIn(list, message);
+      setRefusals(found);
+      setShown(found[0] ? { ...found[0] } : null);
+      return found.length > 0;
     },
   };
 }
