@@ -120,6 +120,48 @@ on("a tool is tried, freely if it changes nothing, with a word if it may", "/too
   await write.locator(".trial-end .badge.is-completed").waitFor();
 });
 
+on("a plan that somebody worked on is not replaced or dropped before that is asked", "/new?goal=Take%20a%20wide%20look", async (page) => {
+  let asked = 0;
+  page.on("request", (request) => { if (request.url().endsWith("/api/chat/plan")) asked += 1; });
+  await page.getByRole("button", { name: "Preview the plan" }).click();
+  const plan = page.getByRole("region", { name: "Preview of the plan" });
+  const third = plan.getByLabel("What step 3 does");
+  await third.waitFor();
+  const before = await third.inputValue();
+  const anew = plan.getByRole("button", { name: "Plan anew" });
+  const planned = (times) => page.waitForFunction(() => !document.querySelector("[aria-busy=true]")).then(() => assert.equal(asked, times));
+  // Nothing was done to it: nothing is lost, and nothing is asked.
+  const again = page.waitForResponse((answer) => answer.url().endsWith("/api/chat/plan"));
+  await anew.click();
+  await again;
+  await planned(2);
+  await third.fill("Compare them with care");
+  await third.press("Control+p");
+  const question = page.getByRole("dialog", { name: "Plan anew?" });
+  await question.getByText("You have changed this plan since it was made.").waitFor();
+  assert.equal(await page.evaluate(() => document.activeElement?.textContent), "Keep it", "the harmless answer is the first");
+  await page.keyboard.press("Escape");
+  await question.waitFor({ state: "detached" });
+  assert.equal(await third.inputValue(), "Compare them with care");
+  await plan.getByRole("button", { name: "Without this plan" }).click();
+  await page.getByRole("dialog", { name: "Without this plan?" }).getByRole("button", { name: "Keep it" }).click();
+  assert.equal(await third.inputValue(), "Compare them with care");
+  assert.equal(asked, 2);
+  await anew.click();
+  await question.getByRole("button", { name: "Plan anew" }).click();
+  await page.waitForFunction((words) => document.querySelector("[aria-label='What step 3 does']")?.value === words, before);
+  assert.equal(asked, 3);
+  // What is as it came again is not asked about.
+  await third.fill("x");
+  await third.fill(before);
+  await plan.getByRole("button", { name: "Without this plan" }).click();
+  await plan.waitFor({ state: "detached" });
+  await page.getByRole("button", { name: "Write the plan yourself" }).click();
+  await page.getByLabel("What step 1 does").fill("Look");
+  await page.getByRole("button", { name: "Plan anew" }).click();
+  await question.getByText("You have written this plan.").waitFor();
+});
+
 on("a plan is seen and changed before it runs", "/new?goal=Take%20a%20wide%20look", async (page) => {
   await page.getByRole("button", { name: "Preview the plan" }).click();
   const plan = page.getByRole("region", { name: "Preview of the plan" });

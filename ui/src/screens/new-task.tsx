@@ -5,7 +5,7 @@ import { ask, message } from "../api/client";
 import { useOnce } from "../api/once";
 import { useResource } from "../api/resource";
 import type { Detection, PlanDraft } from "../api/types";
-import { Button, copy, Field } from "../components/basics";
+import { Button, copy, Dialog, Field } from "../components/basics";
 import { Icon } from "../components/icons";
 import { address, navigate } from "../router";
 import { useShortcuts } from "../state/keys";
@@ -47,6 +47,9 @@ function useDraft(given: string): [string, (goal: string) => void] {
   }];
 }
 
+/** All that somebody can change of a plan. */
+const wording = (list: readonly EditedStep[]) => JSON.stringify([planned(list), list.map(({ typed }) => typed)]);
+
 export function NewTaskScreen() {
   const models = useResource(listModels());
   const tools = useResource(listTools());
@@ -64,6 +67,9 @@ export function NewTaskScreen() {
   const plan = usePlan(steps ?? [], setSteps);
   const form = useRef<HTMLFormElement>(null);
   const [by, setBy] = useState<PlanDraft["by"] | null>(null);
+  /** The plan as it came from the planner, or from nobody: what was done to it since would be lost with it. */
+  const [came, setCame] = useState("");
+  const [asking, setAsking] = useState<"plan" | "drop" | null>(null);
   const [key] = useState(newId);
   const once = useOnce();
   const [busy, setBusy] = useState<"start" | "plan" | null>(null);
@@ -85,10 +91,18 @@ export function NewTaskScreen() {
   const preview = () => run("plan", async () => {
     const { plan: _, ...wish } = body();
     const draft = await ask(draftPlan(wish));
-    setSteps(edited(draft.plan));
-    setBy(draft.by);
+    put(edited(draft.plan), draft.by);
   });
-  const write = () => { setSteps(blankPlan()); setBy(null); };
+  const put = (list: EditedStep[], by: PlanDraft["by"] | null) => { setSteps(list); setCame(wording(list)); setBy(by); };
+  const write = () => put(blankPlan(), null);
+  /** Takes the plan away, or another for it: asks first where somebody worked on it. */
+  const replace = (how: "plan" | "drop") => {
+    if (busy) return;
+    if (asking === null && steps && wording(steps) !== came) { setAsking(how); return; }
+    setAsking(null);
+    if (how === "drop") setSteps(null);
+    else void preview();
+  };
   const start = () => run("start", async () => {
     if (steps && !plan.send()) return;
     const task = await ask(once(startTask(body())));
@@ -96,7 +110,7 @@ export function NewTaskScreen() {
     navigate(`/tasks/${task.taskId}`);
   });
   const unfinished = steps?.some(({ step }) => step.description.trim() === "") ?? false;
-  useShortcuts([{ keys: "Mod+p", what: "Preview the plan", group: "New task", run: () => { if (goal.trim()) void preview(); } }, { keys: "Mod+enter", what: "Start the task", group: "New task", run: () => form.current?.requestSubmit() }]);
+  useShortcuts([{ keys: "Mod+p", what: "Preview the plan", group: "New task", run: () => { if (goal.trim()) replace("plan"); } }, { keys: "Mod+enter", what: "Start the task", group: "New task", run: () => form.current?.requestSubmit() }]);
   return (
     <section class="screen is-narrow">
       <header class="screen-head"><h1>New task</h1>
@@ -117,7 +131,7 @@ export function NewTaskScreen() {
         <label class="check"><input type="checkbox" checked={terms.plan} onChange={(event) => change({ plan: event.currentTarget.checked })} /> Approve the plan first</label>
         {steps && (
           <section class="stack" aria-label="Preview of the plan">
-            <header class="card-head"><h2>Plan</h2><span class="faint">{by?.model ? <>by <code>{by.model}</code></> : null}{by?.degraded ? " · only the best that could be done" : ""}</span><Button kind="ghost" icon="retry" busy={busy === "plan"} onClick={() => void preview()}>Plan anew</Button><Button kind="ghost" icon="cross" aria-label="Without this plan" title="Let it be planned when it starts" onClick={() => setSteps(null)} /></header>
+            <header class="card-head"><h2>Plan</h2><span class="faint">{by?.model ? <>by <code>{by.model}</code></> : null}{by?.degraded ? " · only the best that could be done" : ""}</span><Button kind="ghost" icon="retry" busy={busy === "plan"} disabled={goal.trim() === ""} onClick={() => replace("plan")}>Plan anew</Button><Button kind="ghost" icon="cross" aria-label="Without this plan" title="Let it be planned when it starts" onClick={() => replace("drop")} /></header>
             {by?.reason && <p class="faint">{by.reason}</p>}
             <PlanEditor plan={plan} tools={tools.data?.tools ?? []} begin={by === null} />
           </section>
@@ -129,6 +143,12 @@ export function NewTaskScreen() {
           <Button icon="copy" kind="ghost" onClick={() => void copy(curl(startTask(body())), "Copied as curl")}>Copy as curl</Button>
         </div>
       </form>
+      {asking && (
+        <Dialog title={asking === "plan" ? "Plan anew?" : "Without this plan?"} close={() => setAsking(null)}>
+          <p>{by ? "You have changed this plan since it was made." : "You have written this plan."} {asking === "plan" ? "The new one takes its place, and what you did is lost." : "What you did is lost with it."}</p>
+          <div class="dialog-foot"><Button onClick={() => setAsking(null)}>Keep it</Button><Button kind="danger" icon={asking === "plan" ? "retry" : "cross"} onClick={() => replace(asking)}>{asking === "plan" ? "Plan anew" : "Without it"}</Button></div>
+        </Dialog>
+      )}
     </section>
   );
 }
