@@ -98,8 +98,8 @@ async fn receipt_for(queue: &dyn Queue, task: TaskId) -> Result<Option<Receipt>,
         match hint {
             Hint::Task(id) if id == task => return Ok(receipt),
             Hint::Task(_) => {}
-            Hint::Due | Hint::Look if queue.get_task_jobs(task).await?.is_empty() => return Ok(None),
-            Hint::Due | Hint::Look => {}
+            Hint::Due | Hint::Look { .. } if queue.get_task_jobs(task).await?.is_empty() => return Ok(None),
+            Hint::Due | Hint::Look { .. } => {}
         }
     }
 }
@@ -131,7 +131,7 @@ async fn answers(queue: Arc<dyn Queue>) -> Verdict {
 }
 
 async fn comes_back(queue: Arc<dyn Queue>) -> Verdict {
-    while queue.next().await.hint != Hint::Look {}
+    while !matches!(queue.next().await.hint, Hint::Look { .. }) {}
     Ok(())
 }
 

@@ -169,9 +169,9 @@ impl Delivery {
         Self { hint: Hint::Due, receipt: None }
     }
 
-    /// It is time to look. Nobody wants to hear of it.
-    pub fn look() -> Self {
-        Self { hint: Hint::Look, receipt: None }
+    /// It is time to look for what has been due for so long. Nobody wants to hear of it.
+    pub fn look(overdue: Duration) -> Self {
+        Self { hint: Hint::Look { overdue }, receipt: None }
     }
 }
 

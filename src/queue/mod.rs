@@ -27,7 +27,10 @@ pub enum Hint {
     /// Whatever is due: something is.
     Due,
     /// Nobody told of anything for a while: whoever looks finds out whether anything is due.
-    Look,
+    Look {
+        /// What became due more recently is left to its own hint, which may be on its way.
+        overdue: Duration,
+    },
     /// This task.
     Task(TaskId),
 }
@@ -73,6 +76,11 @@ pub trait Queue: Send + Sync {
     /// [`Hint::Look`], so that no lost hint costs more than that. May be dropped at any moment
     /// without losing a hint.
     async fn next(&self) -> Delivery;
+
+    /// A look for whoever has heard of nothing yet.
+    fn look(&self) -> Delivery {
+        Delivery::look(Duration::ZERO)
+    }
 
     /// Whether a worker that has room again looks by itself for whatever is due, without
     /// waiting for the next hint. `was_full` says that its last such look filled all its room,

@@ -18,10 +18,19 @@ pub struct Claim<'a> {
     pub limit: u32,
     /// For how long, unless renewed.
     pub lease: Duration,
+    /// Only what has been due for so long.
+    pub overdue: Duration,
     /// Only this task, if it is due.
     pub only: Option<TaskId>,
     /// So many tasks of one user are leased at a time, over all workers; 0 is without limit.
     pub per_user: u32,
+}
+
+impl<'a> Claim<'a> {
+    /// One task, whichever is due and first.
+    pub const fn by(worker: &'a str, lease: Duration) -> Self {
+        Self { worker, limit: 1, lease, overdue: Duration::ZERO, only: None, per_user: 0 }
+    }
 }
 
 /// Where a due task stands in the line: the smaller, the sooner its turn comes.

@@ -224,7 +224,7 @@ impl Worker {
         // Whoever looks before it is known whether Redis is there takes what others count.
         self.queue.settled().await;
         // Work that was due before the first hint is not waited for.
-        let mut next = Some(Delivery::look());
+        let mut next = Some(self.queue.look());
         let mut looked = Instant::now();
         let limits_users = self.shared.config.per_user > 0;
         // Whether a task was given back while a hint came in.
@@ -297,7 +297,7 @@ impl Worker {
             let repository = self.shared.orchestrator.repository();
             self.shared.leases.renew(repository.as_ref(), &self.shared.name, lease).await;
         }
-        if delivery.hint == Hint::Look && !self.is_anything_due().await {
+        if matches!(delivery.hint, Hint::Look { .. }) && !self.is_anything_due().await {
             return false;
         }
         let asked = Instant::now().into_std();
@@ -355,14 +355,17 @@ impl Worker {
     }
 
     async fn claim(&self, hint: &Hint, room: usize) -> Result<Vec<Claimed>, RepositoryError> {
+        let (overdue, only) = match hint {
+            Hint::Due => (Duration::ZERO, None),
+            Hint::Look { overdue } => (*overdue, None),
+            Hint::Task(id) => (Duration::ZERO, Some(*id)),
+        };
         let claim = Claim {
             worker: &self.shared.name,
             limit: u32::try_from(room).unwrap_or(u32::MAX),
             lease: Duration::from_millis(self.shared.config.lease_ms),
-            only: match hint {
-                Hint::Due | Hint::Look => None,
-                Hint::Task(id) => Some(*id),
-            },
+            overdue,
+            only,
             per_user: self.shared.config.per_user,
         };
         let repository = self.shared.orchestrator.repository();

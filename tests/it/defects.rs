@@ -91,8 +91,7 @@ async fn defect_05_a_task_that_was_acknowledged_survives_whatever_comes_next() {
 async fn defect_06_a_stalled_worker_and_its_successor_do_not_both_write() {
     let world = bare().await;
     let task = world.start(plan(vec![call("read", json!({}))])).await;
-    let claim =
-        Claim { worker: "stalled", limit: 1, lease: Duration::ZERO, only: Some(task.id), per_user: 0 };
+    let claim = Claim { only: Some(task.id), ..Claim::by("stalled", Duration::ZERO) };
     let mut stalled = world.repository.claim(claim).await.unwrap().pop().unwrap().task;
     let _worker = world.work("successor");
     let ended = world.ended(task.id).await;

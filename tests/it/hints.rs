@@ -95,11 +95,12 @@ fn sweeping() -> QueueConfig {
     QueueConfig { lease: Duration::from_millis(300), ..config_of_its_own() }
 }
 
-/// What is tried again after so long is not waited for.
+/// Three tasks are found before something is tried again that would be tried sooner than tasks are taken
+/// three times although jobs wait.
 #[tokio::test(flavor = "multi_thread")]
 async fn a_task_whose_job_is_lost_is_found_by_the_next_look() {
     let queue = connected(config_of_its_own()).await;
-    let later = RetryPolicy { max_attempts: 3, base_ms: 2_500, factor: 1.0, max_ms: 2_500 };
+    let later = RetryPolicy { max_attempts: 3, base_ms: 10_000, factor: 1.0, max_ms: 10_000 };
     let two = Two::on(&queue, later).await;
     let _worker = working(&two.here).await;
     let tried_again = two.here.start(plan(vec![call("flaky", json!({"failures": 1}))])).await;
@@ -110,7 +111,7 @@ async fn a_task_whose_job_is_lost_is_found_by_the_next_look() {
     }
     let other = two.here.repository.load(tried_again.id).await.unwrap().unwrap();
     assert!(!other.status().is_terminal(), "the task without a job waited for longer than for a look");
-    assert_eq!(two.here.ended(tried_again.id).await.status(), Status::Completed);
+    two.here.orchestrator.cancel(tried_again.id, "a person").await.unwrap();
 }
 
 #[tokio::test(flavor = "multi_thread")]
@@ -178,24 +179,22 @@ async fn what_was_admitted_and_not_taken_is_there_for_others() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
-async fn a_delayed_job_whose_time_comes_is_waited_for() {
-    let config = config_of_its_own();
-    let queue = connected(config.clone()).await;
-    let redis = operator(&config).await;
-    let due_in = async |millis: i64| {
-        let now =
-            std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap().as_millis() as i64;
-        let mut add = redis::cmd("ZADD");
-        add.arg(redis.keys().delayed()).arg((now + millis) * 0x1000).arg("a-job");
-        redis.connection().cmd::<()>(&mut add).await.unwrap();
-    };
-    due_in(3_600_000).await;
-    assert_eq!(queue.admits(&Hint::Look, 3).await, 3, "it is of no use for a long time");
-    for millis in [0, -200] {
-        due_in(millis).await;
-        assert_eq!(queue.admits(&Hint::Look, 3).await, 0, "{millis}: it comes by itself");
-        assert_eq!(queue.admits(&Hint::Due, 3).await, 3, "{millis}: whoever is told does not wait for it");
-    }
+async fn what_has_just_become_due_is_left_to_its_job_while_redis_is_well() {
+    let mut server = RedisServer::start();
+    let poll = Duration::from_secs(4 * 3600);
+    let queue = connected(QueueConfig { poll, ..QueueConfig::at(server.url()) }).await;
+    let two = Two::on(&queue, RetryPolicy::default()).await;
+    let lost = two.lost().await;
+    // It begins with a look.
+    let worker = working(&two.here).await;
+    let told = two.here.start(plan(vec![call("read", json!({}))])).await;
+    assert_eq!(two.here.ended(told.id).await.status(), Status::Completed);
+    assert_eq!(two.begun(std::slice::from_ref(&lost)).await, 0, "its job may be on its way");
+    worker.stop().await;
+    server.kill();
+    patiently("Redis is away", async || !queue.is_connected()).await;
+    let _worker = working(&two.here).await;
+    assert_eq!(two.here.ended(lost.id).await.status(), Status::Completed, "no job can be on its way");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -239,7 +239,7 @@ async fn unsafe_call(world: &World) {
 /// frozen worker has taken the task over from itself, and whom no fence held back has ended it.
 async fn claim_for_another(inner: &dyn Repository, id: TaskId) {
     let lease = Duration::from_millis(300);
-    let claim = Claim { worker: "another", limit: 1, lease, only: Some(id), per_user: 0 };
+    let claim = Claim { only: Some(id), ..Claim::by("another", lease) };
     let ended = async || inner.load(id).await.unwrap().is_some_and(|task| task.status().is_terminal());
     while inner.claim(claim).await.unwrap().is_empty() && !ended().await {
         tokio::time::sleep(Duration::from_millis(5)).await;

@@ -99,7 +99,7 @@ async fn a_task_that_is_only_referred_to_can_be_claimed() {
     let referred = sqlx::raw_sql(refer).execute(&mut *counting).await.unwrap();
     assert_eq!(referred.rows_affected(), 1);
     let lease = Duration::from_secs(15);
-    let claim = Claim { worker: "w", limit: 1, lease, only: Some(task.id), per_user: 0 };
+    let claim = Claim { only: Some(task.id), ..Claim::by("w", lease) };
     assert_eq!(repository.claim(claim).await.unwrap().len(), 1);
     counting.commit().await.unwrap();
 }

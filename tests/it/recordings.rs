@@ -122,7 +122,7 @@ async fn a_task_that_had_not_ended_is_imported_as_cancelled_and_no_worker_takes_
     let there = World::new(Setup::default()).await;
     let imported = there.orchestrator.import(&recording, "bert", None).await.unwrap();
     assert_eq!(imported.status(), Status::Cancelled);
-    let claim = Claim { worker: "w", limit: 9, lease: Duration::from_secs(9), only: None, per_user: 0 };
+    let claim = Claim { limit: 9, ..Claim::by("w", Duration::from_secs(9)) };
     assert!(there.repository.claim(claim).await.unwrap().is_empty());
     there.is_sound(task.id).await;
     assert_eq!(there.kinds(task.id).await.last(), Some(&"cancelled"));

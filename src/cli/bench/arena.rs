@@ -142,7 +142,7 @@ impl Arena {
         let mut made = make(&engine, &load, waiting - others, |_| "bench".to_owned()).await?;
         made.extend(make(&engine, &load, others, |number| format!("bench-{number}")).await?);
         let lease = if per_user == 0 { Duration::from_secs(60) } else { SOON };
-        let claim = Claim { worker: "bench", limit: 5, lease, only: None, per_user };
+        let claim = Claim { limit: 5, per_user, ..Claim::by("bench", lease) };
         let mut took = Vec::with_capacity(CLAIMS);
         for _ in 0..CLAIMS {
             let began = Instant::now();

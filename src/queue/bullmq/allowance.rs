@@ -9,18 +9,12 @@ use tokio::time::Instant;
 use super::QueueLimiter;
 
 /// Asks the queue as BullMQ asks it for the next job, and counts what is granted where jobs are counted.
-/// None is granted while the queue is paused, or, unless the caller insists, while jobs wait or the time of delayed
-/// ones has come or comes in a moment: they come by themselves. Gives how many, or -1 while it is paused, and for how
-/// many milliseconds they count.
+/// None is granted while the queue is paused, or, unless the caller insists, while jobs wait: they come by themselves.
+/// Gives how many, or -1 while it is paused, and for how many milliseconds they count.
 const GRANT: &str = r"
 local meta = redis.call('HMGET', KEYS[1], 'paused', 'concurrency', 'max', 'duration')
 if meta[1] then return {-1, 0} end
-if ARGV[4] == '0' then
-  if redis.call('LLEN', KEYS[4]) + redis.call('ZCARD', KEYS[5]) > 0 then return {0, 0} end
-  local time = redis.call('TIME')
-  local soon = (time[1] * 1000 + math.floor(time[2] / 1000) + 50) * 0x1000
-  if redis.call('ZCOUNT', KEYS[6], '-inf', soon) > 0 then return {0, 0} end
-end
+if ARGV[4] == '0' and redis.call('LLEN', KEYS[4]) + redis.call('ZCARD', KEYS[5]) > 0 then return {0, 0} end
 local granted = tonumber(ARGV[1])
 if meta[2] then granted = math.min(granted, tonumber(meta[2]) - redis.call('LLEN', KEYS[2])) end
 local max = tonumber(meta[3] or ARGV[2])
@@ -58,14 +52,13 @@ impl Allowance {
     ) -> Result<usize, bullmq::Error> {
         let keys = queue.keys();
         let mut script = redis::cmd("EVAL");
-        script.arg(GRANT).arg(6);
+        script.arg(GRANT).arg(5);
         script
             .arg(keys.meta())
             .arg(keys.active())
             .arg(keys.limiter())
             .arg(keys.wait())
-            .arg(keys.prioritized())
-            .arg(keys.delayed());
+            .arg(keys.prioritized());
         let millis = limiter.map_or(0, |limiter| limiter.duration.as_millis());
         script.arg(tasks).arg(limiter.map_or(0, |limiter| limiter.max));
         script.arg(u64::try_from(millis).unwrap_or(u64::MAX)).arg(u8::from(insists));

@@ -22,7 +22,7 @@ pub struct QueueConfig {
     pub concurrency: usize,
     /// How many jobs all workers on the queue, those in Node too, take in how much time.
     pub limiter: Option<QueueLimiter>,
-    /// How often to look for due tasks while Redis is away.
+    /// Within what time a due task is found that no job leads to.
     pub poll: Duration,
     /// How long a worker may be silent before its tasks go to another one.
     pub lease: Duration,

@@ -37,6 +37,9 @@ pub use config::{QueueConfig, QueueLimiter};
 /// ever behind more urgent ones, and those whose jobs nobody hands out.
 const SWEEP: Duration = Duration::from_secs(5);
 
+/// Which part of the interval between looks a due task is left to its job.
+const PATIENCE: u32 = 4;
+
 /// Jobs in BullMQ, and the database where they fail.
 pub struct BullQueue {
     link: Arc<Link>,
@@ -44,7 +47,9 @@ pub struct BullQueue {
     intake: Intake,
     doorbell: Doorbell,
     allowance: Allowance,
-    poll: Duration,
+    /// How long what is due is left to its job.
+    patience: Duration,
+    every: Duration,
     sweep: Duration,
     looked: Mutex<Instant>,
     swept: Mutex<Instant>,
@@ -56,12 +61,15 @@ impl BullQueue {
     pub fn start(config: QueueConfig, doorbell: Doorbell) -> Result<Self, QueueError> {
         let config = Arc::new(config);
         let link = Arc::new(Link::start(config.clone())?);
+        let patience = config.poll / PATIENCE;
         Ok(Self {
             pusher: Pusher::start(link.clone(), doorbell.clone()),
             intake: Intake::new(config.clone(), link.clone()),
             doorbell,
             allowance: Allowance::default(),
-            poll: config.poll,
+            patience,
+            // A task whose job is lost is found within the interval all the same.
+            every: config.poll - patience,
             sweep: SWEEP.min(config.lease / 3).max(config.poll),
             looked: Mutex::new(Instant::now()),
             swept: Mutex::new(Instant::now()),
@@ -80,7 +88,7 @@ impl BullQueue {
     }
 
     fn next_look(&self) -> Instant {
-        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) + self.poll
+        *self.looked.lock().unwrap_or_else(PoisonError::into_inner) + self.every
     }
 
     fn looked(&self, delivery: Delivery) -> Delivery {
@@ -114,9 +122,14 @@ impl Queue for BullQueue {
     async fn next(&self) -> Delivery {
         tokio::select! {
             delivery = self.intake.next() => delivery,
-            () = tokio::time::sleep_until(self.next_look()) => self.looked(Delivery::look()),
+            () = tokio::time::sleep_until(self.next_look()) => self.looked(self.look()),
             () = self.doorbell.rung() => self.looked(Delivery::due()),
         }
+    }
+
+    fn look(&self) -> Delivery {
+        // The job of a task is written behind the task.
+        Delivery::look(if self.is_connected() { self.patience } else { Duration::ZERO })
     }
 
     fn looks_again(&self, was_full: bool) -> bool {
@@ -126,7 +139,7 @@ impl Queue for BullQueue {
     }
 
     async fn admits(&self, hint: &Hint, tasks: usize) -> usize {
-        let insists = *hint != Hint::Look || self.sweeps();
+        let insists = !matches!(hint, Hint::Look { .. }) || self.sweeps();
         let limiter = self.link.config().limiter;
         let asked =
             self.link.ask(async |queue| self.allowance.take(&queue, limiter, tasks, insists).await).await;

@@ -4,14 +4,15 @@ use std::time::Duration;
 
 use super::world::{WORKER, World, completed, started};
 use super::{Broken, Check, Verdict, ensure};
-use crate::repository::{Claim, Lease};
-use crate::task::{Event, Pause, PauseReason, Task};
+use crate::repository::{Claim, Claimed, Lease};
+use crate::task::{Event, Pause, PauseReason, Task, TaskId};
 
 pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a held task is not claimed again, a released one is", |world| Box::pin(exclusive(world))),
     ("a task that waits is not claimed before its time", |world| Box::pin(waits(world))),
     ("claims that race get different tasks", |world| Box::pin(racing_claims(world))),
     ("the oldest wake-up is claimed first", |world| Box::pin(oldest_first(world))),
+    ("what has just become due is left to others if that is wished", |world| Box::pin(overdue(world))),
     ("a lease that ended counts as a crash, a task given back does not", |world| Box::pin(crashes(world))),
     ("renewing extends only leases that are held", |world| Box::pin(renewal(world))),
     ("a paused task is not claimed; resumed, its worker still holds it", |world| Box::pin(paused(world))),
@@ -48,7 +49,7 @@ async fn racing_claims(world: World) -> Verdict {
         let repository = world.repository.clone();
         tokio::spawn(async move {
             let worker = format!("worker-{number}");
-            let claim = Claim { worker: &worker, limit: 4, lease: LONG, only: None, per_user: 0 };
+            let claim = Claim { limit: 4, ..Claim::by(&worker, LONG) };
             repository.claim(claim).await
         })
     });
@@ -66,30 +67,51 @@ async fn racing_claims(world: World) -> Verdict {
 
 async fn oldest_first(world: World) -> Verdict {
     // Whatever is due from other checks is taken out of the way first.
-    let all = Claim { worker: WORKER, limit: 10_000, lease: LONG, only: None, per_user: 0 };
+    let all = Claim { limit: 10_000, ..Claim::by(WORKER, LONG) };
     world.repository.claim(all).await?;
     let mut expected = Vec::new();
     for number in 0..3 {
         let id = world.task(&format!("Queue {number}"), 1).await?.id;
-        let mut task = world.hold(id).await?;
-        let wake = Duration::from_millis(600 - 200 * number);
-        world.commit(&mut task, Vec::new(), Lease::Release(wake)).await?;
-        expected.insert(0, id);
+        expected.insert(0, world.hold(id).await?);
     }
-    tokio::time::sleep(Duration::from_millis(700)).await;
+    for task in &mut expected {
+        world.commit(task, Vec::new(), Lease::Release(Duration::ZERO)).await?;
+        // Whatever wakes up now does so later by the database's clock, too.
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    let expected: Vec<TaskId> = expected.iter().map(|task| task.id).collect();
     let mut order = Vec::new();
     for _ in 0..3 {
-        let one = Claim { worker: WORKER, limit: 1, lease: LONG, only: None, per_user: 0 };
+        let one = Claim::by(WORKER, LONG);
         order.extend(world.repository.claim(one).await?.iter().map(|claimed| claimed.task.id));
     }
     ensure!(order == expected, "{order:?} instead of {expected:?}");
     Ok(())
 }
 
+async fn overdue(world: World) -> Verdict {
+    let moment = Duration::from_millis(1);
+    for per_user in [0, 1_000] {
+        let id = world.task("Overdue", 1).await?.id;
+        tokio::time::sleep(Duration::from_millis(5)).await;
+        for only in [None, Some(id)] {
+            let claim = Claim { limit: 10_000, only, per_user, ..Claim::by(WORKER, LONG) };
+            let early = world.repository.claim(Claim { overdue: LONG, ..claim }).await?;
+            ensure!(early.is_empty(), "{} tasks were claimed that became due just now", early.len());
+            let late = world.repository.claim(Claim { overdue: moment, ..claim }).await?;
+            ensure!(late.iter().any(|claimed| claimed.task.id == id), "it was left: {only:?}, {per_user}");
+            for Claimed { mut task, .. } in late {
+                world.commit(&mut task, Vec::new(), Lease::Release(Duration::ZERO)).await?;
+            }
+            tokio::time::sleep(Duration::from_millis(5)).await;
+        }
+    }
+    Ok(())
+}
+
 async fn crashes(world: World) -> Verdict {
     let id = world.task("Crash", 1).await?.id;
-    let counted =
-        |claimed: Option<crate::repository::Claimed>| claimed.map(|claimed| (claimed.crashes, claimed.task));
+    let counted = |claimed: Option<Claimed>| claimed.map(|claimed| (claimed.crashes, claimed.task));
     let first = counted(world.claim(id, WORKER, Duration::ZERO).await?);
     let second = counted(world.claim(id, WORKER, Duration::ZERO).await?);
     let third = counted(world.claim(id, WORKER, LONG).await?);

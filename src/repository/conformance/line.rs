@@ -26,7 +26,7 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
 
 const LONG: Duration = Duration::from_secs(60);
 
-const ANY: Claim<'static> = Claim { worker: WORKER, limit: 1, lease: LONG, only: None, per_user: 0 };
+const ANY: Claim<'static> = Claim::by(WORKER, LONG);
 
 fn priority(number: i64) -> Result<Priority, Broken> {
     Priority::try_from(number).map_err(|error| Broken(error.to_string()))

@@ -100,7 +100,7 @@ impl World {
         worker: &str,
         lease: Duration,
     ) -> Result<Option<Claimed>, Broken> {
-        let claim = Claim { worker, limit: 1, lease, only: Some(id), per_user: 0 };
+        let claim = Claim { only: Some(id), ..Claim::by(worker, lease) };
         Ok(self.repository.claim(claim).await?.pop())
     }
 

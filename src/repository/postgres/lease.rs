@@ -31,8 +31,11 @@ pub(super) async fn lease(pools: &Pools, turn: &Mutex<String>, claim: Claim<'_>)
 
 /// Also tells whose the last of them is.
 async fn once(conn: &mut Conn, claim: Claim<'_>, turn: &str) -> Result<(Vec<Leased>, Option<String>)> {
-    let mut leased =
-        sqlx::query(text(&claim)).bind(claim.worker).bind(millis(claim.lease)).bind(i64::from(claim.limit));
+    let mut leased = sqlx::query(text(&claim))
+        .bind(claim.worker)
+        .bind(millis(claim.lease))
+        .bind(i64::from(claim.limit))
+        .bind(millis(claim.overdue));
     if let Some(only) = claim.only {
         leased = leased.bind(key(only));
     }

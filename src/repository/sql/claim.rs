@@ -10,18 +10,24 @@ use crate::repository::records::Leased;
 use crate::repository::{Claim, Claimed, Due, Place, Renewal, RepositoryError};
 use crate::task::{Task, TaskId};
 
+/// Until when a task that is claimed became due.
+macro_rules! until {
+    () => {
+        now_plus!("-$4")
+    };
+}
+
 /// The first due tasks of one priority, read from its own range of the index: what waits behind
 /// them is not looked at, however much it is.
 macro_rules! level {
-    ($level:literal, $limit:literal, $only:expr, $lock:expr) => {
+    ($level:literal, $limit:literal, $until:expr, $lock:expr) => {
         concat!(
             "SELECT id, user_id, place FROM (SELECT id, user_id, ",
             place!(),
             " AS place FROM task_execution WHERE priority = ",
             $level,
             " AND wake_at <= ",
-            now!(),
-            $only,
+            $until,
             " ORDER BY wake_at LIMIT ",
             $limit,
             $lock,
@@ -33,17 +39,17 @@ macro_rules! level {
 
 /// The first due tasks of every priority. Whoever is first in the line is among them.
 macro_rules! line {
-    ($limit:literal, $only:expr, $lock:expr) => {
+    ($limit:literal, $until:expr, $lock:expr) => {
         concat!(
-            level!(1, $limit, $only, $lock),
+            level!(1, $limit, $until, $lock),
             " UNION ALL ",
-            level!(2, $limit, $only, $lock),
+            level!(2, $limit, $until, $lock),
             " UNION ALL ",
-            level!(3, $limit, $only, $lock),
+            level!(3, $limit, $until, $lock),
             " UNION ALL ",
-            level!(4, $limit, $only, $lock),
+            level!(4, $limit, $until, $lock),
             " UNION ALL ",
-            level!(5, $limit, $only, $lock)
+            level!(5, $limit, $until, $lock)
         )
     };
 }
@@ -54,8 +60,8 @@ macro_rules! one {
         concat!(
             "SELECT id, user_id, ",
             place!(),
-            " AS place FROM task_execution WHERE id = $4 AND wake_at <= ",
-            now!(),
+            " AS place FROM task_execution WHERE id = $5 AND wake_at <= ",
+            until!(),
             skip_locked!()
         )
     };
@@ -97,7 +103,7 @@ macro_rules! front {
             " AS place FROM task_execution WHERE priority = ",
             $level,
             " AND wake_at <= ",
-            now!(),
+            until!(),
             " ORDER BY wake_at LIMIT $3 + 100) AS level_",
             $level
         )
@@ -124,7 +130,7 @@ macro_rules! next_user {
 macro_rules! candidates {
     () => {
         concat!(
-            "served AS MATERIALIZED (SELECT user_id FROM held WHERE tasks >= $4), front AS MATERIALIZED (",
+            "served AS MATERIALIZED (SELECT user_id FROM held WHERE tasks >= $5), front AS MATERIALIZED (",
             front!(1),
             " UNION ALL ",
             front!(2),
@@ -137,25 +143,25 @@ macro_rules! candidates {
             "), crowded AS MATERIALIZED (SELECT level FROM front GROUP BY level HAVING count(*) >= $3 + 100 AND ",
             "sum(CASE WHEN user_id IN (SELECT user_id FROM served) THEN 0 ELSE 1 END) < $3), ",
             // A row without a user is the end of the index: it goes on from the beginning, once.
-            "users (level, user_id, wrapped, looked) AS (SELECT level, CAST($5 AS text), 0, 0 FROM crowded UNION ALL ",
+            "users (level, user_id, wrapped, looked) AS (SELECT level, CAST($6 AS text), 0, 0 FROM crowded UNION ALL ",
             "SELECT users.level, CASE WHEN users.user_id IS NULL THEN ",
             next_user!(""),
             " ELSE ",
             next_user!(" AND t.user_id > users.user_id"),
             " END, CASE WHEN users.user_id IS NULL THEN 1 ELSE users.wrapped END, users.looked + 1 FROM users ",
             "WHERE users.looked < 64 AND ((users.wrapped = 0 AND (users.user_id IS NOT NULL OR users.looked > 0)) ",
-            "OR users.user_id <= $5)), ",
+            "OR users.user_id <= $6)), ",
             "candidates AS MATERIALIZED (SELECT id, user_id, place FROM front ",
             "WHERE user_id NOT IN (SELECT user_id FROM served) UNION SELECT t.id, t.user_id, ",
             place!(),
             " FROM users CROSS JOIN task_execution AS t WHERE users.looked > 0 ",
-            "AND (users.wrapped = 0 OR users.user_id <= $5) ",
+            "AND (users.wrapped = 0 OR users.user_id <= $6) ",
             "AND users.user_id NOT IN (SELECT user_id FROM served) AND t.id",
             one_of!(concat!(
                 "SELECT h.id FROM task_execution AS h WHERE h.priority = users.level ",
                 "AND h.user_id = users.user_id AND h.wake_at <= ",
-                now!(),
-                " ORDER BY h.wake_at LIMIT CASE WHEN $3 < $4 THEN $3 ELSE $4 END"
+                until!(),
+                " ORDER BY h.wake_at LIMIT CASE WHEN $3 < $5 THEN $3 ELSE $5 END"
             )),
             "), "
         )
@@ -169,9 +175,9 @@ macro_rules! first_candidates {
             "SELECT id, ",
             place!(),
             " AS place FROM task_execution WHERE id IN (SELECT id FROM ",
-            within!("candidates", "$4"),
+            within!("candidates", "$5"),
             " ORDER BY place, id LIMIT $3 + 10) AND wake_at <= ",
-            now!(),
+            until!(),
             skip_locked!()
         )
     };
@@ -199,15 +205,15 @@ macro_rules! lease {
     };
 }
 
-pub(in crate::repository) const CLAIM_DUE: &str = lease!("", line!("$3", "", skip_locked!()), "due");
+pub(in crate::repository) const CLAIM_DUE: &str = lease!("", line!("$3", until!(), skip_locked!()), "due");
 const CLAIM_ONE: &str = lease!("", one!(), "due");
 pub(in crate::repository) const CLAIM_DUE_WITHIN: &str =
     lease!(concat!("RECURSIVE ", held!(), candidates!()), first_candidates!(), "due");
-const CLAIM_ONE_WITHIN: &str = lease!(held!(), one!(), within!("due", "$5"));
+const CLAIM_ONE_WITHIN: &str = lease!(held!(), one!(), within!("due", "$6"));
 
-/// The statement that leases: takes the worker, the lease in milliseconds, the limit, then the
-/// one task if it is for one, then how many a user may have if that is limited, and who had the last turn
-/// if it is for whatever is due then. Gives the ids of the tasks, how often each lost its worker, its epoch
+/// The statement that leases: takes the worker, the lease in milliseconds, the limit, for how many
+/// milliseconds tasks have been due, then the one task if it is for one, then how many a user may have if
+/// that is limited, and who had the last turn if it is for whatever is due then. Gives the ids of the tasks, how often each lost its worker, its epoch
 /// and its user.
 pub(in crate::repository) fn text(claim: &Claim<'_>) -> &'static str {
     match (claim.only, claim.per_user) {
@@ -289,7 +295,7 @@ pub(super) async fn waiting(conn: &mut Conn, limit: u32) -> Result<Vec<Place>> {
         "SELECT ",
         ahead!("place"),
         " FROM (",
-        line!("$1", "", ""),
+        line!("$1", now!(), ""),
         ") AS due ORDER BY place LIMIT $1"
     );
     let rows = sqlx::query(LINE).bind(i64::from(limit)).fetch_all(conn).await?;

@@ -199,9 +199,9 @@ impl<'c> Statements<'c> {
             Entry::Occupied(prepared) => prepared.into_mut(),
             Entry::Vacant(place) => place.insert(self.connection.prepare(text)?),
         };
-        let (lease, limit) = (claim::millis(wish.lease), wish.limit);
+        let (lease, overdue) = (claim::millis(wish.lease), claim::millis(wish.overdue));
         let only = wish.only.map(|id| *id.0.as_bytes());
-        let mut values: Vec<&dyn ToSql> = vec![&wish.worker, &lease, &limit];
+        let mut values: Vec<&dyn ToSql> = vec![&wish.worker, &lease, &wish.limit, &overdue];
         values.extend(only.as_ref().map(|id| id as &dyn ToSql));
         let turn = std::mem::take(&mut self.turn);
         if wish.per_user > 0 {

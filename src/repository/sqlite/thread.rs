@@ -58,19 +58,21 @@ pub(super) struct Leasing {
     worker: String,
     limit: u32,
     lease: Duration,
+    overdue: Duration,
     only: Option<TaskId>,
     per_user: u32,
 }
 
 impl Leasing {
     pub(super) fn of(claim: Claim<'_>) -> Self {
-        let Claim { worker, limit, lease, only, per_user } = claim;
-        Self { worker: worker.to_owned(), limit, lease, only, per_user }
+        let Claim { worker, limit, lease, overdue, only, per_user } = claim;
+        Self { worker: worker.to_owned(), limit, lease, overdue, only, per_user }
     }
 
     pub(super) fn claim(&self) -> Claim<'_> {
-        let Self { worker, limit, lease, only, per_user } = self;
-        Claim { worker, limit: *limit, lease: *lease, only: *only, per_user: *per_user }
+        let Self { worker, limit, lease, overdue, only, per_user } = self;
+        let (limit, lease, overdue) = (*limit, *lease, *overdue);
+        Claim { worker, limit, lease, overdue, only: *only, per_user: *per_user }
     }
 }
 

@@ -144,7 +144,7 @@ async fn all_workers_are_listed_with_what_they_hold() {
     };
     fixture.repository().beat(&worker, Beat::Begin).await.unwrap();
     let lease = std::time::Duration::from_secs(60);
-    let claim = Claim { worker: "w", limit: 1, lease, only: None, per_user: 0 };
+    let claim = Claim::by("w", lease);
     fixture.repository().claim(claim).await.unwrap();
     let listed = fixture.get("/api/workers").await.json();
     let mut listed = listed["workers"][0].clone();

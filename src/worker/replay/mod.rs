@@ -152,7 +152,7 @@ async fn play(stage: &Arc<Stage>, shared: &Arc<Shared>, id: TaskId) -> Result<()
                 break;
             }
         }
-        let claim = Claim { worker: "replay", limit: 1, lease: LEASE, only: Some(id), per_user: 0 };
+        let claim = Claim { only: Some(id), ..Claim::by("replay", LEASE) };
         let asked = Instant::now();
         if let Some(claimed) = repository.claim(claim).await?.pop() {
             let stop = CancellationToken::new();
