@@ -251,7 +251,7 @@ async fn a_cancel_reaches_a_hanging_call_and_nothing_follows() {
     let world = bare().await;
     let task = world.start(plan(vec![call("hang", json!({})), call("read", json!({}))])).await;
     let _worker = world.work("w");
-    world.until(task.id, |task| !task.steps()[0].calls.is_empty()).await;
+    world.until_called("hang", 1).await;
     world.orchestrator.cancel(task.id, "a person").await.unwrap();
     let task = world.until(task.id, |task| task.state().seq >= 8).await;
     assert_eq!(task.status(), Status::Cancelled);
@@ -270,9 +270,9 @@ async fn an_unsafe_call_that_a_crash_cut_off_waits_for_a_person() {
         (OutcomeDecision::Fail, 1, Status::Failed),
     ] {
         let world = world(json!({"rules": [{"role": "plan", "reply": {"text": "no plan"}}]})).await;
-        let task = world.start(plan(vec![call("slow", json!({"ms": 300})), call("read", json!({}))])).await;
+        let task = world.start(plan(vec![call("hang", json!({"times": 1})), call("read", json!({}))])).await;
         let worker = world.work("first");
-        world.until(task.id, |task| !task.steps()[0].calls.is_empty()).await;
+        world.until_called("hang", 1).await;
         worker.kill().await;
         let _worker = world.work("second");
         let paused = world.until(task.id, |task| task.status() == Status::Paused).await;
@@ -287,8 +287,7 @@ async fn an_unsafe_call_that_a_crash_cut_off_waits_for_a_person() {
         world.orchestrator.decide_outcome(task.id, None, decision.clone(), "p").await.unwrap();
         let task = world.ended(task.id).await;
         assert_eq!(task.status(), end, "{decision:?}: {:?}", world.kinds(task.id).await);
-        let slow = world.ledger.lock().unwrap().iter().filter(|(_, tool)| tool == "slow").count();
-        assert_eq!(slow, calls, "{decision:?}");
+        assert_eq!(world.calls_of("hang"), calls, "{decision:?}");
         world.is_sound(task.id).await;
     }
 }
@@ -311,9 +310,11 @@ async fn a_repeatable_call_that_a_crash_cut_off_is_repeated_with_its_key() {
     let task = world.start(plan(vec![call("hang_reading", json!({}))])).await;
     let worker = world.work("first");
     world.until(task.id, |task| !task.steps()[0].calls.is_empty()).await;
+    world.until_called("hang_reading", 1).await;
     worker.kill().await;
     let _worker = world.work("second");
     let task = world.until(task.id, |task| task.steps()[0].calls.iter().any(|call| call.attempt == 2)).await;
+    world.until_called("hang_reading", 2).await;
     assert_eq!(world.calls().values().copied().collect::<Vec<_>>(), [2], "one key, called twice");
     world.orchestrator.cancel(task.id, "p").await.unwrap();
 }
@@ -444,6 +445,7 @@ async fn a_poison_step_is_shown_to_a_person_and_an_unsafe_call_in_it_is_asked_ab
         let task = world.start(plan(vec![call(tool, json!({}))])).await;
         let worker = world.work("dies");
         world.until(task.id, |task| !task.steps()[0].calls.is_empty()).await;
+        world.until_called(tool, 1).await;
         worker.kill().await;
         let _worker = world.work("finds it");
         let paused = world.until(task.id, |task| task.status() == Status::Paused).await;
@@ -485,20 +487,14 @@ async fn a_task_that_kills_its_workers_is_found_and_its_neighbours_are_not_blame
         innocent.push(world.start(plan(vec![call("slow_reading", json!({"ms": 400}))])).await.id);
     }
     let deadly = world.start(plan(vec![call("deadly", json!({}))])).await.id;
-    let deaths = || world.ledger.lock().unwrap().iter().filter(|(_, tool)| tool.as_str() == "deadly").count();
     let is_found = |task: &longhaul::task::Task| task.status() == Status::Paused;
     for death in 1.. {
         let worker = world.work(&format!("worker-{death}"));
-        let dies = async {
-            while deaths() < death {
-                tokio::time::sleep(std::time::Duration::from_millis(2)).await;
-            }
-        };
         tokio::select! {
-            () = dies => worker.kill().await,
+            () = world.until_called("deadly", death) => worker.kill().await,
             task = world.until(deadly, is_found) => {
                 assert_eq!(task.state().pause.as_ref().map(|pause| pause.reason), Some(PauseReason::Poison));
-                assert_eq!(deaths(), 3, "it was found after other than three deaths");
+                assert_eq!(world.calls_of("deadly"), 3, "it was found after other than three deaths");
                 for id in &innocent {
                     let rests = |task: &longhaul::task::Task| !task.status().is_live();
                     assert_eq!(world.until(*id, rests).await.status(), Status::Completed);

@@ -211,7 +211,7 @@ async fn play(scene: Scene, bug: Option<Bug>) -> Result<String, String> {
         (_, Fate::Dies) => {
             tokio::select! {
                 () = wrapped.interference.trap.caught() => {}
-                () = unsafe_call(&world) => {}
+                () = world.until_called("slow", 1) => {}
             }
             first.kill().await;
             *wrapped.interference.unwritten.lock().unwrap() = None;
@@ -227,12 +227,6 @@ async fn play(scene: Scene, bug: Option<Bug>) -> Result<String, String> {
     finish(&world, id).await;
     let ledger = world.written_ledger();
     judge::verdict(&url, &[("--tools", ledger.path())])
-}
-
-async fn unsafe_call(world: &World) {
-    while !world.ledger.lock().unwrap().iter().any(|(_, tool)| tool == "slow") {
-        tokio::time::sleep(Duration::from_millis(5)).await;
-    }
 }
 
 /// A lease that somebody else takes as soon as it can be had, and does nothing with. On a slow machine the

@@ -209,6 +209,22 @@ impl World {
         self.journal(id).await.iter().map(|entry| entry.event.kind()).collect()
     }
 
+    /// Waits until a tool was called so often. The intent of an unsafe call is on record by then, and that
+    /// of a call which only reads soon after.
+    pub(crate) async fn until_called(&self, tool: &str, times: usize) {
+        let called = async {
+            while self.calls_of(tool) < times {
+                tokio::time::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, called).await.expect("the tool is called");
+    }
+
+    /// How often a tool was called.
+    pub(crate) fn calls_of(&self, tool: &str) -> usize {
+        self.ledger.lock().unwrap().iter().filter(|(_, name)| name == tool).count()
+    }
+
     /// How often each key was called.
     pub(crate) fn calls(&self) -> BTreeMap<String, usize> {
         let mut calls = BTreeMap::new();
@@ -311,7 +327,8 @@ pub(crate) fn call(tool: &str, arguments: Value) -> PlannedStep {
 }
 
 /// `read`, `keyed` and `unsafe_effect` by effect class; `flaky` fails as often as it is told;
-/// `hang` and `deadly` return only when cancelled; `slow` takes a while; `late` times out the first time.
+/// `hang` and `deadly` return only when cancelled, or the first `times`; `stubborn` is done when it is cancelled;
+/// `slow` takes a while; `late` times out the first time.
 fn counting_tools(ledger: &Ledger) -> Vec<Arc<dyn Tool>> {
     let tools = [
         ("read", Effect::ReadOnly),
@@ -321,6 +338,7 @@ fn counting_tools(ledger: &Ledger) -> Vec<Arc<dyn Tool>> {
         ("hang", Effect::Unsafe),
         ("hang_reading", Effect::ReadOnly),
         ("deadly", Effect::ReadOnly),
+        ("stubborn", Effect::Unsafe),
         ("slow_reading", Effect::ReadOnly),
         ("deep", Effect::ReadOnly),
         ("slow", Effect::Unsafe),
@@ -374,9 +392,15 @@ impl Tool for CountingTool {
             }
             "late" if count == 1 => Err(ToolError::Timeout(Duration::from_secs(1))),
             "broken" => Err(ToolError::Denied("it never works".to_owned())),
-            "hang" | "hang_reading" | "deadly" => {
+            "hang" | "hang_reading" | "deadly"
+                if count as u64 <= arguments["times"].as_u64().unwrap_or(u64::MAX) =>
+            {
                 context.cancel.cancelled().await;
                 Err(ToolError::Cancelled)
+            }
+            "stubborn" => {
+                context.cancel.cancelled().await;
+                Ok(ToolOutput::ok(json!({"count": count})))
             }
             "deep" => Ok(ToolOutput::ok((0..200).fold(json!("bottom"), |inner, _| json!([inner])))),
             "slow" | "slow_reading" => {

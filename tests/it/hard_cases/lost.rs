@@ -66,9 +66,9 @@ async fn an_answer_that_a_crash_kept_from_the_journal_is_asked_for_again_and_non
 #[tokio::test(flavor = "multi_thread")]
 async fn a_result_that_comes_after_the_cancel_is_journaled_and_the_status_stays() {
     let world = super::world(Setup::default()).await;
-    let task = world.start(plan(vec![call("slow", json!({"ms": 400})), call("keyed", json!({}))])).await;
+    let task = world.start(plan(vec![call("stubborn", json!({})), call("keyed", json!({}))])).await;
     let worker = world.work("w");
-    world.until(task.id, |task| !task.steps()[0].calls.is_empty()).await;
+    world.until_called("stubborn", 1).await;
     world.orchestrator.cancel(task.id, "a person").await.unwrap();
     worker.stop().await;
     let kinds = world.kinds(task.id).await;
