@@ -22,8 +22,10 @@ type Key = Uuid;
 type Time = DateTime<Utc>;
 
 const BEGIN_WRITE: &str = "BEGIN";
-/// Reads see one snapshot.
-const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY";
+/// Reads see one snapshot. It locks no rows, and a process with little CPU may take long over what it read before
+/// it asks on.
+const BEGIN_READ: &str = "BEGIN ISOLATION LEVEL REPEATABLE READ READ ONLY; \
+    SET LOCAL idle_in_transaction_session_timeout = '60s'";
 /// Groups that are written at the same time. PostgreSQL joins their trips to the disk; with
 /// more writers the groups get smaller and cost more than they save.
 const WRITERS: usize = 3;

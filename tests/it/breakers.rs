@@ -201,7 +201,7 @@ async fn a_step_may_have_its_own_patience_and_its_own_model() {
     plan.steps[0].retry = Some(RetryPolicy { max_attempts: 0, ..RetryPolicy::default() });
     let request = TaskRequest { plan: Some(plan), ..request };
     let refused = world.orchestrator.start(request).await.unwrap_err().to_string();
-    assert!(refused.contains("maxAttempts must be at least 1"), "{refused}");
+    assert!(refused.contains("plan[0].retry.maxAttempts: must be at least 1"), "{refused}");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -1,10 +1,8 @@
 //! Children: found by their parents, and seen to when they do not stand as those do.
 
-use std::time::Duration;
-
 use serde_json::json;
 
-use super::world::{World, cancelled, started};
+use super::world::{LONG, World, cancelled, started};
 use super::{Check, Verdict, ensure};
 use crate::repository::{Fate, Lease, ListFilter};
 use crate::task::{Budget, Event, Parent, Pause, PauseReason, Payload, Reserve, Status, Task, TaskId, Usage};
@@ -61,7 +59,7 @@ async fn family(world: &World) -> Result<(Task, Task), super::Broken> {
     let (child, entries) = world.child_draft("Child", of)?;
     world.commit(&mut parent, vec![started(0), called(child.id)], Lease::Keep).await?;
     world.repository.create(&child, entries, None).await?;
-    world.commit(&mut parent, vec![], Lease::Release(Duration::from_secs(60))).await?;
+    world.commit(&mut parent, vec![], Lease::Release(LONG)).await?;
     Ok((parent, child))
 }
 
@@ -118,11 +116,10 @@ async fn strays(world: World) -> Verdict {
 
 async fn due(world: World) -> Verdict {
     let (parent, child) = family(&world).await?;
-    let minute = Duration::from_secs(60);
-    ensure!(world.claim(parent.id, "early", minute).await?.is_none(), "claimed before it was due");
+    ensure!(world.claim(parent.id, "early", LONG).await?.is_none(), "claimed before it was due");
     let mut written = world.load(parent.id).await?;
     world.commit(&mut written, vec![ended()], Lease::Due).await?;
-    let Some(claimed) = world.claim(parent.id, "next", minute).await? else {
+    let Some(claimed) = world.claim(parent.id, "next", LONG).await? else {
         return Err(super::Broken("it did not become due".into()));
     };
     ensure!(claimed.crashes == 0, "{} crashes", claimed.crashes);
@@ -130,7 +127,7 @@ async fn due(world: World) -> Verdict {
     let message =
         Event::MessageReceived { text: Payload::text("m"), pictures: Vec::new(), by: "p".to_owned() };
     world.commit(&mut held, vec![message], Lease::Due).await?;
-    ensure!(world.claim(parent.id, "thief", minute).await?.is_none(), "it was taken from its worker");
+    ensure!(world.claim(parent.id, "thief", LONG).await?.is_none(), "it was taken from its worker");
     end(&world, held, child).await
 }
 

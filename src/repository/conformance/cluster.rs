@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use super::world::{World, cancelled};
+use super::world::{LONG, World, cancelled};
 use super::{Broken, Check, Verdict, ensure};
 use crate::repository::{
     Answer, Beat, Lease, Presence, Rate, RepositoryError, Retention, WorkerInfo, WorkerSummary,
@@ -94,7 +94,7 @@ async fn workers(world: World) -> Verdict {
     let first = listed(&world, &worker).await?.ok_or_else(|| Broken("it is not listed".into()))?;
     ensure!((&first.info, first.presence) == (&worker, Presence::Working), "{first:?}");
     let task = world.task("Held", 1).await?.id;
-    world.claim(task, &worker.name, Duration::from_secs(60)).await?;
+    world.claim(task, &worker.name, LONG).await?;
     tokio::time::sleep(Duration::from_millis(5)).await;
     worker.concurrency = 8;
     world.repository.beat(&worker, Beat::Drain).await?;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{WORKER, World, completed, started};
+use super::world::{LONG, WORKER, World, completed, started};
 use super::{Broken, Check, Verdict, ensure};
 use crate::repository::{Claim, Claimed, Lease};
 use crate::task::{Event, Pause, PauseReason, Task, TaskId};
@@ -18,8 +18,6 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("a paused task is not claimed; resumed, its worker still holds it", |world| Box::pin(paused(world))),
     ("expiring leases makes held tasks due", |world| Box::pin(expiry(world))),
 ];
-
-const LONG: Duration = Duration::from_secs(60);
 
 async fn exclusive(world: World) -> Verdict {
     let id = world.task("Exclusive", 2).await?.id;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::world::{WORKER, World, completed, started};
+use super::world::{LONG, WORKER, World, completed, started};
 use super::{Broken, Check, Verdict, ensure};
 use crate::repository::{Claim, Claimed, Lease, Place};
 use crate::task::{Event, Priority, Task, TaskId};
@@ -23,8 +23,6 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     ("behind a crowd nobody waits for ever, however many users wait", |world| Box::pin(turns(world))),
     ("claims that race do not give a user more than allowed", |world| Box::pin(racing_for_a_user(world))),
 ];
-
-const LONG: Duration = Duration::from_secs(60);
 
 const ANY: Claim<'static> = Claim::by(WORKER, LONG);
 
@@ -114,11 +112,10 @@ async fn looks(world: World) -> Verdict {
     ensure!(!repository.due().await?.task, "what is leased is not due");
     world.claim(held.id, WORKER, LONG).await?;
     let coming = repository.due().await?.schedule;
-    let minute = Duration::from_secs(60);
-    let schedule = super::schedules::schedule(&world, super::world::now().plus(minute));
+    let schedule = super::schedules::schedule(&world, super::world::now().plus(LONG));
     repository.put_schedule(&schedule, 0).await?;
     let next = repository.due().await?.schedule;
-    let is_next = next.is_some_and(|next| next <= minute && (coming.is_some() || next > minute / 2));
+    let is_next = next.is_some_and(|next| next <= LONG && (coming.is_some() || next > LONG / 2));
     ensure!(is_next, "the schedule comes in {next:?}, and before in {coming:?}");
     repository.delete_schedule(schedule.id).await?;
     let overdue = super::schedules::schedule(&world, crate::task::Timestamp::from_millis(1));

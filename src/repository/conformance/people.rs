@@ -1,11 +1,9 @@
 //! What waits for people is kept and found.
 
-use std::time::Duration;
-
 use futures::FutureExt;
 use serde_json::json;
 
-use super::world::{World, dispatched, now, returned, started};
+use super::world::{LONG, World, dispatched, now, returned, started};
 use super::{Check, Verdict, ensure};
 use crate::repository::{Lease, ListFilter, Requests};
 use crate::task::{Effect, Event, OnExpiry, Pause, PauseReason, Payload, TaskId, Timestamp};
@@ -43,7 +41,7 @@ async fn found(world: World) -> Verdict {
     world.task("Waits for nobody", 1).await?;
     let id = world.task("Waits", 1).await?.id;
     let mut task = world.hold(id).await?;
-    let expires_at = now().plus(Duration::from_secs(60));
+    let expires_at = now().plus(LONG);
     world.commit(&mut task, vec![started(0), request(1, expires_at)], Lease::Keep).await?;
     let listed = async |requests: Requests| -> Result<Vec<TaskId>, super::Broken> {
         let user_id = Some(world.user.clone());

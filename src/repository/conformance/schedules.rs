@@ -5,7 +5,7 @@ use std::time::Duration;
 use futures::FutureExt;
 use uuid::Uuid;
 
-use super::world::{World, now};
+use super::world::{LONG, World, now};
 use super::{Broken, Check, Verdict, ensure};
 use crate::repository::{Answer, Overlap, RepositoryError, Schedule, ScheduleId, ScheduledTask, Timing};
 use crate::task::{TaskId, Timestamp, Usd};
@@ -20,8 +20,6 @@ pub(super) const CHECKS: &[(&str, Check)] = &[
     }),
     ("schedules are listed by user, newest first", |world| listed(world).boxed()),
 ];
-
-const LONG: Duration = Duration::from_secs(60);
 
 pub(super) fn schedule(world: &World, next_at: Timestamp) -> Schedule {
     let at = now();

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use super::world::{World, cancelled, completed, dispatched, now, returned, started};
+use super::world::{LONG, World, cancelled, completed, dispatched, now, returned, started};
 use super::{Check, Verdict, ensure};
 use crate::repository::{Lease, ListFilter, RepositoryError};
 use crate::task::{
@@ -208,7 +208,7 @@ async fn at_work(world: World) -> Verdict {
     let [at] = &listed[..] else { return Err(super::Broken(format!("{listed:?}"))) };
     let first = held.step(0).map(|step| step.plan.description.clone());
     ensure!(at.current_step == first && at.worker.is_some() && at.wake_at.is_none(), "held: {at:?}");
-    world.commit(&mut held, vec![], Lease::Release(Duration::from_secs(60))).await?;
+    world.commit(&mut held, vec![], Lease::Release(LONG)).await?;
     let listed = world.repository.list(&mine).await?;
     let [at] = &listed[..] else { return Err(super::Broken(format!("{listed:?}"))) };
     ensure!(at.worker.is_none() && at.wake_at > Some(at.updated_at), "given back: {at:?}");

@@ -16,6 +16,9 @@ use crate::task::{
 /// The worker that claims in most checks.
 pub(super) const WORKER: &str = "worker-a";
 
+/// Longer than all checks take anywhere: what one of them leaves leased or asleep is in no other one's way.
+pub(super) const LONG: Duration = Duration::from_secs(3600);
+
 /// One repository, and ids that no other check uses.
 #[derive(Clone)]
 pub(super) struct World {
@@ -106,7 +109,7 @@ impl World {
 
     /// Claims one task that must be due.
     pub(super) async fn hold(&self, id: TaskId) -> Result<Task, Broken> {
-        let claimed = self.claim(id, WORKER, Duration::from_secs(60)).await?;
+        let claimed = self.claim(id, WORKER, LONG).await?;
         claimed
             .map(|claimed| claimed.task)
             .ok_or_else(|| Broken(format!("task {id} was due and not claimed")))

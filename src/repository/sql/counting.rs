@@ -243,6 +243,32 @@ fn call_that_ends(event: &Event) -> Option<(u32, u32)> {
     }
 }
 
+const ADD_FIGURES: &str = concat!(
+    "INSERT INTO figure (width, user_id, at, measure, name, slot, events, millis, input_tokens, ",
+    "output_tokens, cached_tokens, cost_nanos, unpriced) SELECT width, user_id, at, measure, name, slot, ",
+    "events, millis, input_tokens, output_tokens, cached_tokens, cost_nanos, unpriced FROM ",
+    rows!("$1"; width bigint, user_id text, at bigint, measure text, name text, slot bigint, events bigint,
+        millis bigint, input_tokens bigint, output_tokens bigint, cached_tokens bigint,
+        cost_nanos bigint, unpriced bigint),
+    " WHERE true ON CONFLICT (width, user_id, at, measure, name, slot) DO UPDATE SET ",
+    "events = figure.events + excluded.events, millis = figure.millis + excluded.millis, ",
+    "input_tokens = figure.input_tokens + excluded.input_tokens, ",
+    "output_tokens = figure.output_tokens + excluded.output_tokens, ",
+    "cached_tokens = figure.cached_tokens + excluded.cached_tokens, ",
+    "cost_nanos = figure.cost_nanos + excluded.cost_nanos, unpriced = figure.unpriced + excluded.unpriced"
+);
+
+const ADD_FAILURES: &str = concat!(
+    "INSERT INTO failure (user_id, at, place, code, message, events, last_at, task_id) ",
+    "SELECT user_id, at, place, code, message, events, last_at, task_id FROM ",
+    rows!("$1"; user_id text, at bigint, place text, code text, message text, events bigint,
+        last_at bigint, task_id uuid),
+    " WHERE true ON CONFLICT (user_id, at, place, code, message) DO UPDATE SET ",
+    "events = failure.events + excluded.events, task_id = CASE WHEN excluded.last_at >= failure.last_at ",
+    "THEN excluded.task_id ELSE failure.task_id END, last_at = CASE WHEN excluded.last_at >= failure.last_at ",
+    "THEN excluded.last_at ELSE failure.last_at END"
+);
+
 /// Writes what a pass has counted, unless somebody else has counted any of it meanwhile. Returns
 /// how many entries that were.
 pub(super) async fn write(conn: &mut Conn, pass: &Pass) -> Result<u64> {
@@ -255,56 +281,24 @@ pub(super) async fn write(conn: &mut Conn, pass: &Pass) -> Result<u64> {
         "COALESCE((SELECT c.seq FROM counted AS c WHERE c.task_id = r.task_id), 0) ",
         "ON CONFLICT (task_id) DO UPDATE SET seq = excluded.seq"
     );
+    // A transaction waits for nothing but the database.
+    let tasks = text(&pass.tasks).map_err(unwritable)?;
+    let figures = text(&pass.tally.rows()).map_err(unwritable)?;
+    let failures = pass.tally.failure_rows();
+    let failures = (!failures.is_empty()).then(|| text(&failures)).transpose().map_err(unwritable)?;
     let mut transaction = begin_write(conn).await?;
     sqlx::query("UPDATE counting SET passes = passes + 1").execute(&mut *transaction).await?;
-    let list = text(&pass.tasks).map_err(unwritable)?;
-    let moved = sqlx::query(MOVE_ON).bind(list).execute(&mut *transaction).await?.rows_affected();
+    let moved = sqlx::query(MOVE_ON).bind(tasks).execute(&mut *transaction).await?.rows_affected();
     if moved != pass.tasks.len() as u64 {
         transaction.rollback().await?;
         return Ok(0);
     }
-    add_figures(&mut transaction, &pass.tally).await?;
-    add_failures(&mut transaction, &pass.tally).await?;
+    sqlx::query(ADD_FIGURES).bind(figures).execute(&mut *transaction).await?;
+    if let Some(failures) = failures {
+        sqlx::query(ADD_FAILURES).bind(failures).execute(&mut *transaction).await?;
+    }
     transaction.commit().await?;
     Ok(pass.entries)
-}
-
-async fn add_figures(conn: &mut Conn, tally: &Tally) -> Result<()> {
-    const ADD: &str = concat!(
-        "INSERT INTO figure (width, user_id, at, measure, name, slot, events, millis, input_tokens, ",
-        "output_tokens, cached_tokens, cost_nanos, unpriced) SELECT width, user_id, at, measure, name, slot, ",
-        "events, millis, input_tokens, output_tokens, cached_tokens, cost_nanos, unpriced FROM ",
-        rows!("$1"; width bigint, user_id text, at bigint, measure text, name text, slot bigint, events bigint,
-            millis bigint, input_tokens bigint, output_tokens bigint, cached_tokens bigint,
-            cost_nanos bigint, unpriced bigint),
-        " WHERE true ON CONFLICT (width, user_id, at, measure, name, slot) DO UPDATE SET ",
-        "events = figure.events + excluded.events, millis = figure.millis + excluded.millis, ",
-        "input_tokens = figure.input_tokens + excluded.input_tokens, ",
-        "output_tokens = figure.output_tokens + excluded.output_tokens, ",
-        "cached_tokens = figure.cached_tokens + excluded.cached_tokens, ",
-        "cost_nanos = figure.cost_nanos + excluded.cost_nanos, unpriced = figure.unpriced + excluded.unpriced"
-    );
-    let rows: Vec<Value> = tally.rows();
-    sqlx::query(ADD).bind(text(&rows).map_err(unwritable)?).execute(conn).await?;
-    Ok(())
-}
-
-async fn add_failures(conn: &mut Conn, tally: &Tally) -> Result<()> {
-    const ADD: &str = concat!(
-        "INSERT INTO failure (user_id, at, place, code, message, events, last_at, task_id) ",
-        "SELECT user_id, at, place, code, message, events, last_at, task_id FROM ",
-        rows!("$1"; user_id text, at bigint, place text, code text, message text, events bigint,
-            last_at bigint, task_id uuid),
-        " WHERE true ON CONFLICT (user_id, at, place, code, message) DO UPDATE SET ",
-        "events = failure.events + excluded.events, task_id = CASE WHEN excluded.last_at >= failure.last_at ",
-        "THEN excluded.task_id ELSE failure.task_id END, last_at = CASE WHEN excluded.last_at >= failure.last_at ",
-        "THEN excluded.last_at ELSE failure.last_at END"
-    );
-    let rows: Vec<Value> = tally.failure_rows();
-    if !rows.is_empty() {
-        sqlx::query(ADD).bind(text(&rows).map_err(unwritable)?).execute(conn).await?;
-    }
-    Ok(())
 }
 
 /// Removes the sums by the minute that are older than anybody looks at by the minute.
