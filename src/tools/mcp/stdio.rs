@@ -5,7 +5,7 @@ use std::io;
 
 use rmcp::RoleClient;
 use rmcp::model::{
-    ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, JsonRpcMessage, NumberOrString,
+    ClientJsonRpcMessage, ClientRequest, ErrorCode, ErrorData, JsonRpcMessage, NumberOrString, RequestId,
     ServerJsonRpcMessage,
 };
 use rmcp::transport::Transport;
@@ -54,6 +54,11 @@ pub(super) struct StdioTransport {
     writer: mpsc::Sender<Outgoing>,
     /// Ends the writer, which closes the program's input, even if the program does not read.
     writing: AbortHandle,
+    /// The question whether the server speaks the newer protocol.
+    probe: Option<RequestId>,
+    /// The same once the older one was begun instead. A program that is slow to start, as one is that is
+    /// installed first, answers it all the same; to the library that answer is the end of the connection.
+    given_up: Option<RequestId>,
 }
 
 impl StdioTransport {
@@ -68,7 +73,27 @@ impl StdioTransport {
             reader: LineReader::new(started.output, limit),
             writer,
             writing,
+            probe: None,
+            given_up: None,
         }
+    }
+
+    fn note(&mut self, message: &ClientJsonRpcMessage) {
+        let JsonRpcMessage::Request(request) = message else { return };
+        match request.request {
+            ClientRequest::DiscoverRequest(_) => self.probe = Some(request.id.clone()),
+            ClientRequest::InitializeRequest(_) => self.given_up = self.probe.take(),
+            _ => {}
+        }
+    }
+
+    fn is_given_up(&self, answer: &ServerJsonRpcMessage) -> bool {
+        let id = match answer {
+            JsonRpcMessage::Response(response) => Some(&response.id),
+            JsonRpcMessage::Error(error) => error.id.as_ref(),
+            _ => None,
+        };
+        id.is_some() && id == self.given_up.as_ref()
     }
 }
 
@@ -79,6 +104,7 @@ impl Transport<RoleClient> for StdioTransport {
         &mut self,
         message: ClientJsonRpcMessage,
     ) -> impl Future<Output = Result<(), io::Error>> + Send + 'static {
+        self.note(&message);
         let (writer, fence) = (self.writer.clone(), fence_of(&message));
         async move {
             let closed = || io::Error::new(io::ErrorKind::BrokenPipe, "the server's input is closed");
@@ -94,7 +120,7 @@ impl Transport<RoleClient> for StdioTransport {
         loop {
             match self.reader.next().await {
                 Ok(Incoming::Line(line)) => {
-                    if let Some(message) = parse(&line) {
+                    if let Some(message) = parse(&line).filter(|message| !self.is_given_up(message)) {
                         return Some(message);
                     }
                 }
@@ -216,13 +242,39 @@ pub(super) fn unusable(error: &ErrorData) -> Option<Unusable> {
 
 #[cfg(test)]
 mod tests {
+    use super::super::child;
     use super::*;
+    use crate::tools::{McpServerConfig, Secrets};
 
     fn error_of(message: Option<ServerJsonRpcMessage>) -> (Option<NumberOrString>, Option<Unusable>) {
         match message {
             Some(JsonRpcMessage::Error(error)) => (error.id.clone(), unusable(&error.error)),
             other => panic!("{other:?}"),
         }
+    }
+
+    #[tokio::test]
+    async fn what_a_slow_program_answers_to_a_question_that_was_given_up_is_passed_over() {
+        let answers = r#"echo '{"jsonrpc":"2.0","id":0,"error":{"code":-32601,"message":"what?"}}'; \
+            echo '{"jsonrpc":"2.0","id":1,"error":{"code":1,"message":"heard"}}'; cat"#;
+        let config =
+            McpServerConfig { args: vec!["-c".to_owned(), answers.to_owned()], ..McpServerConfig::default() };
+        let started = child::start("slow", "/bin/sh", &config, &Secrets::default()).unwrap();
+        let mut transport = StdioTransport::new(started, 1024);
+        for (id, method, params) in [
+            (0, "server/discover", json!({})),
+            (
+                1,
+                "initialize",
+                json!({"protocolVersion": "2025-11-25", "capabilities": {},
+                "clientInfo": {"name": "n", "version": "1"}}),
+            ),
+        ] {
+            let request = json!({"jsonrpc": "2.0", "id": id, "method": method, "params": params});
+            transport.send(serde_json::from_value(request).unwrap()).await.unwrap();
+        }
+        assert_eq!(error_of(transport.receive().await).0, Some(NumberOrString::Number(1)));
+        transport.close().await.unwrap();
     }
 
     #[test]
