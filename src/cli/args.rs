@@ -7,6 +7,7 @@ use clap::{Args, Parser, Subcommand};
 use clap_complete::Shell;
 use serde_json::Value;
 
+use super::attach::AttachArgs;
 use super::config::Overrides;
 use super::fork::{DiffArgs, EffectsArg, ForkArgs, RetryArgs};
 use super::recording::{ExportArgs, ImportArgs, ReplayArgs};
@@ -149,6 +150,7 @@ pub(super) struct RunArgs {
     /// Go on with a task that exists
     #[arg(long, value_name = "ID", conflicts_with_all = [
         "goal", "template", "param", "template_version", "preset", "agent", "priority", "max_tokens", "max_cost",
+        "attach",
     ])]
     pub(super) resume: Option<String>,
     /// Carry out the plan in this JSON file instead of making one
@@ -181,6 +183,8 @@ pub(super) struct RunOptions {
     /// What its model calls may cost at most, in US dollars
     #[arg(long, value_name = "USD", value_parser = dollars)]
     pub(super) max_cost: Option<Usd>,
+    #[command(flatten)]
+    pub(super) attach: AttachArgs,
     /// One JSON object per journal entry, then one with the result
     #[arg(long)]
     pub(super) json: bool,
@@ -308,12 +312,7 @@ pub(super) enum TaskCommand {
         request: RequestArg,
     },
     /// Send a message to a task: its models read it at their next turn
-    Tell {
-        #[command(flatten)]
-        task: SteerArg,
-        /// What it should know
-        text: String,
-    },
+    Tell(TellArgs),
     /// Say how urgent a task is from now on
     Prioritize {
         #[command(flatten)]
@@ -428,6 +427,17 @@ pub(super) struct SteerArg {
     pub(super) task: TaskArg,
     #[command(flatten)]
     pub(super) form: JsonArg,
+}
+
+/// A message to a task.
+#[derive(Debug, Args)]
+pub(super) struct TellArgs {
+    #[command(flatten)]
+    pub(super) task: SteerArg,
+    /// What it should know
+    pub(super) text: String,
+    #[command(flatten)]
+    pub(super) attach: AttachArgs,
 }
 
 /// What a person says about a step that did not pass its checks.

@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::args::{InboxArgs, RequestArg, SteerArg, VerdictWord};
+use super::args::{InboxArgs, RequestArg, SteerArg, TellArgs, VerdictWord};
 use super::display::{cut, one_line};
 use super::error::CliError;
 use super::task::{find, load, new_table, told};
@@ -255,13 +255,10 @@ fn read(text: &str) -> Result<RequestId, CliError> {
 }
 
 /// Sends a message to a task.
-pub(super) async fn tell(
-    engine: &Engine,
-    task: &SteerArg,
-    text: &str,
-    terminal: &Terminal,
-) -> Result<Exit, CliError> {
-    let id = find(engine, &task.task.id).await?;
-    let told_to = engine.orchestrator.send_message(id, text, &engine.settings.user).await?;
-    told(engine, &told_to, task.form, terminal).await
+pub(super) async fn tell(engine: &Engine, message: &TellArgs, terminal: &Terminal) -> Result<Exit, CliError> {
+    let files = message.attach.read()?;
+    let id = find(engine, &message.task.task.id).await?;
+    let user = &engine.settings.user;
+    let told_to = engine.orchestrator.send_message_with(id, &message.text, &files, user).await?;
+    told(engine, &told_to, message.task.form, terminal).await
 }

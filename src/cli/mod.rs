@@ -8,6 +8,7 @@
 
 mod admin;
 mod args;
+mod attach;
 mod bench;
 mod beside;
 mod budget;

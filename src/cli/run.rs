@@ -111,6 +111,7 @@ async fn begin(engine: &Engine, args: &RunArgs, model: Option<ModelName>) -> Res
             Some(name) => Some(template::named(engine, name, &args.parameters).await?),
             None => None,
         };
+        let files = options.attach.read()?;
         let plan = args.plan.as_deref().map(plan::read).transpose()?;
         let request = TaskRequest {
             goal: args.goal.clone().unwrap_or_default(),
@@ -118,6 +119,8 @@ async fn begin(engine: &Engine, args: &RunArgs, model: Option<ModelName>) -> Res
             thread_id: Uuid::now_v7().to_string(),
             chat_model: model,
             plan,
+            told: files.told,
+            shown: files.shown,
             priority: options.priority,
             budget: Budget { tokens: options.max_tokens, cost_usd: options.max_cost, ..Budget::default() },
             template: using,

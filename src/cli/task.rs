@@ -67,7 +67,7 @@ pub(super) async fn run(
             inbox::verdict(engine, &task, request.request.as_deref(), verdict, terminal).await
         }
         TaskCommand::Accept { task, request } => inbox::accept(engine, &task, &request, terminal).await,
-        TaskCommand::Tell { task, text } => inbox::tell(engine, &task, &text, terminal).await,
+        TaskCommand::Tell(told) => inbox::tell(engine, &told, terminal).await,
         TaskCommand::Prioritize { task, priority } => {
             let (id, by) = (find(engine, &task.task.id).await?, &engine.settings.user);
             let changed = engine.orchestrator.prioritize(id, priority, by).await?;

@@ -144,7 +144,7 @@ impl Attempt {
                 _ => false,
             };
             let newest = call.heard.filter(|_| call.state == CallState::Committed).unwrap_or(heard);
-            let written = self.written(heard, newest).await?;
+            let written = self.written(heard, newest, window).await?;
             heard = heard.max(newest);
             recorded.push(Recorded {
                 number: call.number,
@@ -196,7 +196,7 @@ impl Attempt {
         told: &Told,
     ) -> Result<Option<Fault>, Stop> {
         self.wait_for_turn().await?;
-        let newest = self.read_mail(conversation).await?;
+        let newest = self.read_mail(conversation, &told.window).await?;
         let note = self.warning(conversation.next_number());
         let goal = self.spec.goal.clone();
         let asked = |conversation: &Conversation| request(&goal, conversation, told, note.as_ref());

@@ -56,14 +56,14 @@ impl Orchestrator {
     /// Breaks the goal of a new task down into steps. Fails only if no model answers: an
     /// answer that is no plan leads to a one-step plan marked as degraded.
     pub async fn decompose_goal(&self, spec: &TaskSpec) -> Result<(Plan, Planner), OrchestratorError> {
-        self.first_plan(spec, &[], Again::Here).await
+        self.first_plan(spec, (&[], &[]), Again::Here).await
     }
 
-    /// The same, with pictures that go with the goal, and who asks again if no model answers.
+    /// The same, with files and pictures that go with the goal, and who asks again if no model answers.
     pub(super) async fn first_plan(
         &self,
         spec: &TaskSpec,
-        pictures: &[Picture],
+        (told, pictures): (&[String], &[Picture]),
         again: Again,
     ) -> Result<(Plan, Planner), OrchestratorError> {
         let tools = self.tool_specs(spec).await?;
@@ -76,7 +76,7 @@ impl Orchestrator {
             probes: self.probes(),
             revised: None,
             ground: Ground::default(),
-            brief: format!("Goal:\n{}", spec.goal),
+            brief: first_brief(&spec.goal, told),
             pictures,
             reason: String::new(),
         };
@@ -233,6 +233,17 @@ impl Orchestrator {
             })
             .collect())
     }
+}
+
+/// What a planner is told at first: the goal, and how the files begin that go with it.
+fn first_brief(goal: &str, told: &[String]) -> String {
+    const BEGINNING: usize = 2_000;
+    let mut brief = format!("Goal:\n{goal}");
+    if !told.is_empty() {
+        brief += "\n\nThese files go with it; each step is told them:";
+        told.iter().for_each(|file| brief.extend(["\n\n", &cut(file, BEGINNING)]));
+    }
+    brief
 }
 
 /// The beginning of a text in so many bytes, with the words that say so.

@@ -8,7 +8,7 @@ use uuid::Uuid;
 use super::decompose::{Again, check_plan};
 use super::frozen::frozen;
 use super::outcome::unknown_call;
-use super::promote::told;
+use super::promote::{FROM_CHAT, FROM_FILE, told};
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::models::Picture;
 use crate::queue::Wake;
@@ -40,15 +40,17 @@ impl Orchestrator {
         again: Again,
     ) -> Result<Task, OrchestratorError> {
         let (request, spec, offered) = self.prepared(request).await?;
-        let (plan, by) = self.plan_of(&spec, request.plan, &request.shown, again).await?;
+        let (plan, by) = self.plan_of(&spec, request.plan, (&request.told, &request.shown), again).await?;
         let thread = self.open_thread(&spec).await?;
-        let detection = request.detection.unwrap_or_else(Detection::by_caller);
         let id = request.id.unwrap_or_else(|| TaskId(Uuid::now_v7()));
         let tools = frozen(&offered, &plan);
         let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
-        let besides = request.told.iter().map(|text| told(text, &[]));
-        let shown = Some(told("", &request.shown)).filter(|_| !request.shown.is_empty());
+        // Who sent the goal by itself wrote no chat.
+        let from = if request.detection.is_some() { FROM_CHAT } else { FROM_FILE };
+        let besides = request.told.iter().map(|text| told(text, &[], from));
+        let shown = Some(told("", &request.shown, from)).filter(|_| !request.shown.is_empty());
         let first = std::iter::once(made).chain(besides).chain(shown).collect();
+        let detection = request.detection.unwrap_or_else(Detection::by_caller);
         let (task, entries) = self.first_entries(id, spec, &detection, first)?;
         self.know_tools(&task, tools);
         let answer = request.key.as_ref().map(|key| key.answer(&task));
@@ -83,12 +85,12 @@ impl Orchestrator {
         &self,
         spec: &TaskSpec,
         brought: Option<Plan>,
-        pictures: &[Picture],
+        besides: (&[String], &[Picture]),
         again: Again,
     ) -> Result<(Plan, Planner), OrchestratorError> {
         match brought {
             Some(plan) => Ok((self.accept_plan(spec, plan).await?, Planner::default())),
-            None => self.first_plan(spec, pictures, again).await,
+            None => self.first_plan(spec, besides, again).await,
         }
     }
 

@@ -1,8 +1,9 @@
-//! What people tell a task that has not asked them.
+//! What people tell a task that has not asked them, and the files that go with it.
 
 use super::context::{is_pin_of_nothing, pin_in};
 use super::lifecycle::expect;
-use super::{Orchestrator, OrchestratorError};
+use super::promote::{FROM_FILE, pictured};
+use super::{Files, Orchestrator, OrchestratorError};
 use crate::models::Picture;
 use crate::task::{Event, Payload, ShownPicture, Status, Task, TaskId};
 
@@ -18,12 +19,32 @@ pub struct Written {
     pub text: String,
     /// What goes with them.
     pub pictures: Vec<ShownPicture>,
+    /// Who wrote.
+    pub by: String,
+}
+
+impl Written {
+    /// Whether it is what is in a file, which no person wrote as a message.
+    pub fn is_file(&self) -> bool {
+        self.by == FROM_FILE
+    }
 }
 
 impl Orchestrator {
     /// Sends a message to a task that has not ended. Models that work on it read it at their next
     /// turn, and so do all later steps; a paused task stays paused.
     pub async fn send_message(&self, id: TaskId, text: &str, by: &str) -> Result<Task, OrchestratorError> {
+        self.send_message_with(id, text, &Files::default(), by).await
+    }
+
+    /// The same with files: what is in those with text follows the message as messages of their own.
+    pub async fn send_message_with(
+        &self,
+        id: TaskId,
+        text: &str,
+        files: &Files,
+        by: &str,
+    ) -> Result<Task, OrchestratorError> {
         let text = message_text(text)?;
         self.record(id, |task| {
             expect(task, "send a message to", &[Status::Pending, Status::Running, Status::Paused])?;
@@ -33,8 +54,9 @@ impl Orchestrator {
                 text: Payload::text(fact),
                 by: by.clone(),
             });
-            let received = Event::MessageReceived { text: Payload::text(&text), pictures: Vec::new(), by };
-            Ok(std::iter::once(received).chain(pinned).collect())
+            let told = files.told.iter().map(|file| pictured(file, &[], FROM_FILE));
+            let received = pictured(&text, &files.shown, &by);
+            Ok(std::iter::once(received).chain(told).chain(pinned).collect())
         })
         .await
     }
@@ -42,12 +64,12 @@ impl Orchestrator {
     /// A message that a task received, by the number of its entry.
     pub async fn message(&self, id: TaskId, seq: i64) -> Result<Option<Written>, OrchestratorError> {
         let entries = self.repository.journal(id, seq - 1, 1).await?;
-        let (text, pictures) = match entries.into_iter().next().map(|entry| entry.event) {
-            Some(Event::MessageReceived { text, pictures, .. }) => (text, pictures),
-            Some(Event::Restored { notice, .. }) => (notice, Vec::new()),
+        let (text, pictures, by) = match entries.into_iter().next().map(|entry| entry.event) {
+            Some(Event::MessageReceived { text, pictures, by }) => (text, pictures, by),
+            Some(Event::Restored { notice, by, .. }) => (notice, Vec::new(), by),
             _ => return Ok(None),
         };
-        Ok(Some(Written { seq, text: self.text_of(&text).await?, pictures }))
+        Ok(Some(Written { seq, text: self.text_of(&text).await?, pictures, by }))
     }
 
     /// A picture as a model is shown it.

@@ -17,6 +17,9 @@ const STEP: &str = "Carry on with the answer that was begun in the chat, to its 
 /// Who says what was said in the chat before, people and models.
 pub(in crate::orchestrator) const FROM_CHAT: &str = "chat";
 
+/// Who wrote what is in a file that goes with a goal or a message: whoever sent it need not have.
+pub(in crate::orchestrator) const FROM_FILE: &str = "file";
+
 /// What is said with pictures of a message that has no other words beside its goal.
 const WITH_THE_GOAL: &str = "What goes with the goal:";
 
@@ -176,22 +179,27 @@ fn opening(grown: &Grown, tools: &FrozenTools) -> Vec<Event> {
     let (plan, tools) = (Plan { steps: vec![step] }, Some(tools.content()));
     let mut events = vec![detected, Event::Planned { revision: 1, plan, by, tools }];
     if !(grown.before.is_empty() && grown.request.shown.is_empty()) {
-        events.push(told(&grown.before, &grown.request.shown));
+        events.push(told(&grown.before, &grown.request.shown, FROM_CHAT));
     }
     events.push(Event::StepStarted { step: INDEX, attempt: 1 });
     events
 }
 
-/// What a task is told of the chat that it comes from. Not all of it was written by a person.
-pub(super) fn told(text: &str, shown: &[Picture]) -> Event {
-    let text = if text.is_empty() { WITH_THE_GOAL } else { text };
+/// What a task is told beside its goal: of the chat that it comes from, or of files. Not all of it was written
+/// by a person.
+pub(super) fn told(text: &str, shown: &[Picture], by: &str) -> Event {
+    pictured(if text.is_empty() { WITH_THE_GOAL } else { text }, shown, by)
+}
+
+/// A message with pictures.
+pub(super) fn pictured(text: &str, shown: &[Picture], by: &str) -> Event {
     let pictures = shown.iter().map(|picture| ShownPicture {
         name: picture.name.clone(),
         media_type: picture.media_type.clone(),
         content: Payload::text(&picture.data),
     });
     let (text, pictures) = (Payload::text(text), pictures.collect());
-    Event::MessageReceived { text, pictures, by: FROM_CHAT.to_owned() }
+    Event::MessageReceived { text, pictures, by: by.to_owned() }
 }
 
 impl GrownCall {

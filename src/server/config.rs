@@ -28,7 +28,8 @@ pub struct ServerConfig {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields, rename_all = "camelCase")]
 pub struct ChatConfig {
-    /// Bytes of the body of a message at most, with its files and, as clients send it, the conversation before.
+    /// Bytes of the body of a message at most, with its files and, as clients send it, the conversation before;
+    /// also of the other requests that may hold files.
     pub max_body_bytes: usize,
     /// Whether a model may call tools while it answers: those that only read and need nobody's
     /// approval. Whatever else it asks for makes a task of the answer.

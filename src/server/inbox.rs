@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
 use super::auth::Caller;
+use super::chat::{Attachment, files_of_task};
 use super::error::ApiError;
 use super::own::Own;
 use super::page::{Limit, MOST};
@@ -90,6 +91,9 @@ impl From<Word> for Decision {
 #[schemars(rename = "Message")]
 pub(super) struct Told {
     text: String,
+    /// Files that go with it, as with a message of the chat.
+    #[serde(default)]
+    attachments: Vec<Attachment>,
 }
 
 /// `GET /api/inbox`: the open requests of the caller's tasks, of the newest task first.
@@ -124,7 +128,8 @@ pub(super) async fn tell(
     Own(task): Own<Task>,
     JsonBody(told): JsonBody<Told>,
 ) -> Result<Json<TaskDetail>, ApiError> {
-    let task = state.orchestrator.send_message(task.id, &told.text, &caller.0).await?;
+    let files = files_of_task(told.attachments);
+    let task = state.orchestrator.send_message_with(task.id, &told.text, &files, &caller.0).await?;
     Ok(Json(views::task(&state.orchestrator, &task).await?))
 }
 

@@ -78,24 +78,23 @@ const GRACE: Duration = Duration::from_secs(10);
 /// All routes.
 pub fn router(state: AppState) -> Router {
     // Bodies with files may be larger than others.
-    let with_files = DefaultBodyLimit::max;
+    let with_files = || DefaultBodyLimit::max(state.config.chat.max_body_bytes);
+    let start = post(orchestrate::start).layer(with_files());
     let with_key = Router::new()
-        .route("/api/chat", post(chat::post).layer(with_files(state.config.chat.max_body_bytes)))
-        .route(
-            "/api/chat/orchestrate",
-            post(orchestrate::start).get(orchestrate::status).delete(orchestrate::cancel),
-        )
+        .route("/api/chat", post(chat::post).layer(with_files()))
+        .route("/api/chat/orchestrate", start.get(orchestrate::status).delete(orchestrate::cancel))
         .route("/api/chat/detect", post(threads::detect))
-        .route("/api/chat/plan", post(drafts::plan))
+        .route("/api/chat/plan", post(drafts::plan).layer(with_files()))
         .route("/api/chat/{id}/messages", get(threads::messages))
         .route("/api/chat/{id}/stream", get(chat::resume).delete(chat::stop))
         .route("/api/threads", get(threads::list))
         .route("/api/threads/{id}", get(threads::show).patch(threads::change).delete(threads::delete))
         .route("/api/ws", get(socket::all))
         .merge(of_tasks())
+        .route("/api/tasks/{id}/messages", post(inbox::tell).layer(with_files()))
         .route(
             "/api/tasks/import",
-            post(recordings::import).layer(with_files(state.config.max_recording_bytes)),
+            post(recordings::import).layer(DefaultBodyLimit::max(state.config.max_recording_bytes)),
         )
         .route("/api/inbox", get(inbox::list))
         .route("/api/inbox/{id}", post(inbox::decide))
@@ -162,7 +161,6 @@ fn of_tasks() -> Router<AppState> {
         .route("/api/tasks/{id}/context", get(context::show))
         .route("/api/tasks/{id}/checkpoints", get(context::list).post(context::take))
         .route("/api/tasks/{id}/restore", post(context::restore))
-        .route("/api/tasks/{id}/messages", post(inbox::tell))
         .route("/api/tasks/{id}/effects", get(inbox::effects))
         .route("/api/tasks/{id}/plan", get(plans::show))
 }

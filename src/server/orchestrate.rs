@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 
 use super::auth::Caller;
+use super::chat::{Attachment, files_of_task};
 use super::error::ApiError;
 use super::idempotency::{self, Key, Keyed};
 use super::parse::Params;
@@ -55,6 +56,8 @@ pub(super) struct Start {
     /// What needs approval beyond what the configuration says.
     #[serde(deserialize_with = "crate::task::object")]
     approval: Option<ApprovalWish>,
+    /// Files that go with the goal, as with a message of the chat.
+    attachments: Option<Vec<Attachment>>,
     /// The steps to carry out; a plan is made if absent. `POST /api/chat/plan` makes one to begin with.
     plan: Option<Plan>,
 }
@@ -65,6 +68,7 @@ impl Start {
         let (Some(goal), Some(thread_id)) = (given(self.goal), given(self.thread_id)) else {
             return Err(ApiError::bad_request("Missing required fields: goal, threadId"));
         };
+        let files = files_of_task(self.attachments.unwrap_or_default());
         Ok(TaskRequest {
             goal,
             thread_id,
@@ -82,6 +86,8 @@ impl Start {
             budget: self.budget.unwrap_or_default(),
             approval: self.approval,
             plan: self.plan,
+            told: files.told,
+            shown: files.shown,
             ..TaskRequest::default()
         })
     }

@@ -75,9 +75,15 @@ fn wanted<T: JsonSchema>(parameter: &str) -> Option<String> {
     }
 }
 
+/// Whether the body of this route may be as large as files are.
+fn takes_files(path: &str) -> bool {
+    let of_task = || path.starts_with("/api/tasks/") && path.ends_with("/messages");
+    matches!(path, "/api/chat" | "/api/chat/orchestrate" | "/api/chat/plan") || of_task()
+}
+
 pub(super) async fn bytes(request: Request, state: &AppState) -> Result<Bytes, ApiError> {
     let (limit, key) = match request.uri().path() {
-        "/api/chat" => (state.config.chat.max_body_bytes, "server.chat.maxBodyBytes"),
+        path if takes_files(path) => (state.config.chat.max_body_bytes, "server.chat.maxBodyBytes"),
         _ => (state.config.max_body_bytes, "server.maxBodyBytes"),
     };
     Bytes::from_request(request, state).await.map_err(|refused| match refused.status() {

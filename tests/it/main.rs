@@ -11,6 +11,7 @@ mod abandoned;
 mod allowed;
 mod architecture;
 mod arguments;
+mod attachments_program;
 mod bad_input;
 mod breakers;
 mod budgets;

@@ -29,6 +29,7 @@ pub(crate) use excerpt::{cut, excerpt};
 pub(crate) use facts::{is_pin_of_nothing, pin_in};
 pub use opening::StepOutput;
 use opening::Told;
+pub(crate) use pictures::beside;
 pub(in crate::orchestrator) use pictures::newest_within;
 pub use recorded::Recorded;
 pub(crate) use untrusted::{is_marked, marked, marks_of, room_within};

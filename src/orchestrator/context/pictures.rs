@@ -38,13 +38,26 @@ pub(super) fn told(messages: &[Written], shown: &[At]) -> Vec<(i64, String)> {
     let told = |written: &Written| {
         let mut text = written.text.clone();
         for (at, picture) in placed(written) {
-            let name = if picture.name.is_empty() { "without a name" } else { &picture.name };
-            let is_shown = if shown.contains(&at) { "shown below" } else { "not shown, for want of room" };
-            let _ = write!(text, "\n[a picture: {name}, {is_shown}]");
+            let how = if shown.contains(&at) { "shown below" } else { NO_ROOM };
+            let _ = write!(text, "\n{}", in_words(picture, how));
         }
         (written.seq, text)
     };
     messages.iter().map(told).collect()
+}
+
+/// What a message says of those of its pictures that are not shown beside it; the newest of them are.
+pub(crate) fn beside(written: &Written, room: usize) -> (Vec<String>, &[ShownPicture]) {
+    let shown = newest(std::slice::from_ref(written), room).len();
+    let (left, shown) = written.pictures.split_at(written.pictures.len() - shown);
+    (left.iter().map(|picture| in_words(picture, NO_ROOM)).collect(), shown)
+}
+
+const NO_ROOM: &str = "not shown, for want of room";
+
+fn in_words(picture: &ShownPicture, how: &str) -> String {
+    let name = if picture.name.is_empty() { "without a name" } else { &picture.name };
+    format!("[a picture: {name}, {how}]")
 }
 
 fn placed(written: &Written) -> impl DoubleEndedIterator<Item = (At, &ShownPicture)> {
@@ -104,7 +117,8 @@ mod tests {
             media_type: "image/png".to_owned(),
             content: Payload::text("AAAA"),
         };
-        Written { seq, text: "See".to_owned(), pictures: names.iter().map(picture).collect() }
+        let pictures = names.iter().map(picture).collect();
+        Written { seq, text: "See".to_owned(), pictures, by: "somebody".to_owned() }
     }
 
     #[test]
@@ -120,5 +134,10 @@ mod tests {
         assert_eq!(told[1], (5, "See".to_owned()));
         assert!(told[2].1.ends_with("[a picture: without a name, shown below]"), "{told:?}");
         assert!(newest(&messages, PICTURE_BYTES - 1).is_empty());
+        let (left, beside) = beside(&messages[0], PICTURE_BYTES + 1);
+        assert_eq!(
+            (left, beside[0].name.as_str()),
+            (vec!["[a picture: a, not shown, for want of room]".to_owned()], "b")
+        );
     }
 }

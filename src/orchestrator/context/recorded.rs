@@ -1,6 +1,6 @@
 //! Reads what is recorded of a task by the handles that prompts name.
 
-use super::super::promote::FROM_CHAT;
+use super::super::promote::{FROM_CHAT, FROM_FILE};
 use super::excerpt::boundary;
 use super::opening::MESSAGE;
 use super::{Orchestrator, OrchestratorError};
@@ -63,8 +63,8 @@ impl Orchestrator {
         for seq in &task.state().messages {
             let entries = self.repository.journal(id, seq - 1, 1).await?;
             match entries.first().map(|entry| &entry.event) {
-                // What was said in a chat before is also what a model said.
-                Some(Event::MessageReceived { text, by, .. }) if by != FROM_CHAT => {
+                // What was said in a chat before is also what a model said, and a file is whose it is.
+                Some(Event::MessageReceived { text, by, .. }) if by != FROM_CHAT && by != FROM_FILE => {
                     said.push(self.text_of(text).await?);
                 }
                 _ => {}

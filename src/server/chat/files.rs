@@ -1,15 +1,17 @@
-//! Files that go with a message: what is in text files is told to the model, within bounds, and it is shown
-//! pictures. Of all others, and of those that are only linked to, it is told the names.
+//! Files that go with a message, or with the goal of a task: what is in text files is told to the model, within
+//! bounds, and it is shown pictures. Of all others, and of those that are only linked to, it is told the names.
 
 use std::fmt::Write as _;
 
 use base64::Engine as _;
 use base64::prelude::BASE64_STANDARD;
 use data_url::DataUrl;
-use serde_json::Value;
+use schemars::JsonSchema;
+use serde::Deserialize;
+use serde_json::{Value, json};
 
 use crate::models::Picture;
-use crate::orchestrator::cut;
+use crate::orchestrator::{Files, cut};
 
 /// Kinds of files beside `text/…` that are text.
 const TEXTS: [&str; 8] = [
@@ -26,8 +28,50 @@ const TEXTS: [&str; 8] = [
 /// The kinds of pictures that all providers take.
 const PICTURES: [&str; 4] = ["image/png", "image/jpeg", "image/gif", "image/webp"];
 
-/// Files of a message that a task is told of one by one; what more there are is told in one piece.
-const TOLD: usize = 20;
+/// A file that goes with the message.
+#[derive(Debug, Deserialize, JsonSchema)]
+#[serde(rename_all = "camelCase")]
+pub(in crate::server) struct Attachment {
+    /// A `data:` address; of a file that is only linked to, models are told the address.
+    url: Option<String>,
+    /// `text/…` and its like are told, `image/png`, `image/jpeg`, `image/gif` and `image/webp` are shown.
+    media_type: Option<String>,
+    /// Its name.
+    filename: Option<String>,
+}
+
+impl Attachment {
+    /// The file as the part of a message that it is in a chat.
+    pub(super) fn into_part(self) -> Value {
+        json!({
+            "type": "file", "url": self.url, "mediaType": self.media_type, "filename": self.filename,
+        })
+    }
+}
+
+/// What a task is told and shown of files: the same as of those of a chat message.
+pub(in crate::server) fn of_task(attachments: Vec<Attachment>) -> Files {
+    let parts: Vec<Value> = attachments.into_iter().map(Attachment::into_part).collect();
+    let is_known = |part: &Value| {
+        let alone = std::slice::from_ref(part);
+        texts(alone).next().is_some() || pictures(alone).next().is_some()
+    };
+    let named: Vec<String> = parts.iter().filter(|part| !is_known(part)).map(line).collect();
+    let mut told = told(&parts);
+    told.extend((!named.is_empty()).then(|| named.join("\n").replace('\0', "\u{fffd}")));
+    Files { told, shown: pictures(&parts).collect() }
+}
+
+/// What a model is told of a file that is neither told nor shown.
+pub(super) fn line(part: &Value) -> String {
+    let field = |name: &str| part[name].as_str().filter(|text| !text.is_empty());
+    let mut line = format!("[file {}", field("filename").unwrap_or("without a name"));
+    for more in [field("mediaType"), field("url").filter(|url| url.starts_with("http"))].into_iter().flatten()
+    {
+        line = format!("{line}, {more}");
+    }
+    line + "]"
+}
 
 /// What is in the text files among the parts of a message, in about `most` bytes.
 pub(super) fn contents(parts: &[Value], most: usize) -> String {
@@ -41,16 +85,9 @@ pub(super) fn contents(parts: &[Value], most: usize) -> String {
 
 /// The same in full, as a task is told of them: what of it is too long for a prompt can be read from there.
 pub(super) fn told(parts: &[Value]) -> Vec<String> {
-    let mut told: Vec<String> = Vec::new();
-    for (name, text) in texts(parts) {
-        let file = format!("The file {name}:\n{text}");
-        let is_full = told.len() == TOLD;
-        match told.last_mut() {
-            Some(last) if is_full => last.extend(["\n\n", &file]),
-            _ => told.push(file),
-        }
-    }
-    told
+    let mut files = Files::default();
+    texts(parts).for_each(|(name, text)| files.tell(name, &text));
+    files.told
 }
 
 /// The text files among the parts of a message, with their names.
@@ -150,7 +187,28 @@ mod tests {
         assert_eq!(told(&parts), [format!("The file a:\n{long}")]);
         parts.extend((0..30).map(|_| file("text/plain", "data:text/plain,y")));
         let told = told(&parts);
-        assert_eq!((told.len(), told.concat().matches("The file a:").count()), (TOLD, 31));
+        assert_eq!((told.len(), told.concat().matches("The file a:").count()), (20, 31));
+    }
+
+    #[test]
+    fn a_task_is_told_the_names_of_files_of_which_it_knows_no_more() {
+        let attachment = |value: Value| serde_json::from_value::<Attachment>(value).unwrap();
+        let files = of_task(vec![
+            attachment(json!({"filename": "a.pdf", "mediaType": "application/pdf", "url": "data:,x"})),
+            attachment(json!({"filename": "a.md", "mediaType": "text/markdown", "url": "data:,Hello"})),
+            attachment(
+                json!({"filename": "b.png", "mediaType": "image/png", "url": "data:image/png;base64,aGk="}),
+            ),
+            attachment(
+                json!({"filename": "c.png", "mediaType": "image/png", "url": "https://example.org/c.png"}),
+            ),
+            attachment(json!({})),
+        ]);
+        let named = "[file a.pdf, application/pdf]\n[file c.png, image/png, https://example.org/c.png]\n\
+                     [file without a name]";
+        assert_eq!(files.told, ["The file a.md:\nHello", named]);
+        assert_eq!(files.shown.len(), 1);
+        assert_eq!(of_task(Vec::new()), Files::default());
     }
 
     #[test]

@@ -35,6 +35,7 @@ use uuid::Uuid;
 
 use self::answer::{Answering, Question};
 use self::begin::{begin, reply};
+pub(super) use self::files::{Attachment, of_task as files_of_task};
 #[cfg(test)]
 pub(super) use self::history::within_window;
 pub(super) use self::live::Answers;

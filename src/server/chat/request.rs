@@ -12,6 +12,7 @@ use uuid::Uuid;
 use super::super::config::ChatReply;
 use super::super::error::ApiError;
 use super::answer::Question;
+use super::files::{self, Attachment};
 use crate::orchestrator::MAX_ID_BYTES;
 use crate::repository::Message;
 use crate::task::{AllowedTools, Budget, Mention, ModelName, Priority, ToolAllowance};
@@ -80,15 +81,6 @@ pub(super) enum ToolChoice {
     None,
     /// Only after asking: never a task by itself.
     Manual,
-}
-
-/// A file that goes with the message.
-#[derive(Debug, Deserialize, JsonSchema)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct Attachment {
-    url: Option<String>,
-    media_type: Option<String>,
-    filename: Option<String>,
 }
 
 /// What a user said, and what may be done about it.
@@ -186,14 +178,6 @@ impl UiMessage {
     }
 }
 
-impl Attachment {
-    fn into_part(self) -> Value {
-        json!({
-            "type": "file", "url": self.url, "mediaType": self.media_type, "filename": self.filename,
-        })
-    }
-}
-
 /// The mentions, with the agent that was asked for outright before those that were mentioned.
 fn with_agent(mut mentions: Vec<Mention>, agent: Option<String>) -> Vec<Mention> {
     if let Some(agent_id) = agent {
@@ -245,20 +229,10 @@ impl Turn {
 pub(super) fn text_of(parts: &[Value]) -> String {
     let texts = parts.iter().filter_map(|part| match part["type"].as_str()? {
         "text" => part["text"].as_str().map(str::to_owned),
-        "file" => Some(file_line(part)),
+        "file" => Some(files::line(part)),
         _ => None,
     });
     texts.collect::<Vec<_>>().join("\n").replace('\0', "\u{fffd}")
-}
-
-fn file_line(part: &Value) -> String {
-    let field = |name: &str| part[name].as_str().filter(|text| !text.is_empty());
-    let mut line = format!("[file {}", field("filename").unwrap_or("without a name"));
-    for more in [field("mediaType"), field("url").filter(|url| url.starts_with("http"))].into_iter().flatten()
-    {
-        line = format!("{line}, {more}");
-    }
-    line + "]"
 }
 
 #[cfg(test)]

@@ -2,6 +2,7 @@
 
 mod access;
 mod analytics;
+mod attachments;
 mod budget;
 mod chat;
 mod chat_grown;
