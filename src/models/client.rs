@@ -75,20 +75,20 @@ impl ProviderModel {
     /// Asks in the way this server is known to understand, and learns from a refusal: of
     /// streaming, or of schemas.
     async fn try_stream(&self, request: &Request) -> Result<Pieces, ModelError> {
-        if self.provider.answers_whole.load(Ordering::Relaxed) {
+        let Some(tried) = self.provider.streaming.next_try() else {
             return self.whole_as_stream(request).await;
-        }
+        };
         let mut reply = self.begin(request).await?;
         match reply.next().await {
             Ok(first) => {
-                self.provider.streams.store(true, Ordering::Relaxed);
+                self.provider.streaming.began();
                 Ok(reply.starting_with(first))
             }
             Err(Stop::Failed(error)) => Err(error),
-            Err(Stop::NoStream) => {
+            Err(Stop::NoStream { is_said }) => {
                 let whole = self.whole_as_stream(request).await?;
                 // What a gateway says of a failure comes in one piece, too.
-                self.provider.answers_whole.store(true, Ordering::Relaxed);
+                self.provider.streaming.was_in_vain(tried, is_said);
                 Ok(whole)
             }
         }
@@ -210,8 +210,10 @@ const CUT: &str = "it was cut: the stream ended before the answer did";
 /// Why there is no next piece.
 enum Stop {
     Failed(ModelError),
-    /// This server cannot stream, or not this request.
-    NoStream,
+    /// This server cannot stream, or not this request: it said so, or nothing came that is part of a stream.
+    NoStream {
+        is_said: bool,
+    },
 }
 
 /// An answer while it arrives.
@@ -265,8 +267,8 @@ impl Reply {
     /// The end without an event before it: either this server answered in one piece, or the
     /// connection was cut at once.
     fn nothing(&self) -> Stop {
-        match self.watch.has_frames() && !self.provider.streams.load(Ordering::Relaxed) {
-            true => Stop::NoStream,
+        match self.watch.has_frames() && !self.provider.streaming.is_known() {
+            true => Stop::NoStream { is_said: false },
             false => Stop::Failed(self.diagnosis().malformed(CUT)),
         }
     }
@@ -313,7 +315,7 @@ impl Reply {
             ModelError::Rejected { detail, .. } | ModelError::Unavailable { detail, .. }
                 if !self.watch.has_events() && refuses_to_stream(detail) =>
             {
-                Stop::NoStream
+                Stop::NoStream { is_said: true }
             }
             _ => Stop::Failed(error),
         }
@@ -327,7 +329,7 @@ impl Reply {
                 Ok(end @ Chunk::End(_)) => Some((Ok(end), None)),
                 Ok(piece) => Some((Ok(piece), Some(reply))),
                 Err(Stop::Failed(error)) => Some((Err(error), None)),
-                Err(Stop::NoStream) => Some((Err(reply.diagnosis().malformed(CUT)), None)),
+                Err(Stop::NoStream { .. }) => Some((Err(reply.diagnosis().malformed(CUT)), None)),
             }
         });
         stream::iter([Ok(first)]).chain(rest).boxed()

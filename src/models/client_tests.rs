@@ -243,6 +243,29 @@ async fn failures_are_told_apart() {
 }
 
 #[tokio::test]
+async fn a_failure_in_the_place_of_a_stream_does_not_turn_streams_off_for_good() {
+    let whole = || {
+        let choice = json!({"index": 0, "message": {"role": "assistant", "content": "in one piece"}, "finish_reason": "stop"});
+        Act::Json(
+            200,
+            None,
+            json!({"choices": [choice], "usage": {"prompt_tokens": 1, "completion_tokens": 1}}),
+        )
+    };
+    let failure = error(200, "the upstream is busy");
+    let acts = [failure].into_iter().chain((0..5).map(|_| whole()));
+    let (server, url) = Server::start(acts.chain((0..2).map(|_| said("streamed", "stop")))).await;
+    let model = models(&url, "").await.for_role(Role::Chat, None).unwrap();
+    let mut texts = Vec::new();
+    for _ in 0..7 {
+        texts.push(model.generate(question()).await.unwrap().text);
+    }
+    assert_eq!(texts, [["in one piece"; 5].as_slice(), &["streamed"; 2]].concat());
+    let streams: Vec<bool> = (0..8).map(|index| server.sent(index)["stream"] == true).collect();
+    assert_eq!(streams, [true, false, false, false, false, false, true, true]);
+}
+
+#[tokio::test]
 async fn the_key_is_in_no_error() {
     let error = ask([error(401, "Incorrect API key provided: sk-secret")]).await.unwrap_err();
     assert!(!format!("{error} {error:?}").contains("sk-secret"), "{error:?}");

@@ -23,6 +23,7 @@ mod request;
 mod role_models;
 mod router;
 mod scripted;
+mod streaming;
 mod thinking;
 mod tool_text;
 mod translate;

@@ -14,6 +14,7 @@ use crate::task::ModelName;
 
 use super::ModelError;
 use super::config::{ProviderConfig, ProviderKind};
+use super::streaming::Streaming;
 
 /// Looks up an environment variable.
 pub(super) type Environment<'a> = dyn Fn(&str) -> Option<String> + Sync + 'a;
@@ -45,10 +46,8 @@ pub(super) struct Provider {
     address_in: String,
     key: Option<SecretString>,
     key_variable: String,
-    /// Whether this server was seen not to stream.
-    pub(super) answers_whole: Arc<AtomicBool>,
-    /// Whether this server was seen to stream: an answer without an event was cut then.
-    pub(super) streams: Arc<AtomicBool>,
+    /// Whether this server streams, as far as that was seen.
+    pub(super) streaming: Arc<Streaming>,
     /// Whether this server was seen to refuse schemas, so that they are put into words.
     pub(super) refuses_schemas: Arc<AtomicBool>,
     /// Whether this server was seen to ask for what its models thought.
@@ -120,8 +119,7 @@ impl Provider {
             address_in,
             key: key.map(SecretString::from),
             key_variable: key_variable.to_owned(),
-            answers_whole: Arc::new(AtomicBool::new(false)),
-            streams: Arc::new(AtomicBool::new(false)),
+            streaming: Arc::default(),
             refuses_schemas: Arc::new(AtomicBool::new(false)),
             wants_thinking: Arc::new(AtomicBool::new(false)),
         }
