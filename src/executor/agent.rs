@@ -241,6 +241,7 @@ impl Attempt {
                     finish: answer.finish.clone(),
                     usage: answer.usage,
                     model: answer.model.clone(),
+                    without_pictures: answer.without_pictures,
                 });
                 let is_cut = answer.is_cut();
                 let said = Turn { text: answer.text, requests: answer.requests, thinking: answer.thinking };

@@ -173,7 +173,12 @@ impl Model for ProviderModel {
             // words would tell; either way the model can answer to what was said.
             Err(ModelError::Rejected { detail, .. }) if request.has_pictures() => {
                 tracing::warn!(model = %self.name, %detail, "asked again without the pictures");
-                self.insist(&request.without_pictures()).await
+                let pieces = self.insist(&request.without_pictures()).await?;
+                let told = |piece| match piece {
+                    Chunk::End(answer) => Chunk::End(Answer { without_pictures: true, ..answer }),
+                    other => other,
+                };
+                Ok(pieces.map(move |piece| piece.map(told)).boxed())
             }
             result => result,
         }

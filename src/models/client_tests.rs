@@ -370,7 +370,8 @@ fn shown() -> Request {
 async fn a_picture_goes_with_the_words_before_it() {
     let (server, url) = Server::start([said("a cat", "stop")]).await;
     let model = models(&url, "").await.for_role(Role::Chat, None).unwrap();
-    assert_eq!(model.generate(shown()).await.unwrap().text, "a cat");
+    let answer = model.generate(shown()).await.unwrap();
+    assert_eq!((answer.text.as_str(), answer.without_pictures), ("a cat", false));
     let message = &server.sent(0)["messages"][1];
     assert!(message["content"][0]["text"].as_str().unwrap().starts_with("Be brief."), "{message}");
     let urls = [1, 2].map(|at| message["content"][at]["image_url"]["url"].clone());
@@ -382,7 +383,8 @@ async fn a_model_that_refuses_pictures_is_told_of_them() {
     let refusal = error(400, "messages.1.content must be a string");
     let (server, url) = Server::start([refusal, said("I cannot see it", "stop")]).await;
     let model = models(&url, "").await.for_role(Role::Chat, None).unwrap();
-    assert_eq!(model.generate(shown()).await.unwrap().text, "I cannot see it");
+    let answer = model.generate(shown()).await.unwrap();
+    assert_eq!((answer.text.as_str(), answer.without_pictures), ("I cannot see it", true));
     let content = server.sent(1)["messages"][1]["content"].to_string();
     assert!(content.contains("a picture that you cannot see: b.png, image/png"), "{content}");
     assert!(!content.contains("aGVsbG8="), "{content}");

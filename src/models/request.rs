@@ -206,8 +206,13 @@ impl Picture {
 
     /// What stands for it where it cannot be shown.
     pub fn in_words(&self) -> String {
+        format!("[a picture that you cannot see: {}]", self.in_short())
+    }
+
+    /// Its name and its kind.
+    pub fn in_short(&self) -> String {
         let name = if self.name.is_empty() { "without a name" } else { &self.name };
-        format!("[a picture that you cannot see: {name}, {}]", self.media_type)
+        format!("{name}, {}", self.media_type)
     }
 }
 
@@ -243,6 +248,9 @@ pub struct Answer {
     pub usage: Usage,
     /// Who gave it, if that was not the model that was asked but one behind it.
     pub model: Option<ModelName>,
+    /// Whether who gave it was shown none of the pictures of the request: it refused them, and was told their
+    /// names.
+    pub without_pictures: bool,
 }
 
 impl Answer {
@@ -260,6 +268,7 @@ impl Answer {
             finish: "stop".to_owned(),
             usage: Usage { model_calls: 1, ..Usage::default() },
             model: None,
+            without_pictures: false,
         }
     }
 }

@@ -174,7 +174,8 @@ impl Scripted {
             false => "tool-calls",
         };
         let usage = usage(request, &text, &requests);
-        Ok(Answer { text, requests, thinking: None, finish: finish.to_owned(), usage, model: None })
+        let finish = finish.to_owned();
+        Ok(Answer { requests, finish, usage, ..Answer::text(text) })
     }
 
     fn error(&self, error: &ScriptedError) -> ModelError {

@@ -385,7 +385,7 @@ impl Expected {
         }
         // Without results of tools to come, nobody wants it back.
         let thinking = returned.thinking.filter(|_| !requests.is_empty());
-        Ok(Answer { text, requests, thinking, finish, usage, model: None })
+        Ok(Answer { requests, thinking, finish, usage, ..Answer::text(text) })
     }
 }
 

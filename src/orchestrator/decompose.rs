@@ -184,6 +184,7 @@ impl Orchestrator {
             }
         };
         by.usage += answer.usage;
+        by.without_pictures = answer.without_pictures;
         if answer.model.is_some() {
             by.model = answer.model.clone();
         }

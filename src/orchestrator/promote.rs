@@ -235,6 +235,7 @@ impl Called {
                     finish: answer.finish.clone(),
                     usage: answer.usage,
                     model: answer.model.clone(),
+                    without_pictures: answer.without_pictures,
                 },
             ),
             Self::Tool { request, effect, labels, outcome } => (

@@ -94,12 +94,24 @@ impl Task {
             // Whatever is recorded is not repeated, so a worker that dies now dies of something else.
             self.state.crashes = 0;
         }
-        if let Event::ModelAnswered { step, call, text, requests, thinking, finish, usage, .. } = event {
+        if let Event::ModelAnswered {
+            step,
+            call,
+            text,
+            requests,
+            thinking,
+            finish,
+            usage,
+            without_pictures,
+            ..
+        } = event
+        {
             let known = self.call_in(*step, *call, &CallState::Dispatched)?;
             known.returned(text, seq);
             known.requests = requests.clone();
             known.thinking = thinking.clone();
             known.is_cut = finish == CUT_SHORT;
+            known.without_pictures = *without_pictures;
             self.steps[*step as usize].usage += *usage;
             self.state.usage += *usage;
             return Ok(());

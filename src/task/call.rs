@@ -164,6 +164,8 @@ pub struct Call {
     pub is_error: bool,
     /// Whether the limit of output tokens cut what the model said.
     pub is_cut: bool,
+    /// Whether the model was shown none of the pictures of its prompt, for it refused them.
+    pub without_pictures: bool,
     /// The newest message of a person that a model turn had read.
     pub heard: Option<i64>,
     /// What a conversation that begins with it begins with.
@@ -228,6 +230,7 @@ impl Call {
             thinking: None,
             is_error: false,
             is_cut: false,
+            without_pictures: false,
             heard: None,
             opening: None,
             is_approved: false,

@@ -1,7 +1,6 @@
 //! The facts: everything that can happen to a task, in one vocabulary.
 //!
-//! The journal, recovery, live streams, the audit trail and the progress bars of the command
-//! line all consume these same entries.
+//! The journal, recovery, live streams, the audit trail and the command line's progress all consume these.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -65,8 +64,7 @@ pub enum Event {
         plan: Plan,
         /// Who made it and why.
         by: Planner,
-        /// The tools that it was made with, a list of `FrozenTool`, where it needs
-        /// any. The task may call no others until the next revision.
+        /// The tools it was made with, a list of `FrozenTool`, if it needs any: no others may be called till the next.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         tools: Option<Payload>,
     },
@@ -136,6 +134,9 @@ pub enum Event {
         /// Who answered, if that was not the model that was asked but one behind it.
         #[serde(default, skip_serializing_if = "Option::is_none")]
         model: Option<ModelName>,
+        /// Whether it was shown none of the pictures of its prompt: it refused them, and was told their names.
+        #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+        without_pictures: bool,
     },
     /// A tool is about to be called.
     ToolDispatched {
@@ -505,8 +506,7 @@ pub enum Event {
         #[serde(default)]
         usage: Usage,
     },
-    /// The older turns of a step's conversation were compressed: from now on the summary stands for
-    /// them in prompts. The journal keeps them.
+    /// Older turns of a step's conversation were compressed: in prompts a summary stands for them from now on.
     ConversationSummarized {
         /// Which step.
         step: u32,

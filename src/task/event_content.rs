@@ -2,7 +2,7 @@
 
 use serde_json::Value;
 
-use super::{Event, Payload, ToolNotice};
+use super::{Event, Payload, ShownPicture, ToolNotice};
 
 impl Event {
     /// Every payload in it, so that large ones can be stored by name.
@@ -50,11 +50,52 @@ impl Event {
         }
     }
 
-    /// What it says beyond its tag, as JSON.
+    /// What it says beyond its tag, as JSON for whoever looks at a journal: of pictures their names, kinds and
+    /// sizes.
     pub fn data(&self) -> Value {
-        match serde_json::to_value(self) {
+        let mut data = match serde_json::to_value(self) {
             Ok(Value::Object(mut tagged)) => tagged.remove("data").unwrap_or(Value::Null),
             _ => Value::Null,
+        };
+        if let Self::MessageReceived { pictures, .. } = self
+            && let Some(shown) = data.get_mut("pictures")
+        {
+            *shown = serde_json::json!(pictures.iter().map(ShownPicture::in_short).collect::<Vec<_>>());
         }
+        data
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    #[test]
+    fn pictures_are_told_in_short_where_people_look_and_kept_where_they_are_stored() {
+        let picture = |data: &str| ShownPicture {
+            name: "cat.png".to_owned(),
+            media_type: "image/png".to_owned(),
+            content: Payload::text(data),
+        };
+        let mut large = picture(&"aGVsbG8h".repeat(100_000));
+        large.content.seal().unwrap();
+        let pictures = vec![picture("aGVsbG8="), large];
+        let event =
+            Event::MessageReceived { text: Payload::text("See"), pictures, by: "somebody".to_owned() };
+        let shown = |bytes: u64| json!({"name": "cat.png", "mediaType": "image/png", "bytes": bytes});
+        let data = event.data();
+        assert_eq!(data["pictures"], json!([shown(5), shown(600_000)]));
+        assert!(data.to_string().len() < 300, "{data}");
+        let said = event.message();
+        assert!(
+            said.ends_with(
+                "See [picture cat.png, image/png, 5 bytes] [picture cat.png, image/png, 600000 bytes]"
+            ),
+            "{said}"
+        );
+        let stored = serde_json::to_value(&event).unwrap();
+        assert_eq!(serde_json::from_value::<Event>(stored).unwrap(), event);
     }
 }

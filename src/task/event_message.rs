@@ -1,8 +1,8 @@
 //! What an event says to people, in one line.
 
 use super::{
-    CheckDecision, Event, Fault, ForkPoint, Payload, Plan, Planner, RecordedRequest, Status, Timestamp,
-    TopUp, counted,
+    CheckDecision, Event, Fault, ForkPoint, Payload, Plan, Planner, RecordedRequest, ShownPicture, Status,
+    Timestamp, TopUp, counted,
 };
 
 impl Event {
@@ -17,12 +17,11 @@ impl Event {
             Self::Claimed { worker, .. } => format!("Taken over by worker {worker}"),
             Self::StepStarted { step, attempt } => format!("Step {} started (attempt {attempt})", step + 1),
             Self::ModelRequested { model, .. } => format!("Asked model {model}"),
-            Self::ModelAnswered { text, requests, .. } => answered_message(text, requests),
-            Self::ToolDispatched { tool, .. } => format!("Called tool: {tool}"),
-            Self::ToolReturned { result, is_error: false, .. } => {
-                format!("Tool returned: {}", result.preview())
+            Self::ModelAnswered { text, requests, without_pictures, .. } => {
+                answered_message(text, requests, *without_pictures)
             }
-            Self::ToolReturned { result, .. } => format!("Tool reported an error: {}", result.preview()),
+            Self::ToolDispatched { tool, .. } => format!("Called tool: {tool}"),
+            Self::ToolReturned { result, is_error, .. } => returned_message(result, *is_error),
             Self::ChildStarted { tool, child, .. } => format!("Task {child} carries out {tool}"),
             Self::ChildEnded { status, result, is_error, .. } => ended_message(*status, result, *is_error),
             Self::CallFailed { fault, .. } => format!("Call failed: {fault}"),
@@ -44,7 +43,7 @@ impl Event {
             Self::InputDeclined { reason, by, .. } => denied_message("an answer", reason, by),
             Self::PlanApproved { revision, by } => format!("{by} approved revision {revision} of the plan"),
             Self::PlanDenied { reason, by, .. } => denied_message("the plan", reason, by),
-            Self::MessageReceived { text, by, .. } => format!("{by} wrote: {}", text.preview()),
+            Self::MessageReceived { text, pictures, by } => received_message(by, text, pictures),
             Self::StepCompleted { step, .. } => format!("Step {} completed", step + 1),
             Self::StepFailed { step, fault, retry_at } => failed_message(*step, fault, *retry_at),
             Self::FannedOut { step, items } => {
@@ -120,12 +119,23 @@ fn planned_message(revision: u32, plan: &Plan, by: &Planner) -> String {
     }
 }
 
-fn answered_message(text: &Payload, requests: &[RecordedRequest]) -> String {
+fn answered_message(text: &Payload, requests: &[RecordedRequest], without_pictures: bool) -> String {
+    let unseen = if without_pictures { " (it was not shown the pictures)" } else { "" };
     if requests.is_empty() {
-        return format!("Model answered: {}", text.preview());
+        return format!("Model answered{unseen}: {}", text.preview());
     }
     let tools: Vec<&str> = requests.iter().map(|request| request.tool.as_str()).collect();
-    format!("Model wants to call {}", tools.join(", "))
+    format!("Model wants to call {}{unseen}", tools.join(", "))
+}
+
+fn returned_message(result: &Payload, is_error: bool) -> String {
+    let how = if is_error { "Tool reported an error" } else { "Tool returned" };
+    format!("{how}: {}", result.preview())
+}
+
+fn received_message(by: &str, text: &Payload, pictures: &[ShownPicture]) -> String {
+    let shown: String = pictures.iter().map(|picture| format!(" {}", picture.in_short())).collect();
+    format!("{by} wrote: {}{shown}", text.preview())
 }
 
 fn denied_message(what: &str, reason: &str, by: &str) -> String {

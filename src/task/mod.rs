@@ -110,7 +110,7 @@ pub use reference::{Known, data_of, is_literal, is_open, json_in, outputs_in};
 pub use replay::{Divergence, Place, Replay};
 pub use retry::RetryPolicy;
 pub use secret_reference::{SECRET, secrets_in, unmarked};
-pub use shown_picture::ShownPicture;
+pub use shown_picture::{PictureInShort, ShownPicture};
 pub(crate) use spec::object;
 pub use spec::{AllowedTools, Mention, TaskSpec, ToolAllowance};
 pub use state::{State, Summary};

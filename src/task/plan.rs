@@ -120,6 +120,10 @@ pub struct Planner {
     /// Why the plan is as it is, or why it was revised.
     #[serde(default)]
     pub reason: String,
+    /// Whether the model was shown none of the pictures that go with the goal: it refused them, and was told their
+    /// names.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub without_pictures: bool,
 }
 
 impl Plan {

@@ -98,6 +98,7 @@ pub(super) fn any_event() -> impl Strategy<Value = Event> {
             finish: "stop".into(),
             usage: Usage { input_tokens: 3, output_tokens: 2, model_calls: 1, ..Usage::default() },
             model: None,
+            without_pictures: flag,
         },
         11 | 12 => dispatched(step, call, attempt, flag),
         13 | 14 => Event::ToolReturned { step, call, result: Payload::text("r"), is_error: flag },
@@ -519,6 +520,7 @@ fn of_a_step_that_a_person_accepts_no_summary_of_its_calls_is_kept() {
         finish: "stop".into(),
         usage: Usage::default(),
         model: None,
+        without_pictures: false,
     };
     let verified = |check, passed| Event::StepVerified {
         step: 2,

@@ -64,6 +64,7 @@ fn events(step: u32, number: u32) -> [Event; 6] {
             finish: "stop".into(),
             usage,
             model: None,
+            without_pictures: false,
         },
         Event::ToolDispatched {
             step,

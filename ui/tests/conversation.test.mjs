@@ -170,7 +170,7 @@ const DOT = "iVBORw0KGgoAAAANSUhEUgAAAAEAAAABCAYAAAAfFcSJAAAADUlEQVR42mP8z8DwHwA
 
 on("a picture goes with a message, and is shown to the model and in the page", "/chat", async (page) => {
   await page.getByLabel("Files", { exact: true }).setInputFiles({ name: "dot.png", mimeType: "image/png", buffer: Buffer.from(DOT, "base64") });
-  await page.getByText("of pictures the names only").waitFor();
+  await page.getByText("shown the pictures").waitFor();
   await page.getByLabel("may become a task").uncheck();
   await say(page, "What do you see?");
   await page.locator(".message.is-assistant", { hasText: "A red dot." }).waitFor();

@@ -7,7 +7,8 @@ use super::{StepContext, Window, opening};
 use crate::models::{Picture, Role, ToolSpec};
 use crate::orchestrator::{Orchestrator, OrchestratorError};
 use crate::task::{
-    BlobHash, CallState, Event, ModelName, Payload, Step, StepStatus, StepType, Task, Timestamp, TraceType,
+    BlobHash, Call, CallState, CallSubject, Event, ModelName, Payload, Step, StepStatus, StepType, Task,
+    Timestamp, TraceType,
 };
 
 /// Summaries that are shown at most.
@@ -52,7 +53,8 @@ pub struct ContextPart {
     pub bytes: u64,
     /// The same in estimated tokens.
     pub tokens: u64,
-    /// How it reads; none for pictures, and for the turns of a conversation, which the journal has.
+    /// How it reads; of pictures their names, and whether the model refused to be shown them; none for the turns of
+    /// a conversation, which the journal has.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub text: Option<String>,
 }
@@ -147,7 +149,7 @@ impl Orchestrator {
             text("background", background, window),
             text("pins", pins, window),
             text("step", brief, window),
-            sized("pictures", pictures.iter().map(Picture::bytes).sum(), window),
+            shown(step, &pictures, window),
             text("digest", digest, window),
             sized("conversation", conversation_bytes(step, window.result_bytes().0), window),
         ];
@@ -183,12 +185,30 @@ fn current(task: &Task) -> Option<&Step> {
     running.or_else(|| task.steps().iter().find(asks))
 }
 
+/// The pictures of a prompt. A model that refused those of its last turn will not see them at the next either.
+fn shown(step: &Step, pictures: &[Picture], window: &Window) -> ContextPart {
+    let is_turn = |call: &&Call| {
+        matches!(call.subject, CallSubject::Model { .. }) && call.state == CallState::Committed
+    };
+    let last = step.calls.iter().rev().find(is_turn);
+    let refused = last.is_some_and(|call| call.without_pictures).then(|| REFUSED.to_owned());
+    let names = pictures.iter().map(Picture::in_short);
+    let lines: Vec<String> = refused.into_iter().chain(names).collect();
+    ContextPart {
+        text: Some(lines.join("\n")).filter(|text| !text.is_empty()),
+        ..sized("pictures", pictures.iter().map(Picture::bytes).sum(), window)
+    }
+}
+
+/// What is said of pictures that a model did not see.
+const REFUSED: &str = "The model refused them: it was told their names, and saw none of them.";
+
 /// About how many bytes the turns have that no digest stands for.
 fn conversation_bytes(step: &Step, share: usize) -> usize {
     let covered = step.digest.as_ref().map_or(0, |digest| digest.through);
     let calls = step.calls.iter().filter(|call| call.number > covered && call.state == CallState::Committed);
     let size = |payload: &Payload| usize::try_from(payload.size()).unwrap_or(usize::MAX);
-    let asked = |call: &crate::task::Call| -> usize {
+    let asked = |call: &Call| -> usize {
         let thought = call.thinking.as_ref().map_or(0, size);
         let asked = call.requests.iter().map(|request| request.tool.len() + size(&request.arguments));
         thought + asked.sum::<usize>()

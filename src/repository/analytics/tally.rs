@@ -400,6 +400,7 @@ mod tests {
             finish: "stop".into(),
             usage,
             model: None,
+            without_pictures: false,
         }
     }
 

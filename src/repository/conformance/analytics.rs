@@ -127,6 +127,7 @@ async fn models(world: World) -> Verdict {
         finish,
         usage,
         model: None,
+        without_pictures: false,
     };
     world.commit(&mut task, vec![started(0), requested, answered], Lease::Keep).await?;
     count(&world).await?;

@@ -210,14 +210,17 @@ impl Stage {
             return std::future::pending().await;
         }
         match self.outcome(at, attempt, came).await.event {
-            Event::ModelAnswered { text, requests, thinking, finish, usage, model, .. } => {
+            Event::ModelAnswered {
+                text, requests, thinking, finish, usage, model, without_pictures, ..
+            } => {
                 self.state().models += 1;
                 let requests = requests.into_iter().map(|RecordedRequest { id, tool, arguments }| {
                     ToolRequest { id, tool, arguments: value_of(&arguments) }
                 });
                 let requests = requests.collect();
                 let thinking = thinking.as_ref().and_then(|thinking| Thinking::read(value_of(thinking)));
-                Ok(Answer { text: text_of(&text), requests, thinking, finish, usage, model })
+                let text = text_of(&text);
+                Ok(Answer { text, requests, thinking, finish, usage, model, without_pictures })
             }
             Event::CallFailed { fault, partial, .. } => {
                 self.state().models += 1;

@@ -10,6 +10,7 @@ mod cuts;
 mod injections;
 mod lost;
 mod noise;
+mod pictures;
 mod provider;
 mod requests;
 mod servers;

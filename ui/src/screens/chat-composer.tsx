@@ -66,7 +66,7 @@ export function Composer({ box, draft, put, send, offers, mayBeTask, halt, child
           {words.map(({ token, kind }) => <span key={token} class="tag">{kind} <code>{token}</code></span>)}
           {narrows && <span class="faint">No other tools are offered.</span>}
           {draft.files.map((file, at) => <button type="button" key={at} class="chip" aria-label={`Leave out ${file.filename ?? "file"}`} onClick={() => put({ ...draft, files: draft.files.filter((one) => one !== file) })}><Icon name="file" size={12} />{file.filename}<Icon name="cross" size={11} /></button>)}
-          {draft.files.some(({ mediaType }) => picture.test(mediaType ?? "")) && mayBeTask && <span class="faint">A task would be told the texts, and of pictures the names only.</span>}
+          {draft.files.some(({ mediaType }) => picture.test(mediaType ?? "")) && mayBeTask && <span class="faint">A task would be told the texts and shown the pictures.</span>}
         </div>
       )}
       <div class="composer-foot">
