@@ -100,12 +100,14 @@ async fn requests_that_make_no_sense_are_refused_and_leave_nothing_behind() {
     assert_eq!(list["tasks"], json!([]));
     // The server answers before it has read such a body, and hangs up: a client that still
     // writes may see the broken pipe instead of the answer, so it asks until it sees it.
-    let endless = json!({"goal": "x".repeat(3_000_000), "threadId": "t"});
-    let mut seen = None;
-    while seen.is_none() {
-        seen = program.post(&server, "/api/chat/orchestrate", &endless).await;
+    for (route, bytes) in [("/api/chat/detect", 3_000_000), ("/api/chat/orchestrate", 17_000_000)] {
+        let endless = json!({"text": "x".repeat(bytes), "goal": "x", "threadId": "t"});
+        let mut seen = None;
+        while seen.is_none() {
+            seen = program.post(&server, route, &endless).await;
+        }
+        assert_eq!(seen.map(|(status, _)| status), Some(413), "{route}");
     }
-    assert_eq!(seen.map(|(status, _)| status), Some(413));
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -68,10 +68,14 @@ async fn bad_starts_name_what_is_bad() {
 #[tokio::test]
 async fn a_large_body_is_refused_as_such() {
     let fixture = Fixture::new().await;
-    let body = json!({"goal": "x".repeat(2_000_000), "threadId": "t"});
-    let (status, message) = error(&fixture.send(Method::POST, "/api/chat/orchestrate", Some(body)).await);
-    assert_eq!(status, 413);
-    assert!(message.contains("server.maxBodyBytes"));
+    for (route, bytes, key) in [
+        ("/api/chat/detect", 2_000_000, "server.maxBodyBytes"),
+        ("/api/chat/orchestrate", 17_000_000, "server.chat.maxBodyBytes"),
+    ] {
+        let body = json!({"text": "x".repeat(bytes), "goal": "g", "threadId": "t"});
+        let refused = fixture.send(Method::POST, route, Some(body)).await;
+        assert!(refused.status == 413 && refused.text.contains(key), "{route}: {}", refused.text);
+    }
 }
 
 #[tokio::test]
