@@ -8,14 +8,14 @@ use uuid::Uuid;
 use super::decompose::{Again, check_plan};
 use super::frozen::frozen;
 use super::outcome::unknown_call;
-use super::promote::{FROM_CHAT, FROM_FILE, told};
+use super::promote::{FROM_CHAT, told};
 use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
 use crate::models::Picture;
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
-    Blob, Call, EffectRecord, Effects, Entry, Event, FrozenTools, Ground, Pause, PauseReason, Payload, Plan,
-    PlannedStep, Planner, Priority, Status, StepProblem, Task, TaskId, TaskSpec,
+    Blob, Call, EffectRecord, Effects, Entry, Event, FROM_FILE, FrozenTools, Ground, Pause, PauseReason,
+    Payload, Plan, PlannedStep, Planner, Priority, Status, StepProblem, Task, TaskId, TaskSpec,
 };
 use crate::tools::Tool;
 

@@ -2,10 +2,10 @@
 
 use super::context::{is_pin_of_nothing, pin_in};
 use super::lifecycle::expect;
-use super::promote::{FROM_FILE, pictured};
+use super::promote::pictured;
 use super::{Files, Orchestrator, OrchestratorError};
 use crate::models::Picture;
-use crate::task::{Event, Payload, ShownPicture, Status, Task, TaskId};
+use crate::task::{Event, FROM_FILE, Payload, ShownPicture, Status, Task, TaskId};
 
 /// Longest reason and message, in bytes. Longer material belongs into a file that is named.
 const MAX_TEXT_BYTES: usize = 64 * 1024;

@@ -17,9 +17,6 @@ const STEP: &str = "Carry on with the answer that was begun in the chat, to its 
 /// Who says what was said in the chat before, people and models.
 pub(in crate::orchestrator) const FROM_CHAT: &str = "chat";
 
-/// Who wrote what is in a file that goes with a goal or a message: whoever sent it need not have.
-pub(in crate::orchestrator) const FROM_FILE: &str = "file";
-
 /// What is said with pictures of a message that has no other words beside its goal.
 const WITH_THE_GOAL: &str = "What goes with the goal:";
 

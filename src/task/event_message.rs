@@ -5,6 +5,9 @@ use super::{
     Timestamp, TopUp, counted,
 };
 
+/// Who wrote what is in a file that goes with a goal or a message: whoever sent it need not have.
+pub const FROM_FILE: &str = "file";
+
 impl Event {
     /// One line for people.
     pub fn message(&self) -> String {
@@ -135,7 +138,8 @@ fn returned_message(result: &Payload, is_error: bool) -> String {
 
 fn received_message(by: &str, text: &Payload, pictures: &[ShownPicture]) -> String {
     let shown: String = pictures.iter().map(|picture| format!(" {}", picture.in_short())).collect();
-    format!("{by} wrote: {}{shown}", text.preview())
+    let who = if by == FROM_FILE { "Goes with it".to_owned() } else { format!("{by} wrote") };
+    format!("{who}: {}{shown}", text.preview())
 }
 
 fn denied_message(what: &str, reason: &str, by: &str) -> String {

@@ -88,6 +88,7 @@ pub use effects::{EffectRecord, EffectState, Effects};
 pub use entry::Entry;
 pub use event::Event;
 pub use event_kind::TraceType;
+pub use event_message::FROM_FILE;
 pub use exceeded::Exceeded;
 pub use fan_out::{FannedItem, ForEach, Item};
 pub use fault::{

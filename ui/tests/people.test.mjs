@@ -96,8 +96,11 @@ on("a question is answered by a choice", async () => {
 on("a task is told something, and given more budget", async () => `/tasks/${await world.task("A slow walk with company", { budget: { tokens: 100_000 } })}/trace`, async (page) => {
   await page.getByRole("button", { name: "Message" }).click();
   await page.getByRole("dialog").getByLabel("Message").fill("Write it in French");
+  await page.getByRole("dialog").getByLabel("Files", { exact: true }).setInputFiles({ name: "style.md", mimeType: "", buffer: Buffer.from("No semicolons.") });
+  await page.getByRole("dialog").getByRole("button", { name: "Leave out style.md" }).waitFor();
   await page.getByRole("dialog").getByRole("button", { name: "Send" }).click();
   await page.locator(".entry-text", { hasText: "wrote: Write it in French" }).waitFor();
+  await page.locator(".entry-text", { hasText: "No semicolons." }).waitFor();
   await page.getByRole("button", { name: "Budget" }).click();
   await page.getByRole("dialog").getByLabel("Tokens").fill("50000");
   await page.getByRole("dialog").getByRole("button", { name: "Add" }).click();

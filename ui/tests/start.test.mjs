@@ -40,6 +40,25 @@ on("a start whose answer is lost is not a second task when it is tried again", "
   assert.equal(tasks.filter((task) => task.goal === "Start this only once").length, 1);
 });
 
+on("files go with a goal, whether they are chosen or pasted", "/new?goal=Look%20at%20what%20is%20attached", async (page) => {
+  const choose = (name, text) => page.getByLabel("Files", { exact: true }).setInputFiles({ name, mimeType: "text/plain", buffer: Buffer.from(text) });
+  await choose("wrong.txt", "nobody reads this");
+  await page.getByRole("button", { name: "Leave out wrong.txt" }).click();
+  await choose("notes.txt", "The bridge was closed in May.");
+  await page.getByLabel("Goal").evaluate((box) => {
+    const clipboardData = new DataTransfer();
+    clipboardData.items.add(new File(["It was opened in June."], "more.txt", { type: "text/plain" }));
+    box.dispatchEvent(new ClipboardEvent("paste", { clipboardData, bubbles: true, cancelable: true }));
+  });
+  await page.getByRole("button", { name: "Leave out more.txt" }).waitFor();
+  const [sent] = await Promise.all([page.waitForRequest("**/api/chat/orchestrate"), page.getByRole("button", { name: "Start", exact: true }).click()]);
+  assert.deepEqual(sent.postDataJSON().attachments.map(({ filename }) => filename), ["notes.txt", "more.txt"]);
+  await page.waitForURL(/\/tasks\/[0-9a-f-]{36}/);
+  const { traces } = await world.ask("GET", `/api/tasks/${page.url().match(/[0-9a-f-]{36}/)[0]}/traces?limit=100`);
+  const told = traces.filter(({ kind }) => kind === "message_received").map(({ message }) => message);
+  assert.deepEqual(told, ["Goes with it: The file notes.txt:\nThe bridge was closed in May.", "Goes with it: The file more.txt:\nIt was opened in June."]);
+});
+
 on("calls of a class or a tool are to be approved, within a time", "/new?goal=Compare%20what%20is%20approved", async (page) => {
   await page.getByText("Approval: as configured").click();
   await page.getByRole("checkbox", { name: /Calls that may not be repeated/ }).check();

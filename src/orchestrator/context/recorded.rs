@@ -1,10 +1,10 @@
 //! Reads what is recorded of a task by the handles that prompts name.
 
-use super::super::promote::{FROM_CHAT, FROM_FILE};
+use super::super::promote::FROM_CHAT;
 use super::excerpt::boundary;
 use super::opening::MESSAGE;
 use super::{Orchestrator, OrchestratorError};
-use crate::task::{Entry, Event, Step, Taint, Task, TaskId};
+use crate::task::{Entry, Event, FROM_FILE, Step, Taint, Task, TaskId};
 
 /// Entries that are read at once.
 const PAGE: u32 = 1000;

@@ -6,7 +6,7 @@ import { Icon } from "../components/icons";
 import { Value } from "../components/json";
 import { Markdown } from "../components/markdown";
 import { cutOf, textOf, type Said } from "../state/conversation";
-import { picture } from "./chat-composer";
+import { picture } from "./files";
 import { TaskCard } from "./chat-task";
 
 /** What can be done about a message, where it can. */

@@ -4,7 +4,7 @@ import { useEffect, useRef, useState } from "preact/hooks";
 import { ask, message } from "../api/client";
 import { useOnce } from "../api/once";
 import { useResource } from "../api/resource";
-import type { Detection, PlanDraft } from "../api/types";
+import type { Detection, MessagePart, PlanDraft } from "../api/types";
 import { Button, copy, Dialog, Field } from "../components/basics";
 import { Icon } from "../components/icons";
 import { address, navigate } from "../router";
@@ -12,6 +12,7 @@ import { useShortcuts } from "../state/keys";
 import { planned, type EditedStep } from "../state/plan-steps";
 import { newId } from "../state/session";
 import { curl } from "./actions";
+import { attach, AttachedFiles, attachments, takesFiles } from "./files";
 import { blankPlan, edited, PlanEditor, usePlan } from "./plan-editor";
 import { ApprovalFields, BudgetFields, ThreadField, usualTerms, Who, wishOf, type Terms } from "./terms";
 import { ToolPicks, useToolWish, type Picks } from "./tool-picks";
@@ -61,6 +62,7 @@ export function NewTaskScreen() {
     return usualTerms({ thread: given("thread"), preset: given("preset"), agent: given("agent"), model: given("model"), ...(priority >= 1 && priority <= 5 ? { priority } : {}) });
   });
   const change = (more: Partial<Terms>) => setTerms({ ...terms, ...more });
+  const [files, setFiles] = useState<MessagePart[]>([]);
   const [picks, setPicks] = useState<Picks>({ only: [], subTasks: false });
   const toolWish = useToolWish(picks);
   const [steps, setSteps] = useState<EditedStep[] | null>(null);
@@ -76,7 +78,7 @@ export function NewTaskScreen() {
   const [problem, setProblem] = useState("");
   const verdict = useVerdict(goal);
   const body = (): StartTask => {
-    const given: StartTask = { goal: goal.trim(), threadId: terms.thread.trim() || `ui-${key}`, ...wishOf(terms), ...toolWish };
+    const given: StartTask = { goal: goal.trim(), threadId: terms.thread.trim() || `ui-${key}`, ...wishOf(terms), ...toolWish, ...attachments(files) };
     if (steps) given.plan = planned(steps);
     return given;
   };
@@ -117,8 +119,9 @@ export function NewTaskScreen() {
         {(templates.data?.templates.length ?? 0) > 0 && <select class="inline-select" aria-label="From a template" value="" onChange={(event) => navigate(`/templates?template=${encodeURIComponent(event.currentTarget.value)}`)}><option value="" disabled>From a template…</option>{templates.data?.templates.map((one) => <option key={one.name} value={one.name}>{one.name}</option>)}</select>}
       </header>
       <form class="stack" ref={form} onSubmit={(event) => { event.preventDefault(); if (goal.trim()) void start(); else event.currentTarget.querySelector("textarea")?.focus(); }}>
-        <Field label="Goal"><textarea autoFocus rows={4} value={goal} placeholder="Find every TODO comment in this repository and write a report" onInput={(event) => setGoal(event.currentTarget.value)} /></Field>
+        <Field label="Goal"><textarea autoFocus rows={4} value={goal} placeholder="Find every TODO comment in this repository and write a report" onInput={(event) => setGoal(event.currentTarget.value)} {...takesFiles((added) => void attach(files, added, setFiles))} /></Field>
         {problem && <div class="callout is-bad" role="alert"><Icon name="alert" /><div><strong>{busy ? "" : "This did not start"}</strong><p class="problem-text">{problem}</p></div></div>}
+        <AttachedFiles files={files} put={setFiles} />
         <Verdict verdict={verdict} />
         {models.data?.offline && <p class="callout is-wait"><Icon name="alert" /><span>No language model is in use. The rules plan goals of the kinds find, list, count, read, fetch, compare and report.</span></p>}
         <Who terms={terms} change={change} />

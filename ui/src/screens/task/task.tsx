@@ -3,7 +3,7 @@ import { changeTask, exportTask, getTask, raiseBudget, tellTask } from "#api";
 import { useEffect, useLayoutEffect, useRef, useState } from "preact/hooks";
 import { ask, comebacks, message, send } from "../../api/client";
 import { forget } from "../../api/resource";
-import type { Budget, TaskDetail } from "../../api/types";
+import type { Budget, MessagePart, TaskDetail } from "../../api/types";
 import { isEnded, isLive } from "../../api/types";
 import { Ago, Badge, Button, copy, Dialog, Fact, Failure, Field, Loading, Progress, Tabs, useAction } from "../../components/basics";
 import { Icon } from "../../components/icons";
@@ -15,6 +15,7 @@ import { pauseText, pauseWord } from "../../state/pause";
 import { notify, now } from "../../state/session";
 import { useStory } from "../../state/story";
 import { act, canCancel, canPause, canResume, canRetry, curl, resumable, type Action } from "../actions";
+import { attach, AttachedFiles, attachments, takesFiles } from "../files";
 import { SaveAsTemplate } from "../templates";
 import { CheckpointsTab, ContextTab } from "./context";
 import { EffectsTab } from "./effects";
@@ -313,12 +314,14 @@ function BudgetDialog({ id, task, close, done }: { id: string; task: TaskDetail;
 
 function MessageDialog({ id, close, done }: { id: string; close: () => void; done: (task: TaskDetail) => void }) {
   const [said, setSaid] = useState("");
+  const [files, setFiles] = useState<MessagePart[]>([]);
   const [busy, run] = useAction();
-  const send = () => run(async () => { done(await ask(tellTask(id, { text: said }))); notify("The task has your message"); close(); });
+  const send = () => run(async () => { done(await ask(tellTask(id, { text: said, ...attachments(files) }))); notify("The task has your message"); close(); });
   return (
     <Dialog title="Tell this task something" close={close}>
       <p class="faint">The models of the steps at work read it at their next turn, and those of all later steps from the beginning.</p>
-      <Field label="Message"><textarea rows={4} autoFocus value={said} onInput={(event) => setSaid(event.currentTarget.value)} onKeyDown={(event) => { if (event.key === "Enter" && (event.metaKey || event.ctrlKey)) void send(); }} /></Field>
+      <Field label="Message"><textarea rows={4} autoFocus value={said} onInput={(event) => setSaid(event.currentTarget.value)} onKeyDown={(event) => { if (event.key === "Enter" && (event.metaKey || event.ctrlKey)) void send(); }} {...takesFiles((added) => void attach(files, added, setFiles))} /></Field>
+      <AttachedFiles files={files} put={setFiles} />
       <div class="dialog-foot"><Button onClick={close}>Close</Button><Button kind="primary" icon="send" busy={busy} disabled={text(said).trim() === ""} onClick={() => void send()}>Send</Button></div>
     </Dialog>
   );
