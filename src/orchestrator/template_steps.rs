@@ -1,6 +1,6 @@
 //! Steps as people write them in a template: references by name, and no word more than needed.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 
 use serde_json::{Value, json};
 
@@ -16,9 +16,10 @@ const OUTPUT: &str = "$output";
 pub(super) fn read(steps: Vec<Value>) -> Result<Plan, StepProblem> {
     let ids = ids(&steps)?;
     let places: HashMap<&str, u32> = (0..).zip(&ids).map(|(place, id)| (id.as_str(), place)).collect();
+    let known = keys();
     let mut read = Vec::with_capacity(steps.len());
     for (place, step) in steps.into_iter().enumerate() {
-        read.push(step_of(place, step, &ids, &places)?);
+        read.push(step_of(place, step, &ids, &places, &known)?);
     }
     Ok(Plan { steps: read })
 }
@@ -51,12 +52,12 @@ fn step_of(
     step: Value,
     ids: &[String],
     places: &HashMap<&str, u32>,
+    known: &BTreeSet<String>,
 ) -> Result<PlannedStep, StepProblem> {
     let Value::Object(mut step) = step else {
         let said = read_json::<PlannedStep>(step).err().unwrap_or_default();
         return Err(StepProblem::of_reading(place, &said));
     };
-    let known = keys();
     if let Some(unknown) = step.keys().find(|key| !known.contains(*key)) {
         return Err(StepProblem::unknown_key(place, unknown, known.iter()));
     }

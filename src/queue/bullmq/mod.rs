@@ -49,6 +49,7 @@ pub struct BullQueue {
     allowance: Allowance,
     /// How long what is due is left to its job.
     patience: Duration,
+    /// How often it is time to look.
     every: Duration,
     sweep: Duration,
     looked: Mutex<Instant>,

@@ -213,8 +213,8 @@ const CLAIM_ONE_WITHIN: &str = lease!(held!(), one!(), within!("due", "$6"));
 
 /// The statement that leases: takes the worker, the lease in milliseconds, the limit, for how many
 /// milliseconds tasks have been due, then the one task if it is for one, then how many a user may have if
-/// that is limited, and who had the last turn if it is for whatever is due then. Gives the ids of the tasks, how often each lost its worker, its epoch
-/// and its user.
+/// that is limited, and who had the last turn if it is for whatever is due then. Gives the ids of the
+/// tasks, how often each lost its worker, its epoch and its user.
 pub(in crate::repository) fn text(claim: &Claim<'_>) -> &'static str {
     match (claim.only, claim.per_user) {
         (None, 0) => CLAIM_DUE,
