@@ -76,7 +76,7 @@ impl Orchestrator {
         let spec = TaskSpec { priority, ..spec };
         let spec = self.with_workflows(spec, request.plan.as_ref()).await?;
         let offered = self.tools.offered(&spec.tools)?;
-        let (plan, by) = self.plan_of(&spec, request.plan, (&[], &[]), Again::Above).await?;
+        let (plan, by) = self.plan_of(&spec, request.plan, &request.files, Again::Above).await?;
         let tools = frozen(&offered, &plan);
         let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
         let (task, entries) = self.first_entries(calling.child, spec, &Detection::by_caller(), vec![made])?;

@@ -5,7 +5,7 @@ use super::context::{Window, cut, newest_within};
 use super::patience::{Patience, ask};
 use super::plan_text::{PlanText, STEPS, schema};
 use super::told_tools::Detail;
-use super::{Orchestrator, OrchestratorError, prompts};
+use super::{Files, Orchestrator, OrchestratorError, prompts};
 use crate::models::{Message, Model, ModelError, Picture, Request, Role, ToolSpec};
 use crate::task::{
     CheckKind, Fault, Ground, Ledger, Limits, MAX_DEPTH, ModelName, Plan, PlanError, PlannedStep, Planner,
@@ -56,14 +56,14 @@ impl Orchestrator {
     /// Breaks the goal of a new task down into steps. Fails only if no model answers: an
     /// answer that is no plan leads to a one-step plan marked as degraded.
     pub async fn decompose_goal(&self, spec: &TaskSpec) -> Result<(Plan, Planner), OrchestratorError> {
-        self.first_plan(spec, (&[], &[]), Again::Here).await
+        self.first_plan(spec, &Files::default(), Again::Here).await
     }
 
-    /// The same, with files and pictures that go with the goal, and who asks again if no model answers.
+    /// The same, with files that go with the goal, and who asks again if no model answers.
     pub(super) async fn first_plan(
         &self,
         spec: &TaskSpec,
-        (told, pictures): (&[String], &[Picture]),
+        files: &Files,
         again: Again,
     ) -> Result<(Plan, Planner), OrchestratorError> {
         let tools = self.tool_specs(spec).await?;
@@ -76,8 +76,8 @@ impl Orchestrator {
             probes: self.probes(),
             revised: None,
             ground: Ground::default(),
-            brief: first_brief(&spec.goal, told),
-            pictures,
+            brief: first_brief(&spec.goal, &files.told),
+            pictures: &files.shown,
             reason: String::new(),
         };
         let mut by = Planner::default();
@@ -372,13 +372,13 @@ fn part_problem(step: &PlannedStep, limits: &Limits, probes: &Probes) -> Option<
         return Some(("tool".to_owned(), words));
     }
     let parts = [
-        ("tool.arguments", step.tool.as_ref().map(|tool| tool.arguments.clone())),
-        ("forEach", step.for_each.as_ref().map(|list| serde_json::json!(list))),
-        ("when", step.when.as_ref().map(|condition| serde_json::json!(condition))),
-        ("checks", Some(serde_json::json!(step.checks))),
+        ("tool.arguments", step.tool.as_ref().is_some_and(|tool| is_too_deep(&tool.arguments))),
+        ("forEach", is_too_deep(&serde_json::json!(step.for_each))),
+        ("when", is_too_deep(&serde_json::json!(step.when))),
+        ("checks", is_too_deep(&serde_json::json!(step.checks))),
     ];
-    if let Some((field, _)) = parts.iter().find(|(_, part)| part.as_ref().is_some_and(is_too_deep)) {
-        return Some(((*field).to_owned(), format!("is nested deeper than {MAX_DEPTH} levels")));
+    if let Some((field, _)) = parts.into_iter().find(|(_, is_too_deep)| *is_too_deep) {
+        return Some((field.to_owned(), format!("is nested deeper than {MAX_DEPTH} levels")));
     }
     if let Some((part, words)) = step.for_each.as_ref().and_then(|list| list.beyond(limits)) {
         return Some((format!("forEach.{part}"), words));

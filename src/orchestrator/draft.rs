@@ -8,6 +8,6 @@ impl Orchestrator {
     /// The plan that a request would be started with, made now: asking again may bring another one.
     pub async fn draft_plan(&self, request: TaskRequest) -> Result<(Plan, Planner), OrchestratorError> {
         let (request, spec, _) = self.prepared(request).await?;
-        self.plan_of(&spec, request.plan, (&request.told, &request.shown), Again::Here).await
+        self.plan_of(&spec, request.plan, &request.files, Again::Here).await
     }
 }

@@ -9,8 +9,7 @@ use super::decompose::{Again, check_plan};
 use super::frozen::frozen;
 use super::outcome::unknown_call;
 use super::promote::{FROM_CHAT, told};
-use super::{Detection, Orchestrator, OrchestratorError, TaskRequest};
-use crate::models::Picture;
+use super::{Detection, Files, Orchestrator, OrchestratorError, TaskRequest};
 use crate::queue::Wake;
 use crate::repository::{Commit, Lease, RepositoryError};
 use crate::task::{
@@ -40,16 +39,17 @@ impl Orchestrator {
         again: Again,
     ) -> Result<Task, OrchestratorError> {
         let (request, spec, offered) = self.prepared(request).await?;
-        let (plan, by) = self.plan_of(&spec, request.plan, (&request.told, &request.shown), again).await?;
+        let (plan, by) = self.plan_of(&spec, request.plan, &request.files, again).await?;
         let thread = self.open_thread(&spec).await?;
         let id = request.id.unwrap_or_else(|| TaskId(Uuid::now_v7()));
         let tools = frozen(&offered, &plan);
         let made = Event::Planned { revision: 1, plan, by, tools: tools.as_ref().map(FrozenTools::content) };
         // Who sent the goal by itself wrote no chat.
         let from = if request.detection.is_some() { FROM_CHAT } else { FROM_FILE };
-        let besides = request.told.iter().map(|text| told(text, &[], from));
-        let shown = Some(told("", &request.shown, from)).filter(|_| !request.shown.is_empty());
-        let first = std::iter::once(made).chain(besides).chain(shown).collect();
+        let Files { told: texts, shown } = &request.files;
+        let texts = texts.iter().map(|text| told(text, &[], from));
+        let shown = (!shown.is_empty()).then(|| told("", shown, from));
+        let first = std::iter::once(made).chain(texts).chain(shown).collect();
         let detection = request.detection.unwrap_or_else(Detection::by_caller);
         let (task, entries) = self.first_entries(id, spec, &detection, first)?;
         self.know_tools(&task, tools);
@@ -85,12 +85,12 @@ impl Orchestrator {
         &self,
         spec: &TaskSpec,
         brought: Option<Plan>,
-        besides: (&[String], &[Picture]),
+        files: &Files,
         again: Again,
     ) -> Result<(Plan, Planner), OrchestratorError> {
         match brought {
             Some(plan) => Ok((self.accept_plan(spec, plan).await?, Planner::default())),
-            None => self.first_plan(spec, besides, again).await,
+            None => self.first_plan(spec, files, again).await,
         }
     }
 

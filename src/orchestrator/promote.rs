@@ -175,8 +175,8 @@ fn opening(grown: &Grown, tools: &FrozenTools) -> Vec<Event> {
     let by = Planner { reason: grown.reason.clone(), ..Planner::default() };
     let (plan, tools) = (Plan { steps: vec![step] }, Some(tools.content()));
     let mut events = vec![detected, Event::Planned { revision: 1, plan, by, tools }];
-    if !(grown.before.is_empty() && grown.request.shown.is_empty()) {
-        events.push(told(&grown.before, &grown.request.shown, FROM_CHAT));
+    if !(grown.before.is_empty() && grown.request.files.shown.is_empty()) {
+        events.push(told(&grown.before, &grown.request.files.shown, FROM_CHAT));
     }
     events.push(Event::StepStarted { step: INDEX, attempt: 1 });
     events

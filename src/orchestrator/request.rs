@@ -5,8 +5,7 @@ use std::sync::Arc;
 
 use serde_json::Value;
 
-use super::{Detection, OrchestratorConfig, OrchestratorError, TemplateUse};
-use crate::models::Picture;
+use super::{Detection, Files, OrchestratorConfig, OrchestratorError, TemplateUse};
 use crate::repository::{Answer, Schedule};
 use crate::task::{
     ApprovalWish, Budget, Limits, ModelName, Plan, Priority, Taint, Task, TaskId, TaskSpec, ToolAllowance,
@@ -91,10 +90,9 @@ pub struct TaskRequest {
     pub detection: Option<Detection>,
     /// The plan, if the caller brings one.
     pub plan: Option<Plan>,
-    /// What goes with the goal besides, such as files that came with a message: told as messages of the chat.
-    pub told: Vec<String>,
-    /// Pictures that go with the goal: planners and steps are shown as many of them as there is room for.
-    pub shown: Vec<Picture>,
+    /// What goes with the goal besides: texts are told as messages, and of the pictures planners and steps are
+    /// shown as many as there is room for.
+    pub files: Files,
     /// What was read before, in the conversation that it goes on from.
     pub taint: Taint,
     /// The template that brings goal and plan, where the request itself says nothing of them.

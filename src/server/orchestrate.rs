@@ -68,7 +68,6 @@ impl Start {
         let (Some(goal), Some(thread_id)) = (given(self.goal), given(self.thread_id)) else {
             return Err(ApiError::bad_request("Missing required fields: goal, threadId"));
         };
-        let files = files_of_task(self.attachments.unwrap_or_default());
         Ok(TaskRequest {
             goal,
             thread_id,
@@ -86,8 +85,7 @@ impl Start {
             budget: self.budget.unwrap_or_default(),
             approval: self.approval,
             plan: self.plan,
-            told: files.told,
-            shown: files.shown,
+            files: files_of_task(self.attachments.unwrap_or_default()),
             ..TaskRequest::default()
         })
     }

@@ -10,7 +10,7 @@ use futures::stream::{self, BoxStream};
 use longhaul::models::{
     Answer, Chunk, Message, Model, ModelError, Models, Picture, Request, Role, Thinking, Thought,
 };
-use longhaul::orchestrator::{ForkAt, ForkWish, RestoreWish, TaskRequest};
+use longhaul::orchestrator::{Files, ForkAt, ForkWish, RestoreWish, TaskRequest};
 use longhaul::repository::Repository;
 use longhaul::task::{Event, Limits, ModelName, Payload, Status, StepType, Task, TaskId, ToolRequest, Usage};
 use serde_json::{Value, json};
@@ -243,7 +243,8 @@ async fn asked_with(fault: Fault, at: usize) -> (bool, Vec<String>) {
     let world = world(&model, 24_000, Some(faulty.clone())).await;
     let steps = plan(vec![call("read", json!({})), step(StepType::ToolCall, "Read it all")]);
     let shown = vec![picture("cat.png"), picture("dog.png")];
-    let wanted = TaskRequest { plan: Some(steps), shown, ..request("Do it") };
+    let wanted =
+        TaskRequest { plan: Some(steps), files: Files { shown, ..Files::default() }, ..request("Do it") };
     let task = world.orchestrator.start(wanted).await.unwrap();
     let worker = world.work("first");
     let ended = tokio::select! {
@@ -300,7 +301,10 @@ async fn planners_and_steps_are_shown_what_goes_with_the_goal_and_so_are_those_o
         {"role": "execute", "contains": "[shown: cat.png]", "reply": {"text": "A cat."}},
     ]);
     let world = World::new(Setup { script: json!({"rules": rules}), ..Setup::default() }).await;
-    let wanted = TaskRequest { shown: vec![picture("cat.png")], ..request("What is it?") };
+    let wanted = TaskRequest {
+        files: Files { shown: vec![picture("cat.png")], ..Files::default() },
+        ..request("What is it?")
+    };
     let task = world.orchestrator.start(wanted).await.unwrap();
     let view = world.orchestrator.context_view(&task).await.unwrap();
     let part = view.parts.iter().find(|part| part.name == "pictures").expect("it is in the window");

@@ -14,7 +14,7 @@ use super::{
     files, heartbeat, history, introduced, known_task, message_id, orchestrated, place, replay, resume,
     starts, task_stream,
 };
-use crate::orchestrator::{Detection, OrchestratorError, TaskRequest};
+use crate::orchestrator::{Detection, Files, OrchestratorError, TaskRequest};
 use crate::repository::RepositoryError;
 use crate::server::auth::Caller;
 use crate::server::config::ChatReply;
@@ -155,8 +155,7 @@ async fn start(
         budget: turn.budget,
         preset: turn.preset.clone(),
         detection: Some(detection),
-        told: files::told(&turn.parts),
-        shown: files::pictures(&turn.parts).collect(),
+        files: Files { told: files::told(&turn.parts), shown: files::pictures(&turn.parts).collect() },
         id: Some(id),
         key: key.map(keeping),
         ..TaskRequest::default()

@@ -51,15 +51,19 @@ impl Attachment {
 
 /// What a task is told and shown of files: the same as of those of a chat message.
 pub(in crate::server) fn of_task(attachments: Vec<Attachment>) -> Files {
-    let parts: Vec<Value> = attachments.into_iter().map(Attachment::into_part).collect();
-    let is_known = |part: &Value| {
-        let alone = std::slice::from_ref(part);
-        texts(alone).next().is_some() || pictures(alone).next().is_some()
-    };
-    let named: Vec<String> = parts.iter().filter(|part| !is_known(part)).map(line).collect();
-    let mut told = told(&parts);
-    told.extend((!named.is_empty()).then(|| named.join("\n").replace('\0', "\u{fffd}")));
-    Files { told, shown: pictures(&parts).collect() }
+    let (mut files, mut named) = (Files::default(), Vec::new());
+    for part in attachments.into_iter().map(Attachment::into_part) {
+        let alone = std::slice::from_ref(&part);
+        if let Some((name, text)) = texts(alone).next() {
+            files.tell(name, &text);
+        } else if let Some(picture) = pictures(alone).next() {
+            files.shown.push(picture);
+        } else {
+            named.push(line(&part));
+        }
+    }
+    files.told.extend((!named.is_empty()).then(|| named.join("\n").replace('\0', "\u{fffd}")));
+    files
 }
 
 /// What a model is told of a file that is neither told nor shown.

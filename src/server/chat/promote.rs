@@ -7,7 +7,7 @@ use super::live::Saying;
 use super::task_frames::TaskFrames;
 use super::turns::Work;
 use crate::models::{Message as ModelMessage, Picture};
-use crate::orchestrator::{Grown, TaskRequest};
+use crate::orchestrator::{Files, Grown, TaskRequest};
 use crate::task::Task;
 
 impl Answering {
@@ -57,7 +57,8 @@ impl Answering {
     /// The question as a request for a task that goes on with the model that has begun to answer, even
     /// where steps would be given to another one.
     fn with_its_model(&self) -> TaskRequest {
-        let mut request = TaskRequest { shown: self.shown(), ..self.as_task() };
+        let files = Files { shown: self.shown(), ..Files::default() };
+        let mut request = TaskRequest { files, ..self.as_task() };
         let of_steps = self.state.orchestrator.models().for_step(request.chat_model.as_ref(), 0);
         if of_steps.is_ok_and(|model| model.name() != self.model.name()) {
             request.chat_model = Some(self.model.name().clone());

@@ -1,7 +1,7 @@
 //! Pictures that a model does not take: it is asked without them, and the journal says so.
 
 use longhaul::models::Picture;
-use longhaul::orchestrator::{Decision, TaskRequest};
+use longhaul::orchestrator::{Decision, Files, TaskRequest};
 use longhaul::task::{Event, Status, StepType};
 use serde_json::json;
 
@@ -28,7 +28,7 @@ async fn what_a_model_that_refuses_pictures_was_shown_is_told_as_it_was() {
         let cat = Picture { name: "cat.png".into(), media_type: "image/png".into(), data: DATA.into() };
         let asked = TaskRequest {
             plan: Some(plan(vec![step(StepType::ToolCall, "Look at it")])),
-            shown: vec![cat],
+            files: Files { shown: vec![cat], ..Files::default() },
             ..request("See what it is")
         };
         let orchestrator = &world.orchestrator;
